@@ -1,0 +1,26 @@
+# Helpers that every folder's CMakeLists.txt uses: one library a folder, one executable a test file.
+
+# wan_library(NAME SOURCES a.cpp ... DEPENDS targets ... PRIVATE_DEPENDS targets ...)
+# A static library `NAME`; DEPENDS are what its headers include, PRIVATE_DEPENDS what only its .cpp files do.
+function(wan_library NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  add_library(${NAME} STATIC ${ARG_SOURCES})
+  target_include_directories(${NAME} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+                                            $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  target_link_libraries(${NAME} PUBLIC ${ARG_DEPENDS} PRIVATE wan_options ${ARG_PRIVATE_DEPENDS})
+endfunction()
+
+# wan_test(NAME SOURCES a_test.cpp ... DEPENDS targets ... LABELS unit|parity|format|distributed)
+# A GoogleTest executable, registered with ctest under NAME and its labels.
+function(wan_test NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  if(NOT WAN_BUILD_TESTS)
+    return()
+  endif()
+  add_executable(${NAME} ${ARG_SOURCES})
+  target_include_directories(${NAME} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${NAME} PRIVATE WAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${NAME} PRIVATE wan_options ${ARG_DEPENDS} GTest::gtest GTest::gtest_main)
+  add_test(NAME ${NAME} COMMAND ${NAME})
+  set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+endfunction()
