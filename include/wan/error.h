@@ -1,0 +1,42 @@
+#pragma once
+// The one exception type of the library, and what each of its codes means to a program.
+
+#include <stdexcept>
+#include <string>
+
+namespace wan {
+
+enum class ErrorCode {
+  kInvalidArgument,  // the request is wrong: an option, a size, a combination
+  kBadFile,          // a file is missing, truncated, malformed or of the wrong kind
+  kUnsupported,      // understood, but not in this build or not for this model
+  kOutOfMemory,      // host or device memory does not suffice
+  kDevice,           // a device or its driver failed
+  kCancelled,        // the caller asked to stop
+  kIo,               // reading or writing failed (disk full, permission)
+  kInternal,         // a bug: an invariant of the library does not hold
+};
+
+/// Stable lower-case name of a code, for logs and JSON ("invalid_argument", ...).
+const char* error_code_name(ErrorCode code) noexcept;
+
+/// Exit status of a command-line program for a code (sysexits.h where one fits): InvalidArgument 64, BadFile
+/// 65, Unsupported 69, Internal 70, OutOfMemory 71, Device 72, Io 74, Cancelled 130.
+int exit_status(ErrorCode code) noexcept;
+
+/// HTTP status for a code: InvalidArgument and BadFile 400, Unsupported 501, OutOfMemory 507, Cancelled 499,
+/// others 500.
+int http_status(ErrorCode code) noexcept;
+
+/// What every function of the library throws. what() is a whole sentence for a person that says what to
+/// change.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+}  // namespace wan

@@ -1,0 +1,45 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace wan {
+
+namespace {
+
+spdlog::level::level_enum to_spdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      break;
+  }
+  return spdlog::level::err;
+}
+
+spdlog::logger& logger() {
+  static const std::shared_ptr<spdlog::logger> instance = [] {
+    auto created =
+        std::make_shared<spdlog::logger>("wan", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    created->set_pattern("%^%l%$: %v");
+    created->set_level(spdlog::level::warn);
+    return created;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+void set_log_level(LogLevel level) {
+  logger().set_level(to_spdlog(level));
+}
+
+void log(LogLevel level, std::string_view message) {
+  logger().log(to_spdlog(level), message);
+}
+
+}  // namespace wan

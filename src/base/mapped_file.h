@@ -1,0 +1,30 @@
+#pragma once
+// A read-only memory-mapped file: weights stay in the page cache until they are used.
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace wan {
+
+class MappedFile {
+ public:
+  MappedFile() = default;
+  /// Maps the whole of `path`. Throws BadFile when it is missing, not a regular file or unreadable.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace wan

@@ -1,0 +1,97 @@
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "base/atomic_file.h"
+#include "base/checked_math.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/memory_info.h"
+
+namespace wan {
+namespace {
+
+namespace fs = std::filesystem;
+
+class BaseTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("wan_base_test_" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  fs::path folder_;
+};
+
+TEST_F(BaseTest, CheckThrowsItsCodeAndMessage) {
+  try {
+    WAN_CHECK(1 == 2, kBadFile, "[test] expected {}, got {}", 1, 2);
+    FAIL() << "WAN_CHECK did not throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBadFile);
+    EXPECT_STREQ(error.what(), "[test] expected 1, got 2");
+  }
+}
+
+TEST_F(BaseTest, CodesMapToDistinctExitStatuses) {
+  EXPECT_EQ(exit_status(ErrorCode::kInvalidArgument), 64);
+  EXPECT_EQ(exit_status(ErrorCode::kCancelled), 130);
+  EXPECT_EQ(http_status(ErrorCode::kUnsupported), 501);
+  EXPECT_STREQ(error_code_name(ErrorCode::kBadFile), "bad_file");
+}
+
+TEST_F(BaseTest, CheckedMathRefusesOverflowAndNegatives) {
+  const std::int64_t big = std::numeric_limits<std::int64_t>::max();
+  EXPECT_THROW(checked_mul<std::int64_t>(big, 2, "t"), Error);
+  EXPECT_THROW(checked_add<std::int64_t>(big, 1, "t"), Error);
+  const std::int64_t overflowing[] = {1LL << 32, 1LL << 32};
+  EXPECT_THROW(checked_product(overflowing, "t"), Error);
+  const std::int64_t negative[] = {4, -1};
+  EXPECT_THROW(checked_product(negative, "t"), Error);
+  const std::int64_t fine[] = {3, 0, 5};
+  EXPECT_EQ(checked_product(fine, "t"), 0);
+}
+
+TEST_F(BaseTest, AtomicFileLeavesNothingUnlessCommitted) {
+  const fs::path target = folder_ / "video.mp4";
+  {
+    AtomicFile file(target);
+    EXPECT_EQ(file.temporary_path().extension(), ".mp4");
+    std::ofstream(file.temporary_path()) << "half";
+  }
+  EXPECT_TRUE(fs::is_empty(folder_));
+  write_file_atomically(target, "whole");
+  std::string content;
+  std::ifstream(target) >> content;
+  EXPECT_EQ(content, "whole");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(BaseTest, WritableTargetIsChecked) {
+  EXPECT_NO_THROW(check_writable_target(folder_ / "a.mp4"));
+  EXPECT_THROW(check_writable_target(folder_), Error);
+  EXPECT_THROW(check_writable_target(folder_ / "missing" / "a.mp4"), Error);
+  EXPECT_THROW(check_writable_target(folder_ / std::string(300, 'x')), Error);
+}
+
+TEST_F(BaseTest, MappedFileReadsAndRefuses) {
+  write_file_atomically(folder_ / "data", "abc");
+  const MappedFile file(folder_ / "data");
+  ASSERT_EQ(file.bytes().size(), 3u);
+  EXPECT_EQ(static_cast<char>(file.bytes()[2]), 'c');
+  write_file_atomically(folder_ / "empty", "");
+  EXPECT_TRUE(MappedFile(folder_ / "empty").bytes().empty());
+  EXPECT_THROW(MappedFile{folder_ / "missing"}, Error);
+  EXPECT_THROW(MappedFile{folder_}, Error);
+}
+
+TEST_F(BaseTest, MemoryInfoIsPlausible) {
+  EXPECT_GT(peak_resident_bytes(), 1 << 20);
+  EXPECT_GT(available_memory_bytes(), 1 << 20);
+}
+
+}  // namespace
+}  // namespace wan
