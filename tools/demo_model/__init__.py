@@ -1,0 +1,1 @@
+"""Trains, exports and judges the bundled demo checkpoint (see README.md)."""
