@@ -1,0 +1,28 @@
+#pragma once
+// Element-wise activation functions.
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+enum class ActivationKind {
+  kNone,
+  kSiLU,      // x / (1 + exp(-x))
+  kGeluTanh,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+};
+
+/// The scalar function, in double.
+double apply_activation(ActivationKind kind, double x);
+
+/// out = kind(x). x, out: same shape, contiguous, f32 or bf16; out may be x. Computed in f32.
+struct ActivationArgs {
+  TensorView x;
+  ActivationKind kind;
+  TensorView out;
+};
+
+void validate(const ActivationArgs& args);
+void reference(const ActivationArgs& args);
+void activation(ExecContext& ctx, const ActivationArgs& args);
+
+}  // namespace wan

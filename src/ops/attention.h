@@ -1,0 +1,26 @@
+#pragma once
+// Softmax attention over heads.
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// out[i, h] = sum_j softmax_j(scale q[i, h] . k[j, h] + bias[h, i, j] + key_bias[j]) v[j, h].
+/// q, out [Lq, H, D]; k, v [Lk, H, D]; f32 or bf16, any token and head stride, D contiguous. bias [H, Lq, Lk]
+/// f32 and key_bias [Lk] f32 may be empty; key_bias log(n) makes one key count as n equal ones. Softmax and
+/// sums in f32. out must not overlap the inputs.
+struct AttentionArgs {
+  TensorView q;
+  TensorView k;
+  TensorView v;
+  float scale;
+  TensorView bias;
+  TensorView key_bias;
+  TensorView out;
+};
+
+void validate(const AttentionArgs& args);
+void reference(const AttentionArgs& args);
+void attention(ExecContext& ctx, const AttentionArgs& args);
+
+}  // namespace wan

@@ -1,0 +1,84 @@
+#include "ops/dispatch.h"
+
+namespace wan {
+
+void ExecContext::check_cancelled() const {
+  WAN_CHECK(cancelled == nullptr || !cancelled->load(std::memory_order_relaxed), kCancelled,
+            "stopped on request");
+}
+
+void fail_unsupported(const ExecContext& ctx, const char* op) {
+  fail(ErrorCode::kUnsupported, "[{}] the {} backend has no kernel for these arguments", op,
+       ctx.backend.name());
+}
+
+void check_shape(const char* op, const char* argument, const TensorView& view, const Shape& expected) {
+  WAN_CHECK(!view.empty(), kInternal, "[{}] {} is missing", op, argument);
+  WAN_CHECK(view.shape() == expected, kInternal, "[{}] expected {} of shape {}, got {}", op, argument,
+            expected.to_string(), view.shape().to_string());
+}
+
+void check_rank(const char* op, const char* argument, const TensorView& view, int rank) {
+  WAN_CHECK(!view.empty() && view.rank() == rank, kInternal, "[{}] expected {} with {} dimensions, got {}",
+            op, argument, rank, view.empty() ? "nothing" : view.shape().to_string());
+}
+
+void check_activation_dtype(const char* op, const char* argument, const TensorView& view) {
+  WAN_CHECK(view.dtype() == DType::kF32 || view.dtype() == DType::kBF16, kInternal,
+            "[{}] expected {} in f32 or bf16, got {}", op, argument, dtype_name(view.dtype()));
+}
+
+void check_inner_contiguous(const char* op, const char* argument, const TensorView& view) {
+  WAN_CHECK(view.dim(-1) <= 1 || view.stride(view.rank() - 1) == 1, kInternal,
+            "[{}] the last dimension of {} must be contiguous", op, argument);
+}
+
+namespace {
+
+std::byte* element(const TensorView& view, std::initializer_list<std::int64_t> index) {
+  WAN_ASSERT(static_cast<int>(index.size()) == view.rank());
+  std::int64_t offset = 0;
+  int axis = 0;
+  for (const std::int64_t i : index) offset += i * view.stride(axis++);
+  return view.data() + offset * static_cast<std::int64_t>(dtype_size(view.dtype()));
+}
+
+}  // namespace
+
+double load_element(const TensorView& view, std::initializer_list<std::int64_t> index) {
+  const std::byte* data = element(view, index);
+  switch (view.dtype()) {
+    case DType::kF64:
+      return *reinterpret_cast<const double*>(data);
+    case DType::kF32:
+      return *reinterpret_cast<const float*>(data);
+    case DType::kBF16:
+      return to_float(*reinterpret_cast<const BF16*>(data));
+    case DType::kF16:
+      return to_float(*reinterpret_cast<const F16*>(data));
+    default:
+      fail(ErrorCode::kInternal, "[load_element] {} is not floating point", dtype_name(view.dtype()));
+  }
+}
+
+void store_element(const TensorView& view, std::initializer_list<std::int64_t> index, double value) {
+  std::byte* data = element(view, index);
+  switch (view.dtype()) {
+    case DType::kF64:
+      *reinterpret_cast<double*>(data) = value;
+      return;
+    case DType::kF32:
+      *reinterpret_cast<float*>(data) = static_cast<float>(value);
+      return;
+    case DType::kBF16:
+      *reinterpret_cast<BF16*>(data) = to_bf16(static_cast<float>(value));
+      return;
+    case DType::kF16:
+      *reinterpret_cast<F16*>(data) = to_f16(static_cast<float>(value));
+      return;
+    default:
+      fail(ErrorCode::kInternal, "[store_element] {} is not floating point", dtype_name(view.dtype()));
+  }
+}
+
+}  // namespace wan

@@ -1,0 +1,34 @@
+#pragma once
+// ExecContext: all that an op or a layer needs to run, passed explicitly; there are no globals.
+
+#include <atomic>
+#include <functional>
+#include <string_view>
+
+#include "ops/workspace.h"
+#include "parallel/communicator.h"
+
+namespace wan {
+
+class Backend;
+
+/// Called with a layer's name (PyTorch's module path: "blocks.3.self_attn") and output, while it is valid.
+using Taps = std::function<void(std::string_view name, const TensorView& output)>;
+
+struct ExecContext {
+  Backend& backend;
+  Workspace& workspace;
+  Communicator& communicator;
+  Taps taps = {};                                // empty: nobody listens
+  const std::atomic<bool>* cancelled = nullptr;  // set by another thread to stop within a layer
+  bool require_fused = false;  // an op that the backend does not support is an error, never a fallback
+
+  /// Shows a named layer output to whoever listens.
+  void tap(std::string_view name, const TensorView& output) const {
+    if (taps) taps(name, output);
+  }
+  /// Throws Cancelled when the caller asked to stop. Layers call it between kernels that take long.
+  void check_cancelled() const;
+};
+
+}  // namespace wan

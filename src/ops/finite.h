@@ -1,0 +1,18 @@
+#pragma once
+// Counting NaN and infinity, so that they never reach a file silently.
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// *count = number of elements that are NaN or infinite. x: contiguous, f32 or bf16. Waits for the device.
+struct CountNonFiniteArgs {
+  TensorView x;
+  std::int64_t* count;
+};
+
+void validate(const CountNonFiniteArgs& args);
+void reference(const CountNonFiniteArgs& args);
+std::int64_t count_non_finite(ExecContext& ctx, const TensorView& x);
+
+}  // namespace wan

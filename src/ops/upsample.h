@@ -1,0 +1,19 @@
+#pragma once
+// Nearest-neighbour upsampling by two in height and width.
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// out[t, y, x, c] = x[t, y / 2, x / 2, c]. x [T, H, W, C] and out [T, 2H, 2W, C] contiguous, same dtype, f32
+/// or bf16.
+struct UpsampleArgs {
+  TensorView x;
+  TensorView out;
+};
+
+void validate(const UpsampleArgs& args);
+void reference(const UpsampleArgs& args);
+void upsample_nearest_2x(ExecContext& ctx, const UpsampleArgs& args);
+
+}  // namespace wan

@@ -1,0 +1,65 @@
+#include "ops/workspace.h"
+
+#include <algorithm>
+
+#include "base/checked_math.h"
+
+namespace wan {
+
+namespace {
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kSmallestChunk = std::size_t{1} << 20;
+}  // namespace
+
+Workspace::Scope::Scope(Workspace& workspace)
+    : workspace_(workspace), chunk_(workspace.chunk_), offset_(workspace.offset_) {
+  ++workspace_.depth_;
+}
+
+Workspace::Scope::~Scope() {
+  workspace_.chunk_ = chunk_;
+  workspace_.offset_ = offset_;
+  if (--workspace_.depth_ > 0 || workspace_.chunks_.size() <= 1) return;
+  const std::size_t total = workspace_.capacity();
+  workspace_.release();
+  try {
+    workspace_.add_chunk(total);
+  } catch (const Error&) {
+    // The merged chunk does not fit in one piece: the next pass takes chunks again.
+  }
+}
+
+TensorView Workspace::take(DType dtype, const Shape& shape) {
+  WAN_CHECK(depth_ > 0, kInternal, "[workspace] memory is taken inside a Scope only");
+  const auto bytes = static_cast<std::size_t>(
+      checked_mul(shape.elements(), static_cast<std::int64_t>(dtype_size(dtype)), "workspace"));
+  const std::size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  while (chunk_ < chunks_.size() && offset_ + padded > chunks_[chunk_].size()) {
+    ++chunk_;
+    offset_ = 0;
+  }
+  if (chunk_ == chunks_.size()) add_chunk(std::max(padded, kSmallestChunk));
+  std::byte* data = chunks_[chunk_].data() + offset_;
+  offset_ += padded;
+  return {data, dtype, shape, allocator_->device()};
+}
+
+std::size_t Workspace::capacity() const {
+  std::size_t total = 0;
+  for (const Buffer& chunk : chunks_) total += chunk.size();
+  return total;
+}
+
+void Workspace::release() {
+  WAN_ASSERT(depth_ == 0);
+  chunks_.clear();
+  chunk_ = 0;
+  offset_ = 0;
+}
+
+void Workspace::add_chunk(std::size_t bytes) {
+  chunks_.emplace_back(*allocator_, bytes);
+  ++allocations_;
+}
+
+}  // namespace wan

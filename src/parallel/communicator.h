@@ -1,0 +1,48 @@
+#pragma once
+// Communicator: how the ranks that work on one video exchange tensors. Ranks are threads of one process,
+// GPUs, or processes on several machines; the code above sees only this interface.
+
+#include <span>
+
+#include "tensor/tensor.h"
+
+namespace wan {
+
+/// Collective operations over a fixed group. Every rank calls the same sequence with matching byte counts; a
+/// mismatch or a rank that has died or called abort() makes the call throw Device on every rank instead of
+/// hanging. Views are contiguous and on this rank's device; on a GPU the work is enqueued on the
+/// communicator's own stream contract.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// send[p] goes to rank p, recv[p] comes from rank p; both hold size() views. recv[p] on rank r has the
+  /// bytes of send[r] on rank p. Unequal counts are allowed. send and recv must not overlap.
+  virtual void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) = 0;
+  /// recv[p] receives what rank p passed as `send`, this rank's own included.
+  virtual void all_gather(const TensorView& send, std::span<const TensorView> recv) = 0;
+  /// Every rank's `data` becomes rank root's.
+  virtual void broadcast(const TensorView& data, int root) = 0;
+  virtual void barrier() = 0;
+  /// Makes every pending and later call of every rank throw Device. Thread-safe.
+  virtual void abort() noexcept = 0;
+};
+
+/// The group of one: copies where a copy is due, waits for nobody. Host memory only.
+class SelfCommunicator final : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) override;
+  void all_gather(const TensorView& send, std::span<const TensorView> recv) override;
+  void broadcast(const TensorView&, int root) override;
+  void barrier() override {}
+  void abort() noexcept override {}
+};
+
+/// Shared by the implementations: throws Internal unless the views are contiguous, as many as `size`.
+void check_collective_views(std::span<const TensorView> views, int size, const char* where);
+
+}  // namespace wan

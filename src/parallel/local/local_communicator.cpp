@@ -1,0 +1,123 @@
+#include "parallel/local/local_communicator.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+
+namespace wan {
+
+namespace {
+
+/// What the ranks share: a reusable barrier that can be aborted, and a board where each posts its views.
+class Group {
+ public:
+  explicit Group(int size) : size_(size), sent_(static_cast<std::size_t>(size)) {}
+
+  int size() const { return size_; }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    check_alive();
+    const std::uint64_t generation = generation_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++generation_;
+      changed_.notify_all();
+      return;
+    }
+    changed_.wait(lock, [&] { return generation_ != generation || aborted_; });
+    if (generation_ == generation) check_alive();
+  }
+
+  void abort() noexcept {
+    const std::lock_guard lock(mutex_);
+    aborted_ = true;
+    changed_.notify_all();
+  }
+
+  void post(int rank, std::span<const TensorView> views) { sent_[static_cast<std::size_t>(rank)] = views; }
+  std::span<const TensorView> posted(int rank) const { return sent_[static_cast<std::size_t>(rank)]; }
+
+ private:
+  void check_alive() const {
+    WAN_CHECK(!aborted_, kDevice, "[local communicator] another rank has failed; this rank stops too");
+  }
+
+  const int size_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int arrived_ = 0;
+  std::uint64_t generation_ = 0;
+  bool aborted_ = false;
+  std::vector<std::span<const TensorView>> sent_;
+};
+
+void copy_bytes(const TensorView& from, const TensorView& to, const char* where) {
+  WAN_CHECK(from.bytes() == to.bytes(), kInternal, "[{}] {} bytes sent, {} expected", where, from.bytes(),
+            to.bytes());
+  if (from.data() != to.data() && from.bytes() > 0) std::memcpy(to.data(), from.data(), from.bytes());
+}
+
+class LocalCommunicator final : public Communicator {
+ public:
+  LocalCommunicator(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  ~LocalCommunicator() override { group_->abort(); }
+
+  int rank() const override { return rank_; }
+  int size() const override { return group_->size(); }
+
+  void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) override {
+    check_collective_views(send, size(), "all_to_all");
+    check_collective_views(recv, size(), "all_to_all");
+    exchange(send, [&](int peer, std::span<const TensorView> theirs) {
+      copy_bytes(theirs[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(peer)], "all_to_all");
+    });
+  }
+
+  void all_gather(const TensorView& send, std::span<const TensorView> recv) override {
+    check_collective_views(recv, size(), "all_gather");
+    exchange(std::span(&send, 1), [&](int peer, std::span<const TensorView> theirs) {
+      copy_bytes(theirs[0], recv[static_cast<std::size_t>(peer)], "all_gather");
+    });
+  }
+
+  void broadcast(const TensorView& data, int root) override {
+    WAN_CHECK(root >= 0 && root < size(), kInternal, "[broadcast] root {} of {} ranks", root, size());
+    exchange(std::span(&data, 1), [&](int peer, std::span<const TensorView> theirs) {
+      if (peer == root) copy_bytes(theirs[0], data, "broadcast");
+    });
+  }
+
+  void barrier() override { group_->wait(); }
+  void abort() noexcept override { group_->abort(); }
+
+ private:
+  /// Posts this rank's views, visits every rank's, and holds everyone's buffers until all have read.
+  template <typename Visit>
+  void exchange(std::span<const TensorView> views, Visit&& visit) {
+    group_->post(rank_, views);
+    group_->wait();
+    try {
+      for (int peer = 0; peer < size(); ++peer) visit(peer, group_->posted(peer));
+    } catch (...) {
+      group_->abort();
+      throw;
+    }
+    group_->wait();
+  }
+
+  std::shared_ptr<Group> group_;
+  int rank_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size) {
+  WAN_CHECK(size >= 1, kInvalidArgument, "[local communicator] at least one rank is needed, got {}", size);
+  const auto group = std::make_shared<Group>(size);
+  std::vector<std::unique_ptr<Communicator>> ranks;
+  for (int rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<LocalCommunicator>(group, rank));
+  return ranks;
+}
+
+}  // namespace wan
