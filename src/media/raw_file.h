@@ -1,0 +1,33 @@
+#pragma once
+// Positioned writes into an AtomicFile, with the system's reason in every error.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "base/atomic_file.h"
+
+namespace wan {
+
+/// A file under construction: written at any offset, and there under its final name only after commit().
+/// Errors are Io and name the target and the reason.
+class RawFile {
+ public:
+  explicit RawFile(const std::filesystem::path& target);
+  ~RawFile();
+  RawFile(const RawFile&) = delete;
+  RawFile& operator=(const RawFile&) = delete;
+
+  /// Writes all of `bytes` at `offset` bytes from the start; the file grows as needed.
+  void write_at(std::int64_t offset, std::span<const std::byte> bytes);
+
+  /// Closes the file and renames it to its final name.
+  void commit();
+
+ private:
+  AtomicFile file_;
+  int fd_ = -1;
+};
+
+}  // namespace wan
