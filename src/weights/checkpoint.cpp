@@ -1,0 +1,206 @@
+#include "weights/checkpoint.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/checked_math.h"
+#include "base/mapped_file.h"
+#include "weights/pth.h"
+#include "weights/safetensors.h"
+#include "weights/untrusted_text.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+struct Checkpoint::State {
+  std::string path;
+  std::vector<MappedFile> files;
+  std::vector<TensorEntry> entries;
+  std::map<std::string, std::string> metadata;
+  std::size_t total_bytes = 0;
+};
+
+namespace {
+
+constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
+
+bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
+  return bytes.size() >= magic.size() &&
+         std::equal(magic.begin(), magic.end(), reinterpret_cast<const char*>(bytes.data()));
+}
+
+CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path) {
+  const std::string file = path.string();
+  WAN_CHECK(!bytes.empty(), kBadFile, "[{}] is empty; download it again", file);
+  WAN_CHECK(!begins_with(bytes, "GGUF"), kUnsupported,
+            "[{}] is a GGUF file, which is not read; use the .safetensors or .pth files", file);
+  WAN_CHECK(!begins_with(bytes, "version https://git-lfs"), kBadFile,
+            "[{}] is a Git LFS pointer, not the file itself; fetch it with git lfs pull", file);
+  if (path.extension() == ".safetensors") return parse_safetensors(bytes, file);
+  const bool torch_name = path.extension() == ".pth" || path.extension() == ".pt";
+  if (torch_name || begins_with(bytes, "PK") || begins_with(bytes, "\x80")) return parse_pth(bytes, file);
+  // A safetensors file under another name: its JSON follows the 8 bytes of the header's length.
+  if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return parse_safetensors(bytes, file);
+  fail(ErrorCode::kBadFile, "[{}] is neither a .safetensors file nor a .pth file of torch.save", file);
+}
+
+// A file named by a folder's index must lie in that folder after links are followed. The Hugging Face cache
+// links a snapshot's files to ../../blobs, beside "snapshots": that one way out is known.
+void check_inside(const fs::path& file, const fs::path& folder) {
+  std::error_code error;
+  const fs::path real_file = fs::canonical(file, error);
+  WAN_CHECK(!error, kBadFile, "cannot open {}: {}; the checkpoint is incomplete, download it again",
+            file.string(), error.message());
+  const fs::path real_folder = fs::canonical(folder, error);
+  const auto contains = [&](const fs::path& root) {
+    const auto [in_root, in_file] =
+        std::mismatch(root.begin(), root.end(), real_file.begin(), real_file.end());
+    return in_root == root.end();
+  };
+  if (contains(real_folder)) return;
+  for (fs::path parent = real_folder; parent.has_relative_path(); parent = parent.parent_path())
+    if (parent.filename() == "snapshots" && contains(parent.parent_path() / "blobs")) return;
+  fail(ErrorCode::kBadFile, "[{}] is a link out of its folder, to {}; put the file itself there",
+       file.string(), real_file.string());
+}
+
+std::vector<fs::path> files_ending_in(const fs::path& folder, std::string_view suffix) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (entry.path().filename().string().ends_with(suffix)) found.push_back(entry.path());
+  WAN_CHECK(!error, kBadFile, "cannot read the folder {}: {}", folder.string(), error.message());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// The one file of a folder that stands for its checkpoint.
+fs::path choose_in_folder(const fs::path& folder) {
+  for (const std::string_view suffix : {kIndexSuffix, std::string_view(".safetensors")}) {
+    const std::vector<fs::path> found = files_ending_in(folder, suffix);
+    WAN_CHECK(
+        found.size() <= 1, kBadFile,
+        "[{}] expected one checkpoint, got {} files ending in {} ({}, {} ...); name one of them, or add the "
+        "missing *{} that joins the shards",
+        folder.string(), found.size(), suffix, found[0].filename().string(), found[1].filename().string(),
+        kIndexSuffix);
+    if (found.size() == 1) {
+      check_inside(found[0], folder);
+      return found[0];
+    }
+  }
+  fail(ErrorCode::kBadFile,
+       "[{}] expected a *{} with its shards, or a .safetensors file, got none; the download is incomplete or "
+       "this is "
+       "another folder",
+       folder.string(), kIndexSuffix);
+}
+
+// Every tensor of the index is in its shard, and every tensor of a shard is in the index.
+void check_against_index(const std::map<std::string, std::string>& shard_of, const std::string& shard,
+                         const CheckpointFile& file, const std::string& index) {
+  std::size_t expected = 0;
+  std::string absent;
+  std::set<std::string_view> held;
+  for (const TensorEntry& tensor : file.tensors) {
+    held.insert(tensor.name);
+    const auto found = shard_of.find(tensor.name);
+    WAN_CHECK(found != shard_of.end() && found->second == shard, kBadFile,
+              "[{}] {} holds tensor {}, which the index {}; index and shards are of different downloads, get "
+              "both again",
+              index, quote_name(shard), quote_name(tensor.name),
+              found == shard_of.end() ? "does not name" : "places in " + quote_name(found->second));
+  }
+  for (const auto& [name, in_shard] : shard_of) {
+    if (in_shard != shard || held.contains(name)) continue;
+    if (expected++ == 0) absent = name;
+  }
+  WAN_CHECK(expected == 0, kBadFile,
+            "[{}] {} tensors are not in {} where the index places them, {} first; index and shards are of "
+            "different "
+            "downloads, get both again",
+            index, expected, quote_name(shard), quote_name(absent));
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::build(std::vector<CheckpointFile> files, const std::string& path,
+                             std::vector<MappedFile> mapped) {
+  auto state = std::make_shared<State>();
+  state->path = path;
+  state->files = std::move(mapped);
+  for (CheckpointFile& file : files) {
+    if (state->metadata.empty()) state->metadata = std::move(file.metadata);
+    for (TensorEntry& tensor : file.tensors) {
+      state->total_bytes = checked_add(state->total_bytes, tensor.bytes(), path.c_str(), ErrorCode::kBadFile);
+      state->entries.push_back(std::move(tensor));
+    }
+  }
+  const auto by_name = [](const TensorEntry& a, const TensorEntry& b) { return a.name < b.name; };
+  std::sort(state->entries.begin(), state->entries.end(), by_name);
+  const auto repeated = std::adjacent_find(state->entries.begin(), state->entries.end(),
+                                           [](const auto& a, const auto& b) { return a.name == b.name; });
+  WAN_CHECK(repeated == state->entries.end(), kBadFile, "[{}] tensor {} stands twice; download it again",
+            path, quote_name(repeated->name));
+  return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::from_files(std::vector<CheckpointFile> files, const std::string& path) {
+  return build(std::move(files), path, {});
+}
+
+Checkpoint Checkpoint::open(const fs::path& path) {
+  std::error_code error;
+  const bool is_folder = fs::is_directory(path, error);
+  WAN_CHECK(fs::exists(path, error), kBadFile, "cannot open {}: it does not exist; check the path",
+            path.string());
+  const fs::path chosen = is_folder ? choose_in_folder(path) : path;
+
+  std::vector<MappedFile> mapped;
+  std::vector<CheckpointFile> files;
+  if (!chosen.filename().string().ends_with(kIndexSuffix)) {
+    mapped.emplace_back(chosen);
+    files.push_back(parse_any(mapped.back().bytes(), chosen));
+  } else {
+    const MappedFile index(chosen);
+    const auto shard_of = parse_safetensors_index(index.bytes(), chosen.string());
+    std::vector<std::string> shards;
+    for (const auto& [tensor, shard] : shard_of) shards.push_back(shard);
+    std::sort(shards.begin(), shards.end());
+    shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+    const fs::path folder = chosen.has_parent_path() ? chosen.parent_path() : fs::path(".");
+    for (const std::string& shard : shards) {
+      check_inside(folder / shard, folder);
+      mapped.emplace_back(folder / shard);
+      files.push_back(parse_safetensors(mapped.back().bytes(), (folder / shard).string()));
+      check_against_index(shard_of, shard, files.back(), chosen.string());
+    }
+  }
+  return build(std::move(files), path.string(), std::move(mapped));
+}
+
+const std::string& Checkpoint::path() const {
+  return state_->path;
+}
+
+std::span<const TensorEntry> Checkpoint::entries() const {
+  return state_->entries;
+}
+
+const TensorEntry* Checkpoint::find(std::string_view name) const {
+  const auto found =
+      std::lower_bound(state_->entries.begin(), state_->entries.end(), name,
+                       [](const TensorEntry& entry, std::string_view key) { return entry.name < key; });
+  return found != state_->entries.end() && found->name == name ? &*found : nullptr;
+}
+
+std::size_t Checkpoint::total_bytes() const {
+  return state_->total_bytes;
+}
+
+const std::map<std::string, std::string>& Checkpoint::metadata() const {
+  return state_->metadata;
+}
+
+}  // namespace wan

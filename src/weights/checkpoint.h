@@ -1,0 +1,48 @@
+#pragma once
+// Checkpoint: a validated, memory-mapped directory of tensors. Nothing is read, converted or copied until a
+// tensor's bytes are used.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "weights/tensor_entry.h"
+
+namespace wan {
+
+class MappedFile;
+
+/// A handle; copies share the mapped files, which live as long as any of them.
+class Checkpoint {
+ public:
+  /// `path` is a `.safetensors` file, a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
+  /// a folder with one such index or one single `.safetensors` file. Throws BadFile (missing, truncated,
+  /// malformed, malicious, leaving its folder) or Unsupported (a format or dtype that is not read), naming
+  /// the file, the tensor and what to do.
+  static Checkpoint open(const std::filesystem::path& path);
+  /// From files already parsed; their bytes must outlive every copy. Throws BadFile when a name stands twice.
+  static Checkpoint from_files(std::vector<CheckpointFile> files, const std::string& path);
+
+  /// The path that was opened.
+  const std::string& path() const;
+  /// In the order of their names; pointers and spans stay valid as long as a copy of the checkpoint lives.
+  std::span<const TensorEntry> entries() const;
+  /// nullptr when there is none of that name.
+  const TensorEntry* find(std::string_view name) const;
+  /// Sum of the tensors' sizes.
+  std::size_t total_bytes() const;
+  /// Of the (first) safetensors file; empty for a .pth.
+  const std::map<std::string, std::string>& metadata() const;
+
+ private:
+  struct State;
+  static Checkpoint build(std::vector<CheckpointFile> files, const std::string& path,
+                          std::vector<MappedFile> mapped);
+  explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace wan

@@ -1,0 +1,44 @@
+#include "weights/untrusted_text.h"
+
+#include <cstdint>
+
+namespace wan {
+
+std::string quote_name(std::string_view name) {
+  constexpr std::size_t kLongest = 160;
+  std::string result = "'";
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name.size() > kLongest && i == kLongest / 2) {
+      result += "...";
+      i = name.size() - kLongest / 2;
+    }
+    const char c = name[i];
+    result += c >= 0x20 && c < 0x7f ? c : '?';
+  }
+  return result + "'";
+}
+
+bool is_plain_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto first = static_cast<std::uint8_t>(text[i]);
+    if (first == 0) return false;
+    if (first < 0x80) {
+      ++i;
+      continue;
+    }
+    const int length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || i + static_cast<std::size_t>(length) > text.size()) return false;
+    std::uint32_t code = first & (0xffu >> (length + 1));
+    for (int k = 1; k < length; ++k) {
+      const auto next = static_cast<std::uint8_t>(text[i + static_cast<std::size_t>(k)]);
+      if ((next & 0xc0u) != 0x80u) return false;
+      code = (code << 6) | (next & 0x3fu);
+    }
+    const std::uint32_t smallest = length == 2 ? 0x80u : length == 3 ? 0x800u : 0x10000u;
+    if (code < smallest || code > 0x10ffffu || (code >= 0xd800u && code <= 0xdfffu)) return false;
+    i += static_cast<std::size_t>(length);
+  }
+  return true;
+}
+
+}  // namespace wan
