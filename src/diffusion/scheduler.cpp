@@ -1,0 +1,111 @@
+#include "diffusion/scheduler.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "diffusion/solver_updates.h"
+
+namespace wan {
+
+namespace {
+
+// First sigma before the shift. UniPC's is the float32 nearest to 1 - 1/1000, the noise level of the last
+// training timestep; the grid of DPM++ starts from pure noise.
+double first_sigma(SolverKind solver) {
+  return solver == SolverKind::kUniPC ? static_cast<double>(0.999F) : 1.0;
+}
+
+// In double, one rounded operation at a time and in the order of the official code: the truncation of 1000 *
+// sigma to an integer timestep depends on the last bit.
+std::vector<double> shifted_sigmas(SolverKind solver, int steps, double shift) {
+  const double first = first_sigma(solver);
+  const double increment = (0.0 - first) / steps;
+  std::vector<double> sigmas(steps);
+  for (int i = 0; i < steps; ++i) {
+    const double sigma = i * increment + first;
+    sigmas[i] = shift * sigma / (1.0 + (shift - 1.0) * sigma);
+  }
+  return sigmas;
+}
+
+SolverUpdates solver_updates(SolverKind solver, std::span<const double> sigmas) {
+  switch (solver) {
+    case SolverKind::kUniPC:
+      return unipc_updates(sigmas);
+    case SolverKind::kDPMpp:
+      return dpmpp_updates(sigmas);
+    case SolverKind::kEuler:
+      return euler_updates(sigmas);
+  }
+  fail(ErrorCode::kInternal, "[scheduler] unknown solver {}", static_cast<int>(solver));
+}
+
+void check_sigmas(SolverKind solver, std::span<const double> sigmas, double shift) {
+  bool distinct = solver != SolverKind::kUniPC || sigmas[0] < 1.0;
+  for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) distinct = distinct && sigmas[i] > sigmas[i + 1];
+  WAN_CHECK(distinct, kInvalidArgument,
+            "[scheduler] expected a shift that keeps the sigmas of {} steps apart, got {}; use a shift "
+            "between 1 and "
+            "20, or fewer steps",
+            sigmas.size() - 1, shift);
+}
+
+}  // namespace
+
+SolverKind parse_solver(std::string_view name) {
+  for (const SolverKind kind : {SolverKind::kUniPC, SolverKind::kDPMpp, SolverKind::kEuler}) {
+    if (name == solver_name(kind)) return kind;
+  }
+  fail(ErrorCode::kInvalidArgument, "[scheduler] expected a solver, got \"{}\"; use unipc, dpm++ or euler",
+       name);
+}
+
+const char* solver_name(SolverKind kind) {
+  switch (kind) {
+    case SolverKind::kUniPC:
+      return "unipc";
+    case SolverKind::kDPMpp:
+      return "dpm++";
+    case SolverKind::kEuler:
+      return "euler";
+  }
+  fail(ErrorCode::kInternal, "[scheduler] unknown solver {}", static_cast<int>(kind));
+}
+
+std::int64_t Scheduler::timestep(int step) const {
+  WAN_ASSERT(step >= 0 && step < steps());
+  return timesteps_[step];
+}
+
+double Scheduler::sigma(int index) const {
+  WAN_ASSERT(index >= 0 && index <= steps());
+  return sigmas_[index];
+}
+
+const std::vector<SlotUpdate>& Scheduler::updates(int step) const {
+  WAN_ASSERT(step >= 0 && step < steps());
+  return updates_[step];
+}
+
+Scheduler make_scheduler(SolverKind solver, int steps, double shift) {
+  WAN_CHECK(steps >= 1 && steps <= Scheduler::kTrainTimesteps, kInvalidArgument,
+            "[scheduler] expected 1 to {} sampling steps, got {}; 20 to 50 are usual",
+            Scheduler::kTrainTimesteps, steps);
+  WAN_CHECK(std::isfinite(shift) && shift > 0.0, kInvalidArgument,
+            "[scheduler] expected a finite shift above 0, got {}; 3 to 12 are usual", shift);
+  Scheduler result;
+  result.solver_ = solver;
+  result.shift_ = shift;
+  for (const double sigma : shifted_sigmas(solver, steps, shift)) {
+    result.timesteps_.push_back(static_cast<std::int64_t>(sigma * Scheduler::kTrainTimesteps));
+    result.sigmas_.push_back(static_cast<double>(static_cast<float>(sigma)));
+  }
+  result.sigmas_.push_back(0.0);
+  check_sigmas(solver, result.sigmas_, shift);
+  SolverUpdates updates = solver_updates(solver, result.sigmas_);
+  result.slots_ = updates.slots;
+  result.updates_ = std::move(updates.steps);
+  return result;
+}
+
+}  // namespace wan
