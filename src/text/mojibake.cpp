@@ -1,0 +1,91 @@
+#include "text/mojibake.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "text/mojibake_rules.h"
+#include "text/single_byte_codecs.h"
+#include "text/unicode.h"
+#include "text/utf8_repair.h"
+
+namespace wan {
+namespace {
+
+bool is_c1_control(char32_t c) {
+  return c >= 0x80 && c <= 0x9F;
+}
+
+// The text's bytes in `codec`, read as UTF-8 after repairs; nothing if that cannot be.
+std::optional<std::u32string> reread_as_utf8(const SingleByteCodec& codec, std::u32string_view text) {
+  auto bytes = encode_single_byte(codec, text);
+  if (!bytes) return std::nullopt;
+  // In MacRoman an en dash and a space would look like an altered sequence.
+  if (codec.name != "macroman" && has_altered_utf8(*bytes)) bytes = restore_no_break_spaces(*bytes);
+  if (codec.kind == CodecKind::kSloppy) bytes = replace_lossy_sequences(*bytes);
+  const bool variants = bytes->find('\xED') != bytes->npos || bytes->find('\xC0') != bytes->npos;
+  return variants ? decode_utf8_variants(*bytes) : utf8_to_u32(*bytes);
+}
+
+// Fixes, each by itself, the runs that look like UTF-8 and are suspicious even without their surroundings.
+std::u32string fix_embedded_runs(std::u32string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = utf8_like_run_end(text, at);
+    if (end == at) {
+      out.push_back(text[at++]);
+      continue;
+    }
+    const std::u32string_view run = text.substr(at, end - at);
+    // A run that is the whole text would come back here for ever.
+    if (run.size() < text.size() && looks_like_mojibake(run)) {
+      out += fix_encoding(std::u32string(run));
+    } else {
+      out += run;
+    }
+    at = end;
+  }
+  return out;
+}
+
+// Latin-1 text that was meant as Windows-1252; nothing where it has a byte that Windows-1252 leaves
+// unassigned.
+std::optional<std::u32string> latin_1_as_windows_1252(std::u32string text) {
+  for (char32_t& c : text) {
+    if (c > 0xFF) return std::nullopt;
+    if (!is_c1_control(c)) continue;
+    const char32_t meant = windows_1252_for_c1(c);
+    if (meant == c) return std::nullopt;
+    c = meant;
+  }
+  return text;
+}
+
+std::u32string fix_encoding_once(const std::u32string& text) {
+  const bool ascii = std::all_of(text.begin(), text.end(), [](char32_t c) { return c < 0x80; });
+  if (ascii || !looks_like_mojibake(text)) return text;
+  for (const SingleByteCodec& codec : single_byte_codecs())
+    if (auto fixed = reread_as_utf8(codec, text)) return *fixed;
+  if (std::u32string fixed = fix_embedded_runs(text); fixed != text) return fixed;
+  if (auto fixed = latin_1_as_windows_1252(text); fixed && *fixed != text) return *fixed;
+  std::u32string fixed = text;
+  fix_c1_controls(fixed);
+  return fixed;
+}
+
+}  // namespace
+
+std::u32string fix_encoding(std::u32string text) {
+  while (true) {
+    std::u32string fixed = fix_encoding_once(text);
+    if (fixed == text) return text;
+    text = std::move(fixed);
+  }
+}
+
+void fix_c1_controls(std::u32string& text) {
+  for (char32_t& c : text)
+    if (is_c1_control(c)) c = windows_1252_for_c1(c);
+}
+
+}  // namespace wan
