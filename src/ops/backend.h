@@ -29,6 +29,10 @@ class Backend {
   virtual Allocator& allocator() = 0;
   /// Waits until all enqueued work is done. Throws Device when a kernel failed.
   virtual void synchronize() = 0;
+  /// Copy contiguous memory from the host to the device, or back: same dtype, same number of elements. The host memory
+  /// may be reused, or is filled, when the call returns.
+  virtual void upload(const TensorView& host, const TensorView& device) = 0;
+  virtual void download(const TensorView& device, const TensorView& host) = 0;
 
   virtual bool supports(const ActivationArgs&) const = 0;
   virtual void run(ExecContext&, const ActivationArgs&) = 0;
