@@ -60,6 +60,30 @@ TEST(RandomTest, PhiloxKnownAnswers) {
             (PhiloxCounter{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u}));
 }
 
+// What torch.randn(..., device="cuda") prints after torch.manual_seed(), to four decimals, in public
+// notebooks and issues; these draws lie within one wave of every GPU.
+TEST(RandomTest, TorchCudaEqualsPrintedValues) {
+  struct Printed {
+    std::int64_t seed;
+    std::vector<std::vector<float>> draws;
+  };
+  const Printed printed[] = {
+      {0, {{-0.9247F, -0.4253F, -2.6438F, 0.1452F, -0.1209F, -0.5797F, -0.6229F, -0.3284F}}},
+      {42, {{0.1940F, 2.1614F, -0.1721F, 0.8491F, -1.9244F, 0.6530F, -0.6494F, -0.8175F}}},
+      {42,
+       {{0.1940F, 2.1614F, -0.1721F, 0.8491F},
+        {0.1391F, -0.1082F, -0.7174F, 0.7566F},
+        {-0.5187F, 1.2268F, 0.6255F, -0.9117F}}},
+  };
+  for (const auto& [seed, draws] : printed) {
+    const auto generator = make_random_generator({RandomKind::kTorchCuda}, seed);
+    for (const std::vector<float>& expected : draws) {
+      const std::vector<float> values = draw(*generator, expected.size());
+      for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(values[i], expected[i], 5.5e-5) << seed;
+    }
+  }
+}
+
 // The kernel as it is launched: blocks and threads, each with a cuRAND state of its own, in a grid-stride
 // loop that runs the same number of turns in every thread.
 class KernelSimulation {
