@@ -1,0 +1,39 @@
+#pragma once
+// BlockLayout: the weights of one transformer block, the same for every block of a model; and where they lie
+// in one piece of memory.
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "weights/weight_scope.h"
+
+namespace wan {
+
+struct BlockLayout {
+  /// Below the scope; "{i}" stands for the block's index: "blocks.{i}.".
+  std::string prefix;
+  /// The order in which a lease gives the block's weights.
+  std::vector<WeightSpec> weights;
+
+  /// "blocks.7."
+  std::string block_prefix(int index) const;
+  /// Position in `weights`; Internal when there is none of that name.
+  std::size_t index_of(std::string_view name) const;
+};
+
+/// Bytes of one block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
+std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype);
+
+/// The views of a block whose memory begins at `memory`, in layout order.
+std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, std::byte* memory,
+                                    Device device);
+
+/// Blocks of one model that a residency serves.
+struct BlockGroup {
+  WeightScope scope;
+  BlockLayout layout;
+  int count = 0;
+};
+
+}  // namespace wan

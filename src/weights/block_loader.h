@@ -1,0 +1,33 @@
+#pragma once
+// BlockLoader: fills a place with a block of one of several groups.
+
+#include <span>
+#include <vector>
+
+#include "weights/block_residency.h"
+
+namespace wan {
+
+/// Not thread-safe. Declares the blocks' weights when made.
+class BlockLoader {
+ public:
+  /// `threads` for conversions; 0: as the scopes say.
+  BlockLoader(std::vector<BlockGroup> groups, int threads);
+
+  const std::vector<BlockGroup>& groups() const { return groups_; }
+  /// Throws InvalidArgument for a block that does not exist.
+  void check_id(BlockId id) const;
+  std::size_t bytes_of(int group) const;
+  Allocator& allocator() const;
+  /// Views of a block of `group` in `memory`.
+  std::vector<TensorView> views(int group, std::byte* memory) const;
+  /// Throws BadFile when one of its weights is not usable.
+  void load(BlockId id, std::span<const TensorView> views);
+
+ private:
+  std::vector<BlockGroup> groups_;
+  std::vector<WeightLoader> loaders_;                                  // by group; none when describing
+  std::vector<std::vector<std::vector<const TensorEntry*>>> entries_;  // by group, block, weight
+};
+
+}  // namespace wan

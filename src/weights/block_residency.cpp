@@ -1,0 +1,49 @@
+#include "weights/block_residency.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checked_math.h"
+#include "weights/resident_blocks.h"
+#include "weights/streamed_blocks.h"
+
+namespace wan {
+
+BlockLease::BlockLease(BlockLease&& other) noexcept
+    : residency_(std::exchange(other.residency_, nullptr)),
+      place_(other.place_),
+      weights_(std::exchange(other.weights_, {})) {}
+
+BlockLease& BlockLease::operator=(BlockLease&& other) noexcept {
+  std::swap(residency_, other.residency_);
+  std::swap(place_, other.place_);
+  std::swap(weights_, other.weights_);
+  return *this;
+}
+
+void BlockLease::release() {
+  if (residency_ != nullptr) std::exchange(residency_, nullptr)->release(place_);
+  weights_ = {};
+}
+
+std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options) {
+  if (options.kind == ResidencyKind::kStreamed)
+    return std::make_unique<StreamedBlocks>(std::move(groups), std::move(options));
+  return std::make_unique<ResidentBlocks>(std::move(groups));
+}
+
+std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options) {
+  constexpr const char* kWhere = "residency_bytes";
+  std::size_t all = 0;
+  std::size_t largest = 0;
+  for (const BlockGroup& group : groups) {
+    const std::size_t one = block_bytes(group.layout, group.scope.compute_dtype());
+    all = checked_add(all, checked_mul(one, static_cast<std::size_t>(group.count), kWhere), kWhere);
+    largest = std::max(largest, one);
+  }
+  return options.kind == ResidencyKind::kStreamed
+             ? checked_mul(largest, static_cast<std::size_t>(options.places), kWhere)
+             : all;
+}
+
+}  // namespace wan

@@ -1,0 +1,134 @@
+#pragma once
+// BlockResidency: how a model comes by the weights of its blocks, one block at a time, without knowing
+// whether all of them lie on the device or only the next one.
+//
+// The caller states the order in which blocks will be acquired (the schedule), and acquires them in that
+// order:
+//   residency.set_schedule(ids);
+//   for (id : ids) { BlockLease lease = residency.acquire(id); run_block(lease.weights()); }
+//
+// An implementation that gathers a block's shares from other ranks fits the same interface: all ranks set the
+// same schedule, the gather of the next block is a collective in schedule order, and each group's layout with
+// its Partition says which share a rank holds. For its sake the schedule is a promise as well as a hint: see
+// acquire().
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "weights/block_layout.h"
+
+namespace wan {
+
+/// A block of one of the residency's groups: experts and the text encoder are groups of their own.
+struct BlockId {
+  int group = 0;
+  int index = 0;
+  friend bool operator==(const BlockId&, const BlockId&) = default;
+};
+
+class BlockResidency;
+
+/// Holds a block in place; movable. It must not outlive its residency, and may be destroyed on any thread.
+class BlockLease {
+ public:
+  BlockLease() = default;
+  ~BlockLease() { release(); }
+  BlockLease(BlockLease&& other) noexcept;
+  BlockLease& operator=(BlockLease&& other) noexcept;
+  BlockLease(const BlockLease&) = delete;
+  BlockLease& operator=(const BlockLease&) = delete;
+
+  /// In the layout's order; read-only.
+  std::span<const TensorView> weights() const { return weights_; }
+  const TensorView& operator[](std::size_t index) const { return weights_[index]; }
+  /// Gives the block back early.
+  void release();
+
+ private:
+  friend class BlockResidency;
+  BlockLease(BlockResidency& residency, std::size_t place, std::span<const TensorView> weights)
+      : residency_(&residency), place_(place), weights_(weights) {}
+
+  BlockResidency* residency_ = nullptr;
+  std::size_t place_ = 0;
+  std::span<const TensorView> weights_;
+};
+
+struct ResidencyStats {
+  std::int64_t acquired = 0;
+  std::int64_t ready = 0;        // of those acquired: were in place already
+  std::int64_t unscheduled = 0;  // of those acquired: were not in the schedule
+  std::int64_t loaded = 0;       // blocks brought in, ahead or on demand
+  double waited_seconds = 0;     // spent in acquire() until the block was in place
+};
+
+/// Progress of preload(), in bytes of device memory.
+using LoadProgress = std::function<void(std::size_t done, std::size_t total)>;
+
+class BlockResidency {
+ public:
+  virtual ~BlockResidency() = default;
+
+  /// Loads what this kind holds before the first acquire: all blocks, or the first of the schedule. Call it
+  /// after the groups' WeightReport::check(). Optional: what is not in place is loaded when acquired. Throws
+  /// what loading throws, and what `progress` throws (to cancel).
+  virtual void preload(const LoadProgress& progress) = 0;
+
+  /// The blocks to be acquired from now on, in order: the rest of this pass, the next guidance pass, the next
+  /// step, the other expert. Replaces the former schedule; may be called while leases are held, and as often
+  /// as more of the future is known. Blocks in place stay. Throws InvalidArgument for a block that does not
+  /// exist.
+  virtual void set_schedule(std::span<const BlockId> schedule) = 0;
+
+  /// Waits until the block is in place and holds it there. Taking the schedule's blocks in order is the fast
+  /// way. Skipping ahead drops the blocks skipped; a block that the schedule does not name is loaded on
+  /// demand and leaves the schedule as it was: both are allowed here and slower, and on several ranks all
+  /// must do the same. One thread acquires at a time. At most one block fewer than places may be leased while
+  /// the next one is to come ahead; with all places leased, another block is an Internal error, not a wait
+  /// for ever. Throws what loading the block threw, also when that happened ahead in the background; a later
+  /// acquire tries anew.
+  virtual BlockLease acquire(BlockId id) = 0;
+
+  /// Device memory that the blocks take, loaded or not.
+  virtual std::size_t bytes() const = 0;
+  virtual ResidencyStats stats() const = 0;
+
+ protected:
+  BlockLease make_lease(std::size_t place, std::span<const TensorView> weights) {
+    return {*this, place, weights};
+  }
+
+ private:
+  friend class BlockLease;
+  /// Called once for each lease, on any thread.
+  virtual void release(std::size_t place) noexcept = 0;
+};
+
+enum class ResidencyKind {
+  kResident,  // every block in device memory
+  kStreamed,  // two places, filled from the checkpoint one block ahead by a thread of their own
+};
+
+struct ResidencyOptions {
+  ResidencyKind kind = ResidencyKind::kResident;
+  /// Streamed: blocks in device memory at once, at least 2.
+  int places = 2;
+  /// Streamed: threads that convert the next block while the current one computes.
+  int threads = 1;
+  /// Called when a lease ends, on its thread; must not throw. What it returns is called before the block's
+  /// memory is overwritten, and returns when the device has done with it (an event on the compute stream).
+  /// Empty where work is done when a call returns.
+  std::function<std::function<void()>()> mark_use{};
+};
+
+/// Declares every block's weights on its scope's report, loads nothing yet. All groups have one device.
+/// Throws InvalidArgument (a partition that does not divide), OutOfMemory.
+std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options);
+
+/// Device memory that make_residency() would take, for a plan.
+std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options);
+
+}  // namespace wan

@@ -1,0 +1,218 @@
+#include "weights/convert.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace wan {
+
+namespace {
+
+// Below this, starting threads costs more than the copy.
+constexpr std::int64_t kParallelElements = 1 << 18;
+constexpr std::int64_t kChunk = 1 << 16;
+
+// Branch-free, so that the loops below vectorise; the same values as to_float(F16) and to_f16().
+inline float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+  const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
+  const std::uint32_t normal = magnitude + (112u << 23);
+  const std::uint32_t special = magnitude | 0x7f800000u;
+  const float subnormal = std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14f;
+  const std::uint32_t small = magnitude < (1u << 23) ? std::bit_cast<std::uint32_t>(subnormal) : normal;
+  return std::bit_cast<float>(sign | (magnitude >= (31u << 23) ? special : small));
+}
+
+inline std::uint16_t float_to_half(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  const std::uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  // Adding 0.5 moves a subnormal half's bits to the end of the mantissa and rounds them there.
+  const std::uint32_t subnormal =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(std::min(magnitude, 0x38800000u)) + 0.5f) -
+      0x3f000000u;
+  const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
+  const std::uint32_t overflow = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+  return static_cast<std::uint16_t>(sign | (magnitude >= 0x477ff000u ? overflow : finite));
+}
+
+// Elements are read with memcpy: a mapped file need not be aligned.
+template <typename Source>
+inline float read_float(const std::byte* data) {
+  if constexpr (std::is_same_v<Source, F16> || std::is_same_v<Source, BF16>) {
+    std::uint16_t bits;
+    std::memcpy(&bits, data, sizeof(bits));
+    return std::is_same_v<Source, F16> ? half_to_float(bits) : to_float(BF16{bits});
+  } else {
+    Source value;
+    std::memcpy(&value, data, sizeof(value));
+    return static_cast<float>(value);
+  }
+}
+
+template <typename Target>
+inline Target from_float(float value) {
+  if constexpr (std::is_same_v<Target, F16>) return {float_to_half(value)};
+  if constexpr (std::is_same_v<Target, BF16>) return to_bf16(value);
+  if constexpr (std::is_same_v<Target, float>) return value;
+}
+
+// `count` elements, `step` bytes apart in the source, one after the other in the target.
+using RunFunction = void (*)(const std::byte* source, std::int64_t step, std::byte* target,
+                             std::int64_t count);
+
+template <typename Source, typename Target>
+void convert_run(const std::byte* source, std::int64_t step, std::byte* target, std::int64_t count) {
+  auto* out = reinterpret_cast<Target*>(target);
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(Source));
+  if (step == kSize) {
+    for (std::int64_t i = 0; i < count; ++i)
+      out[i] = from_float<Target>(read_float<Source>(source + i * kSize));
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      out[i] = from_float<Target>(read_float<Source>(source + i * step));
+  }
+}
+
+template <std::size_t kSize>
+void copy_run(const std::byte* source, std::int64_t step, std::byte* target, std::int64_t count) {
+  if (step == static_cast<std::int64_t>(kSize)) {
+    std::memcpy(target, source, static_cast<std::size_t>(count) * kSize);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      std::memcpy(target + i * static_cast<std::int64_t>(kSize), source + i * step, kSize);
+  }
+}
+
+template <typename Source>
+RunFunction run_from(DType target) {
+  switch (target) {
+    case DType::kF32:
+      return convert_run<Source, float>;
+    case DType::kF16:
+      return convert_run<Source, F16>;
+    case DType::kBF16:
+      return convert_run<Source, BF16>;
+    default:
+      return nullptr;
+  }
+}
+
+RunFunction choose_run(DType source, DType target) {
+  if (source == target) {
+    switch (dtype_size(source)) {
+      case 1:
+        return copy_run<1>;
+      case 2:
+        return copy_run<2>;
+      case 4:
+        return copy_run<4>;
+      default:
+        return copy_run<8>;
+    }
+  }
+  switch (source) {
+    case DType::kF64:
+      return run_from<double>(target);
+    case DType::kF32:
+      return run_from<float>(target);
+    case DType::kF16:
+      return run_from<F16>(target);
+    case DType::kBF16:
+      return run_from<BF16>(target);
+    default:
+      return nullptr;
+  }
+}
+
+struct Axis {
+  std::int64_t extent;
+  std::int64_t step;  // bytes in the source
+};
+
+// The source's axes, outermost first, with neighbours joined where one continues the other; at least one.
+struct Axes {
+  std::array<Axis, Shape::kMaxRank> axis{};
+  int count = 0;
+};
+
+Axes joined_axes(const TensorView& source) {
+  const auto size = static_cast<std::int64_t>(dtype_size(source.dtype()));
+  Axes axes;
+  for (int i = 0; i < source.rank(); ++i) {
+    if (source.dim(i) == 1) continue;
+    const Axis next{source.dim(i), source.stride(i) * size};
+    if (axes.count > 0) {
+      Axis& last = axes.axis[static_cast<std::size_t>(axes.count - 1)];
+      if (last.step == next.extent * next.step) {
+        last = {last.extent * next.extent, next.step};
+        continue;
+      }
+    }
+    axes.axis[static_cast<std::size_t>(axes.count++)] = next;
+  }
+  if (axes.count == 0) axes.axis[static_cast<std::size_t>(axes.count++)] = {1, size};
+  return axes;
+}
+
+// Offset in the source of the row `row`, counted over all axes but the last.
+std::int64_t row_offset(const Axes& axes, std::int64_t row) {
+  std::int64_t offset = 0;
+  for (int i = axes.count - 2; i >= 0; --i) {
+    const Axis& axis = axes.axis[static_cast<std::size_t>(i)];
+    offset += row % axis.extent * axis.step;
+    row /= axis.extent;
+  }
+  return offset;
+}
+
+int thread_count(int wanted, std::int64_t elements) {
+  if (elements < kParallelElements) return 1;
+#ifdef _OPENMP
+  return wanted > 0 ? wanted : omp_get_max_threads();
+#else
+  return wanted > 0 ? wanted : 1;
+#endif
+}
+
+}  // namespace
+
+void convert(const TensorView& source, const TensorView& target, ConvertOptions options) {
+  WAN_CHECK(source.shape() == target.shape() && target.is_contiguous(), kInternal,
+            "[convert] {} into {} (strides {}): expected equal shapes and a row-major target",
+            source.shape().to_string(), target.shape().to_string(), target.strides().to_string());
+  const RunFunction run = choose_run(source.dtype(), target.dtype());
+  WAN_CHECK(run != nullptr, kInternal, "[convert] {} does not convert to {}", dtype_name(source.dtype()),
+            dtype_name(target.dtype()));
+  const std::int64_t elements = source.elements();
+  if (elements == 0) return;
+
+  const Axes axes = joined_axes(source);
+  const Axis inner = axes.axis[static_cast<std::size_t>(axes.count - 1)];
+  const std::int64_t rows = elements / inner.extent;
+  const std::int64_t chunks_a_row = (inner.extent + kChunk - 1) / kChunk;
+  const auto size = static_cast<std::int64_t>(dtype_size(target.dtype()));
+  [[maybe_unused]] const int threads = thread_count(options.threads, elements);
+  const std::byte* in = source.data();
+  std::byte* out = target.data();
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+#endif
+  for (std::int64_t task = 0; task < rows * chunks_a_row; ++task) {
+    const std::int64_t row = task / chunks_a_row;
+    const std::int64_t begin = task % chunks_a_row * kChunk;
+    run(in + row_offset(axes, row) + begin * inner.step, inner.step,
+        out + (row * inner.extent + begin) * size, std::min(kChunk, inner.extent - begin));
+  }
+}
+
+void convert(const TensorEntry& source, const TensorView& target, ConvertOptions options) {
+  convert(source.view(), target, options);
+}
+
+}  // namespace wan

@@ -1,0 +1,21 @@
+#pragma once
+// From a checkpoint's bytes to a weight's: strides removed, dtype changed.
+
+#include "tensor/tensor.h"
+#include "weights/tensor_entry.h"
+
+namespace wan {
+
+struct ConvertOptions {
+  /// 0: as many as OpenMP would take. A copy beside a computation takes 1, so as not to slow it down.
+  int threads = 0;
+};
+
+/// Writes `source`, of any strides and alignment, to `target`, row-major and of the same shape; both in host
+/// memory, not overlapping. f64, f32, f16 and bf16 convert to f32, f16 and bf16, rounding to nearest even
+/// (f64 through f32, as PyTorch does; NaN stays NaN, what is too large becomes infinite); every dtype
+/// converts to itself. Throws Internal for other pairs or shapes that differ.
+void convert(const TensorView& source, const TensorView& target, ConvertOptions options = {});
+void convert(const TensorEntry& source, const TensorView& target, ConvertOptions options = {});
+
+}  // namespace wan

@@ -1,0 +1,85 @@
+#include "weights/inspect.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "weights/checkpoint.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_index(const fs::path& path) {
+  return path.filename().string().ends_with(".safetensors.index.json");
+}
+
+CheckpointFacts inspect_one(const fs::path& path) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  CheckpointFacts facts;
+  facts.path = path.string();
+  facts.metadata = checkpoint.metadata();
+  facts.total_bytes = checkpoint.total_bytes();
+  for (const TensorEntry& entry : checkpoint.entries()) {
+    const auto elements = static_cast<std::size_t>(entry.elements());
+    facts.tensors.push_back({entry.name, entry.dtype, entry.shape, entry.bytes()});
+    facts.files.push_back(entry.file);
+    facts.total_elements += elements;
+    DTypeFacts& dtype = facts.dtypes[entry.dtype];
+    ++dtype.tensors;
+    dtype.elements += elements;
+    dtype.bytes += entry.bytes();
+  }
+  std::sort(facts.files.begin(), facts.files.end());
+  facts.files.erase(std::unique(facts.files.begin(), facts.files.end()), facts.files.end());
+  if (facts.files.empty()) facts.files.push_back(path.string());
+  const bool safetensors = facts.files.front().ends_with(".safetensors");
+  facts.kind = is_index(path) ? "sharded safetensors" : safetensors ? "safetensors" : "PyTorch zip";
+  return facts;
+}
+
+// The checkpoints of one folder: its index alone where it has one, else each file.
+std::vector<fs::path> checkpoints_in(const fs::path& folder) {
+  std::vector<fs::path> indexes;
+  std::vector<fs::path> shards;
+  std::vector<fs::path> torch_files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    const fs::path extension = entry.path().extension();
+    if (is_index(entry.path())) indexes.push_back(entry.path());
+    if (extension == ".safetensors") shards.push_back(entry.path());
+    if (extension == ".pth" || extension == ".pt") torch_files.push_back(entry.path());
+  }
+  std::vector<fs::path> found = indexes.empty() ? shards : indexes;
+  found.insert(found.end(), torch_files.begin(), torch_files.end());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace
+
+std::vector<CheckpointFacts> inspect_checkpoints(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {inspect_one(path)};
+  std::vector<fs::path> found;
+  try {
+    found = checkpoints_in(path);
+    std::vector<fs::path> folders;
+    for (const fs::directory_entry& entry : fs::directory_iterator(path))
+      if (entry.is_directory()) folders.push_back(entry.path());
+    std::sort(folders.begin(), folders.end());
+    for (const fs::path& folder : folders)
+      for (const fs::path& file : checkpoints_in(folder)) found.push_back(file);
+  } catch (const fs::filesystem_error& failure) {
+    fail(ErrorCode::kBadFile, "cannot read the folder {}: {}", path.string(), failure.code().message());
+  }
+  WAN_CHECK(!found.empty(), kBadFile,
+            "[{}] holds no .safetensors and no .pth file, nor do its folders; name a checkpoint directory",
+            path.string());
+  std::vector<CheckpointFacts> facts;
+  for (const fs::path& file : found) facts.push_back(inspect_one(file));
+  return facts;
+}
+
+}  // namespace wan

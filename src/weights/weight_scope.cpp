@@ -1,0 +1,67 @@
+#include "weights/weight_scope.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace wan {
+
+WeightScope::WeightScope(WeightReport& report, WeightTarget target)
+    : report_(&report), compute_dtype_(target.compute_dtype) {
+  loader_ = std::make_shared<WeightLoader>(std::move(target));
+}
+
+WeightScope WeightScope::describing(WeightReport& report, DType compute_dtype) {
+  WeightScope scope(report);
+  scope.compute_dtype_ = compute_dtype;
+  return scope;
+}
+
+WeightScope WeightScope::child(std::string_view name) const {
+  WeightScope scope = *this;
+  scope.prefix_ += std::string(name) + ".";
+  return scope;
+}
+
+bool WeightScope::has(std::string_view name) const {
+  return report_->checkpoint().find(full_name(name)) != nullptr;
+}
+
+std::optional<Shape> WeightScope::shape_of(std::string_view name) const {
+  const TensorEntry* entry = report_->checkpoint().find(full_name(name));
+  return entry != nullptr ? std::optional<Shape>(entry->shape) : std::nullopt;
+}
+
+int WeightScope::count_children(std::string_view name) const {
+  const std::span<const TensorEntry> entries = report_->checkpoint().entries();
+  for (int count = 0;; ++count) {
+    const std::string child_prefix = full_name(name) + "." + std::to_string(count) + ".";
+    const auto found =
+        std::lower_bound(entries.begin(), entries.end(), child_prefix,
+                         [](const TensorEntry& entry, const std::string& key) { return entry.name < key; });
+    if (found == entries.end() || !found->name.starts_with(child_prefix)) return count;
+  }
+}
+
+const TensorEntry* WeightScope::declare(const WeightSpec& spec) const {
+  return report_->expect(full_name(spec.name), spec.shape);
+}
+
+Tensor WeightScope::load(const WeightSpec& spec) const {
+  const TensorEntry* entry = declare(spec);
+  const Shape local = spec.partition.local_shape(spec.shape, full_name(spec.name));
+  if (entry == nullptr || loader_ == nullptr) return {};
+  Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), local);
+  loader_->load(*entry, spec, tensor);
+  return tensor;
+}
+
+const WeightTarget& WeightScope::target() const {
+  WAN_ASSERT(loads());
+  return loader_->target();
+}
+
+void WeightScope::skip(std::string_view name_prefix) const {
+  report_->skip(full_name(name_prefix));
+}
+
+}  // namespace wan
