@@ -1,0 +1,145 @@
+"""The official Wan2.2 code, imported to run on the CPU in fp32.
+
+Nothing of it is copied or changed on disk. While its modules are imported, and afterwards inside the module objects, what
+needs CUDA or rounds to bf16 is put aside:
+
+  wan/__init__.py          not run: it imports every task with its dependencies
+  wan.text2video.torch     every device is the CPU, `torch.cuda` does nothing; `randn` can be replaced
+  flash_attention          scaled_dot_product_attention in fp32
+  umt5_xxl, _video_vae     dimensions come from the checkpoint's tensors; weights become fp32
+  WanModel.from_pretrained text_dim comes from the checkpoint's tensors (config.json lacks it); weights become fp32
+"""
+
+import functools
+import importlib
+import sys
+import types
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+
+@dataclass(frozen=True)
+class Official:
+    """Module objects of the official code."""
+    text2video: types.ModuleType
+    model: types.ModuleType
+    t5: types.ModuleType
+    vae: types.ModuleType
+    utils: types.ModuleType
+    t2v_config: object  # wan.configs' constants of T2V-A14B
+
+
+class CpuTorch(types.ModuleType):
+    """Stands in for `torch` inside wan/text2video.py."""
+
+    def __init__(self):
+        super().__init__("torch")
+        self.cuda = types.SimpleNamespace(empty_cache=lambda: None, synchronize=lambda: None)
+        self.randn = torch.randn
+
+    def device(self, *_):
+        return torch.device("cpu")
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def attention_fp32(q, k, v, q_lens=None, k_lens=None, dropout_p=0.0, softmax_scale=None, q_scale=None, causal=False,
+                   window_size=(-1, -1), **_):
+    """q [B, Lq, N, C], k and v [B, Lk, N, C] -> [B, Lq, N, C]; keys at or past k_lens [B] are not attended to."""
+    if q_lens is not None or q_scale is not None or causal or dropout_p or tuple(window_size) != (-1, -1):
+        raise NotImplementedError("attention with q_lens, q_scale, causal mask, dropout or window")
+    mask = None
+    if k_lens is not None and int(k_lens.min()) < k.shape[1]:
+        mask = (torch.arange(k.shape[1])[None] < k_lens[:, None])[:, None, None]
+    q, k, v = (x.float().transpose(1, 2) for x in (q, k, v))
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=softmax_scale)
+    return y.transpose(1, 2).contiguous()
+
+
+def text_encoder_dimensions(path):
+    """Arguments of the official encoder's constructor from the shapes in a .pth file."""
+    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    layers = {int(name.split(".")[1]) for name in state if name.startswith("blocks.")}
+    vocab, dim = state["token_embedding.weight"].shape
+    buckets, heads = state["blocks.0.pos_embedding.embedding.weight"].shape
+    return dict(vocab_size=vocab, dim=dim, dim_attn=state["blocks.0.attn.q.weight"].shape[0],
+                dim_ffn=state["blocks.0.ffn.fc1.weight"].shape[0], num_heads=heads, encoder_layers=len(layers),
+                num_buckets=buckets)
+
+
+def transformer_text_dim(folder):
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if "text_embedding.0.weight" in file.keys():
+                return file.get_slice("text_embedding.0.weight").get_shape()[1]
+    raise FileNotFoundError(f"{folder}: no safetensors file holds text_embedding.0.weight")
+
+
+def patch_transformer(module):
+    module.flash_attention = attention_fp32
+    construct = module.WanModel.__init__.__wrapped__
+    names = construct.__code__.co_varnames[1:construct.__code__.co_argcount]
+    load = module.WanModel.from_pretrained.__func__
+
+    def from_pretrained(cls, folder, subfolder=None, **kwargs):
+        text_dim = transformer_text_dim(Path(folder) / (subfolder or "."))
+        construct.__defaults__ = tuple(
+            text_dim if name == "text_dim" else value for name, value in zip(names, construct.__defaults__))
+        return load(cls, folder, **({"subfolder": subfolder} if subfolder else {}), **kwargs).float()
+
+    module.WanModel.from_pretrained = classmethod(from_pretrained)
+
+
+def patch_text_encoder(module):
+    build = module.umt5_xxl
+    construct = module.T5EncoderModel.__init__
+
+    def construct_from_tensors(self, *args, checkpoint_path=None, **kwargs):
+        dimensions = text_encoder_dimensions(checkpoint_path)
+        with mock.patch.object(module, "umt5_xxl", functools.partial(build, **dimensions)):
+            construct(self, *args, checkpoint_path=checkpoint_path, **kwargs)
+
+    module.T5EncoderModel.__init__ = construct_from_tensors
+
+
+def patch_vae(module):
+    build = module._video_vae
+
+    def build_from_tensors(pretrained_path=None, z_dim=None, **kwargs):
+        state = torch.load(pretrained_path, map_location="cpu", mmap=True, weights_only=True)
+        if state["conv2.weight"].shape[0] != z_dim:
+            raise ValueError(f"{pretrained_path}: {state['conv2.weight'].shape[0]} latent channels, not {z_dim}")
+        dim = state["encoder.conv1.weight"].shape[0]
+        return build(pretrained_path=pretrained_path, z_dim=z_dim, dim=dim, **kwargs).float()
+
+    module._video_vae = build_from_tensors
+
+
+@functools.cache
+def load_official(wan_dir):
+    """Imports the official repository at `wan_dir` with the patches above."""
+    package_dir = Path(wan_dir).resolve() / "wan"
+    if not (package_dir / "text2video.py").is_file():
+        raise SystemExit(f"--wan_dir {wan_dir}: expected a checkout of the official Wan2.2 repository "
+                         "(github.com/Wan-Video/Wan2.2), found no wan/text2video.py in it")
+    warnings.filterwarnings("ignore", message=".*CUDA is not available.*")
+    warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.autocast.*")
+    package = types.ModuleType("wan")
+    package.__path__ = [str(package_dir)]
+    sys.modules["wan"] = package
+    with mock.patch.object(torch.cuda, "current_device", return_value=0):
+        names = ("wan.text2video", "wan.modules.model", "wan.modules.t5", "wan.modules.vae2_1", "wan.utils.utils",
+                 "wan.configs")
+        text2video, model, t5, vae, utils, configs = (importlib.import_module(name) for name in names)
+    text2video.torch = CpuTorch()
+    patch_transformer(model)
+    patch_text_encoder(t5)
+    patch_vae(vae)
+    return Official(text2video, model, t5, vae, utils, configs.WAN_CONFIGS["t2v-A14B"])
