@@ -15,9 +15,9 @@ int data_slot(int step) {
   return 2 + step % 2;
 }
 
-// h / h_0, the last two log-SNR distances: the weight of the slope D(step) - D(step - 1). A step away from
-// sigma = 1 leaves log-SNR minus infinity, so that h_0 is infinite and the limit is 0: the step after it is
-// of first order.
+// h / h_0, the last two log-SNR distances: the weight of the slope D(step) - D(step - 1). A
+// step away from sigma = 1 leaves log-SNR minus infinity, so that h_0 is infinite and the limit
+// is 0: the step after it is of first order.
 double slope_weight(std::span<const double> sigmas, int step) {
   if (sigmas[step - 1] >= 1.0) return 0.0;
   const double h = log_snr(sigmas[step + 1]) - log_snr(sigmas[step]);

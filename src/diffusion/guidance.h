@@ -14,21 +14,21 @@ enum class Expert { kLowNoise, kHighNoise };
 /// "low_noise" or "high_noise".
 const char* expert_name(Expert expert);
 
-/// Guidance scale of each expert, in the order of the official configuration and of `low,high` on a command
-/// line.
+/// Guidance scale of each expert, in the order of the official configuration and of
+/// `low,high` on a command line.
 struct GuidanceScale {
   double low_noise;
   double high_noise;
 };
 
-/// "5" (both experts) or "3.0,4.0" (low, high). Throws InvalidArgument unless these are one or two finite
-/// numbers.
+/// "5" (both experts) or "3.0,4.0" (low, high). Throws InvalidArgument unless these are
+/// one or two finite numbers.
 GuidanceScale parse_guidance_scale(std::string_view text);
 /// Shortest text that parse_guidance_scale() reads back to the same values.
 std::string format_guidance_scale(const GuidanceScale& scale);
 
-/// guided = conditional * v(prompt) + unconditional * v(negative prompt), the velocities of the two passes:
-/// v_neg + scale * (v_prompt - v_neg).
+/// guided = conditional * v(prompt) + unconditional * v(negative prompt), the velocities of the two
+/// passes: v_neg + scale * (v_prompt - v_neg).
 struct GuidanceCoefficients {
   double conditional;
   double unconditional;
@@ -37,9 +37,9 @@ struct GuidanceCoefficients {
 /// Expert and guidance of each timestep of a run.
 class Guidance {
  public:
-  /// `boundary`: share of the 1000 training timesteps from which the high-noise expert runs, in (0, 1]: 0.875
-  /// for T2V-A14B. Without it there is one expert. Throws InvalidArgument for values outside, or scales not
-  /// finite.
+  /// `boundary`: share of the 1000 training timesteps from which the high-noise expert runs, in
+  /// (0, 1]: 0.875 for T2V-A14B. Without it there is one expert. Throws InvalidArgument for
+  /// values outside, or scales not finite.
   Guidance(const GuidanceScale& scale, std::optional<double> boundary);
 
   /// kHighNoise where timestep >= boundary * 1000.

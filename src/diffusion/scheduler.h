@@ -4,11 +4,11 @@
 //
 // The model's output is the velocity v = noise - data, and x(sigma) = (1 - sigma) * data + sigma * noise; the
 // data prediction is x - sigma * v. Grids and solvers are those of Wan2.2's text2video.py:
-//   unipc   UniPC (Zhao et al. 2023), order 2, B(h) = exp(h) - 1 ("bh2"), corrector on every step after the
-//   first,
-//           lower order at the start and on the last step; sigma from 0.999 before the shift
-//   dpm++   DPM-Solver++(2M) (Lu et al. 2022), midpoint, first order on the first and last step; sigma from
-//   exactly 1 euler   first order on the grid of dpm++
+//   unipc   UniPC (Zhao et al. 2023) of order 2 with B(h) = exp(h) - 1 ("bh2"), a corrector on every step
+//           after the first, order 1 on the first and last step; sigma from 0.999 before the shift
+//   dpm++   DPM-Solver++(2M) (Lu et al. 2022), midpoint, first order on the first and last step and, in the
+//           limit, on the second; sigma from exactly 1
+//   euler   first order on the grid of dpm++
 // Sigmas are shifted by shift * s / (1 + (shift - 1) * s), rounded to float32 as the official tables are, and
 // end with 0. Timesteps are 1000 * sigma before that rounding, truncated to integers.
 //
@@ -36,8 +36,8 @@ struct SlotTerm {
   double coefficient;
 };
 
-/// state[target] = sum of the terms, elementwise. The target may be among the terms; it then stands for its
-/// old value.
+/// state[target] = sum of the terms, elementwise. The target may be among the terms; it
+/// then stands for its old value.
 struct SlotUpdate {
   int target;
   std::vector<SlotTerm> terms;
@@ -46,8 +46,8 @@ struct SlotUpdate {
 /// What one solver does for one number of steps and one shift. Immutable.
 class Scheduler {
  public:
-  /// Slot of the latent x. The caller fills it with noise before step 0; after the last step it holds the
-  /// result.
+  /// Slot of the latent x. The caller fills it with noise before step 0; after the last
+  /// step it holds the result.
   static constexpr int kSample = 0;
   /// Slot of the guided velocity, which the caller fills before each step's updates. They never write to it.
   static constexpr int kVelocity = 1;
@@ -87,8 +87,8 @@ class Scheduler {
   std::vector<std::vector<SlotUpdate>> updates_;
 };
 
-/// Throws InvalidArgument unless 1 <= steps <= 1000, shift is finite and above 0, and the shifted sigmas stay
-/// distinct as float32.
+/// Throws InvalidArgument unless 1 <= steps <= 1000, shift is finite and above 0, and the
+/// shifted sigmas stay distinct as float32.
 Scheduler make_scheduler(SolverKind solver, int steps, double shift);
 
 }  // namespace wan

@@ -21,15 +21,15 @@ SolverUpdates unipc_updates(std::span<const double> sigmas);
 SolverUpdates dpmpp_updates(std::span<const double> sigmas);
 SolverUpdates euler_updates(std::span<const double> sigmas);
 
-/// Half the log of the signal-to-noise ratio, lambda = log(1 - sigma) - log(sigma); minus infinity at sigma
-/// = 1.
+/// Half the log of the signal-to-noise ratio, lambda = log(1 - sigma) - log(sigma);
+/// minus infinity at sigma = 1.
 inline double log_snr(double sigma) {
   return std::log1p(-sigma) - std::log(sigma);
 }
 
-/// The exact solution over one step for a constant data prediction D is ratio * x + gain * D. In terms of
-/// h = lambda(to) - lambda(from): gain = (1 - to) * (1 - exp(-h)), which is 1 - to / from, and finite where h
-/// is not.
+/// The exact solution over one step for a constant data prediction D is ratio * x + gain *
+/// D. In terms of h = lambda(to) - lambda(from): gain = (1 - to) * (1 - exp(-h)), which is
+/// 1 - to / from, and finite where h is not.
 struct StepGain {
   double ratio;
   double gain;

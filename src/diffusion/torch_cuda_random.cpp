@@ -1,6 +1,6 @@
-// Source of the launch geometry and of the element order: ATen's native/cuda/DistributionTemplates.h
-// (calc_execution_policy, distribution_elementwise_grid_stride_kernel); of the counter layout: cuRAND's
-// curand_init().
+// Source of the launch geometry and of the element order: ATen's
+// native/cuda/DistributionTemplates.h (calc_execution_policy,
+// distribution_elementwise_grid_stride_kernel); of the counter layout: cuRAND's curand_init().
 
 #include "diffusion/torch_cuda_random.h"
 

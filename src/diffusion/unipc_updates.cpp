@@ -19,15 +19,16 @@ int data_slot(int step) {
   return 3 + step % 2;
 }
 
-// Weights of the differences D(i - 2) - D(i - 1), which is also divided by the log-SNR ratio, and D(i) - D(i
-// - 1).
+// Weights of the differences D(i - 2) - D(i - 1), which is also divided by the log-SNR ratio, and
+// D(i) - D(i - 1).
 struct CorrectorWeights {
   double history;
   double current;
 };
 
-// Solves the order-2 conditions  rho_1 + rho_2 = b_1,  r * rho_1 + rho_2 = b_2  of UniC with B(h) = exp(-h) -
-// 1, where r is the earlier log-SNR distance over h (negative) and b_k = k! * phi_(k+1)(-h) * (-h) / B(h).
+// Solves UniC's conditions of order 2 with B(h) = exp(-h) - 1:
+//   rho_1 + rho_2 = b_1,  r * rho_1 + rho_2 = b_2,  b_k = k! * phi_(k+1)(-h) * (-h) / B(h)
+// where r is the earlier log-SNR distance over h, a negative number.
 CorrectorWeights corrector_weights(double h, double r) {
   const double x = -h;
   const double b_h = std::expm1(x);
@@ -39,8 +40,7 @@ CorrectorWeights corrector_weights(double h, double r) {
   return {history, b_1 - history};
 }
 
-// The sample at sigma[step] again, now that the model was evaluated there: from the anchor at sigma[step -
-// 1].
+// The sample at sigma[step] again, now that the model was evaluated there: from the anchor one step before.
 SlotUpdate corrector(std::span<const double> sigmas, int step, int order) {
   const double from = sigmas[step - 1];
   const double to = sigmas[step];

@@ -38,8 +38,8 @@ std::string fnv1a(const void* data, std::size_t bytes) {
   return text;
 }
 
-// state[target] = sum of the terms, for a state of a few values a slot. T is the type of the state; each
-// product and sum is rounded to it.
+// state[target] = sum of the terms, for a state of a few values a slot. T is the type of the state;
+// each product and sum is rounded to it.
 template <typename T>
 void apply(const SlotUpdate& update, std::vector<std::vector<T>>& state) {
   std::vector<T> sum(state[update.target].size(), T{0});
@@ -156,8 +156,8 @@ TEST(SchedulerTest, TrajectoriesMatchTheReferenceInDouble) {
   EXPECT_EQ(solvers, (std::set<std::string>{"unipc", "dpm++", "euler"}));
 }
 
-// As the official code runs them: coefficients and state in fp32. Its rounding alone puts it up to 7e-7 from
-// fp64.
+// As the official code runs them: coefficients and state in fp32. Its rounding alone
+// puts it up to 7e-7 from fp64.
 TEST(SchedulerTest, TrajectoriesMatchTheReferenceInFloat) {
   double worst = 0.0;
   for (const json& trajectory : golden()["trajectories"]) {
@@ -221,8 +221,8 @@ TEST(SchedulerTest, AStraightPathEndsAtTheData) {
   }
 }
 
-// Truncation makes the first two timesteps of this schedule equal; the official look-up then starts at the
-// second.
+// Truncation makes the first two timesteps of this schedule equal; the official look-up
+// then starts at the second.
 TEST(SchedulerTest, EqualTimestepsAreStillTwoSteps) {
   const Scheduler scheduler = make_scheduler(SolverKind::kUniPC, 92, 12.0);
   ASSERT_EQ(scheduler.timestep(0), scheduler.timestep(1));
