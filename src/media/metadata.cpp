@@ -59,4 +59,17 @@ std::string_view metadata_value(const Metadata& metadata, std::string_view key) 
   return found == metadata.end() ? std::string_view() : std::string_view(found->second);
 }
 
+Metadata with_title_and_comment(const Metadata& metadata, const std::string& title_key,
+                                const std::string& comment_key) {
+  const auto has = [&](const std::string& key) {
+    return std::ranges::any_of(metadata, [&](const auto& pair) { return pair.first == key; });
+  };
+  Metadata result;
+  const std::string title = title_of(metadata_value(metadata, "prompt"));
+  if (!title.empty() && !has(title_key)) result.emplace_back(title_key, title);
+  if (!metadata.empty() && !has(comment_key)) result.emplace_back(comment_key, metadata_json(metadata));
+  result.insert(result.end(), metadata.begin(), metadata.end());
+  return result;
+}
+
 }  // namespace wan

@@ -22,6 +22,11 @@ std::string metadata_json(const Metadata& metadata);
 /// are long or not separated by spaces, between code points) with an ellipsis.
 std::string title_of(std::string_view prompt);
 
+/// `metadata` with two pairs in front that general players show, unless it has them: `title_key` (the
+/// "prompt" pair's title, where there is one) and `comment_key` (all of `metadata` as JSON).
+Metadata with_title_and_comment(const Metadata& metadata, const std::string& title_key,
+                                const std::string& comment_key);
+
 /// The value of the first pair with `key`, empty where there is none.
 std::string_view metadata_value(const Metadata& metadata, std::string_view key);
 

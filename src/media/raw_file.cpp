@@ -31,11 +31,15 @@ void RawFile::write_at(std::int64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
-void RawFile::commit() {
-  WAN_ASSERT(fd_ >= 0);
+void RawFile::close() {
+  if (fd_ < 0) return;
   // Network file systems report a failed write only here.
   WAN_CHECK(::close(std::exchange(fd_, -1)) == 0, kIo, "cannot write {}: {}", file_.target().string(),
             std::strerror(errno));
+}
+
+void RawFile::commit() {
+  close();
   file_.commit();
 }
 

@@ -22,7 +22,10 @@ class RawFile {
   /// Writes all of `bytes` at `offset` bytes from the start; the file grows as needed.
   void write_at(std::int64_t offset, std::span<const std::byte> bytes);
 
-  /// Closes the file and renames it to its final name.
+  /// Ends writing and frees the file descriptor; the name is still the temporary one.
+  void close();
+
+  /// Closes the file, where close() has not, and renames it to its final name.
   void commit();
 
  private:

@@ -1,0 +1,122 @@
+#include "media/mp4_writer.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "media/h264_encoder.h"
+#include "media/rgb_to_yuv.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct DictionaryOwner {
+  AVDictionary* entries = nullptr;
+  ~DictionaryOwner() { av_dict_free(&entries); }
+};
+
+class Mp4Writer final : public FrameSink {
+ public:
+  Mp4Writer(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
+            const Mp4Options& options)
+      : file_(path),
+        converter_(format.width, format.height),
+        encoder_(open_h264_encoder(h264_encoders(options.encoder), format, frame_rate_of(format.fps), options,
+                                   [this](AVCodecContext& context) { converter_.tag(context); })),
+        packet_(av_packet_alloc()) {
+    WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
+    open_file(metadata);
+  }
+
+  void write(const std::uint8_t* rgb) override {
+    FfmpegPtr<AVFrame> frame = converter_.convert(rgb);
+    frame->pts = frames_++;
+    encode(frame.get());
+  }
+
+  void finish() override {
+    encode(nullptr);
+    check_io(av_write_trailer(muxer_.get()));
+    check_io(muxer_->pb->error);
+    check_io(avio_closep(&muxer_->pb));
+    file_.commit();
+  }
+
+ private:
+  void open_file(const Metadata& metadata) {
+    // "file:" keeps names with a colon from being read as addresses.
+    const std::string url = "file:" + file_.temporary_path().string();
+    AVFormatContext* muxer = nullptr;
+    avformat_alloc_output_context2(&muxer, nullptr, "mp4", url.c_str());
+    WAN_CHECK(muxer != nullptr, kUnsupported,
+              "cannot write .mp4: this FFmpeg has no MP4 writer; write NAME_%05d.png");
+    muxer_.reset(muxer);
+    muxer_->flags |= AVFMT_FLAG_BITEXACT;  // neither times nor the library's version
+    stream_ = avformat_new_stream(muxer, nullptr);
+    WAN_CHECK(stream_ != nullptr, kOutOfMemory, "[mp4] no memory for a stream");
+    WAN_ASSERT(avcodec_parameters_from_context(stream_->codecpar, encoder_.get()) >= 0);
+    stream_->time_base = encoder_->time_base;
+    stream_->avg_frame_rate = encoder_->framerate;
+    for (const auto& [key, value] : with_title_and_comment(metadata, "title", "comment")) {
+      av_dict_set(&muxer_->metadata, key.c_str(), value.c_str(), AV_DICT_MATCH_CASE);
+    }
+    check_io(avio_open(&muxer_->pb, url.c_str(), AVIO_FLAG_WRITE));
+    DictionaryOwner options;
+    av_dict_set(&options.entries, "movflags", "+faststart+use_metadata_tags", 0);
+    check_io(avformat_write_header(muxer, &options.entries));
+  }
+
+  /// Sends one frame (null: the end) to the encoder, and what comes out of it to the file.
+  void encode(const AVFrame* frame) {
+    check_encoder(avcodec_send_frame(encoder_.get(), frame));
+    while (true) {
+      const int result = avcodec_receive_packet(encoder_.get(), packet_.get());
+      if (result == AVERROR(EAGAIN) || result == AVERROR_EOF) return;
+      check_encoder(result);
+      packet_->stream_index = stream_->index;
+      packet_->duration = 1;  // of the encoder's time base: a frame
+      av_packet_rescale_ts(packet_.get(), encoder_->time_base, stream_->time_base);
+      check_io(av_interleaved_write_frame(muxer_.get(), packet_.get()));
+    }
+  }
+
+  void check_io(int result) const {
+    WAN_CHECK(result >= 0, kIo, "cannot write {}: {}", file_.target().string(), ffmpeg_error(result));
+  }
+
+  void check_encoder(int result) const {
+    WAN_CHECK(result >= 0, kInternal, "[mp4] {} failed: {}", encoder_->codec->name, ffmpeg_error(result));
+  }
+
+  AtomicFile file_;  // destroyed last: its temporary file is removed after it has been closed
+  RgbToYuv converter_;
+  FfmpegPtr<AVCodecContext> encoder_;
+  FfmpegPtr<AVPacket> packet_;
+  FfmpegPtr<AVFormatContext> muxer_;
+  AVStream* stream_ = nullptr;  // owned by muxer_
+  std::int64_t frames_ = 0;
+};
+
+}  // namespace
+
+void check_mp4_supported() {
+  if (h264_encoders("libx264").empty()) fail_without_encoder("this FFmpeg has none");
+}
+
+std::unique_ptr<FrameSink> make_mp4_writer(const fs::path& path, const VideoFormat& format,
+                                           const Metadata& metadata, const Mp4Options& options) {
+  quiet_ffmpeg();
+  check_metadata(metadata);
+  constexpr int kMaxSide = 16384;
+  WAN_CHECK(format.width > 0 && format.height > 0 && format.width <= kMaxSide && format.height <= kMaxSide &&
+                format.width % 2 == 0 && format.height % 2 == 0,
+            kInvalidArgument, "cannot write {}: expected even sizes up to {}, got {}x{}", path.string(),
+            kMaxSide, format.width, format.height);
+  return std::make_unique<Mp4Writer>(path, format, metadata, options);
+}
+
+}  // namespace wan

@@ -1,0 +1,34 @@
+#pragma once
+// From the name that a user gives (--save_file) to the sink that writes it.
+
+#include <filesystem>
+#include <memory>
+
+#include "media/frame_sink.h"
+#include "media/metadata.h"
+
+namespace wan {
+
+enum class OutputKind {
+  kMp4,          // name.mp4
+  kPngStill,     // name.png, one frame
+  kPngSequence,  // name_%05d.png
+};
+
+/// What `path` asks for, by its extension (case does not matter). Throws InvalidArgument for other
+/// extensions, for a still of more than one frame, and for a malformed pattern.
+OutputKind classify_output(const std::filesystem::path& path, int frame_count);
+
+/// The check before anything is loaded, well under a millisecond: classify_output, a folder that exists and
+/// can be written, and a build that can encode the format. Leaves nothing behind. Throws InvalidArgument or
+/// Unsupported.
+void check_output_writable(const std::filesystem::path& path, int frame_count);
+
+/// The sink for `path`: videos and sequences encode on a thread of their own. It expects exactly
+/// format.frame_count frames; another number at finish() is an Internal error and leaves nothing. Throws
+/// InvalidArgument for a format that the file cannot hold (MP4: odd sizes), Io when the file cannot be
+/// created.
+std::unique_ptr<FrameSink> make_frame_sink(const std::filesystem::path& path, const VideoFormat& format,
+                                           const Metadata& metadata);
+
+}  // namespace wan

@@ -1,0 +1,20 @@
+// mp4_writer.h in a build without FFmpeg's libraries.
+
+#include "base/error.h"
+#include "media/mp4_writer.h"
+
+namespace wan {
+
+void check_mp4_supported() {
+  fail(ErrorCode::kUnsupported,
+       "this build cannot write .mp4: it was made without FFmpeg's libraries; write lossless frames to "
+       "NAME_%05d.png or the arrays as .npy with --dump, or build with -DWAN_WITH_FFMPEG=ON");
+}
+
+std::unique_ptr<FrameSink> make_mp4_writer(const std::filesystem::path&, const VideoFormat&, const Metadata&,
+                                           const Mp4Options&) {
+  check_mp4_supported();
+  return nullptr;
+}
+
+}  // namespace wan
