@@ -1,0 +1,84 @@
+#pragma once
+// Engine: a checkpoint ready to generate. The one class that a program needs; see examples/generate.cpp.
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "wan/error.h"
+#include "wan/events.h"
+#include "wan/request.h"
+
+namespace wan {
+
+struct EngineOptions {
+  /// A folder in the official layout. Must be given.
+  std::filesystem::path ckpt_dir;
+  /// "cpu".
+  std::string device = "cpu";
+  /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: the device's default, fp32 on the CPU.
+  std::string precision;
+  /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
+  /// read from the checkpoint one block ahead), or "auto": resident where they fit.
+  std::string residency = "auto";
+  /// Bytes of host memory to stay under where possible; 0: what the machine has free.
+  std::int64_t memory_limit = 0;
+  /// CPU threads; 0: as many as this process may use.
+  int threads = 0;
+};
+
+/// What is needed where, in bytes; made before anything loads.
+struct MemoryPlan {
+  std::int64_t text_encoder = 0;
+  std::int64_t transformers = 0;  // weights of both experts as held by the residency
+  std::int64_t context_cache = 0;
+  std::int64_t activations = 0;   // scratch of one transformer pass
+  std::int64_t vae = 0;           // weights, feature caches and scratch
+  std::int64_t latents = 0;       // the latent, the solver's history, the branches' predictions
+  std::int64_t peak = 0;          // the largest sum that is alive at once
+  std::int64_t available = 0;
+  bool blocks_resident = true;
+  int vae_tile = 0;               // pixels of a decoder tile's side; 0: whole frames
+};
+
+/// A line a row for people.
+std::string to_string(const MemoryPlan& plan);
+
+/// Settings that a request comes to once defaults are filled in.
+struct GenerationResult {
+  std::filesystem::path save_file;
+  std::filesystem::path latents_file;  // empty unless kept
+  std::int64_t seed = 0;
+  std::int64_t frames = 0;
+  double seconds = 0;
+};
+
+class Engine {
+ public:
+  /// Checks the options and maps the checkpoint; weights are converted when a request first needs them, and stay for
+  /// the next request. Throws InvalidArgument, BadFile (every missing, unused and mis-shaped tensor in one message) or
+  /// Unsupported.
+  explicit Engine(const EngineOptions& options);
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+
+  /// Throws what generate() would throw for this request before it loads anything.
+  void check(const GenerationRequest& request) const;
+  MemoryPlan plan(const GenerationRequest& request) const;
+
+  /// Makes the video. `cancelled` may be set by any thread or signal handler: the call then throws Cancelled within one
+  /// step and says what was kept. One call at a time. Throws Error; nothing half-made stays under the final name.
+  GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event = {},
+                            const std::atomic<bool>* cancelled = nullptr);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// "0.1.0"
+const char* version() noexcept;
+
+}  // namespace wan

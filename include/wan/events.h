@@ -1,0 +1,67 @@
+#pragma once
+// Events: what a running generation tells its caller. One stream feeds the terminal's bar, `--json` and servers.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace wan {
+
+enum class Phase { kLoad, kText, kHighNoise, kLowNoise, kDecode, kEncode };
+
+/// "load", "text", "high_noise", "low_noise", "decode", "encode".
+const char* phase_name(Phase phase);
+
+/// A phase begins; `total` units follow (bytes for load, prompts for text, steps for the experts, frames otherwise).
+/// Decode and encode overlap.
+struct PhaseStarted {
+  Phase phase;
+  std::int64_t total;
+};
+
+/// `done` of `total` units are finished. A step's event also names the step of the whole run and its timestep.
+struct PhaseProgress {
+  Phase phase;
+  std::int64_t done;
+  std::int64_t total;
+  double seconds;       // since the phase started
+  int step = 0;         // from 1; experts only
+  int steps = 0;        // of the whole run; experts only
+  double timestep = 0;  // experts only
+};
+
+struct PhaseFinished {
+  Phase phase;
+  double seconds;
+};
+
+/// A fact worth telling: a deliberate choice, a fallback, where something is kept.
+struct Notice {
+  std::string message;
+};
+
+/// Everything about the run that a person would want to repeat it with, in order: written into the video as well.
+struct RunSettings {
+  std::vector<std::pair<std::string, std::string>> values;
+};
+
+/// The video is whole under its final name.
+struct Finished {
+  std::string save_file;
+  std::int64_t frames;
+  double seconds;                  // of the whole generate() call
+  std::int64_t peak_host_bytes;    // of the process
+};
+
+using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;
+
+/// Called from the thread that runs generate(), and during encode from the encoder's; never at the same time.
+using EventHandler = std::function<void(const Event&)>;
+
+/// One JSON object without newline: {"event": "phase_started", "phase": "load", "total": 123, ...}.
+std::string to_json(const Event& event);
+
+}  // namespace wan

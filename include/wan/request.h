@@ -1,0 +1,89 @@
+#pragma once
+// GenerationRequest: what a user asks for, every field with its meaning and range. Unset optionals take the checkpoint's
+// defaults (ModelDefaults). Sources of the options' names and meanings: generate.py of Wan-Video/Wan2.2.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace wan {
+
+/// Pixels.
+struct VideoSize {
+  int width;
+  int height;
+  friend bool operator==(const VideoSize&, const VideoSize&) = default;
+};
+
+/// "832*480" or "832x480". Throws InvalidArgument.
+VideoSize parse_video_size(std::string_view text);
+/// "832*480", the official spelling.
+std::string format_video_size(const VideoSize& size);
+
+/// Guidance scale of each expert.
+struct GuidanceScale {
+  double low_noise;
+  double high_noise;
+};
+
+/// "5" (both experts) or "3.0,4.0" (low, high). Throws InvalidArgument.
+GuidanceScale parse_guidance_scale(std::string_view text);
+/// Shortest text that parse_guidance_scale() reads back to the same values.
+std::string format_guidance_scale(const GuidanceScale& scale);
+
+struct GenerationRequest {
+  std::string task = "t2v-A14B";
+  /// UTF-8, not empty, unless from_latents is given.
+  std::string prompt;
+  /// Empty text means an empty negative prompt; unset, the model's default one.
+  std::optional<std::string> negative_prompt;
+  /// Multiples of VAE stride x patch (16 for A14B).
+  std::optional<VideoSize> size;
+  /// Video frames: 4n + 1; 1 is a still.
+  std::optional<int> frame_num;
+  /// 0 to 2^63 - 1; unset or negative: drawn at random and reported.
+  std::optional<std::int64_t> seed;
+  /// "unipc", "dpm++" or "euler".
+  std::optional<std::string> sample_solver;
+  /// 1 to 1000.
+  std::optional<int> sample_steps;
+  /// Above 0.
+  std::optional<double> sample_shift;
+  std::optional<GuidanceScale> sample_guide_scale;
+  /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name".
+  std::string rng = "torch-cpu";
+
+  /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
+  std::filesystem::path save_file;
+  /// Keeps the final latents here; empty: beside save_file while decoding, removed when the video is whole.
+  std::filesystem::path save_latents;
+  /// Goes on from latents that an earlier run kept: finished ones are decoded, unfinished ones denoised to the end with
+  /// the settings they were begun with.
+  std::filesystem::path from_latents;
+  /// Intermediate tensors as .npy files, to compare with other implementations.
+  std::filesystem::path dump_dir;
+  /// Every named layer output as well; needs dump_dir.
+  bool dump_taps = false;
+};
+
+/// What a checkpoint generates with where the request says nothing.
+struct ModelDefaults {
+  VideoSize size;
+  int frame_num;
+  double fps;
+  std::string sample_solver;
+  int sample_steps;
+  double sample_shift;
+  GuidanceScale sample_guide_scale;
+  /// Share of the 1,000 training timesteps from which the high-noise expert runs.
+  double boundary;
+  std::string negative_prompt;
+};
+
+/// The official constants of a task, overridden by `ckpt_dir`/generation_config.json where there is one. Throws
+/// InvalidArgument for an unknown task and BadFile for a malformed file, naming the key.
+ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir);
+
+}  // namespace wan

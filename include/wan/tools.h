@@ -1,0 +1,42 @@
+#pragma once
+// Looking into checkpoints: what `wan inspect` and `wan tokenize` print.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace wan {
+
+/// A prompt as the text encoder sees it.
+struct TokenizedText {
+  std::string cleaned;             // after the official cleaning
+  std::vector<std::int64_t> ids;   // the used ones, end mark included
+  int limit;                       // 512
+  bool truncated;
+};
+
+/// Throws BadFile where `ckpt_dir` holds no tokenizer and InvalidArgument for text that is not UTF-8.
+TokenizedText tokenize(const std::filesystem::path& ckpt_dir, const std::string& prompt);
+
+/// One tensor file or model folder.
+struct InspectedTensor {
+  std::string name;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::int64_t bytes;
+};
+
+struct InspectedModel {
+  std::string path;                                          // as given, or relative to the checkpoint directory
+  std::string kind;                                          // "diffusion transformer", "umT5 text encoder", "VAE 2.1", ...
+  std::vector<std::pair<std::string, std::string>> dimensions;  // "dim" -> "5120", ...
+  std::vector<InspectedTensor> tensors;                      // in the order of their names
+  std::int64_t bytes;
+  std::string findings;                                      // missing, unused and mis-shaped tensors; empty: none
+};
+
+/// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory. Throws BadFile.
+std::vector<InspectedModel> inspect(const std::filesystem::path& path);
+
+}  // namespace wan

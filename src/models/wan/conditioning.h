@@ -1,0 +1,29 @@
+#pragma once
+// Conditioning: everything beside the noisy latent that a forward pass depends on, text apart (that is ContextCache).
+
+#include <vector>
+
+#include "nn/token_layout.h"
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// Work on the residual stream after chosen blocks, with weights of its own (S2V's audio injector, Animate's face
+/// blocks). One object serves all guidance branches of a request.
+class BlockStage {
+ public:
+  virtual ~BlockStage() = default;
+  virtual bool runs_after(int block) const = 0;
+  /// x [local tokens, dim] f32, changed in place. Collective where the context has several ranks.
+  virtual void run(ExecContext& ctx, int block, const TokenLayout& layout, const TensorView& x) = 0;
+};
+
+struct Conditioning {
+  /// Latents concatenated to the noisy one along channels [in_dim - out_dim, F, H, W] f32; empty for text-to-video.
+  TensorView channels;
+  /// Embedded tokens after the video's [n, dim] f32 (reference, motion); empty where the layout has only video tokens.
+  TensorView extra_tokens;
+  std::vector<BlockStage*> stages;
+};
+
+}  // namespace wan

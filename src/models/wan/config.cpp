@@ -1,0 +1,87 @@
+#include "models/wan/config.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace wan {
+
+namespace {
+
+/// A config.json under validation: every failed access names the file and the key.
+class ConfigReader {
+ public:
+  explicit ConfigReader(const std::filesystem::path& path) : path_(path.string()) {
+    std::ifstream stream(path);
+    WAN_CHECK(stream.good(), kBadFile, "{} is missing; the folder of a diffusion model holds one", path_);
+    json_ = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+    WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object; download it again", path_);
+  }
+
+  std::int64_t positive(const char* key) const {
+    const auto found = json_.find(key);
+    WAN_CHECK(found != json_.end() && found->is_number_integer(), kBadFile, "{} has no integer \"{}\"", path_, key);
+    constexpr std::int64_t kMost = 1 << 20;  // far above any model, far below overflow in products
+    const auto value = found->get<std::int64_t>();
+    WAN_CHECK(value >= 1 && value <= kMost, kBadFile, "{}: \"{}\" is {}, expected 1 to {}", path_, key, value, kMost);
+    return value;
+  }
+
+  double number(const char* key) const {
+    const auto found = json_.find(key);
+    WAN_CHECK(found != json_.end() && found->is_number(), kBadFile, "{} has no number \"{}\"", path_, key);
+    return found->get<double>();
+  }
+
+  std::string text(const char* key) const {
+    const auto found = json_.find(key);
+    WAN_CHECK(found != json_.end() && found->is_string(), kBadFile, "{} has no string \"{}\"", path_, key);
+    return found->get<std::string>();
+  }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  nlohmann::json json_;
+};
+
+Shape required_shape(const WeightScope& weights, const char* name, int rank) {
+  const auto shape = weights.shape_of(name);
+  WAN_CHECK(shape && shape->rank() == rank, kBadFile, "{}: tensor {} is missing or does not have {} dimensions",
+            weights.report().checkpoint().path(), name, rank);
+  return *shape;
+}
+
+}  // namespace
+
+WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights) {
+  const ConfigReader json(folder / "config.json");
+  WanConfig config{};
+  config.model_type = json.text("model_type");
+  config.dim = json.positive("dim");
+  config.ffn_dim = json.positive("ffn_dim");
+  config.freq_dim = json.positive("freq_dim");
+  config.in_dim = json.positive("in_dim");
+  config.out_dim = json.positive("out_dim");
+  config.num_heads = json.positive("num_heads");
+  config.num_layers = json.positive("num_layers");
+  config.text_len = json.positive("text_len");
+  config.eps = static_cast<float>(json.number("eps"));
+  WAN_CHECK(config.dim % config.num_heads == 0 && config.head_dim() % 2 == 0, kBadFile,
+            "{}: {} heads do not divide a width of {} into even parts", json.path(), config.num_heads, config.dim);
+  WAN_CHECK(config.freq_dim % 2 == 0, kBadFile, "{}: \"freq_dim\" is odd", json.path());
+  WAN_CHECK(config.eps > 0.0f && config.eps < 1.0f, kBadFile, "{}: \"eps\" is {}", json.path(), config.eps);
+
+  config.text_dim = required_shape(weights, "text_embedding.0.weight", 2)[1];
+  const Shape patch = required_shape(weights, "patch_embedding.weight", 5);
+  for (int i = 0; i < 3; ++i) {
+    WAN_CHECK(patch[i + 2] >= 1 && patch[i + 2] <= 16, kBadFile, "{}: patch_embedding.weight is {}",
+              weights.report().checkpoint().path(), patch.to_string());
+    config.patch[static_cast<std::size_t>(i)] = static_cast<int>(patch[i + 2]);
+  }
+  return config;
+}
+
+}  // namespace wan

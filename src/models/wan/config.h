@@ -1,0 +1,33 @@
+#pragma once
+// WanConfig: the constants of one diffusion transformer, from its checkpoint.
+
+#include <filesystem>
+#include <string>
+
+#include "ops/patchify.h"
+#include "weights/weight_scope.h"
+
+namespace wan {
+
+struct WanConfig {
+  std::string model_type;  // "t2v", "i2v", "ti2v", ...
+  std::int64_t dim;        // width of the residual stream
+  std::int64_t ffn_dim;
+  std::int64_t freq_dim;   // width of the timestep's sinusoid
+  std::int64_t in_dim;     // latent channels in, concatenated ones included
+  std::int64_t out_dim;    // latent channels out
+  std::int64_t num_heads;
+  std::int64_t num_layers;
+  std::int64_t text_len;   // tokens of the text context, padding included
+  std::int64_t text_dim;   // width of the text encoder's output; from text_embedding.0.weight
+  PatchSize patch;         // from patch_embedding.weight
+  float eps;
+
+  std::int64_t head_dim() const { return dim / num_heads; }
+};
+
+/// Reads `folder`/config.json (the official keys) and takes what stands in the code only from the tensors' shapes.
+/// Throws BadFile naming the key that is missing, of a wrong type or impossible (heads that do not divide dim ...).
+WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights);
+
+}  // namespace wan

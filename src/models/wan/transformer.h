@@ -1,0 +1,67 @@
+#pragma once
+// WanTransformer: the diffusion transformer. Weights and a forward pass that predicts the velocity of a noisy latent.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/wan/block.h"
+#include "models/wan/conditioning.h"
+
+namespace wan {
+
+/// A guidance branch of a forward pass: which text it attends to, and where its prediction goes.
+struct GuidanceBranch {
+  TextContext* context;
+  TensorView velocity;  // [out_dim, F, H, W] f32, contiguous; filled on every rank
+};
+
+struct WanForwardInput {
+  TensorView latent;                     // [out_dim, F, H, W] f32, contiguous, the same on every rank
+  std::span<const double> timesteps;     // one a modulation row of the layout, 0 to 1000
+  const TokenLayout& layout;             // video tokens first, in patch-grid order
+  TensorView rope;                       // make_rope_table(layout)
+  const Conditioning& conditioning;
+};
+
+class WanTransformer {
+ public:
+  /// `weights` is the scope of one expert, `folder` holds its config.json. Loads everything but the blocks, which the
+  /// residency holds; missing and mis-shaped tensors go into the scope's report. `tap_prefix` begins tap names.
+  WanTransformer(const WanConfig& config, const WeightScope& weights, BlockResidency& residency, int group,
+                 DType compute, std::string tap_prefix);
+
+  const WanConfig& config() const { return config_; }
+
+  /// Embeds a prompt: encoded [n, text_dim] f32 on the backend's device, n <= text_len. Rows past n count as zeros.
+  void embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const;
+
+  /// Rotary table of this rank's tokens [n, head_dim / 2, 2] f32, on the device; the same for every step and expert.
+  Tensor make_rope_table(ExecContext& ctx, const TokenLayout& layout) const;
+
+  /// Predicts every branch's velocity; the branches share each acquired block. Nothing is allocated from the second
+  /// call with the same shapes on.
+  void forward(ExecContext& ctx, const WanForwardInput& input, std::span<const GuidanceBranch> branches) const;
+
+ private:
+  struct TimeModulation;
+  TimeModulation embed_timesteps(ExecContext& ctx, const WanForwardInput& input) const;
+  void embed_tokens(ExecContext& ctx, const WanForwardInput& input, const TensorView& x) const;
+  void predict(ExecContext& ctx, const WanForwardInput& input, const TensorView& x, const TensorView& time,
+               const TensorView& normed, const TensorView& velocity) const;
+
+  WanConfig config_;
+  BlockResidency& residency_;
+  int group_;
+  DType compute_;
+  std::string tap_prefix_;
+  std::vector<Tensor> owned_;  // what the views below point to
+  Linear patch_embedding_;     // [dim, in_dim pt ph pw]
+  Linear text_in_, text_out_;
+  Linear time_in_, time_out_;
+  Linear time_projection_;     // [6 dim, dim]
+  Linear head_;                // [pt ph pw out_dim, dim]
+  TensorView head_modulation_;  // [2, dim] f32
+};
+
+}  // namespace wan

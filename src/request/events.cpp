@@ -1,0 +1,75 @@
+#include "wan/events.h"
+
+#include <nlohmann/json.hpp>
+
+namespace wan {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json describe(const PhaseStarted& event) {
+  return {{"event", "phase_started"}, {"phase", phase_name(event.phase)}, {"total", event.total}};
+}
+
+Json describe(const PhaseProgress& event) {
+  Json json = {{"event", "progress"},
+               {"phase", phase_name(event.phase)},
+               {"done", event.done},
+               {"total", event.total},
+               {"seconds", event.seconds}};
+  if (event.step > 0) {
+    json["step"] = event.step;
+    json["steps"] = event.steps;
+    json["timestep"] = event.timestep;
+  }
+  return json;
+}
+
+Json describe(const PhaseFinished& event) {
+  return {{"event", "phase_finished"}, {"phase", phase_name(event.phase)}, {"seconds", event.seconds}};
+}
+
+Json describe(const Notice& event) { return {{"event", "notice"}, {"message", event.message}}; }
+
+Json describe(const RunSettings& event) {
+  Json values = Json::object();
+  for (const auto& [key, value] : event.values) values[key] = value;
+  return {{"event", "settings"}, {"values", values}};
+}
+
+Json describe(const Finished& event) {
+  return {{"event", "finished"},
+          {"save_file", event.save_file},
+          {"frames", event.frames},
+          {"seconds", event.seconds},
+          {"peak_host_bytes", event.peak_host_bytes}};
+}
+
+}  // namespace
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::kLoad:
+      return "load";
+    case Phase::kText:
+      return "text";
+    case Phase::kHighNoise:
+      return "high_noise";
+    case Phase::kLowNoise:
+      return "low_noise";
+    case Phase::kDecode:
+      return "decode";
+    case Phase::kEncode:
+      break;
+  }
+  return "encode";
+}
+
+std::string to_json(const Event& event) {
+  const Json json = std::visit([](const auto& e) { return describe(e); }, event);
+  // A path may hold bytes that are not UTF-8; they are shown as U+FFFD rather than thrown over.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace wan

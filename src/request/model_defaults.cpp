@@ -1,0 +1,123 @@
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "wan/request.h"
+
+namespace wan {
+
+namespace {
+
+using Json = nlohmann::json;
+
+/// wan/configs/shared_config.py of the official code.
+constexpr const char* kOfficialNegativePrompt =
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的"
+    "画面，杂乱的背景，三条腿，背景人很多，倒着走";
+
+/// wan/configs/wan_t2v_A14B.py of the official code.
+ModelDefaults t2v_a14b() {
+  return {.size = {1280, 720},
+          .frame_num = 81,
+          .fps = 16,
+          .sample_solver = "unipc",
+          .sample_steps = 40,
+          .sample_shift = 12.0,
+          .sample_guide_scale = {3.0, 4.0},
+          .boundary = 0.875,
+          .negative_prompt = kOfficialNegativePrompt};
+}
+
+ModelDefaults official_defaults(std::string_view task) {
+  if (task == "t2v-A14B") return t2v_a14b();
+  for (const std::string_view later : {"i2v-A14B", "ti2v-5B", "s2v-14B", "animate-14B"})
+    WAN_CHECK(task != later, kUnsupported, "--task {} is not built yet; this version has t2v-A14B", task);
+  fail(ErrorCode::kInvalidArgument, "--task {}: expected t2v-A14B", task);
+}
+
+/// generation_config.json under validation.
+class Overrides {
+ public:
+  Overrides(const std::filesystem::path& path, std::string_view task) : path_(path.string()) {
+    std::ifstream stream(path);
+    json_ = Json::parse(stream, nullptr, /*allow_exceptions=*/false);
+    WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object", path_);
+    const auto found = json_.find("task");
+    if (found == json_.end()) return;
+    WAN_CHECK(found->is_string() && found->get<std::string>() == task, kInvalidArgument,
+              "this checkpoint is for --task {}, not {}", found->dump(), task);
+  }
+
+  template <typename Apply>
+  void with(const char* key, Apply&& apply) {
+    known_.push_back(key);
+    const auto found = json_.find(key);
+    if (found == json_.end()) return;
+    try {
+      apply(*found);
+    } catch (const Json::exception&) {
+      fail(ErrorCode::kBadFile, "{}: \"{}\" is {}, which is of the wrong kind", path_, key, found->dump());
+    } catch (const Error& error) {
+      fail(ErrorCode::kBadFile, "{}: \"{}\": {}", path_, key, error.what());
+    }
+  }
+
+  void number(const char* key, double& value, double lowest, double highest) {
+    with(key, [&](const Json& json) {
+      value = json.get<double>();
+      WAN_CHECK(std::isfinite(value) && value >= lowest && value <= highest, kBadFile, "expected {} to {}, got {}",
+                lowest, highest, value);
+    });
+  }
+
+  void integer(const char* key, int& value, int lowest, int highest) {
+    with(key, [&](const Json& json) {
+      WAN_CHECK(json.is_number_integer(), kBadFile, "expected an integer");
+      const auto wide = json.get<std::int64_t>();
+      WAN_CHECK(wide >= lowest && wide <= highest, kBadFile, "expected {} to {}, got {}", lowest, highest, wide);
+      value = static_cast<int>(wide);
+    });
+  }
+
+  void refuse_unknown() const {
+    for (const auto& [key, value] : json_.items())
+      WAN_CHECK(key == "task" || std::find(known_.begin(), known_.end(), key) != known_.end(), kBadFile,
+                "{}: \"{}\" is not a known key", path_, key);
+  }
+
+ private:
+  std::string path_;
+  Json json_;
+  std::vector<std::string> known_;
+};
+
+}  // namespace
+
+ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
+  ModelDefaults defaults = official_defaults(task);
+  const std::filesystem::path path = ckpt_dir / "generation_config.json";
+  if (!std::filesystem::exists(path)) return defaults;
+  Overrides overrides(path, task);
+  overrides.with("size", [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
+  overrides.integer("frame_num", defaults.frame_num, 1, 1 << 20);
+  overrides.number("fps", defaults.fps, 0.01, 1000.0);
+  overrides.with("sample_solver", [&](const Json& json) { defaults.sample_solver = json.get<std::string>(); });
+  overrides.integer("sample_steps", defaults.sample_steps, 1, 1000);
+  overrides.number("sample_shift", defaults.sample_shift, 1e-3, 1e3);
+  overrides.with("sample_guide_scale", [&](const Json& json) {
+    if (json.is_array()) {
+      WAN_CHECK(json.size() == 2, kBadFile, "expected a number or [low, high]");
+      defaults.sample_guide_scale = {json[0].get<double>(), json[1].get<double>()};
+    } else {
+      defaults.sample_guide_scale = {json.get<double>(), json.get<double>()};
+    }
+  });
+  overrides.number("boundary", defaults.boundary, 1e-6, 1.0);
+  overrides.with("negative_prompt", [&](const Json& json) { defaults.negative_prompt = json.get<std::string>(); });
+  overrides.refuse_unknown();
+  return defaults;
+}
+
+}  // namespace wan
