@@ -33,13 +33,13 @@ struct MemoryPlan {
   std::int64_t text_encoder = 0;
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
   std::int64_t context_cache = 0;
-  std::int64_t activations = 0;   // scratch of one transformer pass
-  std::int64_t vae = 0;           // weights, feature caches and scratch
-  std::int64_t latents = 0;       // the latent, the solver's history, the branches' predictions
-  std::int64_t peak = 0;          // the largest sum that is alive at once
+  std::int64_t activations = 0;  // scratch of one transformer pass
+  std::int64_t vae = 0;          // weights, feature caches and scratch
+  std::int64_t latents = 0;      // the latent, the solver's history, the branches' predictions
+  std::int64_t peak = 0;         // the largest sum that is alive at once
   std::int64_t available = 0;
   bool blocks_resident = true;
-  int vae_tile = 0;               // pixels of a decoder tile's side; 0: whole frames
+  int vae_tile = 0;  // pixels of a decoder tile's side; 0: whole frames
 };
 
 /// A line a row for people.

@@ -52,8 +52,8 @@ struct RunSettings {
 struct Finished {
   std::string save_file;
   std::int64_t frames;
-  double seconds;                  // of the whole generate() call
-  std::int64_t peak_host_bytes;    // of the process
+  double seconds;                // of the whole generate() call
+  std::int64_t peak_host_bytes;  // of the process
 };
 
 using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;

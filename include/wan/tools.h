@@ -10,9 +10,9 @@ namespace wan {
 
 /// A prompt as the text encoder sees it.
 struct TokenizedText {
-  std::string cleaned;             // after the official cleaning
-  std::vector<std::int64_t> ids;   // the used ones, end mark included
-  int limit;                       // 512
+  std::string cleaned;            // after the official cleaning
+  std::vector<std::int64_t> ids;  // the used ones, end mark included
+  int limit;                      // 512
   bool truncated;
 };
 
@@ -28,12 +28,12 @@ struct InspectedTensor {
 };
 
 struct InspectedModel {
-  std::string path;                                          // as given, or relative to the checkpoint directory
-  std::string kind;                                          // "diffusion transformer", "umT5 text encoder", "VAE 2.1", ...
+  std::string path;  // as given, or relative to the checkpoint directory
+  std::string kind;  // "diffusion transformer", "umT5 text encoder", "VAE 2.1", ...
   std::vector<std::pair<std::string, std::string>> dimensions;  // "dim" -> "5120", ...
-  std::vector<InspectedTensor> tensors;                      // in the order of their names
+  std::vector<InspectedTensor> tensors;                         // in the order of their names
   std::int64_t bytes;
-  std::string findings;                                      // missing, unused and mis-shaped tensors; empty: none
+  std::string findings;  // missing, unused and mis-shaped tensors; empty: none
 };
 
 /// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory. Throws BadFile.

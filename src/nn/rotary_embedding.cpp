@@ -4,10 +4,12 @@
 
 namespace wan {
 
-void fill_rope_table(std::span<const TokenPosition> positions, std::int64_t head_dim, const TensorView& table) {
+void fill_rope_table(std::span<const TokenPosition> positions, std::int64_t head_dim,
+                     const TensorView& table) {
   const std::int64_t half = head_dim / 2;
-  WAN_CHECK(table.shape() == (Shape{static_cast<std::int64_t>(positions.size()), half, 2}) && table.is_contiguous(),
-            kInternal, "[fill_rope_table] table is {}", table.shape().to_string());
+  WAN_CHECK(
+      table.shape() == (Shape{static_cast<std::int64_t>(positions.size()), half, 2}) && table.is_contiguous(),
+      kInternal, "[fill_rope_table] table is {}", table.shape().to_string());
   const std::int64_t spatial = half / 3;
   const std::array<std::int64_t, 3> pairs = {half - 2 * spatial, spatial, spatial};
   std::vector<double> frequencies;

@@ -11,6 +11,7 @@ namespace wan {
 /// head's pairs the last head_dim / 6 belong to the column, the head_dim / 6 before them to the row, the rest to time,
 /// and d is each axis' own width. Angles in f64, as the official model computes them. Positions are used as they are:
 /// the official table of 1,024 entries an axis is no limit here.
-void fill_rope_table(std::span<const TokenPosition> positions, std::int64_t head_dim, const TensorView& table);
+void fill_rope_table(std::span<const TokenPosition> positions, std::int64_t head_dim,
+                     const TensorView& table);
 
 }  // namespace wan

@@ -22,7 +22,8 @@ std::vector<TensorView> rows_by_rank(const TokenLayout& layout, const TensorView
 /// [local, H, D] -> [tokens, H / ranks, D]: each rank sends every other one that one's heads.
 TensorView scatter_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& local) {
   const std::int64_t heads = local.dim(1) / layout.ranks();
-  const TensorView packed = ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
+  const TensorView packed =
+      ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
   std::vector<TensorView> send;
   for (int peer = 0; peer < layout.ranks(); ++peer) {
     send.push_back(packed.select(0, peer));
@@ -34,9 +35,11 @@ TensorView scatter_heads(ExecContext& ctx, const TokenLayout& layout, const Tens
 }
 
 /// The way back: [tokens, H / ranks, D] -> [local, H, D].
-void gather_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& all, const TensorView& local) {
+void gather_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& all,
+                  const TensorView& local) {
   const std::int64_t heads = all.dim(1);
-  const TensorView packed = ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
+  const TensorView packed =
+      ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
   std::vector<TensorView> recv;
   for (int peer = 0; peer < layout.ranks(); ++peer) recv.push_back(packed.select(0, peer));
   ctx.communicator.all_to_all(rows_by_rank(layout, all), recv);
@@ -46,26 +49,29 @@ void gather_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView&
 
 }  // namespace
 
-void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, const TensorView& q, const TensorView& k,
-                                 const TensorView& v, const TensorView& out) {
+void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, const TensorView& q,
+                                 const TensorView& k, const TensorView& v, const TensorView& out) {
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(q.dim(2))));
   if (layout.ranks() == 1) {
     attention(ctx, {.q = q, .k = k, .v = v, .scale = scale, .bias = {}, .key_bias = {}, .out = out});
     return;
   }
-  WAN_CHECK(q.dim(1) % layout.ranks() == 0, kInvalidArgument,
-            "the model's {} attention heads cannot be divided by {} ranks; use a number of ranks that divides {}",
-            q.dim(1), layout.ranks(), q.dim(1));
+  WAN_CHECK(
+      q.dim(1) % layout.ranks() == 0, kInvalidArgument,
+      "the model's {} attention heads cannot be divided by {} ranks; use a number of ranks that divides {}",
+      q.dim(1), layout.ranks(), q.dim(1));
   const Workspace::Scope scope(ctx.workspace);
   const TensorView all_q = scatter_heads(ctx, layout, q);
   const TensorView all_k = scatter_heads(ctx, layout, k);
   const TensorView all_v = scatter_heads(ctx, layout, v);
   const TensorView all_out = ctx.workspace.take(out.dtype(), all_q.shape());
-  attention(ctx, {.q = all_q, .k = all_k, .v = all_v, .scale = scale, .bias = {}, .key_bias = {}, .out = all_out});
+  attention(ctx,
+            {.q = all_q, .k = all_k, .v = all_v, .scale = scale, .bias = {}, .key_bias = {}, .out = all_out});
   gather_heads(ctx, layout, all_out, out);
 }
 
-void gather_tokens(ExecContext& ctx, const TokenLayout& layout, const TensorView& local, const TensorView& all) {
+void gather_tokens(ExecContext& ctx, const TokenLayout& layout, const TensorView& local,
+                   const TensorView& all) {
   ctx.communicator.all_gather(local, rows_by_rank(layout, all));
 }
 

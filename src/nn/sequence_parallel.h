@@ -9,10 +9,11 @@ namespace wan {
 
 /// q, k, v, out [local tokens, H, D], contiguous, one dtype. Scale 1 / sqrt(D). Throws InvalidArgument where H is not a
 /// multiple of the ranks. (Ulysses: arXiv 2309.14509.)
-void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, const TensorView& q, const TensorView& k,
-                                 const TensorView& v, const TensorView& out);
+void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, const TensorView& q,
+                                 const TensorView& k, const TensorView& v, const TensorView& out);
 
 /// Gathers every rank's rows: local [local tokens, C] into all [tokens, C], both contiguous.
-void gather_tokens(ExecContext& ctx, const TokenLayout& layout, const TensorView& local, const TensorView& all);
+void gather_tokens(ExecContext& ctx, const TokenLayout& layout, const TensorView& local,
+                   const TensorView& all);
 
 }  // namespace wan

@@ -5,9 +5,10 @@
 namespace wan {
 
 void fill_timestep_embedding(std::span<const double> timesteps, const TensorView& out) {
-  WAN_CHECK(out.rank() == 2 && out.dim(0) == static_cast<std::int64_t>(timesteps.size()) && out.dim(1) % 2 == 0 &&
-                out.is_contiguous(),
-            kInternal, "[fill_timestep_embedding] {} timesteps into {}", timesteps.size(), out.shape().to_string());
+  WAN_CHECK(out.rank() == 2 && out.dim(0) == static_cast<std::int64_t>(timesteps.size()) &&
+                out.dim(1) % 2 == 0 && out.is_contiguous(),
+            kInternal, "[fill_timestep_embedding] {} timesteps into {}", timesteps.size(),
+            out.shape().to_string());
   const std::int64_t half = out.dim(1) / 2;
   for (std::int64_t row = 0; row < out.dim(0); ++row) {
     float* values = out.as<float>() + row * out.dim(1);

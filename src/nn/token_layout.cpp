@@ -6,10 +6,12 @@
 
 namespace wan {
 
-TokenLayout::TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPosition> positions, int ranks, int rank)
+TokenLayout::TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPosition> positions, int ranks,
+                         int rank)
     : segments_(std::move(segments)), positions_(std::move(positions)), ranks_(ranks), rank_(rank) {
   WAN_CHECK(tokens() >= ranks, kInvalidArgument,
-            "the video has {} tokens, fewer than the {} ranks; use fewer ranks or a larger video", tokens(), ranks);
+            "the video has {} tokens, fewer than the {} ranks; use fewer ranks or a larger video", tokens(),
+            ranks);
   const Range mine = local();
   std::int64_t begin = 0;
   for (const TokenSegment& segment : segments_) {
@@ -22,11 +24,12 @@ TokenLayout::TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPo
     }
     begin = end;
   }
-  WAN_CHECK(begin == tokens(), kInternal, "[TokenLayout] segments hold {} tokens, there are {} positions", begin,
-            tokens());
+  WAN_CHECK(begin == tokens(), kInternal, "[TokenLayout] segments hold {} tokens, there are {} positions",
+            begin, tokens());
 }
 
-TokenLayout TokenLayout::video(std::int64_t frames, std::int64_t rows, std::int64_t columns, int ranks, int rank) {
+TokenLayout TokenLayout::video(std::int64_t frames, std::int64_t rows, std::int64_t columns, int ranks,
+                               int rank) {
   std::vector<TokenPosition> positions;
   positions.reserve(static_cast<std::size_t>(frames * rows * columns));
   for (std::int32_t f = 0; f < frames; ++f)
@@ -38,7 +41,8 @@ TokenLayout TokenLayout::video(std::int64_t frames, std::int64_t rows, std::int6
 
 std::span<const TokenPosition> TokenLayout::local_positions() const {
   const Range mine = local();
-  return std::span(positions_).subspan(static_cast<std::size_t>(mine.begin), static_cast<std::size_t>(mine.size()));
+  return std::span(positions_)
+      .subspan(static_cast<std::size_t>(mine.begin), static_cast<std::size_t>(mine.size()));
 }
 
 }  // namespace wan

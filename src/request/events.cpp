@@ -30,7 +30,9 @@ Json describe(const PhaseFinished& event) {
   return {{"event", "phase_finished"}, {"phase", phase_name(event.phase)}, {"seconds", event.seconds}};
 }
 
-Json describe(const Notice& event) { return {{"event", "notice"}, {"message", event.message}}; }
+Json describe(const Notice& event) {
+  return {{"event", "notice"}, {"message", event.message}};
+}
 
 Json describe(const RunSettings& event) {
   Json values = Json::object();

@@ -13,8 +13,10 @@ using Json = nlohmann::json;
 
 /// wan/configs/shared_config.py of the official code.
 constexpr const char* kOfficialNegativePrompt =
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
-    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的"
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG"
+    "压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静"
+    "止不动的"
     "画面，杂乱的背景，三条腿，背景人很多，倒着走";
 
 /// wan/configs/wan_t2v_A14B.py of the official code.
@@ -67,8 +69,8 @@ class Overrides {
   void number(const char* key, double& value, double lowest, double highest) {
     with(key, [&](const Json& json) {
       value = json.get<double>();
-      WAN_CHECK(std::isfinite(value) && value >= lowest && value <= highest, kBadFile, "expected {} to {}, got {}",
-                lowest, highest, value);
+      WAN_CHECK(std::isfinite(value) && value >= lowest && value <= highest, kBadFile,
+                "expected {} to {}, got {}", lowest, highest, value);
     });
   }
 
@@ -76,7 +78,8 @@ class Overrides {
     with(key, [&](const Json& json) {
       WAN_CHECK(json.is_number_integer(), kBadFile, "expected an integer");
       const auto wide = json.get<std::int64_t>();
-      WAN_CHECK(wide >= lowest && wide <= highest, kBadFile, "expected {} to {}, got {}", lowest, highest, wide);
+      WAN_CHECK(wide >= lowest && wide <= highest, kBadFile, "expected {} to {}, got {}", lowest, highest,
+                wide);
       value = static_cast<int>(wide);
     });
   }
@@ -100,10 +103,12 @@ ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
   if (!std::filesystem::exists(path)) return defaults;
   Overrides overrides(path, task);
-  overrides.with("size", [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
+  overrides.with("size",
+                 [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
   overrides.integer("frame_num", defaults.frame_num, 1, 1 << 20);
   overrides.number("fps", defaults.fps, 0.01, 1000.0);
-  overrides.with("sample_solver", [&](const Json& json) { defaults.sample_solver = json.get<std::string>(); });
+  overrides.with("sample_solver",
+                 [&](const Json& json) { defaults.sample_solver = json.get<std::string>(); });
   overrides.integer("sample_steps", defaults.sample_steps, 1, 1000);
   overrides.number("sample_shift", defaults.sample_shift, 1e-3, 1e3);
   overrides.with("sample_guide_scale", [&](const Json& json) {
@@ -115,7 +120,8 @@ ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::
     }
   });
   overrides.number("boundary", defaults.boundary, 1e-6, 1.0);
-  overrides.with("negative_prompt", [&](const Json& json) { defaults.negative_prompt = json.get<std::string>(); });
+  overrides.with("negative_prompt",
+                 [&](const Json& json) { defaults.negative_prompt = json.get<std::string>(); });
   overrides.refuse_unknown();
   return defaults;
 }

@@ -20,14 +20,17 @@ bool parse_whole(std::string_view text, T& value) {
 VideoSize parse_video_size(std::string_view text) {
   VideoSize size{};
   const std::size_t separator = text.find_first_of("*xX");
-  const bool whole = separator != std::string_view::npos && parse_whole(text.substr(0, separator), size.width) &&
+  const bool whole = separator != std::string_view::npos &&
+                     parse_whole(text.substr(0, separator), size.width) &&
                      parse_whole(text.substr(separator + 1), size.height);
   WAN_CHECK(whole && size.width > 0 && size.height > 0, kInvalidArgument,
             "--size {}: expected width*height in pixels, such as 832*480", text);
   return size;
 }
 
-std::string format_video_size(const VideoSize& size) { return fmt::format("{}*{}", size.width, size.height); }
+std::string format_video_size(const VideoSize& size) {
+  return fmt::format("{}*{}", size.width, size.height);
+}
 
 GuidanceScale parse_guidance_scale(std::string_view text) {
   GuidanceScale scale{};

@@ -24,24 +24,25 @@ enum Umt5Weight { kNorm1, kQuery, kKey, kValue, kOutput, kNorm2, kGate, kFfnIn, 
 
 Shape required_shape(const WeightScope& weights, const std::string& name) {
   const auto shape = weights.shape_of(name);
-  WAN_CHECK(shape && shape->rank() == 2, kBadFile,
-            "{}: tensor {} is missing or no matrix; expected a umT5 encoder (models_t5_umt5-xxl-enc-bf16.pth)",
-            weights.report().checkpoint().path(), name);
+  WAN_CHECK(
+      shape && shape->rank() == 2, kBadFile,
+      "{}: tensor {} is missing or no matrix; expected a umT5 encoder (models_t5_umt5-xxl-enc-bf16.pth)",
+      weights.report().checkpoint().path(), name);
   return *shape;
 }
 
 /// Scratch of a layer. n = tokens.
 struct Umt5Activations {
-  TensorView normed;    // [n, dim]
-  TensorView query;     // [n, dim_attention]
-  TensorView key;       // [n, dim_attention]
-  TensorView value;     // [n, dim_attention]
-  TensorView attended;  // [n, dim_attention]
-  TensorView branch;    // [n, dim]
-  TensorView gate;      // [n, dim_ffn]
-  TensorView hidden;    // [n, dim_ffn]
+  TensorView normed;     // [n, dim]
+  TensorView query;      // [n, dim_attention]
+  TensorView key;        // [n, dim_attention]
+  TensorView value;      // [n, dim_attention]
+  TensorView attended;   // [n, dim_attention]
+  TensorView branch;     // [n, dim]
+  TensorView gate;       // [n, dim_ffn]
+  TensorView hidden;     // [n, dim_ffn]
   TensorView bias_rows;  // [n * n, heads]
-  TensorView bias;      // [heads, n, n]
+  TensorView bias;       // [heads, n, n]
 };
 
 Umt5Activations take_activations(Workspace& workspace, const Umt5Config& config, std::int64_t n) {
@@ -62,7 +63,8 @@ std::vector<std::int64_t> relative_buckets(std::int64_t n, std::int64_t num_buck
   std::vector<std::int64_t> buckets;
   buckets.reserve(static_cast<std::size_t>(n * n));
   for (std::int64_t query = 0; query < n; ++query)
-    for (std::int64_t key = 0; key < n; ++key) buckets.push_back(relative_position_bucket(key - query, num_buckets));
+    for (std::int64_t key = 0; key < n; ++key)
+      buckets.push_back(relative_position_bucket(key - query, num_buckets));
   return buckets;
 }
 
@@ -73,7 +75,9 @@ void run_layer(ExecContext& ctx, const Umt5Config& config, std::span<const Tenso
   const auto project = [&](Umt5Weight which, const TensorView& from, const TensorView& to) {
     linear(ctx, {.x = from, .weight = weights[which], .bias = {}, .out = to});
   };
-  const auto heads = [&](const TensorView& rows) { return rows.reshape({n, config.num_heads, config.head_dim()}); };
+  const auto heads = [&](const TensorView& rows) {
+    return rows.reshape({n, config.num_heads, config.head_dim()});
+  };
 
   rms_norm(ctx, {.x = x, .weight = weights[kNorm1], .eps = kEps, .out = scratch.normed});
   project(kQuery, scratch.normed, scratch.query);
@@ -82,8 +86,13 @@ void run_layer(ExecContext& ctx, const Umt5Config& config, std::span<const Tenso
   embedding(ctx, {.table = weights[kPositions], .ids = buckets, .out = scratch.bias_rows});
   copy(ctx, {scratch.bias_rows.reshape({n, n, config.num_heads}).permute({2, 0, 1}), scratch.bias});
   // T5 does not scale the scores.
-  attention(ctx, {.q = heads(scratch.query), .k = heads(scratch.key), .v = heads(scratch.value), .scale = 1.0f,
-                  .bias = scratch.bias, .key_bias = {}, .out = heads(scratch.attended)});
+  attention(ctx, {.q = heads(scratch.query),
+                  .k = heads(scratch.key),
+                  .v = heads(scratch.value),
+                  .scale = 1.0f,
+                  .bias = scratch.bias,
+                  .key_bias = {},
+                  .out = heads(scratch.attended)});
   project(kOutput, scratch.attended, scratch.branch);
   ctx.tap(name + ".attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
@@ -127,7 +136,8 @@ Umt5Config umt5_config(const WeightScope& weights) {
   config.num_layers = weights.count_children("blocks");
   WAN_CHECK(config.num_heads > 0 && config.dim_attention % config.num_heads == 0 && config.num_buckets >= 4 &&
                 config.num_buckets % 4 == 0 && config.num_layers > 0 && config.dim > 0,
-            kBadFile, "{}: the dimensions of the text encoder contradict one another ({} heads, width {}, {} buckets)",
+            kBadFile,
+            "{}: the dimensions of the text encoder contradict one another ({} heads, width {}, {} buckets)",
             weights.report().checkpoint().path(), config.num_heads, config.dim_attention, config.num_buckets);
   return config;
 }
@@ -135,18 +145,18 @@ Umt5Config umt5_config(const WeightScope& weights) {
 BlockLayout umt5_block_layout(const Umt5Config& config) {
   const std::int64_t dim = config.dim;
   const std::int64_t inner = config.dim_attention;
-  std::vector<WeightSpec> weights = {
-          {.name = "norm1.weight", .shape = {dim}, .dtype = WeightDType::kFloat32},
-          {.name = "attn.q.weight", .shape = {inner, dim}},
-          {.name = "attn.k.weight", .shape = {inner, dim}},
-          {.name = "attn.v.weight", .shape = {inner, dim}},
-          {.name = "attn.o.weight", .shape = {dim, inner}},
-          {.name = "norm2.weight", .shape = {dim}, .dtype = WeightDType::kFloat32},
-          {.name = "ffn.gate.0.weight", .shape = {config.dim_ffn, dim}},
-          {.name = "ffn.fc1.weight", .shape = {config.dim_ffn, dim}},
-          {.name = "ffn.fc2.weight", .shape = {dim, config.dim_ffn}},
-          {.name = "pos_embedding.embedding.weight", .shape = {config.num_buckets, config.num_heads},
-           .dtype = WeightDType::kFloat32}};
+  std::vector<WeightSpec> weights = {{.name = "norm1.weight", .shape = {dim}, .dtype = WeightDType::kFloat32},
+                                     {.name = "attn.q.weight", .shape = {inner, dim}},
+                                     {.name = "attn.k.weight", .shape = {inner, dim}},
+                                     {.name = "attn.v.weight", .shape = {inner, dim}},
+                                     {.name = "attn.o.weight", .shape = {dim, inner}},
+                                     {.name = "norm2.weight", .shape = {dim}, .dtype = WeightDType::kFloat32},
+                                     {.name = "ffn.gate.0.weight", .shape = {config.dim_ffn, dim}},
+                                     {.name = "ffn.fc1.weight", .shape = {config.dim_ffn, dim}},
+                                     {.name = "ffn.fc2.weight", .shape = {dim, config.dim_ffn}},
+                                     {.name = "pos_embedding.embedding.weight",
+                                      .shape = {config.num_buckets, config.num_heads},
+                                      .dtype = WeightDType::kFloat32}};
   return {.prefix = "blocks.{i}.", .weights = std::move(weights)};
 }
 
@@ -157,20 +167,23 @@ Umt5Encoder::Umt5Encoder(const Umt5Config& config, const WeightScope& weights, B
       group_(group),
       tap_prefix_(std::move(tap_prefix)),
       checkpoint_(weights.report().checkpoint()) {
-  token_embedding_ = weights.declare({.name = "token_embedding.weight", .shape = {config.vocabulary, config.dim}});
+  token_embedding_ =
+      weights.declare({.name = "token_embedding.weight", .shape = {config.vocabulary, config.dim}});
   final_norm_ = weights.load({.name = "norm.weight", .shape = {config.dim}, .dtype = WeightDType::kFloat32});
 }
 
 void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, const TensorView& out) const {
   const auto n = static_cast<std::int64_t>(ids.size());
-  WAN_CHECK(out.shape() == (Shape{n, config_.dim}), kInternal, "[umt5] {} tokens into {}", n, out.shape().to_string());
+  WAN_CHECK(out.shape() == (Shape{n, config_.dim}), kInternal, "[umt5] {} tokens into {}", n,
+            out.shape().to_string());
   const Tensor rows(DType::kF32, {n, config_.dim});
   const TensorView table = token_embedding_->view();
   for (std::int64_t i = 0; i < n; ++i) {
     const std::int64_t id = ids[static_cast<std::size_t>(i)];
-    WAN_CHECK(id >= 0 && id < config_.vocabulary, kBadFile,
-              "token {} is outside the text encoder's {} rows: the tokenizer does not belong to this text encoder", id,
-              config_.vocabulary);
+    WAN_CHECK(
+        id >= 0 && id < config_.vocabulary, kBadFile,
+        "token {} is outside the text encoder's {} rows: the tokenizer does not belong to this text encoder",
+        id, config_.vocabulary);
     convert(table.slice(0, id, id + 1), rows.view().slice(0, i, i + 1));
   }
   ctx.backend.upload(rows, out);
@@ -182,7 +195,8 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire({group_, layer});
-    run_layer(ctx, config_, lease.weights(), buckets, scratch, out, tap_prefix_ + "blocks." + std::to_string(layer));
+    run_layer(ctx, config_, lease.weights(), buckets, scratch, out,
+              tap_prefix_ + "blocks." + std::to_string(layer));
   }
   rms_norm(ctx, {.x = out, .weight = final_norm_, .eps = kEps, .out = out});
   ctx.tap(tap_prefix_ + "norm", out);

@@ -16,12 +16,21 @@ namespace wan {
 namespace {
 
 // Places of a modulation's six rows.
-enum ModulationRow { kShiftAttention, kScaleAttention, kGateAttention, kShiftFfn, kScaleFfn, kGateFfn, kModulationRows };
+enum ModulationRow {
+  kShiftAttention,
+  kScaleAttention,
+  kGateAttention,
+  kShiftFfn,
+  kScaleFfn,
+  kGateFfn,
+  kModulationRows
+};
 
 void add_attention(std::vector<WeightSpec>& layout, const std::string& name, std::int64_t dim) {
   for (const char* projection : {"q", "k", "v", "o"}) {
     layout.push_back({.name = name + "." + projection + ".weight", .shape = {dim, dim}});
-    layout.push_back({.name = name + "." + projection + ".bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
+    layout.push_back(
+        {.name = name + "." + projection + ".bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
   }
   layout.push_back({.name = name + ".norm_q.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
   layout.push_back({.name = name + ".norm_k.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
@@ -57,7 +66,8 @@ class InOrder {
 };
 
 /// scratch.modulation[run] = weights.modulation + time_modulation[run].
-void modulate(ExecContext& ctx, const WanBlockInput& input, const TensorView& modulation, const TensorView& out) {
+void modulate(ExecContext& ctx, const WanBlockInput& input, const TensorView& modulation,
+              const TensorView& out) {
   for (std::int64_t run = 0; run < out.dim(0); ++run)
     linear_combination(ctx, {.terms = {{1.0, modulation}, {1.0, input.time_modulation.select(0, run)}},
                              .out = out.select(0, run)});
@@ -75,8 +85,14 @@ void self_attention(ExecContext& ctx, const WanBlockInput& input, const Attentio
   weights.value(ctx, scratch.normed, scratch.value);
   const TensorView query = as_heads(scratch.query, config);
   const TensorView key = as_heads(scratch.key, config);
-  rms_norm_rope(ctx, {.x = scratch.query, .weight = weights.norm_query, .eps = config.eps, .table = input.rope, .out = query});
-  rms_norm_rope(ctx, {.x = scratch.key, .weight = weights.norm_key, .eps = config.eps, .table = input.rope, .out = key});
+  rms_norm_rope(ctx, {.x = scratch.query,
+                      .weight = weights.norm_query,
+                      .eps = config.eps,
+                      .table = input.rope,
+                      .out = query});
+  rms_norm_rope(
+      ctx,
+      {.x = scratch.key, .weight = weights.norm_key, .eps = config.eps, .table = input.rope, .out = key});
   sequence_parallel_attention(ctx, input.layout, query, key, as_heads(scratch.value, config),
                               as_heads(scratch.attended, config));
   weights.output(ctx, scratch.attended, scratch.branch);
@@ -95,7 +111,8 @@ void fill_context_block(ExecContext& ctx, const WanConfig& config, const Attenti
 }
 
 void cross_attention(ExecContext& ctx, const WanConfig& config, const AttentionWeights& weights,
-                     const WanActivations& scratch, const TextContext& context, const TextContext::BlockEntry& entry) {
+                     const WanActivations& scratch, const TextContext& context,
+                     const TextContext::BlockEntry& entry) {
   weights.query(ctx, scratch.normed, scratch.query);
   rms_norm(ctx, {.x = scratch.query, .weight = weights.norm_query, .eps = config.eps, .out = scratch.query});
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim())));
@@ -114,7 +131,8 @@ void cross_attention(ExecContext& ctx, const WanConfig& config, const AttentionW
 BlockLayout wan_block_layout(const WanConfig& config) {
   const std::int64_t dim = config.dim;
   std::vector<WeightSpec> layout;
-  layout.push_back({.name = "modulation", .shape = {1, kModulationRows, dim}, .dtype = WeightDType::kFloat32});
+  layout.push_back(
+      {.name = "modulation", .shape = {1, kModulationRows, dim}, .dtype = WeightDType::kFloat32});
   add_attention(layout, "self_attn", dim);
   layout.push_back({.name = "norm3.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
   layout.push_back({.name = "norm3.bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
@@ -140,8 +158,8 @@ WanBlockWeights wan_block_weights(std::span<const TensorView> weights) {
   return block;
 }
 
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens, std::int64_t runs,
-                                DType compute) {
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
+                                std::int64_t runs, DType compute) {
   const Shape rows{tokens, config.dim};
   return {.normed = workspace.take(compute, rows),
           .query = workspace.take(compute, rows),
@@ -161,8 +179,14 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
   modulate(ctx, input, weights.modulation.reshape({kModulationRows, config.dim}), scratch.modulation);
   const auto row = [&](ModulationRow which) { return scratch.modulation.select(1, which); };
 
-  layer_norm(ctx, {.x = x, .weight = {}, .bias = {}, .scale = row(kScaleAttention), .shift = row(kShiftAttention),
-                   .segments = runs, .eps = config.eps, .out = scratch.normed});
+  layer_norm(ctx, {.x = x,
+                   .weight = {},
+                   .bias = {},
+                   .scale = row(kScaleAttention),
+                   .shift = row(kShiftAttention),
+                   .segments = runs,
+                   .eps = config.eps,
+                   .out = scratch.normed});
   self_attention(ctx, input, weights.self_attention, scratch);
   ctx.tap(tap_prefix + ".self_attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = row(kGateAttention), .segments = runs});
@@ -170,14 +194,26 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
   TextContext::BlockEntry& entry = context.blocks[static_cast<std::size_t>(index)];
   if (entry.key.empty())
     fill_context_block(ctx, config, weights.cross_attention, context.embedded, scratch.key.dtype(), entry);
-  layer_norm(ctx, {.x = x, .weight = weights.cross_norm_weight, .bias = weights.cross_norm_bias, .scale = {},
-                   .shift = {}, .segments = {}, .eps = config.eps, .out = scratch.normed});
+  layer_norm(ctx, {.x = x,
+                   .weight = weights.cross_norm_weight,
+                   .bias = weights.cross_norm_bias,
+                   .scale = {},
+                   .shift = {},
+                   .segments = {},
+                   .eps = config.eps,
+                   .out = scratch.normed});
   cross_attention(ctx, config, weights.cross_attention, scratch, context, entry);
   ctx.tap(tap_prefix + ".cross_attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
 
-  layer_norm(ctx, {.x = x, .weight = {}, .bias = {}, .scale = row(kScaleFfn), .shift = row(kShiftFfn), .segments = runs,
-                   .eps = config.eps, .out = scratch.normed});
+  layer_norm(ctx, {.x = x,
+                   .weight = {},
+                   .bias = {},
+                   .scale = row(kScaleFfn),
+                   .shift = row(kShiftFfn),
+                   .segments = runs,
+                   .eps = config.eps,
+                   .out = scratch.normed});
   weights.ffn_in(ctx, scratch.normed, scratch.hidden, ActivationKind::kGeluTanh);
   weights.ffn_out(ctx, scratch.hidden, scratch.branch);
   ctx.tap(tap_prefix + ".ffn", scratch.branch);

@@ -21,7 +21,7 @@ struct AttentionWeights {
 };
 
 struct WanBlockWeights {
-  TensorView modulation;                    // [1, 6, dim] f32
+  TensorView modulation;  // [1, 6, dim] f32
   AttentionWeights self_attention;
   TensorView cross_norm_weight, cross_norm_bias;  // [dim] f32 (norm3)
   AttentionWeights cross_attention;
@@ -45,13 +45,13 @@ struct WanActivations {
 };
 
 /// Takes the scratch out of the workspace, inside the caller's scope.
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens, std::int64_t runs,
-                                DType compute);
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
+                                std::int64_t runs, DType compute);
 
 struct WanBlockInput {
   const WanConfig& config;
   const TokenLayout& layout;
-  TensorView rope;            // [n, head_dim / 2, 2] f32
+  TensorView rope;             // [n, head_dim / 2, 2] f32
   TensorView time_modulation;  // [runs, 6, dim] f32: time_projection's output, a row a run of tokens
 };
 

@@ -21,10 +21,12 @@ class ConfigReader {
 
   std::int64_t positive(const char* key) const {
     const auto found = json_.find(key);
-    WAN_CHECK(found != json_.end() && found->is_number_integer(), kBadFile, "{} has no integer \"{}\"", path_, key);
+    WAN_CHECK(found != json_.end() && found->is_number_integer(), kBadFile, "{} has no integer \"{}\"", path_,
+              key);
     constexpr std::int64_t kMost = 1 << 20;  // far above any model, far below overflow in products
     const auto value = found->get<std::int64_t>();
-    WAN_CHECK(value >= 1 && value <= kMost, kBadFile, "{}: \"{}\" is {}, expected 1 to {}", path_, key, value, kMost);
+    WAN_CHECK(value >= 1 && value <= kMost, kBadFile, "{}: \"{}\" is {}, expected 1 to {}", path_, key, value,
+              kMost);
     return value;
   }
 
@@ -49,8 +51,9 @@ class ConfigReader {
 
 Shape required_shape(const WeightScope& weights, const char* name, int rank) {
   const auto shape = weights.shape_of(name);
-  WAN_CHECK(shape && shape->rank() == rank, kBadFile, "{}: tensor {} is missing or does not have {} dimensions",
-            weights.report().checkpoint().path(), name, rank);
+  WAN_CHECK(shape && shape->rank() == rank, kBadFile,
+            "{}: tensor {} is missing or does not have {} dimensions", weights.report().checkpoint().path(),
+            name, rank);
   return *shape;
 }
 
@@ -70,7 +73,8 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   config.text_len = json.positive("text_len");
   config.eps = static_cast<float>(json.number("eps"));
   WAN_CHECK(config.dim % config.num_heads == 0 && config.head_dim() % 2 == 0, kBadFile,
-            "{}: {} heads do not divide a width of {} into even parts", json.path(), config.num_heads, config.dim);
+            "{}: {} heads do not divide a width of {} into even parts", json.path(), config.num_heads,
+            config.dim);
   WAN_CHECK(config.freq_dim % 2 == 0, kBadFile, "{}: \"freq_dim\" is odd", json.path());
   WAN_CHECK(config.eps > 0.0f && config.eps < 1.0f, kBadFile, "{}: \"eps\" is {}", json.path(), config.eps);
 

@@ -13,14 +13,14 @@ struct WanConfig {
   std::string model_type;  // "t2v", "i2v", "ti2v", ...
   std::int64_t dim;        // width of the residual stream
   std::int64_t ffn_dim;
-  std::int64_t freq_dim;   // width of the timestep's sinusoid
-  std::int64_t in_dim;     // latent channels in, concatenated ones included
-  std::int64_t out_dim;    // latent channels out
+  std::int64_t freq_dim;  // width of the timestep's sinusoid
+  std::int64_t in_dim;    // latent channels in, concatenated ones included
+  std::int64_t out_dim;   // latent channels out
   std::int64_t num_heads;
   std::int64_t num_layers;
-  std::int64_t text_len;   // tokens of the text context, padding included
-  std::int64_t text_dim;   // width of the text encoder's output; from text_embedding.0.weight
-  PatchSize patch;         // from patch_embedding.weight
+  std::int64_t text_len;  // tokens of the text context, padding included
+  std::int64_t text_dim;  // width of the text encoder's output; from text_embedding.0.weight
+  PatchSize patch;        // from patch_embedding.weight
   float eps;
 
   std::int64_t head_dim() const { return dim / num_heads; }

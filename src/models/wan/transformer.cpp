@@ -7,8 +7,8 @@
 #include "nn/rotary_embedding.h"
 #include "nn/sequence_parallel.h"
 #include "nn/timestep_embedding.h"
-#include "ops/copy.h"
 #include "ops/backend.h"
+#include "ops/copy.h"
 #include "ops/layer_norm.h"
 #include "ops/linear_combination.h"
 #include "ops/patchify.h"
@@ -47,8 +47,8 @@ WanTransformer::WanTransformer(const WanConfig& config, const WeightScope& weigh
     return {weight, load(name + ".bias", {out}, WeightDType::kFloat32)};
   };
   const PatchSize& patch = config.patch;
-  const TensorView patch_weight = load("patch_embedding.weight", {dim, config.in_dim, patch[0], patch[1], patch[2]},
-                                       WeightDType::kFloat32);
+  const TensorView patch_weight = load(
+      "patch_embedding.weight", {dim, config.in_dim, patch[0], patch[1], patch[2]}, WeightDType::kFloat32);
   if (!patch_weight.empty())
     patch_embedding_.weight = patch_weight.reshape({dim, config.in_dim * patch_volume(config)});
   patch_embedding_.bias = load("patch_embedding.bias", {dim}, WeightDType::kFloat32);
@@ -91,7 +91,8 @@ void WanTransformer::embed_text(ExecContext& ctx, const TensorView& encoded, Tex
   context.blocks.resize(static_cast<std::size_t>(config_.num_layers));
 }
 
-WanTransformer::TimeModulation WanTransformer::embed_timesteps(ExecContext& ctx, const WanForwardInput& input) const {
+WanTransformer::TimeModulation WanTransformer::embed_timesteps(ExecContext& ctx,
+                                                               const WanForwardInput& input) const {
   const auto rows = input.layout.local_modulation_rows();
   const auto runs = static_cast<std::int64_t>(rows.size());
   std::vector<double> timesteps;
@@ -133,10 +134,14 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
     const std::int64_t width = patch_volume(config_);
     const TensorView patches = ctx.workspace.take(DType::kF32, {count, config_.in_dim * width});
     const std::int64_t split = grid[0] * width;
-    patchify(ctx, {.latent = input.latent, .patch = config_.patch, .first_token = local.begin,
+    patchify(ctx, {.latent = input.latent,
+                   .patch = config_.patch,
+                   .first_token = local.begin,
                    .tokens = patches.slice(1, 0, split)});
     if (conditioning.channels)
-      patchify(ctx, {.latent = conditioning.channels, .patch = config_.patch, .first_token = local.begin,
+      patchify(ctx, {.latent = conditioning.channels,
+                     .patch = config_.patch,
+                     .first_token = local.begin,
                      .tokens = patches.slice(1, split, patches.dim(1))});
     patch_embedding_(ctx, patches, x.slice(0, 0, count));
   }
@@ -147,7 +152,8 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
 }
 
 void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, const TensorView& x,
-                             const TensorView& time, const TensorView& normed, const TensorView& velocity) const {
+                             const TensorView& time, const TensorView& normed,
+                             const TensorView& velocity) const {
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t runs = time.dim(0);
   const TensorView modulation = ctx.workspace.take(DType::kF32, {runs, 2, config_.dim});
@@ -155,8 +161,14 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
     for (std::int64_t row = 0; row < 2; ++row)
       linear_combination(ctx, {.terms = {{1.0, head_modulation_.select(0, row)}, {1.0, time.select(0, run)}},
                                .out = modulation.select(0, run).select(0, row)});
-  layer_norm(ctx, {.x = x, .weight = {}, .bias = {}, .scale = modulation.select(1, 1), .shift = modulation.select(1, 0),
-                   .segments = input.layout.local_runs(), .eps = config_.eps, .out = normed});
+  layer_norm(ctx, {.x = x,
+                   .weight = {},
+                   .bias = {},
+                   .scale = modulation.select(1, 1),
+                   .shift = modulation.select(1, 0),
+                   .segments = input.layout.local_runs(),
+                   .eps = config_.eps,
+                   .out = normed});
   const TensorView local = ctx.workspace.take(DType::kF32, {x.dim(0), head_.weight.dim(0)});
   head_(ctx, normed, local);
   ctx.tap(tap_prefix_ + "head", local);
@@ -166,8 +178,10 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
     gather_tokens(ctx, input.layout, local, tokens);
   }
   const std::int64_t extra = input.conditioning.extra_tokens ? input.conditioning.extra_tokens.dim(0) : 0;
-  unpatchify(ctx, {.tokens = tokens.slice(0, 0, input.layout.tokens() - extra), .patch = config_.patch,
-                   .first_token = 0, .latent = velocity});
+  unpatchify(ctx, {.tokens = tokens.slice(0, 0, input.layout.tokens() - extra),
+                   .patch = config_.patch,
+                   .first_token = 0,
+                   .latent = velocity});
 }
 
 Tensor WanTransformer::make_rope_table(ExecContext& ctx, const TokenLayout& layout) const {
@@ -210,8 +224,8 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
     }
   }
   for (std::size_t i = 0; i < branches.size(); ++i)
-    predict(ctx, input, streams[i], time.embedding, scratch.normed.dtype() == DType::kF32 ? scratch.normed : streams[i],
-            branches[i].velocity);
+    predict(ctx, input, streams[i], time.embedding,
+            scratch.normed.dtype() == DType::kF32 ? scratch.normed : streams[i], branches[i].velocity);
 }
 
 }  // namespace wan

@@ -17,10 +17,10 @@ struct GuidanceBranch {
 };
 
 struct WanForwardInput {
-  TensorView latent;                     // [out_dim, F, H, W] f32, contiguous, the same on every rank
-  std::span<const double> timesteps;     // one a modulation row of the layout, 0 to 1000
-  const TokenLayout& layout;             // video tokens first, in patch-grid order
-  TensorView rope;                       // make_rope_table(layout)
+  TensorView latent;                  // [out_dim, F, H, W] f32, contiguous, the same on every rank
+  std::span<const double> timesteps;  // one a modulation row of the layout, 0 to 1000
+  const TokenLayout& layout;          // video tokens first, in patch-grid order
+  TensorView rope;                    // make_rope_table(layout)
   const Conditioning& conditioning;
 };
 
@@ -41,7 +41,8 @@ class WanTransformer {
 
   /// Predicts every branch's velocity; the branches share each acquired block. Nothing is allocated from the second
   /// call with the same shapes on.
-  void forward(ExecContext& ctx, const WanForwardInput& input, std::span<const GuidanceBranch> branches) const;
+  void forward(ExecContext& ctx, const WanForwardInput& input,
+               std::span<const GuidanceBranch> branches) const;
 
  private:
   struct TimeModulation;
@@ -59,8 +60,8 @@ class WanTransformer {
   Linear patch_embedding_;     // [dim, in_dim pt ph pw]
   Linear text_in_, text_out_;
   Linear time_in_, time_out_;
-  Linear time_projection_;     // [6 dim, dim]
-  Linear head_;                // [pt ph pw out_dim, dim]
+  Linear time_projection_;      // [6 dim, dim]
+  Linear head_;                 // [pt ph pw out_dim, dim]
   TensorView head_modulation_;  // [2, dim] f32
 };
 
