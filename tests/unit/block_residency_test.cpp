@@ -165,6 +165,13 @@ class Gate {
   int allowed_ = 0;
 };
 
+bool wait_for_loads(const BlockResidency& residency, int count) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (residency.stats().loaded < count && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return residency.stats().loaded >= count;
+}
+
 TEST_F(BlockResidencyTest, StreamedLoadsTheNextBlockWhileOneIsHeld) {
   FakeDevice device;
   Gate gate;
@@ -177,17 +184,17 @@ TEST_F(BlockResidencyTest, StreamedLoadsTheNextBlockWhileOneIsHeld) {
   BlockLease first = residency->acquire({0, 0});
   EXPECT_TRUE(gate.wait_for_arrivals(4));  // the second block's first weight, while the first block is held
   gate.allow(3);
-  while (residency->stats().loaded < 2) std::this_thread::yield();
+  EXPECT_TRUE(wait_for_loads(*residency, 2));
   EXPECT_EQ(gate.arrived(), 6);  // both places are taken: the third block waits for a lease to end
   first.release();
   gate.allow(3);
   const BlockLease second = residency->acquire({0, 1});
   expect_block(second, {0, 1});
   EXPECT_TRUE(gate.wait_for_arrivals(7));
-  while (residency->stats().loaded < 3) std::this_thread::yield();
+  EXPECT_TRUE(wait_for_loads(*residency, 3));
   expect_block(second, {0, 1});  // untouched by the third
   expect_block(residency->acquire({0, 2}), {0, 2});
-  EXPECT_EQ(residency->stats().ready, 2);  // the second and the third
+  EXPECT_GE(residency->stats().ready, 2);  // the second and the third; the first where its thread was quick
 }
 
 TEST_F(BlockResidencyTest, StreamedKeepsABlockThatComesAgainAndSkipsAhead) {
