@@ -1,0 +1,63 @@
+// The umT5 text encoder against the official one, layer by layer. The official one runs on 512 padded and
+// masked tokens, this one on the prompt's own.
+
+#include <gtest/gtest.h>
+
+#include "models/umt5/umt5_encoder.h"
+#include "support/compare.h"
+#include "support/plain_backend.h"
+#include "support/tap_recorder.h"
+
+namespace wan::test {
+namespace {
+
+// f32 on both sides; sums of up to 512 terms in another order through up to three layers.
+constexpr double kTolerance = 2e-5;
+
+struct Case {
+  const char* model;  // folder of tests/golden/models
+  const char* file;   // one prompt
+  TapCoverage coverage;
+};
+
+constexpr Case kCases[] = {
+    {"umt5_h4_d8", "n1", TapCoverage::kEveryLayer},  {"umt5_h4_d8", "n7", TapCoverage::kEveryLayer},
+    {"umt5_h4_d8", "n40", TapCoverage::kEveryLayer}, {"umt5_h4_d8", "n200", TapCoverage::kSomeLayers},
+    {"umt5_h3_d12", "n9", TapCoverage::kEveryLayer}, {"umt5_h3_d12", "n512", TapCoverage::kSomeLayers},
+};
+
+class Umt5Parity : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Umt5Parity, EveryLayerIsTheOfficialOne) {
+  const std::filesystem::path folder = golden_path(std::string("models/") + GetParam().model);
+  const GoldenFile golden(folder / (std::string(GetParam().file) + ".safetensors"));
+  WeightReport report(Checkpoint::open(folder / "encoder.pth"), "text encoder");
+  const WeightScope scope(report, {});
+  const Umt5Config config = umt5_config(scope);
+  const auto residency =
+      make_residency({{scope, umt5_block_layout(config), static_cast<int>(config.num_layers)}}, {});
+  const Umt5Encoder encoder(config, scope, *residency, 0, "text_encoder.");
+  report.check();
+
+  PlainBackend backend;
+  Workspace workspace(backend.allocator());
+  SelfCommunicator alone;
+  TapRecorder taps;
+  ExecContext context{
+      .backend = backend, .workspace = workspace, .communicator = alone, .taps = taps.listener()};
+  const std::vector<std::int64_t> ids = golden.integers("ids");
+  const Tensor output(DType::kF32, {static_cast<std::int64_t>(ids.size()), config.dim});
+  encoder.encode(context, ids, output);
+
+  EXPECT_TRUE(all_close(output, golden.tensor("output"), kTolerance));
+  if (!golden.names("tap.").empty()) {
+    EXPECT_TRUE(taps_match(taps, golden, {"text_encoder.", GetParam().coverage, kTolerance}));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Umt5Parity, ::testing::ValuesIn(kCases), [](const auto& test) {
+  return std::string(test.param.model) + "_" + test.param.file;
+});
+
+}  // namespace
+}  // namespace wan::test
