@@ -31,9 +31,7 @@ Workspace::Scope::~Scope() {
 
 TensorView Workspace::take(DType dtype, const Shape& shape) {
   WAN_CHECK(depth_ > 0, kInternal, "[workspace] memory is taken inside a Scope only");
-  const auto bytes = static_cast<std::size_t>(
-      checked_mul(shape.elements(), static_cast<std::int64_t>(dtype_size(dtype)), "workspace"));
-  const std::size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t padded = padded_bytes(dtype, shape);
   while (chunk_ < chunks_.size() && offset_ + padded > chunks_[chunk_].size()) {
     ++chunk_;
     offset_ = 0;
@@ -42,6 +40,26 @@ TensorView Workspace::take(DType dtype, const Shape& shape) {
   std::byte* data = chunks_[chunk_].data() + offset_;
   offset_ += padded;
   return {data, dtype, shape, allocator_->device()};
+}
+
+std::size_t Workspace::padded_bytes(DType dtype, const Shape& shape) {
+  const auto bytes = static_cast<std::size_t>(
+      checked_mul(shape.elements(), static_cast<std::int64_t>(dtype_size(dtype)), "workspace"));
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+void Workspace::reserve(std::size_t bytes) {
+  for (std::size_t chunk = chunk_; chunk < chunks_.size(); ++chunk) {
+    const std::size_t offset = chunk == chunk_ ? offset_ : 0;
+    if (chunks_[chunk].size() - offset < bytes) continue;
+    chunk_ = chunk;
+    offset_ = offset;
+    return;
+  }
+  if (depth_ == 0) release();
+  chunk_ = chunks_.size();
+  offset_ = 0;
+  add_chunk(bytes);
 }
 
 std::size_t Workspace::capacity() const {

@@ -31,6 +31,11 @@ class Workspace {
 
   /// Contiguous, 64-byte aligned, contents undefined. Only inside a Scope. Throws OutOfMemory.
   TensorView take(DType dtype, const Shape& shape);
+  /// Bytes that take() uses: the elements, rounded up to the alignment. Throws InvalidArgument on overflow.
+  static std::size_t padded_bytes(DType dtype, const Shape& shape);
+  /// Makes sure that `bytes` in all can be taken from here without another allocation: for a pass whose peak is
+  /// known. Outside every Scope, smaller memory is given back first. Throws OutOfMemory.
+  void reserve(std::size_t bytes);
 
   /// Bytes held now, and how often memory was allocated so far (constant from the second identical pass on).
   std::size_t capacity() const;

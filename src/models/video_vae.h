@@ -1,0 +1,72 @@
+#pragma once
+// VideoVae: between video frames and latents, one group of frames at a time.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// A latent stands for spatial_stride x spatial_stride pixels and temporal_stride frames; the first latent of a
+/// clip stands for its first frame alone.
+struct VaeGeometry {
+  std::int64_t z_dim;
+  int temporal_stride;
+  int spatial_stride;
+
+  std::int64_t frames(std::int64_t latent_frames) const { return 1 + (latent_frames - 1) * temporal_stride; }
+  std::int64_t latent_frames(std::int64_t frames) const { return 1 + (frames - 1) / temporal_stride; }
+};
+
+/// One clip: [z_dim, frames, height, width] latents.
+struct LatentExtent {
+  std::int64_t frames;
+  std::int64_t height;
+  std::int64_t width;
+};
+
+/// How a clip is computed within a given memory. Made by plan_decode and plan_encode.
+struct VaePlan {
+  bool compact_history = false;  // feature caches hold past frames only: less memory, more copies
+  std::int64_t tile_height =
+      0;  // extent of a tile in latents; of the whole clip where there is one tile only
+  std::int64_t tile_width = 0;
+  std::int64_t overlap_height = 0;  // latents that neighbouring tiles share at least, blended linearly
+  std::int64_t overlap_width = 0;
+  std::size_t bytes = 0;  // peak of the workspace, what backends take inside ops not counted
+};
+
+/// Takes the next frames, [T, H, W, 3] f32 contiguous on the backend's device, valid during the call. Values are
+/// about [-1, 1] and not clamped.
+using FrameConsumer = std::function<void(const TensorView& frames)>;
+
+/// Fills `frames` [T, H, W, 3] f32 (on the backend's device, contiguous) with the clip's frames from `first` on,
+/// in [-1, 1]. With tiles it is asked for the same frames several times.
+using FrameSource = std::function<void(std::int64_t first, const TensorView& frames)>;
+
+class VideoVae {
+ public:
+  virtual ~VideoVae() = default;
+  virtual VaeGeometry geometry() const = 0;
+
+  /// The fastest way that stays within `byte_budget` (0: no limit): everything in place, then compact history,
+  /// then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
+  /// smallest tile fits, and InvalidArgument for an empty extent.
+  virtual VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
+  virtual VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
+
+  /// latents [z_dim, F, h, w] f32, normalised as the transformer sees them. Groups of 1, then temporal_stride
+  /// frames go to the sink, as they are ready where the plan has one tile, after the last tile otherwise. With
+  /// one tile memory does not depend on F. Throws Cancelled.
+  virtual void decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
+                      const FrameConsumer& sink) const = 0;
+
+  /// latents [z_dim, F, h, w] f32 = normalised mean of the posterior of the clip's geometry().frames(F) frames of
+  /// h x w times spatial_stride pixels.
+  virtual void encode(ExecContext& ctx, const FrameSource& source, const VaePlan& plan,
+                      const TensorView& latents) const = 0;
+};
+
+}  // namespace wan

@@ -1,0 +1,30 @@
+#include "models/video_vae/middle.h"
+
+#include <utility>
+
+namespace wan {
+
+Middle::Middle(const WeightScope& scope, std::int64_t channels, std::string name)
+    : name_(std::move(name)),
+      first_(scope.child("0"), channels, channels),
+      attention_(scope.child("1"), channels),
+      last_(scope.child("2"), channels, channels) {}
+
+void Middle::plan(const Shape& group, StreamPlan& plan) const {
+  first_.plan(group, plan);
+  attention_.plan(group, plan);
+  last_.plan(group, plan);
+}
+
+void Middle::forward(ExecContext& ctx, StreamState& state, const TensorView& x) const {
+  first_.forward(ctx, state, x, x);
+  if (ctx.taps) ctx.tap(name_ + ".0", x);
+  ctx.check_cancelled();
+  attention_.forward(ctx, x);
+  if (ctx.taps) ctx.tap(name_ + ".1", x);
+  ctx.check_cancelled();
+  last_.forward(ctx, state, x, x);
+  if (ctx.taps) ctx.tap(name_ + ".2", x);
+}
+
+}  // namespace wan

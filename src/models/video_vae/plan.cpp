@@ -1,0 +1,78 @@
+#include "models/video_vae/plan.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "models/video_vae/tiling.h"
+
+namespace wan {
+
+namespace {
+
+constexpr std::int64_t kSmallestTile = 4;  // latents; below this a tile is all overlap
+
+/// A quarter of a tile is shared with each neighbour.
+std::int64_t overlap_of(std::int64_t tile) {
+  return std::max<std::int64_t>(tile / 4, 2);
+}
+
+struct AxisTiling {
+  std::int64_t tile;
+  std::int64_t overlap;
+  std::int64_t count;
+};
+
+/// The whole extent, then for each number of tiles the smallest tile with which they cover it.
+std::vector<AxisTiling> axis_tilings(std::int64_t extent) {
+  std::vector<AxisTiling> tilings;
+  for (std::int64_t tile = kSmallestTile; tile < extent; ++tile) {
+    const std::int64_t overlap = overlap_of(tile);
+    const auto count = static_cast<std::int64_t>(tile_spans(extent, tile, overlap).size());
+    if (tilings.empty() || count < tilings.back().count) tilings.push_back({tile, overlap, count});
+  }
+  tilings.push_back({extent, 0, 1});
+  std::reverse(tilings.begin(), tilings.end());
+  return tilings;
+}
+
+}  // namespace
+
+VaePlan choose_plan(const char* what, const LatentExtent& extent, std::size_t byte_budget,
+                    const PlanBytes& bytes) {
+  WAN_CHECK(extent.frames >= 1 && extent.height >= 1 && extent.width >= 1, kInvalidArgument,
+            "[{}] expected at least one latent frame, row and column, got {} x {} x {}", what, extent.frames,
+            extent.height, extent.width);
+  VaePlan plan{.tile_height = extent.height, .tile_width = extent.width};
+  for (const bool compact : {false, true}) {
+    plan.compact_history = compact;
+    plan.bytes = bytes(plan);
+    if (byte_budget == 0 || plan.bytes <= byte_budget) return plan;
+  }
+  std::optional<VaePlan> best;
+  std::int64_t best_work = 0;  // latents computed, overlaps counted as often as they are
+  std::size_t least_bytes = plan.bytes;
+  for (const AxisTiling& rows : axis_tilings(extent.height)) {
+    for (const AxisTiling& columns : axis_tilings(extent.width)) {
+      const std::int64_t work = rows.count * rows.tile * columns.count * columns.tile;
+      if (rows.count * columns.count == 1 || (best && work >= best_work)) continue;
+      plan.tile_height = rows.tile;
+      plan.tile_width = columns.tile;
+      plan.overlap_height = rows.overlap;
+      plan.overlap_width = columns.overlap;
+      plan.bytes = bytes(plan);
+      least_bytes = std::min(least_bytes, plan.bytes);
+      if (plan.bytes > byte_budget) continue;
+      best = plan;
+      best_work = work;
+    }
+  }
+  WAN_CHECK(
+      best, kOutOfMemory,
+      "[{}] expected at least {} bytes of memory for {} x {} latents in the smallest tiles, got {}; choose a "
+      "smaller size, fewer frames, or free memory",
+      what, least_bytes, extent.height, extent.width, byte_budget);
+  return *best;
+}
+
+}  // namespace wan

@@ -1,0 +1,51 @@
+#pragma once
+// Downsample and Upsample: half or twice the height and width, and the frame rate too where there is a time layer.
+// The first frame of a clip passes the time layer untouched both ways; going up, the time layer never sees it: the
+// frames before the second group are zero for it.
+
+#include <optional>
+
+#include "models/video_vae/stream.h"
+#include "nn/causal_conv3d.h"
+
+namespace wan {
+
+enum class TimeResampling { kNone, kFactor2 };
+
+class Downsample {
+ public:
+  Downsample(const WeightScope& scope, std::int64_t channels, TimeResampling time);
+
+  Shape output_shape(const Shape& group, bool first_group) const;
+  /// Without its output. Returns the output's shape.
+  Shape plan(const Shape& group, StreamPlan& plan) const;
+  /// x [T, H, W, C] -> out [T or T / 2, H / 2, W / 2, C]; T is even after the first group where time is halved.
+  void forward(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out) const;
+
+ private:
+  CausalConv3d space_;  // stride 2, a zero row below and a zero column at the right
+  std::optional<CausalConv3d> time_;
+};
+
+class Upsample {
+ public:
+  Upsample(const WeightScope& scope, std::int64_t in, std::int64_t out, TimeResampling time);
+
+  Shape output_shape(const Shape& group, bool first_group) const;
+  Shape plan(const Shape& group, StreamPlan& plan) const;
+  /// x [T, H, W, in] -> out [T or 2T, 2H, 2W, out].
+  void forward(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out) const;
+
+ private:
+  void double_time(ExecContext& ctx, const FeatureCache& cache, const TensorView& x,
+                   const TensorView& out) const;
+
+  CausalConv3d space_;  // after nearest-neighbour upsampling
+  struct TimeConv {
+    CausalConv3d even;  // gives frames 0, 2, 4 ... of the output
+    CausalConv3d odd;   // gives frames 1, 3, 5 ...
+  };
+  std::optional<TimeConv> time_;
+};
+
+}  // namespace wan

@@ -1,0 +1,48 @@
+#pragma once
+// CausalConv3d: a convolution that sees this frame and earlier ones only, with its weights; and how convolution
+// weights of a checkpoint become channels-last.
+
+#include "nn/feature_cache.h"
+#include "ops/conv3d.h"
+#include "weights/weight_scope.h"
+
+namespace wan {
+
+struct ConvShape {
+  std::int64_t in;
+  std::int64_t out;
+  std::array<int, 3> kernel;  // time, height, width
+  std::array<int, 3> stride = {1, 1, 1};
+  SpatialPadding padding = {};
+};
+
+class CausalConv3d {
+ public:
+  CausalConv3d() = default;
+  /// "weight" [out, in, kt, kh, kw] and "bias" [out] of the scope: PyTorch's nn.Conv3d.
+  CausalConv3d(const WeightScope& scope, const ConvShape& shape);
+  /// weight [out, kt, kh, kw, in] and bias [out], f32; empty tensors stand for weights that were not loaded.
+  CausalConv3d(Tensor weight, Tensor bias, const ConvShape& shape);
+  /// nn.Conv2d: "weight" [out, in, kh, kw]; kernel[0] must be 1.
+  static CausalConv3d load_2d(const WeightScope& scope, const ConvShape& shape);
+
+  const ConvShape& shape() const { return shape_; }
+  /// Frames before the group that it reads.
+  int history() const { return shape_.kernel[0] - shape_.stride[0]; }
+  /// Output for a group [T, H, W, in] (history not counted).
+  Shape output_shape(const Shape& group) const;
+
+  /// out = convolution of x (+ residual). x [history + T, H, W, in]; residual may be out; see Conv3dArgs.
+  void forward(ExecContext& ctx, const TensorView& x, const TensorView& out,
+               const TensorView& residual = {}) const;
+
+ private:
+  ConvShape shape_{};
+  Tensor weight_;
+  Tensor bias_;
+};
+
+/// [O, I, kt, kh, kw] (or [O, I, kh, kw]) on the host -> [O, kt, kh, kw, I], f32. Empty stays empty.
+Tensor channels_last_weight(const Tensor& weight);
+
+}  // namespace wan

@@ -1,0 +1,48 @@
+#pragma once
+// FeatureCache: the input frames of one causal convolution while a clip streams through it, group of frames by
+// group of frames: the frames seen before and the new ones side by side, so that nothing is concatenated.
+
+#include "ops/exec_context.h"
+
+namespace wan {
+
+/// Where the frames seen before stay between two groups.
+enum class HistoryLayout {
+  kInPlace,  // every cache owns room for its new frames too: fewest copies
+  kCompact,  // only the history stays; room for history and new frames is taken from the workspace for a group
+};
+
+struct FeatureCacheSpec {
+  HistoryLayout layout;
+  int history;  // frames that the convolution looks back
+  Shape group;  // largest group of new frames [T, H, W, C]
+
+  /// Bytes that it holds for the whole clip.
+  std::size_t held_bytes() const;
+  /// Bytes that it takes from the workspace between open() and close().
+  std::size_t open_bytes() const;
+};
+
+/// f32. Its memory comes from the workspace and lives as long as the Scope in which it was made.
+class FeatureCache {
+ public:
+  FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec);
+
+  /// Before a clip: the frames before its first one are zero.
+  void reset(ExecContext& ctx) const;
+  /// [history + frames, H, W, C]: the history in front; the caller fills the rest. Inside a Workspace::Scope
+  /// that lasts until close().
+  TensorView open(ExecContext& ctx, std::int64_t frames) const;
+  /// The new frames of an opened cache.
+  TensorView new_frames(const TensorView& opened) const {
+    return opened.slice(0, spec_.history, opened.dim(0));
+  }
+  /// Keeps the last frames as the next group's history.
+  void close(ExecContext& ctx, const TensorView& opened) const;
+
+ private:
+  FeatureCacheSpec spec_;
+  TensorView memory_;  // [history (+ T), H, W, C]
+};
+
+}  // namespace wan
