@@ -42,6 +42,8 @@ void AttentionBlock::forward(ExecContext& ctx, const TensorView& x) const {
                     .k = heads.slice(1, 1, 2),
                     .v = heads.slice(1, 2, 3),
                     .scale = 1.0f / std::sqrt(static_cast<float>(channels_)),
+                    .bias = {},
+                    .key_bias = {},
                     .out = attended.reshape({tokens, 1, channels_})});
     proj_.forward(ctx, attended.reshape(frame.shape()), frame, frame);
   }
