@@ -166,8 +166,8 @@ class Dit(nn.Module):
         count = self.config.text_len - context.shape[1]
         if count == 0:
             return self.text_embedding(context), None
-        bias = torch.zeros(context.shape[1] + 1, device=context.device)
-        bias[-1] = math.log(count)
+        bias = torch.cat([torch.zeros(context.shape[1], device=context.device),
+                          torch.full((1,), math.log(count), device=context.device)])
         return self.text_embedding(F.pad(context, (0, 0, 0, 1))), bias
 
     def forward(self, x, t, context):

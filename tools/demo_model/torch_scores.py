@@ -1,0 +1,87 @@
+"""Scores the PyTorch models on the two prompt lists, without any engine and without MP4 files.
+
+    python -m tools.demo_model.torch_scores --state STATE [--out DIR]
+
+Prints one JSON line a setting: both experts, each alone, other guidance, other step counts. With --out it also writes
+the frames of the main setting as .npz files. `evaluate.py` is the same for the engine's MP4s.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from . import tokenizer as tokens
+from . import train_dit, train_text, train_vae, world
+from .judge import FIELDS, judge, score
+from .sampler import sample_latents, to_frames
+from .vae import normalised_decode
+
+HERE = Path(__file__).parent
+
+
+class Models:
+    def __init__(self, state, device):
+        def part(name):
+            return load_file(state / f"{name}.safetensors", device=str(device))
+        self.device = device
+        self.tokenizer = tokens.Tokenizer(state / "spiece.model")
+        self.encoder = train_text.load(part("text"), device)
+        self.vae = train_vae.load(part("vae"), device)
+        self.experts = {name: train_dit.load(part(name), device) for name in ("high", "low")}
+
+    @torch.no_grad()
+    def clips(self, texts, **settings):
+        latents = sample_latents(self.experts, self.encoder, self.tokenizer, texts, self.device, **settings)
+        return np.concatenate([to_frames(normalised_decode(self.vae, part)) for part in latents.split(10)])
+
+
+def real_clips(vae, items, device):
+    """What the VAE alone loses: rendered clips of the prompts' scenes, and their reconstructions."""
+    scenes = [world.Scene(*(item[f] for f in FIELDS)) for item in items]
+    renderer = world.Renderer(scenes, device)
+    generator = torch.Generator(device).manual_seed(9)
+    clips = renderer(torch.arange(len(scenes), device=device), torch.arange(world.FRAMES, device=device), generator)
+    return to_frames(clips), to_frames(train_vae.reconstruct(vae, clips))
+
+
+def sharpness(clips):
+    """Mean over clips of the strongest 0.5% of the steps between neighbouring pixels."""
+    steps = np.abs(np.diff(clips.astype(np.float32), axis=3)).max(-1).reshape(len(clips), -1)
+    return float(np.percentile(steps, 99.5, axis=1).mean())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--limit", type=int, default=60, help="prompts of each list")
+    parser.add_argument("--only", action="store_true", help="the main setting alone")
+    args = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    models = Models(args.state, device)
+    settings = [{}, {"use": "high"}, {"use": "low"}, {"guidance": (2.0, 2.0)}, {"guidance": (6.0, 6.0)},
+                {"guidance": (2.0, 4.0)}, {"steps": 12}, {"steps": 40}, {"seed": 1}]
+    for name in ("heldout", "patterns"):
+        items = json.loads((HERE / f"prompts_{name}.json").read_text())[:args.limit]
+
+        def report(setting, clips):
+            counts = score([(judge(clip), item) for clip, item in zip(clips, items)])
+            print(json.dumps({"list": name, **setting, **counts, "sharpness": round(sharpness(clips), 1)}), flush=True)
+
+        real, decoded = real_clips(models.vae, items, device)
+        report({"clips_from": "renderer"}, real)
+        report({"clips_from": "autoencoder"}, decoded)
+        for setting in settings[:1] if args.only else settings:
+            clips = models.clips([item["prompt"] for item in items], **setting)
+            report(setting, clips)
+            if args.out and not setting:
+                args.out.mkdir(parents=True, exist_ok=True)
+                np.savez_compressed(args.out / f"{name}.npz", clips=clips)
+
+
+if __name__ == "__main__":
+    main()
