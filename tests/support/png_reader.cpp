@@ -41,7 +41,10 @@ DecodedPng read_png(const std::filesystem::path& path) {
       result.rgb.insert(result.rgb.end(), rows[y], rows[y] + 3 * result.width);
     png_textp texts = nullptr;
     const int count = png_get_text(png, info, &texts, nullptr);
-    for (int i = 0; i < count; ++i) result.texts.emplace_back(texts[i].key, texts[i].text);
+    for (int i = 0; i < count; ++i) {
+      result.texts.emplace_back(texts[i].key, texts[i].text);
+      result.all_texts_are_utf8 &= texts[i].compression >= PNG_ITXT_COMPRESSION_NONE;
+    }
   }
   png_destroy_read_struct(&png, &info, nullptr);
   std::fclose(file);

@@ -15,6 +15,7 @@ struct DecodedPng {
   bool srgb = false;
   std::vector<std::uint8_t> rgb;  // [H, W, 3]; empty when the file could not be read
   std::vector<std::pair<std::string, std::string>> texts;
+  bool all_texts_are_utf8 = true;  // every one an iTXt chunk
 };
 
 /// Expects 8-bit RGB; a test failure and an empty image otherwise.

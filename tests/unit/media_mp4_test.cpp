@@ -94,7 +94,9 @@ TEST(Mp4, OtherRatesAndASingleFrame) {
   EXPECT_EQ(video.rate, (std::array<int, 2>{24000, 1001}));
   EXPECT_EQ(video.yuv.size(), 5u);
   write_grey_video(folder / "one.mp4", {.width = 64, .height = 64, .fps = 24, .frame_count = 1}, {});
-  EXPECT_EQ(read_video(folder / "one.mp4").yuv.size(), 1u);
+  const DecodedVideo one = read_video(folder / "one.mp4");
+  EXPECT_EQ(one.yuv.size(), 1u);
+  EXPECT_NEAR(one.seconds, 1.0 / 24, 1e-3);
 }
 
 TEST(Mp4, MetadataComesBack) {

@@ -41,6 +41,7 @@ TEST(Png, StillKeepsPixelsAndMetadata) {
   EXPECT_TRUE(png.srgb);
   EXPECT_EQ(png.rgb, rgb);
   ASSERT_EQ(png.texts.size(), 5u);
+  EXPECT_TRUE(png.all_texts_are_utf8);
   EXPECT_EQ(png.texts[0].first, "Title");
   EXPECT_EQ(png.texts[0].second, "一只猫 jumps — \"high\" and far");
   EXPECT_EQ(png.texts[1].first, "Comment");
