@@ -80,8 +80,8 @@ OutputKind classify_output(const fs::path& path, int frame_count) {
 void check_output_writable(const fs::path& path, int frame_count) {
   switch (classify_output(path, frame_count)) {
     case OutputKind::kMp4:
-      check_mp4_supported();
       check_writable_target(path);
+      check_mp4_supported();
       break;
     case OutputKind::kPngStill:
       check_writable_target(path);

@@ -19,7 +19,7 @@ enum class OutputKind {
 /// extensions, for a still of more than one frame, and for a malformed pattern.
 OutputKind classify_output(const std::filesystem::path& path, int frame_count);
 
-/// The check before anything is loaded, well under a millisecond: classify_output, a folder that exists and
+/// The check before anything is loaded, a few system calls: classify_output, a folder that exists and
 /// can be written, and a build that can encode the format. Leaves nothing behind. Throws InvalidArgument or
 /// Unsupported.
 void check_output_writable(const std::filesystem::path& path, int frame_count);
