@@ -1,0 +1,73 @@
+#include "ops/attention.h"
+
+#include <atomic>
+
+#include "backends/cpu/backend_impl.h"
+#include "backends/cpu/conversion.h"
+#include "backends/cpu/parallel_for.h"
+
+namespace wan {
+
+bool CpuBackend::supports(const AttentionArgs& args) const {
+  return args.q.dim(2) > 0;
+}
+
+void CpuBackend::run(ExecContext& ctx, const AttentionArgs& args) {
+  const std::int64_t queries = args.q.dim(0);
+  const std::int64_t heads = args.q.dim(1);
+  const std::int64_t keys = args.k.dim(0);
+  const std::int64_t width = args.q.dim(2);
+  if (queries == 0 || heads == 0) return;
+  const Workspace::Scope scope(ctx.workspace);
+  const TensorView q = as_f32(kernels_, threads_, ctx.workspace, args.q);
+  const TensorView k = as_f32(kernels_, threads_, ctx.workspace, args.k);
+  const TensorView v = as_f32(kernels_, threads_, ctx.workspace, args.v);
+  const TensorView out =
+      args.out.dtype() == DType::kF32 ? args.out : ctx.workspace.take(DType::kF32, args.out.shape());
+
+  // A tile of queries of one head is one piece of work; its scores never leave the cache, whatever the number
+  // of keys. Heads outside, so that the threads share the keys and values that they read.
+  const std::int64_t tile = kernels_.query_tile;
+  const std::int64_t tiles = (queries + tile - 1) / tile;
+  const auto threads = static_cast<int>(
+      std::min<std::int64_t>(useful_threads(threads_, queries * heads * keys * width / 64), heads * tiles));
+  const std::int64_t scratch_size = kernels_.attention_scratch(width);
+  float* scratch = ctx.workspace.take(DType::kF32, {threads, scratch_size}).as<float>();
+  const auto run_tile = [&](std::int64_t index, float* memory) {
+    const std::int64_t h = index / tiles;
+    const std::int64_t first = index % tiles * tile;
+    AttentionTile t{};
+    t.q = q.as<float>() + first * q.stride(0) + h * q.stride(1);
+    t.k = k.as<float>() + h * k.stride(1);
+    t.v = v.as<float>() + h * v.stride(1);
+    t.out = out.as<float>() + first * out.stride(0) + h * out.stride(1);
+    t.bias = args.bias ? args.bias.as<float>() + (h * queries + first) * keys : nullptr;
+    t.key_bias = args.key_bias ? args.key_bias.as<float>() : nullptr;
+    t.scratch = memory;
+    t.q_stride = q.stride(0);
+    t.k_stride = k.stride(0);
+    t.v_stride = v.stride(0);
+    t.out_stride = out.stride(0);
+    t.bias_stride = keys;
+    t.rows = std::min(tile, queries - first);
+    t.keys = keys;
+    t.width = width;
+    t.scale = args.scale;
+    kernels_.attention(t);
+  };
+  std::atomic<std::int64_t> next{0};
+  parallel_for(threads, threads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t part = begin; part < end; ++part)
+      for (std::int64_t i = next.fetch_add(1); i < heads * tiles; i = next.fetch_add(1))
+        run_tile(i, scratch + part * scratch_size);
+  });
+  if (out.data() == args.out.data()) return;
+  for_each_row(threads_, queries * heads, width, [&](std::int64_t row) {
+    const std::int64_t i = row / heads;
+    const std::int64_t h = row % heads;
+    kernels_.f32_to_bf16(out.as<float>() + row * width,
+                         bf16_bits(args.out) + i * args.out.stride(0) + h * args.out.stride(1), width);
+  });
+}
+
+}  // namespace wan

@@ -1,0 +1,62 @@
+#pragma once
+// The class behind make_cpu_backend(); each op's functions are in the file of its name.
+
+#include "backends/cpu/kernels/kernels.h"
+#include "backends/cpu/primitive_cache.h"
+#include "ops/backend.h"
+
+namespace wan {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads);
+
+  const char* name() const override { return "cpu"; }
+  Device device() const override { return {}; }
+  Allocator& allocator() override { return cpu_allocator(); }
+  void synchronize() override {}
+  void upload(const TensorView& host, const TensorView& device) override;
+  void download(const TensorView& device, const TensorView& host) override;
+
+  bool supports(const ActivationArgs&) const override;
+  void run(ExecContext&, const ActivationArgs&) override;
+  bool supports(const AttentionArgs&) const override;
+  void run(ExecContext&, const AttentionArgs&) override;
+  bool supports(const ChannelNormArgs&) const override;
+  void run(ExecContext&, const ChannelNormArgs&) override;
+  bool supports(const Conv3dArgs&) const override;
+  void run(ExecContext&, const Conv3dArgs&) override;
+  bool supports(const CopyArgs&) const override;
+  void run(ExecContext&, const CopyArgs&) override;
+  bool supports(const CountNonFiniteArgs&) const override;
+  void run(ExecContext&, const CountNonFiniteArgs&) override;
+  bool supports(const EmbeddingArgs&) const override;
+  void run(ExecContext&, const EmbeddingArgs&) override;
+  bool supports(const GatedGeluArgs&) const override;
+  void run(ExecContext&, const GatedGeluArgs&) override;
+  bool supports(const GatedResidualArgs&) const override;
+  void run(ExecContext&, const GatedResidualArgs&) override;
+  bool supports(const LayerNormArgs&) const override;
+  void run(ExecContext&, const LayerNormArgs&) override;
+  bool supports(const LinearArgs&) const override;
+  void run(ExecContext&, const LinearArgs&) override;
+  bool supports(const LinearCombinationArgs&) const override;
+  void run(ExecContext&, const LinearCombinationArgs&) override;
+  bool supports(const PatchifyArgs&) const override;
+  void run(ExecContext&, const PatchifyArgs&) override;
+  bool supports(const UnpatchifyArgs&) const override;
+  void run(ExecContext&, const UnpatchifyArgs&) override;
+  bool supports(const RmsNormArgs&) const override;
+  void run(ExecContext&, const RmsNormArgs&) override;
+  bool supports(const RmsNormRopeArgs&) const override;
+  void run(ExecContext&, const RmsNormRopeArgs&) override;
+  bool supports(const UpsampleArgs&) const override;
+  void run(ExecContext&, const UpsampleArgs&) override;
+
+ private:
+  int threads_;
+  const CpuKernels& kernels_;
+  PrimitiveCache primitives_;
+};
+
+}  // namespace wan

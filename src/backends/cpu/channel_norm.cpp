@@ -1,0 +1,29 @@
+#include "ops/channel_norm.h"
+
+#include "backends/cpu/backend_impl.h"
+#include "backends/cpu/conversion.h"
+#include "backends/cpu/parallel_for.h"
+#include "backends/cpu/row_scratch.h"
+
+namespace wan {
+
+bool CpuBackend::supports(const ChannelNormArgs& args) const {
+  return args.activation != ActivationKind::kGeluTanh;  // no layer uses it
+}
+
+void CpuBackend::run(ExecContext& ctx, const ChannelNormArgs& args) {
+  const std::int64_t rows = args.x.dim(0);
+  const std::int64_t width = args.x.dim(1);
+  const Workspace::Scope scope(ctx.workspace);
+  const bool converts = args.x.dtype() != DType::kF32 || args.out.dtype() != DType::kF32;
+  const RowScratch scratch(ctx.workspace, converts ? threads_ : 0, width);
+  const auto kernel =
+      args.activation == ActivationKind::kSiLU ? kernels_.channel_norm_silu : kernels_.channel_norm;
+  for_each_row(threads_, rows, width, [&](std::int64_t r) {
+    const float* x = row_as_f32(kernels_, args.x, r * args.x.stride(0), width, scratch.buffer(0));
+    write_row(kernels_, args.out, r * args.out.stride(0), width, scratch.buffer(1),
+              [&](float* out) { kernel(x, args.gamma.as<float>(), out, width); });
+  });
+}
+
+}  // namespace wan

@@ -1,0 +1,33 @@
+#include "ops/gated_gelu.h"
+
+#include "backends/cpu/backend_impl.h"
+#include "backends/cpu/conversion.h"
+#include "backends/cpu/parallel_for.h"
+
+namespace wan {
+
+namespace {
+constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
+}
+
+bool CpuBackend::supports(const GatedGeluArgs&) const {
+  return true;
+}
+
+void CpuBackend::run(ExecContext&, const GatedGeluArgs& args) {
+  const std::int64_t count = args.gate.elements();
+  parallel_for(useful_threads(threads_, count), count, kChunk, [&](std::int64_t begin, std::int64_t end) {
+    float gate_part[kChunk];
+    float x_part[kChunk];
+    float result[kChunk];
+    for (; begin < end; begin += kChunk) {
+      const std::int64_t n = std::min(kChunk, end - begin);
+      const float* gate = row_as_f32(kernels_, args.gate, begin, n, gate_part);
+      const float* x = row_as_f32(kernels_, args.x, begin, n, x_part);
+      write_row(kernels_, args.out, begin, n, result,
+                [&](float* out) { kernels_.gated_gelu(gate, x, out, n); });
+    }
+  });
+}
+
+}  // namespace wan

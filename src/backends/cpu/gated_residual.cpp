@@ -1,0 +1,28 @@
+#include "ops/gated_residual.h"
+
+#include "backends/cpu/backend_impl.h"
+#include "backends/cpu/conversion.h"
+#include "backends/cpu/parallel_for.h"
+#include "backends/cpu/row_scratch.h"
+
+namespace wan {
+
+bool CpuBackend::supports(const GatedResidualArgs&) const {
+  return true;
+}
+
+void CpuBackend::run(ExecContext& ctx, const GatedResidualArgs& args) {
+  const std::int64_t rows = args.x.dim(0);
+  const std::int64_t width = args.x.dim(1);
+  const Workspace::Scope scope(ctx.workspace);
+  const RowScratch scratch(ctx.workspace, args.y.dtype() == DType::kF32 ? 0 : threads_, width);
+  for_each_row(threads_, rows, width, [&](std::int64_t r) {
+    const float* y = row_as_f32(kernels_, args.y, r * width, width, scratch.buffer(0));
+    float* x = args.x.as<float>() + r * width;
+    if (!args.gate) return kernels_.add(x, y, width);
+    const std::int64_t segment = segment_of(args.segments, r);
+    kernels_.add_gated(x, y, args.gate.as<float>() + segment * args.gate.stride(0), width);
+  });
+}
+
+}  // namespace wan

@@ -1,0 +1,76 @@
+#pragma once
+// Vector kernels: one source, compiled once an instruction set, chosen when the program starts.
+//
+// Everything here is serial and works on raw pointers; the op's .cpp file divides the work over threads. The
+// sources of this folder include no header with inline functions of other parts: such a function, compiled for
+// AVX-512, could be the copy that the linker keeps for the whole program.
+
+#include <cstdint>
+
+namespace wan {
+
+/// One query tile of attention: the `rows` queries from q on against all keys, one head.
+struct AttentionTile {
+  const float* q;  // rows of D, q_stride apart
+  const float* k;
+  const float* v;
+  float* out;
+  const float* bias;      // [rows, keys], bias_stride apart, or nullptr
+  const float* key_bias;  // [keys] or nullptr
+  float* scratch;         // attention_scratch(D) floats, 64-byte aligned
+  std::int64_t q_stride, k_stride, v_stride, out_stride, bias_stride;
+  std::int64_t rows;  // 1 to query_tile
+  std::int64_t keys;
+  std::int64_t width;  // D
+  float scale;
+};
+
+struct CpuKernels {
+  const char* name;
+  int lanes;  // floats in a vector
+
+  // Element-wise over n values; out may be any of the inputs.
+  void (*silu)(const float* x, float* out, std::int64_t n);
+  void (*gelu_tanh)(const float* x, float* out, std::int64_t n);
+  void (*gated_gelu)(const float* gate, const float* x, float* out, std::int64_t n);
+  void (*add)(float* x, const float* y, std::int64_t n);                           // x += y
+  void (*add_gated)(float* x, const float* y, const float* gate, std::int64_t n);  // x += y * gate
+  void (*combine)(const float* const* terms, const float* coefficients, int count, float* out,
+                  std::int64_t n);
+  void (*exponential)(const float* x, float* out, std::int64_t n);  // for the accuracy test
+  std::int64_t (*non_finite_f32)(const std::uint32_t* x, std::int64_t n);
+  std::int64_t (*non_finite_bf16)(const std::uint16_t* x, std::int64_t n);
+
+  // bf16, rounded to nearest even; NaN stays NaN.
+  void (*bf16_to_f32)(const std::uint16_t* x, float* out, std::int64_t n);
+  void (*f32_to_bf16)(const float* x, std::uint16_t* out, std::int64_t n);
+  void (*round_to_bf16)(const float* x, float* out, std::int64_t n);
+
+  // One row of n values.
+  // out = (x - mean) / sqrt(variance + eps), then * (offset + scale) + shift where scale is given.
+  void (*layer_norm)(const float* x, const float* scale, float offset, const float* shift, float eps,
+                     float* out, std::int64_t n);
+  // out = x * factor * weight, factor = 1 / sqrt(mean(x^2) + eps).
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* out, std::int64_t n);
+  // The same, then rotation of each pair of a head by table [head_width / 2, 2] (cosine, sine).
+  void (*rms_norm_rope)(const float* x, const float* weight, float eps, const float* table, float* out,
+                        std::int64_t heads, std::int64_t head_width);
+  // out = silu?(x / max(|x|, 1e-12) * sqrt(n) * gamma)
+  void (*channel_norm)(const float* x, const float* gamma, float* out, std::int64_t n);
+  void (*channel_norm_silu)(const float* x, const float* gamma, float* out, std::int64_t n);
+
+  int query_tile;  // queries of one attention call
+  std::int64_t (*attention_scratch)(std::int64_t width);
+  void (*attention)(const AttentionTile& tile);
+
+  // Sum of x[k] * w[n, k] for rows of w, K apart; out[n] for n in [0, rows).
+  void (*dot_rows)(const float* x, const float* w, float* out, std::int64_t rows, std::int64_t width);
+};
+
+/// The best table for this processor. The environment variable WAN_CPU_ISA (baseline, avx2, avx512) asks for a
+/// lesser one.
+const CpuKernels& cpu_kernels();
+/// All tables that this processor can run, the best one last.
+int supported_cpu_kernels(const CpuKernels** tables, int capacity);
+
+}  // namespace wan

@@ -1,0 +1,121 @@
+#include "ops/linear.h"
+
+#include "support/compare.h"
+#include "support/cpu_context.h"
+#include "support/guarded.h"
+
+namespace wan::test {
+namespace {
+
+struct Case {
+  std::int64_t rows, inner, columns;
+};
+
+// f32: rounding errors of K products add up like a random walk, sqrt(K) * 2^-24 of the result's size at most:
+// 1.5e-6 for K = 640. a bf16 result is rounded by 2^-8 of itself at most.
+double tolerance(DType out) {
+  return out == DType::kF32 ? 2e-6 : 0.00390625;
+}
+
+/// Expects linear() to give the composite's result, within the tolerance of out's dtype.
+void check(const Case& c, DType x_type, DType weight_type, DType out_type, Layout layout,
+           ActivationKind activation, bool with_bias) {
+  CpuContext cpu;
+  const Guarded x = random_tensor(x_type, {c.rows, c.inner}, 1, layout);
+  const Guarded weight = random_tensor(weight_type, {c.columns, c.inner}, 2, Layout::kContiguous, 0.2);
+  const Guarded bias = random_tensor(DType::kF32, {c.columns}, 3);
+  const Guarded out(out_type, {c.rows, c.columns}, layout);
+  LinearArgs args{x, weight, with_bias ? bias.view() : TensorView(), out, activation};
+  linear(cpu.ctx, args);
+  const Tensor expected(DType::kF64, out.view().shape());
+  args.out = expected;
+  reference(args);
+  EXPECT_TRUE(all_close(out, expected, tolerance(out_type)))
+      << c.rows << " x " << c.inner << " x " << c.columns << " of " << dtype_name(x_type) << ", "
+      << dtype_name(weight_type);
+  EXPECT_TRUE(out.intact());
+}
+
+TEST(Linear, MatchesTheCompositeOverSizes) {
+  for (const std::int64_t rows : {1, 2, 3, 17, 64, 101})
+    for (const std::int64_t inner : {1, 7, 48, 129})
+      for (const std::int64_t columns : {1, 5, 64, 99})
+        check({rows, inner, columns}, DType::kF32, DType::kF32, DType::kF32, Layout::kContiguous,
+              ActivationKind::kNone, true);
+}
+
+TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {
+  for (const DType weight : {DType::kF32, DType::kBF16})
+    for (const DType x : {DType::kF32, DType::kBF16})
+      for (const DType out : {DType::kF32, DType::kBF16})
+        for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows})
+          for (const auto activation :
+               {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh})
+            for (const bool with_bias : {false, true})
+              for (const Case& c : {Case{1, 33, 20}, Case{37, 70, 45}})
+                check(c, x, weight, out, layout, activation, with_bias);
+}
+
+TEST(Linear, MatchesTheCompositeAtTheDemosSizes) {
+  check({320, 192, 640}, DType::kF32, DType::kF32, DType::kF32, Layout::kContiguous,
+        ActivationKind::kGeluTanh, true);
+  check({320, 640, 192}, DType::kF32, DType::kBF16, DType::kF32, Layout::kContiguous, ActivationKind::kNone,
+        true);
+}
+
+TEST(Linear, EpiloguesHoldTheirAccuracyFarFromZero) {
+  // 1 x 1 products: the activation alone, over values of every size that it treats differently.
+  CpuContext cpu;
+  constexpr std::int64_t kCount = 400;
+  const Tensor x(DType::kF32, {kCount, 1});
+  for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = static_cast<float>(i - kCount / 2) * 0.1f;
+  const Tensor one(DType::kF32, {1, 1});
+  *one.as<float>() = 1.0f;
+  for (const auto activation : {ActivationKind::kSiLU, ActivationKind::kGeluTanh}) {
+    const Tensor out(DType::kF32, {kCount, 1});
+    linear(cpu.ctx, {x, one, {}, out, activation});
+    const Tensor expected(DType::kF64, {kCount, 1});
+    reference(LinearArgs{x, one, {}, expected, activation});
+    // Absolute: 1 + tanh(u) cancels below -5, in PyTorch too.
+    EXPECT_TRUE(all_close(out, expected, 3e-7, 2e-6));
+  }
+}
+
+TEST(Linear, NoRowsWriteNothing) {
+  CpuContext cpu;
+  const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
+  const Guarded weight = random_tensor(DType::kF32, {3, 8}, 2);
+  const Guarded out(DType::kF32, {0, 3});
+  linear(cpu.ctx, {x.view().slice(0, 2, 2), weight, {}, out});
+  EXPECT_TRUE(out.intact());
+}
+
+TEST(Linear, SecondPassAllocatesNothing) {
+  CpuContext cpu;
+  const Guarded x = random_tensor(DType::kF32, {40, 64}, 1);
+  const Guarded weight = random_tensor(DType::kBF16, {48, 64}, 2);
+  const Guarded out(DType::kF32, {40, 48});
+  for (int pass = 0; pass < 2; ++pass) linear(cpu.ctx, {x, weight, {}, out});
+  const int before = cpu.workspace.allocations();
+  linear(cpu.ctx, {x, weight, {}, out});
+  EXPECT_EQ(cpu.workspace.allocations(), before);
+}
+
+TEST(Linear, RefusesWhatItsContractDoesNotAllow) {
+  CpuContext cpu;
+  const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
+  const Guarded weight = random_tensor(DType::kF32, {3, 8}, 2);
+  const Guarded out(DType::kF32, {4, 3});
+  const Guarded bias(DType::kF32, {4});
+  EXPECT_THROW(linear(cpu.ctx, {{}, weight, {}, out}), Error);
+  EXPECT_THROW(linear(cpu.ctx, {x, x, {}, out}), Error);
+  EXPECT_THROW(linear(cpu.ctx, {x, weight, bias, out}), Error);
+  EXPECT_THROW(linear(cpu.ctx, {x, Guarded(DType::kI32, {3, 8}), {}, out}), Error);
+  EXPECT_THROW(linear(cpu.ctx, {x, Guarded(DType::kF32, {3, 8}, Layout::kPaddedRows), {}, out}), Error);
+  const Guarded square(DType::kF32, {8, 8});
+  EXPECT_THROW(linear(cpu.ctx, {square.view().permute({1, 0}), weight, {}, Guarded(DType::kF32, {8, 3})}),
+               Error);
+}
+
+}  // namespace
+}  // namespace wan::test
