@@ -141,7 +141,9 @@ def main() -> int:
   different = 0
   for prompt, answer in zip(prompts, answers):
     expected = {"cleaned": prompt if args.raw else clean(prompt)}
-    if tokenizer:
+    if tokenizer and args.raw:
+      expected["encoded"] = tokenizer(prompt).input_ids
+    elif tokenizer:
       expected["ids"], expected["mask"] = tokenize(tokenizer, expected["cleaned"])
     got = {key: answer.get(key) for key in expected}
     if got == expected:
@@ -151,7 +153,7 @@ def main() -> int:
       print("prompt  ", ascii(prompt), file=sys.stderr)
       for key in expected:
         if got[key] != expected[key]:
-          trim = (lambda v: [i for i in v or [] if i]) if key == "ids" else ascii
+          trim = (lambda v: [i for i in v or [] if i][:60]) if key in ("ids", "mask", "encoded") else ascii
           print(f"  {key}: expected {trim(expected[key])}\n  {key}: got      {trim(got[key])} {answer.get('error', '')}", file=sys.stderr)
   print(f"{len(prompts)} prompts, {different} different")
   return 1 if different else 0

@@ -1,0 +1,128 @@
+#include "weights/weight_scope.h"
+
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+#include "unit/weights_fixture.h"
+#include "weights/naming_hint.h"
+
+namespace wan {
+namespace {
+
+using test::CheckpointMaker;
+using test::expect_error;
+using test::FakeDevice;
+
+class WeightScopeTest : public testing::Test {
+ protected:
+  WeightScopeTest() {
+    maker_.add("head.weight", {4, 6}, 0, DType::kBF16);
+    maker_.add("head.bias", {4}, 100);
+    maker_.add("blocks.0.norm.weight", {6}, 1);
+    maker_.add("blocks.1.norm.weight", {6}, 2);
+    maker_.add("blocks.10.norm.weight", {6}, 3);
+    maker_.add("count", {1}, 0, DType::kI64);
+  }
+  CheckpointMaker maker_;
+};
+
+TEST_F(WeightScopeTest, LoadsByPrefixInTheDtypeAskedFor) {
+  WeightReport report(maker_.make(), "model");
+  const WeightScope scope(report, {.compute_dtype = DType::kBF16});
+  const WeightScope head = scope.child("head");
+  EXPECT_EQ(head.prefix(), "head.");
+  const Tensor weight = head.load("weight", {4, 6});
+  EXPECT_EQ(weight.dtype(), DType::kBF16);
+  EXPECT_EQ(to_float(weight.as<BF16>()[23]), 23.0f);
+  const Tensor bias = head.load("bias", {4}, WeightDType::kFloat32);
+  EXPECT_EQ(bias.dtype(), DType::kF32);
+  EXPECT_EQ(bias.as<float>()[3], 103.0f);
+  EXPECT_TRUE(head.has("weight"));
+  EXPECT_FALSE(head.has("absent"));
+  EXPECT_EQ(scope.child("blocks").child("0").shape_of("norm.weight"), std::optional<Shape>(Shape{6}));
+  EXPECT_EQ(scope.shape_of("absent"), std::nullopt);
+  EXPECT_EQ(scope.count_children("blocks"), 2);  // 0 and 1; 10 follows a gap
+  EXPECT_EQ(scope.count_children("head"), 0);
+}
+
+TEST_F(WeightScopeTest, LoadsARanksShare) {
+  WeightReport report(maker_.make(), "model");
+  const WeightScope scope(report, WeightTarget{});
+  for (int rank = 0; rank < 2; ++rank) {
+    const Tensor rows =
+        scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(0, 2, rank)});
+    EXPECT_EQ(rows.shape(), (Shape{2, 6}));
+    EXPECT_EQ(rows.as<float>()[0], 12.0f * static_cast<float>(rank));
+    const Tensor columns =
+        scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(-1, 2, rank)});
+    EXPECT_EQ(columns.shape(), (Shape{4, 3}));
+    EXPECT_EQ(columns.as<float>()[3], 6.0f + 3.0f * static_cast<float>(rank));
+  }
+  expect_error(ErrorCode::kInvalidArgument, "choose a number of ranks that divides 4", [&] {
+    scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(0, 3, 0)});
+  });
+}
+
+TEST_F(WeightScopeTest, UploadsToADevice) {
+  WeightReport report(maker_.make(), "model");
+  FakeDevice device;
+  int uploads = 0;
+  const WeightScope scope(report, device.target(DType::kBF16, [&] { ++uploads; }));
+  const Tensor bias = scope.load("head.bias", {4});
+  EXPECT_EQ(bias.view().device(), device.device());
+  EXPECT_EQ(to_float(bias.as<BF16>()[1]), 101.0f);
+  EXPECT_EQ(uploads, 1);
+  expect_error(ErrorCode::kInternal, "needs an upload", [&] { WeightScope(report, {.allocator = &device}); });
+}
+
+TEST_F(WeightScopeTest, OneErrorListsAllThatDoesNotFit) {
+  WeightReport report(maker_.make(), "low-noise expert");
+  const WeightScope scope(report, WeightTarget{});
+  EXPECT_TRUE(scope.load("head.weight", {6, 4}).empty());
+  EXPECT_TRUE(scope.load("head.gain", {3}).empty());
+  EXPECT_TRUE(scope.load("count", {1}).empty());
+  EXPECT_FALSE(scope.load("head.bias", {4}).empty());
+  scope.child("blocks").skip("1.");
+  EXPECT_FALSE(report.clean());
+  EXPECT_EQ(report.unused(), (std::vector<std::string>{"blocks.0.norm.weight", "blocks.10.norm.weight"}));
+  for (const char* part : {"low-noise expert", "memory does not fit", "1 missing:\n    head.gain [3]",
+                           "head.weight: expected [6, 4], got [4, 6]", "1 not floating-point:\n    count",
+                           "2 unused:\n    'blocks.0.norm.weight'"})
+    expect_error(ErrorCode::kBadFile, part, [&] { report.check(); });
+}
+
+TEST_F(WeightScopeTest, AFittingModelIsClean) {
+  WeightReport report(maker_.make(), "model");
+  const WeightScope scope = WeightScope::describing(report);
+  EXPECT_TRUE(scope.load("head.weight", {4, 6}).empty());  // describes, loads nothing
+  scope.load("head.bias", {4});
+  scope.skip("blocks.");
+  scope.skip("count");
+  EXPECT_TRUE(report.clean());
+  EXPECT_NO_THROW(report.check());
+}
+
+TEST_F(WeightScopeTest, ShowsTwentyNamesOfMany) {
+  CheckpointMaker many;
+  for (int i = 0; i < 50; ++i) many.add(std::string("w") + std::to_string(i), {1}, 0);
+  const WeightReport report(many.make(), "model");
+  expect_error(ErrorCode::kBadFile, "50 unused:", [&] { report.check(); });
+  expect_error(ErrorCode::kBadFile, "and 30 more", [&] { report.check(); });
+}
+
+TEST(NamingHint, KnowsOtherProgramsNames) {
+  const std::vector<std::string> missing{"blocks.0.self_attn.q.weight", "head.head.weight"};
+  const auto hint = [&](const std::vector<std::string>& unused) { return naming_hint(missing, unused); };
+  EXPECT_NE(
+      hint({"model.diffusion_model.blocks.0.self_attn.q.weight", "model.diffusion_model.head.head.weight"})
+          .find("'model.diffusion_model.'"),
+      std::string::npos);
+  EXPECT_NE(hint({"blocks.0.attn1.to_q.weight"}).find("diffusers"), std::string::npos);
+  EXPECT_NE(hint({"blocks.0.self_attn.q.lora_A.weight"}).find("LoRA"), std::string::npos);
+  EXPECT_NE(hint({"encoder.block.0.layer.0.SelfAttention.q.weight"}).find("transformers"), std::string::npos);
+  EXPECT_EQ(hint({"something.else"}), "");
+  EXPECT_EQ(naming_hint({}, std::vector<std::string>{"lora_A"}), "");
+}
+
+}  // namespace
+}  // namespace wan
