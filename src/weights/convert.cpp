@@ -16,29 +16,46 @@ namespace {
 constexpr std::int64_t kParallelElements = 1 << 18;
 constexpr std::int64_t kChunk = 1 << 16;
 
-// Branch-free, so that the loops below vectorise; the same values as to_float(F16) and to_f16().
+// The same values as to_float(F16), to_f16() and to_bf16(), without branches, so that the loops below vectorise:
+// selections by mask, and comparisons of magnitudes below 2^31, for which signed ones do (SSE2 has no others).
+inline std::uint32_t mask_less(std::uint32_t a, std::uint32_t b) {
+  return 0u - static_cast<std::uint32_t>(static_cast<std::int32_t>(a) < static_cast<std::int32_t>(b));
+}
+
+inline std::uint32_t select(std::uint32_t mask, std::uint32_t where_set, std::uint32_t elsewhere) {
+  return (where_set & mask) | (elsewhere & ~mask);
+}
+
 inline float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-  const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
+  const std::uint32_t sign = (static_cast<std::uint32_t>(half) & 0x8000u) << 16;
+  const std::uint32_t magnitude = (static_cast<std::uint32_t>(half) & 0x7fffu) << 13;
   const std::uint32_t normal = magnitude + (112u << 23);
+  const auto subnormal =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14f);
+  const std::uint32_t finite = select(mask_less(magnitude, 1u << 23), subnormal, normal);
   const std::uint32_t special = magnitude | 0x7f800000u;
-  const float subnormal = std::bit_cast<float>(magnitude + (113u << 23)) - 0x1p-14f;
-  const std::uint32_t small = magnitude < (1u << 23) ? std::bit_cast<std::uint32_t>(subnormal) : normal;
-  return std::bit_cast<float>(sign | (magnitude >= (31u << 23) ? special : small));
+  return std::bit_cast<float>(sign | select(mask_less(magnitude, 31u << 23), finite, special));
 }
 
 inline std::uint16_t float_to_half(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
+  const std::uint32_t is_small = mask_less(magnitude, 113u << 23);
   const std::uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
   // Adding 0.5 moves a subnormal half's bits to the end of the mantissa and rounds them there.
-  const std::uint32_t subnormal =
-      std::bit_cast<std::uint32_t>(std::bit_cast<float>(std::min(magnitude, 0x38800000u)) + 0.5f) -
-      0x3f000000u;
-  const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
-  const std::uint32_t overflow = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-  return static_cast<std::uint16_t>(sign | (magnitude >= 0x477ff000u ? overflow : finite));
+  const auto subnormal =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude & is_small) + 0.5f) - 0x3f000000u;
+  const std::uint32_t overflow = 0x7c00u | (mask_less(0x7f800000u, magnitude) & 0x200u);
+  const std::uint32_t finite = select(is_small, subnormal, normal);
+  return static_cast<std::uint16_t>(sign | select(mask_less(magnitude, 0x477ff000u), finite, overflow));
+}
+
+inline std::uint16_t float_to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t is_nan = mask_less(0x7f800000u, bits & 0x7fffffffu);
+  const std::uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return static_cast<std::uint16_t>(select(is_nan, bits | 0x400000u, rounded) >> 16);
 }
 
 // Elements are read with memcpy: a mapped file need not be aligned.
@@ -58,7 +75,7 @@ inline float read_float(const std::byte* data) {
 template <typename Target>
 inline Target from_float(float value) {
   if constexpr (std::is_same_v<Target, F16>) return {float_to_half(value)};
-  if constexpr (std::is_same_v<Target, BF16>) return to_bf16(value);
+  if constexpr (std::is_same_v<Target, BF16>) return {float_to_bf16(value)};
   if constexpr (std::is_same_v<Target, float>) return value;
 }
 
