@@ -328,7 +328,7 @@ TEST(Pth, BoundsWhatSharedContainersCost) {
   pairs += "eq\x01";
   std::string copies = pairs;
   for (int i = 0; i < 100000; ++i) copies += "0ccollections\nOrderedDict\nh\x01\x85R";
-  EXPECT_EQ(pth_thrown(archive(copies + ".").build()).code, "bad_file");
+  EXPECT_NE(pth_thrown(archive(copies + ".").build()).message.find("items"), std::string::npos);
   std::string doubling = "\x80\x02]q\x01";  // each level holds the level below twice
   for (char level = 1; level < 60; ++level)
     doubling += std::string("](h") + level + "h" + level + "eq" + static_cast<char>(level + 1);

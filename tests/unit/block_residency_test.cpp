@@ -21,7 +21,7 @@ using test::FakeDevice;
 
 constexpr int kBlocks = 5;
 // Long enough for a loaded machine; reached only when a test fails.
-constexpr std::chrono::seconds kPatience{20};
+constexpr std::chrono::seconds kPatience{10};
 
 BlockLayout dit_layout() {
   return {.prefix = "blocks.{i}.",

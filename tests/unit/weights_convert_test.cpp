@@ -36,6 +36,8 @@ std::vector<float> awkward_floats() {
   for (std::uint32_t half = 0; half < 0x10000u; half += 3)  // exact halves, and ties between them
     values.push_back(
         std::nextafter(to_float(F16{static_cast<std::uint16_t>(half)}), half % 2 == 0 ? 1e9f : -1e9f));
+  for (std::uint32_t upper = 0; upper < 0x10000u; upper += 7)  // ties between bf16 values
+    values.push_back(std::bit_cast<float>((upper << 16) | 0x8000u));
   return values;
 }
 
