@@ -13,9 +13,10 @@ is not finite. Tolerances (docs/testing.md gives the reasons):
   the rest                     --rms (2e-5 unless given) relative RMS, times the growth allowed by --growth per step
   frames                       one grey level
 
-A step's `uncond` may be missing from OTHER: guidance scale 1 needs no second pass. Of the taps (DUMP/taps), only those
-that both have are compared, and OTHER may have none that REFERENCE lacks; the reference names every module, an engine the
-layers that it keeps apart.
+A step's `uncond` may be missing from OTHER (guidance scale 1 needs no second pass), and where all of them are, the negative
+prompt's files. Of the taps (DUMP/taps), only those that both have are compared, and OTHER may have none that REFERENCE
+lacks: the reference names every module, an engine the layers that it keeps apart. Taps are numbered by call, so they match
+only where no pass was skipped.
 """
 
 import argparse
@@ -75,9 +76,11 @@ def names_of(folder):
 def compare_folders(reference, other, limits, taps=False):
     """Yields a Result a file."""
     a, b = names_of(reference), names_of(other)
+    guided = any(name.endswith("_uncond") for name in b)
+    skippable = re.compile(r"step_\d+_uncond" if guided else r"step_\d+_uncond|(tokens|mask|context)_negative")
     for name in a.keys() | b.keys() if not taps else b.keys():
         if name not in b:
-            if not name.endswith("_uncond"):
+            if not skippable.fullmatch(name):
                 yield Result(name, problem="missing")
         elif name not in a:
             yield Result(name, problem="not in the reference")

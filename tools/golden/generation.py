@@ -145,6 +145,7 @@ class Recording:
 
     def after_tokenizer(self, _args, result):
         self.text = next(self.texts)
+        self.text_tokens = int(result[1].sum())
         self.keep(f"tokens_{self.text}", result[0])
         self.keep(f"mask_{self.text}", result[1])
 

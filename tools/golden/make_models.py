@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 import random_weights
 from official import load_official
-from taps import TEXT_ENCODER_LAYERS, TRANSFORMER_LAYERS, Taps, reshape_transformer_value
+from taps import TEXT_ENCODER_LAYERS, TRANSFORMER_LAYERS, Taps, transformer_values
 
 BLOCKS = re.compile(r"blocks\.\d+")
 
@@ -97,7 +97,7 @@ def make_transformer(official, folder, case):
         context = torch.randn(tokens, config["text_dim"], generator=generator)
         t = torch.tensor([timestep])
         taps = Taps()
-        taps.listen("", model, layers, reshape_transformer_value)
+        taps.listen("", model, layers, transformer_values)
         output = model([latent], t=t, context=[context], seq_len=frames * height * width // 4)[0]
         taps.close()
         save_golden(folder / f"{name}.safetensors",
@@ -118,7 +118,7 @@ def make_text_encoder(official, folder, case):
         mask = (torch.arange(512) < tokens).long()[None]
         taps = Taps()
         if layers:
-            taps.listen("", model, layers, lambda _, value: value[:tokens])
+            taps.listen("", model, layers, lambda _path, output: [output[0][:tokens]])
         output = model(padded, mask)[0, :tokens]
         taps.close()
         save_golden(folder / f"{name}.safetensors", {"ids": ids, "output": output}, taps)

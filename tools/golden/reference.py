@@ -11,6 +11,7 @@ generator, or a file's. Two dumps are compared by compare_dumps.py. Versions: re
 import argparse
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 import generation
 from official import load_official
-from taps import Taps
+from taps import Taps, transformer_values, vae_values
 
 
 def guide_scale(text):
@@ -74,14 +75,16 @@ def main():
         frame_num=args.frame_num, sample_solver=args.sample_solver, sample_steps=args.sample_steps,
         sample_shift=args.sample_shift, sample_guide_scale=args.sample_guide_scale)
     pipeline = generation.load_pipeline(official, args.ckpt_dir, request.boundary)
-    taps = Taps()
-    if args.taps:
-        for prefix, model in (("high_noise_model", pipeline.high_noise_model),
-                              ("low_noise_model", pipeline.low_noise_model),
-                              ("text_encoder", pipeline.text_encoder.model), ("vae", pipeline.vae.model)):
-            taps.listen(prefix, model)
     noise = np.load(args.noise) if args.noise else None
     recording = generation.Recording(official, pipeline, request, noise)
+    taps = Taps()
+    if args.taps:
+        for name in ("high_noise_model", "low_noise_model"):
+            taps.listen(name, getattr(pipeline, name), values=transformer_values)
+        # The prompt's own rows of the 512; the tables of relative positions are no layer.
+        taps.listen("text_encoder", pipeline.text_encoder.model, only=re.compile(r"(?!.*pos_embedding).*"),
+                    values=lambda _path, output: [output[0][:recording.text_tokens]])
+        taps.listen("vae", pipeline.vae.model, values=vae_values)
     video = recording.run()
     if args.dump:
         write_dump(args.dump, recording.arrays, recording.manifest(), taps)

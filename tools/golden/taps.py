@@ -1,18 +1,22 @@
 """Records the outputs of named modules.
 
 A tap is named by the module's path under a prefix ("high_noise_model.blocks.0.self_attn"; the prefix alone is the whole
-model) and holds what the module returned, as fp32, with the batch dimension of one dropped. Three are shaped as an engine
+model) and holds what the module returned, as fp32, with the batch dimension of one dropped. Some are shaped as an engine
 without the official repetitions has them:
 
   patch_embedding                  [tokens, dim], not channels first
   time_embedding, time_projection  a row (of [6, dim] for the latter) per distinct timestep, not per token
   text_embedding                   the padding's rows, all equal, once: [prompt tokens + 1, dim]
+  the VAE's layers                 [T, H, W, C] for each group of frames
 
+The official code computes the first four again in every forward pass, for each guidance branch; a value that was seen
+before is not kept again, so that calls are numbered as in an engine that computes them once (a step, or a prompt).
 Leaves that only regroup or activate values (activations, dropout, identities, padding) have no tap.
 """
 
 import re
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -30,14 +34,36 @@ def merge_repeated_rows(rows):
     return rows[torch.cat([torch.tensor([True]), change])]
 
 
-def reshape_transformer_value(path, value):
+def single_value(_path, output):
+    """What a module returned, without the batch dimension of one."""
+    return [output[0]]
+
+
+def transformer_values(path, output):
+    value = output[0]
     if path == "patch_embedding":
-        return value.flatten(1).T
+        return [value.flatten(1).T]
     if path in ("time_embedding", "text_embedding"):
-        return merge_repeated_rows(value)
+        return [merge_repeated_rows(value)]
     if path == "time_projection":
-        return merge_repeated_rows(value).unflatten(1, (6, -1))
-    return value
+        return [merge_repeated_rows(value).unflatten(1, (6, -1))]
+    return [value]
+
+
+def vae_values(path, output):
+    """Channels last. The decoder's first layer, which sees the whole clip, gives one value a latent frame."""
+    if output.dim() == 4:  # a layer over single frames: [frames, C, H, W]
+        return [output.permute(0, 2, 3, 1)]
+    value = output[0].permute(1, 2, 3, 0)
+    return list(value.split(1)) if path == "conv2" else [value]
+
+
+def equal_but_for_rounding(a, b):
+    return a.shape == b.shape and np.abs(a - b).max() <= 1e-6 * np.abs(b).max()
+
+
+def is_computed_once(path):
+    return path.split(".")[0] in ("patch_embedding", "time_embedding", "time_projection", "text_embedding")
 
 
 class Taps:
@@ -47,22 +73,21 @@ class Taps:
         self.calls = {}
         self.handles = []
 
-    def listen(self, prefix, model, only=None, reshape=lambda path, value: value):
+    def listen(self, prefix, model, only=None, values=single_value):
         """Names are prefix + "." + the module's path; an empty prefix leaves the path alone. `only`: a pattern that
-        the whole path must match. `reshape` is applied to each value before it is kept."""
+        the whole path must match. `values` turns a module's path and output into what is kept, a list."""
         for path, module in model.named_modules():
             name = ".".join(part for part in (prefix, path) if part)
             if name and not isinstance(module, UNNAMED) and (only is None or only.fullmatch(path)):
-                self.handles.append(module.register_forward_hook(self._hook(name, path, reshape)))
+                self.handles.append(module.register_forward_hook(self._hook(name, path, values)))
 
-    def _hook(self, name, path, reshape):
+    def _hook(self, name, path, values):
         def record(_module, _inputs, output):
-            if isinstance(output, (list, tuple)):
-                value = output[0]
-            else:
-                value = output[0] if output.shape[0] == 1 else output
-            value = reshape(path, value.detach().float())
-            self.calls.setdefault(name, []).append(value.contiguous().clone().numpy())
+            for value in values(path, output):
+                value = value.detach().float().contiguous().clone().numpy()
+                calls = self.calls.setdefault(name, [])
+                if not (is_computed_once(path) and any(equal_but_for_rounding(value, seen) for seen in calls)):
+                    calls.append(value)
         return record
 
     def close(self):
