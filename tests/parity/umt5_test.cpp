@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "models/umt5/umt5_encoder.h"
+#include "support/backends.h"
 #include "support/compare.h"
-#include "support/plain_backend.h"
 #include "support/tap_recorder.h"
 
 namespace wan::test {
@@ -26,11 +26,12 @@ constexpr Case kCases[] = {
     {"umt5_h3_d12", "n9", TapCoverage::kEveryLayer}, {"umt5_h3_d12", "n512", TapCoverage::kSomeLayers},
 };
 
-class Umt5Parity : public ::testing::TestWithParam<Case> {};
+class Umt5Parity : public ::testing::TestWithParam<std::tuple<Case, Kernels>> {};
 
 TEST_P(Umt5Parity, EveryLayerIsTheOfficialOne) {
-  const std::filesystem::path folder = golden_path(std::string("models/") + GetParam().model);
-  const GoldenFile golden(folder / (std::string(GetParam().file) + ".safetensors"));
+  const auto& [test, kernels] = GetParam();
+  const std::filesystem::path folder = golden_path(std::string("models/") + test.model);
+  const GoldenFile golden(folder / (std::string(test.file) + ".safetensors"));
   WeightReport report(Checkpoint::open(folder / "encoder.pth"), "text encoder");
   const WeightScope scope(report, {});
   const Umt5Config config = umt5_config(scope);
@@ -39,25 +40,30 @@ TEST_P(Umt5Parity, EveryLayerIsTheOfficialOne) {
   const Umt5Encoder encoder(config, scope, *residency, 0, "text_encoder.");
   report.check();
 
-  PlainBackend backend;
-  Workspace workspace(backend.allocator());
+  const auto backend = make_backend(kernels);
+  Workspace workspace(backend->allocator());
   SelfCommunicator alone;
   TapRecorder taps;
   ExecContext context{
-      .backend = backend, .workspace = workspace, .communicator = alone, .taps = taps.listener()};
+      .backend = *backend, .workspace = workspace, .communicator = alone, .taps = taps.listener()};
   const std::vector<std::int64_t> ids = golden.integers("ids");
   const Tensor output(DType::kF32, {static_cast<std::int64_t>(ids.size()), config.dim});
   encoder.encode(context, ids, output);
 
   EXPECT_TRUE(all_close(output, golden.tensor("output"), kTolerance));
   if (!golden.names("tap.").empty()) {
-    EXPECT_TRUE(taps_match(taps, golden, {"text_encoder.", GetParam().coverage, kTolerance}));
+    EXPECT_TRUE(taps_match(taps, golden, {"text_encoder.", test.coverage, kTolerance}));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Umt5Parity, ::testing::ValuesIn(kCases), [](const auto& test) {
-  return std::string(test.param.model) + "_" + test.param.file;
-});
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
+  const auto& [test, kernels] = instance.param;
+  return std::string(test.model) + "_" + test.file + "_" + kernels_name(kernels);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Umt5Parity,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kAllKernels)),
+                         case_name);
 
 }  // namespace
 }  // namespace wan::test

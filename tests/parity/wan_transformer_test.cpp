@@ -6,8 +6,8 @@
 
 #include "models/wan/transformer.h"
 #include "parallel/local/local_communicator.h"
+#include "support/backends.h"
 #include "support/compare.h"
-#include "support/plain_backend.h"
 #include "support/tap_recorder.h"
 
 namespace wan::test {
@@ -32,24 +32,21 @@ constexpr Case kCases[] = {
     {"dit_h6_d10", "f7", TapCoverage::kSomeLayers},     {"dit_h1_d128", "f3", TapCoverage::kEveryLayer},
 };
 
-GoldenFile golden_of(const Case& test) {
-  return GoldenFile(golden_path(std::string("models/") + test.model + "/" + test.file + ".safetensors"));
-}
-
 /// One rank's model, with all that it runs on.
 class Model {
  public:
-  Model(const std::string& name, Communicator& communicator,
+  Model(const std::string& name, Kernels kernels, Communicator& communicator,
         ResidencyKind residency = ResidencyKind::kResident)
-      : folder_(golden_path("models/" + name + "/model")),
+      : backend_(make_backend(kernels)),
+        folder_(golden_path("models/" + name + "/model")),
         report_(Checkpoint::open(folder_), "transformer"),
         scope_(report_, {}),
         config_(load_wan_config(folder_, scope_)),
         residency_(make_residency({{scope_, wan_block_layout(config_), static_cast<int>(config_.num_layers)}},
                                   {.kind = residency})),
         transformer_(config_, scope_, *residency_, 0, DType::kF32, "high_noise_model."),
-        workspace_(backend_.allocator()),
-        context_{.backend = backend_, .workspace = workspace_, .communicator = communicator} {
+        workspace_(backend_->allocator()),
+        context_{.backend = *backend_, .workspace = workspace_, .communicator = communicator} {
     report_.check();
   }
 
@@ -88,8 +85,8 @@ class Model {
   }
 
  private:
+  std::unique_ptr<Backend> backend_;
   std::filesystem::path folder_;
-  PlainBackend backend_;
   WeightReport report_;
   WeightScope scope_;
   WanConfig config_;
@@ -99,36 +96,45 @@ class Model {
   ExecContext context_;
 };
 
-class WanTransformerParity : public ::testing::TestWithParam<Case> {};
+class WanTransformerParity : public ::testing::TestWithParam<std::tuple<Case, Kernels>> {
+ protected:
+  const Case& test_case() const { return std::get<0>(GetParam()); }
+  Kernels kernels() const { return std::get<1>(GetParam()); }
+  GoldenFile golden() const {
+    return GoldenFile(
+        golden_path(std::string("models/") + test_case().model + "/" + test_case().file + ".safetensors"));
+  }
+};
 
 TEST_P(WanTransformerParity, EveryLayerIsTheOfficialOne) {
-  const GoldenFile golden = golden_of(GetParam());
+  const GoldenFile golden = this->golden();
   SelfCommunicator alone;
-  Model model(GetParam().model, alone);
+  Model model(test_case().model, kernels(), alone);
   TapRecorder taps;
   model.listen(taps.listener());
   const Tensor velocity = model.forward(golden);
-  EXPECT_TRUE(taps_match(taps, golden, {"high_noise_model.", GetParam().coverage, kTolerance}));
+  EXPECT_TRUE(taps_match(taps, golden, {"high_noise_model.", test_case().coverage, kTolerance}));
   EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kTolerance));
 }
 
 TEST_P(WanTransformerParity, StreamedBlocksGiveTheSame) {
-  const GoldenFile golden = golden_of(GetParam());
+  const GoldenFile golden = this->golden();
   SelfCommunicator alone;
-  Model model(GetParam().model, alone, ResidencyKind::kStreamed);
+  Model model(test_case().model, kernels(), alone, ResidencyKind::kStreamed);
   EXPECT_TRUE(all_close(model.forward(golden), golden.tensor("output"), kTolerance));
 }
 
 TEST_P(WanTransformerParity, TwoRanksGiveTheSame) {
-  const GoldenFile golden = golden_of(GetParam());
+  const GoldenFile golden = this->golden();
   auto communicators = make_local_communicators(2);
   SelfCommunicator alone;
   const Shape latent = golden.tensor("latent").shape();
-  if (Model(GetParam().model, alone).config().num_heads % 2 != 0 || latent.elements() / latent[0] < 8)
+  if (Model(test_case().model, kernels(), alone).config().num_heads % 2 != 0 ||
+      latent.elements() / latent[0] < 8)
     GTEST_SKIP() << "an odd number of heads, or a single token";
   Tensor velocities[2];
   const auto run = [&](std::size_t rank) {
-    Model model(GetParam().model, *communicators[rank]);
+    Model model(test_case().model, kernels(), *communicators[rank]);
     velocities[rank] = model.forward(golden);
   };
   std::thread second(run, 1);
@@ -138,15 +144,20 @@ TEST_P(WanTransformerParity, TwoRanksGiveTheSame) {
     EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kTolerance));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, WanTransformerParity, ::testing::ValuesIn(kCases), [](const auto& test) {
-  return std::string(test.param.model) + "_" + test.param.file;
-});
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
+  const auto& [test, kernels] = instance.param;
+  return std::string(test.model) + "_" + test.file + "_" + kernels_name(kernels);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, WanTransformerParity,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kAllKernels)),
+                         case_name);
 
 TEST(WanTransformer, BranchesShareAPassAndKeepTheirTexts) {
   const GoldenFile golden(golden_path("models/dit_h2_d24/f1.safetensors"));
   const GoldenFile other(golden_path("models/dit_h2_d24/f9.safetensors"));
   SelfCommunicator alone;
-  Model model("dit_h2_d24", alone);
+  Model model("dit_h2_d24", Kernels::kCpu, alone);
   TextContext texts[] = {model.embed(other), model.embed(golden)};
   const std::vector<Tensor> both = model.forward(golden, texts);
   EXPECT_TRUE(all_close(both[1], golden.tensor("output"), kTolerance));
@@ -158,7 +169,7 @@ TEST(WanTransformer, BranchesShareAPassAndKeepTheirTexts) {
 TEST(WanTransformer, TextIsPreparedOnceAndASecondPassAllocatesNothing) {
   const GoldenFile golden(golden_path("models/dit_h4_d16/narrow.safetensors"));
   SelfCommunicator alone;
-  Model model("dit_h4_d16", alone);
+  Model model("dit_h4_d16", Kernels::kCpu, alone);
   TextContext text = model.embed(golden);
   const std::vector<Tensor> first = model.forward(golden, {&text, 1});
   const int allocations = model.workspace().allocations();
