@@ -1,11 +1,13 @@
 #include "text/normalizers.h"
 
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <utility>
 
+#include "base/error.h"
 #include "text/unicode.h"
 
 namespace wan {
@@ -32,9 +34,7 @@ class StripNormalizer final : public TextNormalizer {
       while (first < last && is_white_space(text.text[first])) ++first;
     if (sides_.right)
       while (last > first && is_white_space(text.text[last - 1])) --last;
-    const std::size_t start = text.start;
     text = text.slice(first, last);
-    text.start = start;
   }
 
  private:
@@ -67,42 +67,63 @@ class NmtNormalizer final : public TextNormalizer {
   }
 };
 
+// The version of the Unicode tables in tokenizers 0.21.4 (its crate unicode-normalization-alignments).
+constexpr int kUnicodeVersion = 11;
+
 class UnicodeNormalizer final : public TextNormalizer {
  public:
   explicit UnicodeNormalizer(UnicodeForm form) : form_(form) {}
 
-  // Segment by segment, each between two places where the form cannot change across; all characters of a
-  // segment get the origin of its first.
+  // Segment by segment, each between two places that the form cannot change across; all characters of a segment
+  // get the origin of its first. Characters that tokenizers' tables do not know yet stay as they are.
   void normalize(AlignedText& text) const override {
     AlignedText out;
     out.start = text.start;
     const icu::Normalizer2* boundaries = instance();
     for (std::size_t first = 0; first < text.text.size();) {
-      std::size_t last = first + 1;
-      while (last < text.text.size() &&
-             !(boundaries && boundaries->hasBoundaryBefore(static_cast<UChar32>(text.text[last]))))
-        ++last;
-      out.text += apply(std::u32string_view(text.text).substr(first, last - first));
+      const std::u32string_view rest = std::u32string_view(text.text).substr(first);
+      std::size_t length = 1;
+      if (is_unknown(rest[0])) {
+        out.text.push_back(rest[0]);
+      } else {
+        while (length < rest.size() && !is_unknown(rest[length]) &&
+               !boundaries->hasBoundaryBefore(static_cast<UChar32>(rest[length])))
+          ++length;
+        out.text += apply(rest.substr(0, length));
+      }
       out.origin.resize(out.text.size(), text.origin[first]);
-      first = last;
+      first += length;
     }
     text = std::move(out);
   }
 
  private:
+  static bool is_unknown(char32_t c) {
+    UVersionInfo since;
+    u_charAge(static_cast<UChar32>(c), since);
+    return since[0] > kUnicodeVersion;
+  }
+
   const icu::Normalizer2* instance() const {
     UErrorCode status = U_ZERO_ERROR;
+    const icu::Normalizer2* found = nullptr;
     switch (form_) {
       case UnicodeForm::kNfc:
-        return icu::Normalizer2::getNFCInstance(status);
+        found = icu::Normalizer2::getNFCInstance(status);
+        break;
       case UnicodeForm::kNfd:
-        return icu::Normalizer2::getNFDInstance(status);
+        found = icu::Normalizer2::getNFDInstance(status);
+        break;
       case UnicodeForm::kNfkc:
-        return icu::Normalizer2::getNFKCInstance(status);
+        found = icu::Normalizer2::getNFKCInstance(status);
+        break;
       case UnicodeForm::kNfkd:
-        return icu::Normalizer2::getNFKDInstance(status);
+        found = icu::Normalizer2::getNFKDInstance(status);
+        break;
     }
-    return nullptr;
+    if (U_FAILURE(status) || found == nullptr)
+      fail(ErrorCode::kInternal, "[tokenizer] ICU's normaliser is missing: {}", u_errorName(status));
+    return found;
   }
   std::u32string apply(std::u32string_view segment) const {
     switch (form_) {

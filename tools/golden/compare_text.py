@@ -16,6 +16,7 @@ import random
 import subprocess
 import sys
 
+from text_prompts import LITERALS as TOKENS
 from text_reference import clean, load_tokenizer, tokenize
 
 WORDS = ("hello world The quick brown fox naïve café über señor Ångström Œuvre straße ﬁne ﬂow ĳs "
@@ -108,10 +109,16 @@ class Maker:
     first, last = self.rng.choice(RANGES)
     return chr(self.rng.randint(first, last))
 
+  def split_token(self) -> str:
+    """A special token, or a part of one."""
+    token = self.rng.choice([t for t in TOKENS if t])
+    first = self.rng.randrange(len(token))
+    return token[first:first + self.rng.randint(1, 12)]
+
   def string(self) -> str:
     makers = [self.word, self.phrase, self.mojibake, self.mojibake, self.entity, self.character, self.character,
               lambda: "".join(self.rng.choice(self.suspicious) for _ in range(self.rng.randint(1, 5))),
-              lambda: self.rng.choice(LITERALS), lambda: self.rng.choice(LITERALS)]
+              lambda: self.rng.choice(LITERALS), lambda: self.rng.choice(LITERALS), lambda: self.rng.choice(TOKENS), self.split_token]
     count = self.rng.choice([1, 1, 2, 3, 4, 6, 10])
     glue = self.rng.choice(["", " ", "", "\n"])
     text = glue.join(self.rng.choice(makers)() for _ in range(count))
