@@ -1,8 +1,5 @@
 #include "diffusion/guidance.h"
 
-#include <fmt/format.h>
-
-#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
@@ -10,38 +7,8 @@
 
 namespace wan {
 
-namespace {
-
-double parse_number(std::string_view text, std::string_view whole) {
-  double value = 0.0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  WAN_CHECK(error == std::errc() && end == text.data() + text.size() && std::isfinite(value),
-            kInvalidArgument,
-            "[guidance] expected a guidance scale such as 5 or 3.0,4.0 (low noise, high noise), got \"{}\"; "
-            "give one "
-            "number, or two with a comma and no space",
-            whole);
-  return value;
-}
-
-}  // namespace
-
 const char* expert_name(Expert expert) {
   return expert == Expert::kHighNoise ? "high_noise" : "low_noise";
-}
-
-GuidanceScale parse_guidance_scale(std::string_view text) {
-  const std::size_t comma = text.find(',');
-  if (comma == std::string_view::npos) {
-    const double both = parse_number(text, text);
-    return {both, both};
-  }
-  return {parse_number(text.substr(0, comma), text), parse_number(text.substr(comma + 1), text)};
-}
-
-std::string format_guidance_scale(const GuidanceScale& scale) {
-  if (scale.low_noise == scale.high_noise) return fmt::format("{}", scale.low_noise);
-  return fmt::format("{},{}", scale.low_noise, scale.high_noise);
 }
 
 Guidance::Guidance(const GuidanceScale& scale, std::optional<double> boundary)

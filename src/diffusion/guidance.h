@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
+
+#include "wan/request.h"
 
 namespace wan {
 
@@ -13,19 +13,6 @@ enum class Expert { kLowNoise, kHighNoise };
 
 /// "low_noise" or "high_noise".
 const char* expert_name(Expert expert);
-
-/// Guidance scale of each expert, in the order of the official configuration and of
-/// `low,high` on a command line.
-struct GuidanceScale {
-  double low_noise;
-  double high_noise;
-};
-
-/// "5" (both experts) or "3.0,4.0" (low, high). Throws InvalidArgument unless these are
-/// one or two finite numbers.
-GuidanceScale parse_guidance_scale(std::string_view text);
-/// Shortest text that parse_guidance_scale() reads back to the same values.
-std::string format_guidance_scale(const GuidanceScale& scale);
 
 /// guided = conditional * v(prompt) + unconditional * v(negative prompt), the velocities of the two
 /// passes: v_neg + scale * (v_prompt - v_neg).

@@ -1,0 +1,183 @@
+#include "pipeline/denoise.h"
+
+#include <memory>
+
+#include "ops/finite.h"
+#include "ops/linear_combination.h"
+#include "pipeline/phase_reporter.h"
+
+namespace wan {
+
+namespace {
+
+enum Branch { kPrompt, kNegative, kBranches };
+
+/// One run's loop; its members live as long as it does.
+class DenoiseLoop {
+ public:
+  DenoiseLoop(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
+              const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
+              DenoiseState& state);
+
+  void run();
+
+ private:
+  Expert expert_of(int step) const { return guidance_.expert(scheduler_.timestep(step)); }
+  int steps_of(Expert expert, int first) const;
+  void predict(int step);
+  void guide(int step);
+  void update(int step);
+  TextContext& context(Expert expert, Branch branch);
+  const TensorView sample() const { return state_.slots[Scheduler::kSample]; }
+  const TensorView velocity() const { return state_.slots[Scheduler::kVelocity]; }
+
+  const RunContext& run_;
+  const Scheduler& scheduler_;
+  const Guidance& guidance_;
+  const Experts& experts_;
+  const EncodedText& text_;
+  const Conditioning& conditioning_;
+  DenoiseState& state_;
+  TokenLayout layout_;
+  Tensor rope_;
+  ContextCache contexts_{2, kBranches};
+  std::array<Tensor, kBranches> predictions_;
+};
+
+TokenLayout video_layout(const Communicator& ranks, const PatchSize& patch, const Shape& latent) {
+  return TokenLayout::video(latent[1] / patch[0], latent[2] / patch[1], latent[3] / patch[2], ranks.size(),
+                            ranks.rank());
+}
+
+const WanTransformer& any_of(const Experts& experts) {
+  return experts[0] != nullptr ? *experts[0] : *experts[1];
+}
+
+DenoiseLoop::DenoiseLoop(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
+                         const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
+                         DenoiseState& state)
+    : run_(run),
+      scheduler_(scheduler),
+      guidance_(guidance),
+      experts_(experts),
+      text_(text),
+      conditioning_(conditioning),
+      state_(state),
+      layout_(video_layout(run.exec.communicator, any_of(experts).config().patch, sample().shape())),
+      rope_(any_of(experts).make_rope_table(run.exec, layout_)) {
+  for (Tensor& prediction : predictions_)
+    prediction = Tensor(run.exec.backend.allocator(), DType::kF32, sample().shape());
+}
+
+void DenoiseLoop::run() {
+  std::unique_ptr<PhaseReporter> phase;
+  Expert current{};
+  std::int64_t done = 0;
+  for (int step = state_.next_step; step < scheduler_.steps(); ++step) {
+    const Expert expert = expert_of(step);
+    if (!phase || expert != current) {
+      if (phase) phase->finish();
+      current = expert;
+      done = 0;
+      phase = std::make_unique<PhaseReporter>(
+          run_.on_event, expert == Expert::kHighNoise ? Phase::kHighNoise : Phase::kLowNoise,
+          steps_of(expert, step));
+    }
+    run_.exec.check_cancelled();
+    predict(step);
+    guide(step);
+    update(step);
+    state_.next_step = step + 1;
+    phase->step(++done, step + 1, scheduler_.steps(), static_cast<double>(scheduler_.timestep(step)));
+  }
+  if (phase) phase->finish();
+}
+
+int DenoiseLoop::steps_of(Expert expert, int first) const {
+  int count = 0;
+  for (int step = first; step < scheduler_.steps() && expert_of(step) == expert; ++step) ++count;
+  return count;
+}
+
+TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
+  TextContext& context = contexts_.at(static_cast<int>(expert), branch);
+  if (context.embedded.empty())
+    experts_[static_cast<std::size_t>(expert)]->embed_text(
+        run_.exec, branch == kPrompt ? text_.prompt : text_.negative, context);
+  return context;
+}
+
+void DenoiseLoop::predict(int step) {
+  const Expert expert = expert_of(step);
+  const std::int64_t timestep = scheduler_.timestep(step);
+  std::vector<GuidanceBranch> branches = {{&context(expert, kPrompt), predictions_[kPrompt]}};
+  if (guidance_.needs_unconditional(timestep))
+    branches.push_back({&context(expert, kNegative), predictions_[kNegative]});
+  const double timesteps[] = {static_cast<double>(timestep)};
+  experts_[static_cast<std::size_t>(expert)]->forward(run_.exec,
+                                                      {.latent = sample(),
+                                                       .timesteps = timesteps,
+                                                       .layout = layout_,
+                                                       .rope = rope_,
+                                                       .conditioning = conditioning_},
+                                                      branches);
+  if (run_.dump == nullptr) return;
+  run_.dump->step_tensor(run_.exec, step, "input", sample());
+  run_.dump->step_timestep(step, timestep);
+  run_.dump->step_tensor(run_.exec, step, "cond", predictions_[kPrompt]);
+  if (branches.size() > 1) run_.dump->step_tensor(run_.exec, step, "uncond", predictions_[kNegative]);
+}
+
+void DenoiseLoop::guide(int step) {
+  const std::int64_t timestep = scheduler_.timestep(step);
+  const GuidanceCoefficients guided = guidance_.coefficients(timestep);
+  LinearCombinationArgs args{.terms = {{guided.conditional, predictions_[kPrompt]}}, .out = velocity()};
+  if (guidance_.needs_unconditional(timestep))
+    args.terms.push_back({guided.unconditional, predictions_[kNegative]});
+  linear_combination(run_.exec, args);
+  const std::int64_t broken = count_non_finite(run_.exec, velocity());
+  WAN_CHECK(broken == 0, kInternal,
+            "step {} of {} ({} expert, timestep {}) predicted {} values that are not finite; the weights are "
+            "damaged, or "
+            "the precision does not suffice: try --precision fp32",
+            step + 1, scheduler_.steps(), expert_name(expert_of(step)), timestep, broken);
+  if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "guided", velocity());
+}
+
+void DenoiseLoop::update(int step) {
+  for (const SlotUpdate& update : scheduler_.updates(step)) {
+    LinearCombinationArgs args{.terms = {}, .out = state_.slots[static_cast<std::size_t>(update.target)]};
+    for (const SlotTerm& term : update.terms)
+      args.terms.push_back({term.coefficient, state_.slots[static_cast<std::size_t>(term.slot)]});
+    linear_combination(run_.exec, args);
+  }
+  if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "latent", sample());
+}
+
+}  // namespace
+
+DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, const Shape& latent) {
+  DenoiseState state;
+  for (int slot = 0; slot < scheduler.slots(); ++slot)
+    state.slots.emplace_back(ctx.backend.allocator(), DType::kF32, latent);
+  return state;
+}
+
+std::vector<BlockId> denoise_schedule(const Scheduler& scheduler, const Guidance& guidance,
+                                      const Experts& experts, int first_step) {
+  std::vector<BlockId> schedule;
+  for (int step = first_step; step < scheduler.steps(); ++step) {
+    const auto expert = static_cast<int>(guidance.expert(scheduler.timestep(step)));
+    const auto layers = static_cast<int>(experts[static_cast<std::size_t>(expert)]->config().num_layers);
+    for (int layer = 0; layer < layers; ++layer) schedule.push_back({expert, layer});
+  }
+  return schedule;
+}
+
+void denoise(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
+             const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
+             DenoiseState& state) {
+  DenoiseLoop(run, scheduler, guidance, experts, text, conditioning, state).run();
+}
+
+}  // namespace wan

@@ -1,0 +1,35 @@
+#pragma once
+// The denoising loop: from noise, or from the middle of an earlier run, to a clean latent.
+
+#include <array>
+#include <vector>
+
+#include "models/wan/transformer.h"
+#include "pipeline/encode_text.h"
+#include "pipeline/run_context.h"
+
+namespace wan {
+
+/// The transformers by Expert; a model with one has it as kLowNoise and nullptr for the other.
+using Experts = std::array<const WanTransformer*, 2>;
+
+/// The sampler's state on the device: what a run is made of between two steps.
+struct DenoiseState {
+  std::vector<Tensor> slots;  // by Scheduler slot, [C, F, h, w] f32
+  int next_step = 0;
+};
+
+/// Slots for a run; slot kSample is the caller's to fill.
+DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, const Shape& latent);
+
+/// The order in which a run from `first_step` on acquires the transformers' blocks; an expert's group is its number.
+std::vector<BlockId> denoise_schedule(const Scheduler& scheduler, const Guidance& guidance,
+                                      const Experts& experts, int first_step);
+
+/// Runs steps state.next_step to the last. When it throws (Cancelled included), state is what it was after the last
+/// whole step. Throws Internal, naming step and expert, where a prediction is not finite.
+void denoise(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
+             const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
+             DenoiseState& state);
+
+}  // namespace wan

@@ -1,0 +1,63 @@
+#pragma once
+// DumpWriter: intermediate tensors as .npy files, to compare a run with any other implementation's.
+//
+// A folder holds: tokens_prompt, mask_prompt, tokens_negative, mask_negative [1, 512] int64; context_prompt,
+// context_negative [tokens, text_dim]; noise [C, F, h, w]; timesteps int64 and sigmas; for each step NN step_NN_input,
+// step_NN_timestep int64, step_NN_cond, step_NN_uncond (absent where skipped), step_NN_guided, step_NN_latent
+// [C, F, h, w]; latents; frames_float [3, F, H, W] in [-1, 1]; frames [F, H, W, 3] uint8; manifest.json; and with taps
+// taps/NAME.CCCC.npy, CCCC counting the calls of a layer. All f32 where nothing else is said.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "media/npy.h"
+#include "ops/backend.h"
+
+namespace wan {
+
+class DumpWriter {
+ public:
+  /// Creates the folder where it is missing. Throws Io.
+  DumpWriter(std::filesystem::path folder, int steps);
+
+  void integers(const std::string& name, std::span<const std::int64_t> values,
+                std::span<const std::int64_t> shape);
+  void floats(const std::string& name, std::span<const float> values);
+  /// A tensor on the backend's device, written as f32.
+  void tensor(ExecContext& ctx, const std::string& name, const TensorView& view);
+  /// step_NN_`what`; `step` counts from 0.
+  void step_tensor(ExecContext& ctx, int step, const char* what, const TensorView& view);
+  void step_timestep(int step, std::int64_t timestep);
+  void tap(ExecContext& ctx, std::string_view name, const TensorView& view);
+
+  /// The frames of a video, which come in groups.
+  void begin_frames(std::int64_t count, std::int64_t height, std::int64_t width);
+  /// pixels [n, H, W, 3] as decoded, clamped here; levels the bytes that go to the encoder.
+  void frames(std::int64_t first, std::span<const float> pixels, std::span<const std::uint8_t> levels);
+
+  /// Ends the frames and writes manifest.json: settings, and every file's dtype and shape.
+  void finish(const std::vector<std::pair<std::string, std::string>>& settings);
+
+ private:
+  struct File {
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+  };
+  std::filesystem::path path_of(const std::string& name, const char* dtype,
+                                std::span<const std::int64_t> shape);
+  std::string step_name(int step, const char* what) const;
+
+  std::filesystem::path folder_;
+  int digits_;
+  std::vector<std::pair<std::string, File>> files_;
+  std::map<std::string, int, std::less<>> tap_calls_;
+  std::unique_ptr<NpyWriter> float_frames_;
+  std::unique_ptr<NpyWriter> byte_frames_;
+  std::int64_t frame_count_ = 0;
+  std::int64_t frame_pixels_ = 0;
+};
+
+}  // namespace wan

@@ -1,0 +1,47 @@
+#include "pipeline/encode_text.h"
+
+#include "ops/finite.h"
+#include "pipeline/phase_reporter.h"
+
+namespace wan {
+
+namespace {
+
+Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder, int text_len,
+              const std::string& text, const std::string& name) {
+  const TokenizedPrompt tokens = tokenizer.tokenize(text, text_len);
+  if (tokens.truncated)
+    run.tell(Notice{fmt::format("the {} has more than {} tokens; the rest was cut off", name, text_len)});
+  if (run.dump != nullptr) {
+    const std::int64_t shape[] = {1, static_cast<std::int64_t>(tokens.ids.size())};
+    run.dump->integers("tokens_" + name, tokens.ids, shape);
+    run.dump->integers("mask_" + name, tokens.mask, shape);
+  }
+  const std::span<const std::int64_t> used(tokens.ids.data(), static_cast<std::size_t>(tokens.used));
+  Tensor context(run.exec.backend.allocator(), DType::kF32, {tokens.used, encoder.config().dim});
+  encoder.encode(run.exec, used, context);
+  const std::int64_t broken = count_non_finite(run.exec, context);
+  WAN_CHECK(broken == 0, kBadFile,
+            "the text encoder gave {} values that are not finite for the {}; its file is damaged", broken,
+            name);
+  if (run.dump != nullptr) run.dump->tensor(run.exec, "context_" + name, context);
+  return context;
+}
+
+}  // namespace
+
+EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder,
+                        int text_len, bool needs_negative) {
+  PhaseReporter phase(run.on_event, Phase::kText, needs_negative ? 2 : 1);
+  EncodedText text;
+  text.prompt = encode(run, tokenizer, encoder, text_len, run.settings.prompt, "prompt");
+  phase.progress(1);
+  if (needs_negative) {
+    text.negative = encode(run, tokenizer, encoder, text_len, run.settings.negative_prompt, "negative");
+    phase.progress(2);
+  }
+  phase.finish();
+  return text;
+}
+
+}  // namespace wan

@@ -1,0 +1,20 @@
+#pragma once
+// The text phase: prompts to context vectors.
+
+#include "models/umt5/umt5_encoder.h"
+#include "pipeline/run_context.h"
+#include "text/tokenizer.h"
+
+namespace wan {
+
+/// Context vectors [tokens, text_dim] f32 of each guidance branch, on the device.
+struct EncodedText {
+  Tensor prompt;
+  Tensor negative;  // empty where no step needs it
+};
+
+/// `text_len`: tokens that the transformer takes. A prompt that is too long is cut, and a Notice says so.
+EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder,
+                        int text_len, bool needs_negative);
+
+}  // namespace wan

@@ -1,0 +1,22 @@
+#pragma once
+// RunContext: what the steps of one generation share beside the models.
+
+#include "ops/backend.h"
+#include "pipeline/dump.h"
+#include "pipeline/settings.h"
+#include "wan/events.h"
+
+namespace wan {
+
+struct RunContext {
+  ExecContext& exec;
+  const GenerationSettings& settings;
+  const EventHandler& on_event;
+  DumpWriter* dump = nullptr;  // nullptr: nothing is dumped
+
+  void tell(const Event& event) const {
+    if (on_event) on_event(event);
+  }
+};
+
+}  // namespace wan

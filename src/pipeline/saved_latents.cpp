@@ -1,0 +1,77 @@
+#include "pipeline/saved_latents.h"
+
+#include <cmath>
+
+#include "media/safetensors_writer.h"
+#include "weights/checkpoint.h"
+#include "weights/convert.h"
+
+namespace wan {
+
+namespace {
+
+constexpr const char* kNextStep = "next_step";
+
+std::string slot_name(std::size_t slot) {
+  return slot == 0 ? "latents" : fmt::format("slot_{}", slot);
+}
+
+Tensor read_slot(const TensorEntry& entry, const Shape& shape, const std::string& where) {
+  WAN_CHECK(entry.dtype == DType::kF32 && entry.shape == shape, kBadFile,
+            "{}: expected {} as f32 {}, got {} {}", where, entry.name, shape.to_string(),
+            dtype_name(entry.dtype), entry.shape.to_string());
+  Tensor slot(DType::kF32, shape);
+  convert(entry, slot);
+  const float* values = slot.as<float>();
+  for (std::int64_t i = 0; i < slot.elements(); ++i)
+    WAN_CHECK(std::isfinite(values[i]), kBadFile, "{}: {} holds values that are not finite", where,
+              entry.name);
+  return slot;
+}
+
+}  // namespace
+
+void save_latents(const std::filesystem::path& path, const SavedLatents& latents) {
+  WAN_ASSERT(latents.settings && !latents.slots.empty());
+  const std::size_t kept = latents.finished() ? 1 : latents.slots.size();
+  std::vector<SafetensorsEntry> entries;
+  for (std::size_t slot = 0; slot < kept; ++slot) {
+    const Tensor& tensor = latents.slots[slot];
+    const auto extents = tensor.shape().extents();
+    entries.push_back({slot_name(slot),
+                       {extents.begin(), extents.end()},
+                       {tensor.as<float>(), static_cast<std::size_t>(tensor.elements())}});
+  }
+  Metadata metadata = to_metadata(*latents.settings);
+  metadata.emplace_back(kNextStep, std::to_string(latents.next_step));
+  write_safetensors(path, entries, metadata);
+}
+
+SavedLatents load_latents(const std::filesystem::path& path) {
+  const std::string where = path.string();
+  const Checkpoint file = Checkpoint::open(path);
+  const TensorEntry* first = file.find("latents");
+  WAN_CHECK(first != nullptr && first->shape.rank() == 4, kBadFile,
+            "{}: expected a tensor \"latents\" [channels, frames, height, width]", where);
+  SavedLatents latents;
+  for (std::size_t slot = 0; slot < file.entries().size(); ++slot) {
+    const TensorEntry* entry = file.find(slot_name(slot));
+    WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, slot_name(slot));
+    latents.slots.push_back(read_slot(*entry, first->shape, where));
+  }
+  const Metadata metadata(file.metadata().begin(), file.metadata().end());
+  if (metadata.empty()) {
+    WAN_CHECK(latents.slots.size() == 1, kBadFile, "{}: the settings of the unfinished run are missing",
+              where);
+    return latents;
+  }
+  latents.settings = settings_from_metadata(metadata, where);
+  const auto step = file.metadata().find(kNextStep);
+  WAN_CHECK(step != file.metadata().end() && !step->second.empty() && step->second.size() < 6 &&
+                step->second.find_first_not_of("0123456789") == std::string::npos,
+            kBadFile, "{}: the metadata has no \"{}\"", where, kNextStep);
+  latents.next_step = std::stoi(step->second);
+  return latents;
+}
+
+}  // namespace wan

@@ -1,0 +1,30 @@
+#pragma once
+// Latents on disk: the end of a denoising run, or its middle, with the settings that it was begun with.
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "pipeline/settings.h"
+#include "tensor/tensor.h"
+
+namespace wan {
+
+/// The sampler's state between two steps, on the host.
+struct SavedLatents {
+  std::vector<Tensor> slots;  // [C, F, h, w] f32 each; slot 0 is the latent; finished runs keep it alone
+  int next_step = 0;          // equals the number of steps when finished
+  /// Empty for a file of another program that holds a tensor "latents" and nothing else.
+  std::optional<GenerationSettings> settings;
+
+  bool finished() const { return !settings || next_step >= settings->steps; }
+};
+
+/// Appears whole or not at all. Throws Io.
+void save_latents(const std::filesystem::path& path, const SavedLatents& latents);
+
+/// Throws BadFile for anything but a file that save_latents() could have written, or one f32 tensor "latents"
+/// [C, F, h, w]; also where a value is not finite.
+SavedLatents load_latents(const std::filesystem::path& path);
+
+}  // namespace wan

@@ -1,0 +1,39 @@
+#pragma once
+// RunSettings of a generation: a request with every default filled in. Two runs with equal settings make the same video.
+
+#include <cstdint>
+#include <string>
+
+#include "diffusion/guidance.h"
+#include "diffusion/random.h"
+#include "diffusion/scheduler.h"
+#include "media/metadata.h"
+#include "wan/request.h"
+
+namespace wan {
+
+struct GenerationSettings {
+  std::string task;
+  std::string prompt;
+  std::string negative_prompt;
+  std::int64_t seed = 0;
+  VideoSize size{};
+  int frame_num = 0;
+  double fps = 0;
+  SolverKind solver = SolverKind::kUniPC;
+  int steps = 0;
+  double shift = 0;
+  GuidanceScale guide_scale{};
+  double boundary = 0;
+  RandomSpec rng;
+  std::string model;      // name of the checkpoint's folder
+  std::string precision;  // "fp32", "bf16"
+};
+
+/// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
+Metadata to_metadata(const GenerationSettings& settings);
+
+/// Reads pairs back. Throws BadFile, naming `where` and the key, for a missing or malformed value.
+GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where);
+
+}  // namespace wan
