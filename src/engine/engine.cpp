@@ -1,0 +1,144 @@
+#include "wan/engine.h"
+
+#include <chrono>
+
+#include "backends/cpu/cpu_backend.h"
+#include "base/memory_info.h"
+#include "engine/memory_plan.h"
+#include "engine/settings_resolver.h"
+#include "pipeline/phase_reporter.h"
+#include "pipeline/text_to_video.h"
+
+namespace wan {
+
+namespace {
+
+DType parse_precision(const std::string& precision) {
+  if (precision == "fp32") return DType::kF32;
+  if (precision == "bf16") return DType::kBF16;
+  fail(ErrorCode::kInvalidArgument, "--precision {}: expected fp32 or bf16", precision);
+}
+
+std::unique_ptr<Backend> make_backend(const EngineOptions& options) {
+  WAN_CHECK(!options.device.starts_with("cuda"), kUnsupported,
+            "--device {}: this build has no CUDA; use --device cpu", options.device);
+  WAN_CHECK(options.device == "cpu", kInvalidArgument, "--device {}: expected cpu", options.device);
+  WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
+            "--threads {}: expected 0 to 4096", options.threads);
+  return make_cpu_backend({.threads = options.threads});
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  explicit Impl(const EngineOptions& engine_options)
+      : options(engine_options),
+        precision(options.precision.empty() ? "fp32" : options.precision),
+        weights(parse_precision(precision)),
+        backend(make_backend(options)),
+        models(options.ckpt_dir),
+        vae_report(models.vae_checkpoint, "VAE"),
+        described_vae(WeightScope::describing(vae_report)) {}
+
+  PlannedRun plan(const ResolvedRequest& request) {
+    return plan_run({.models = models,
+                     .vae = described_vae,
+                     .backend = *backend,
+                     .latent = request.latent,
+                     .weights = weights,
+                     .residency = options.residency,
+                     .memory_limit = options.memory_limit});
+  }
+
+  void load(const LoadOptions& load_options, const EventHandler& on_event,
+            const std::atomic<bool>* cancelled);
+  GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
+                            const std::atomic<bool>* cancelled);
+
+  EngineOptions options;
+  std::string precision;
+  DType weights;
+  std::unique_ptr<Backend> backend;
+  CheckpointModels models;
+  WeightReport vae_report;
+  Vae21 described_vae;  // for plans
+  std::optional<LoadedModels> loaded;
+  ResidencyKind loaded_kind{};
+};
+
+void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_event,
+                        const std::atomic<bool>* cancelled) {
+  if (loaded && loaded_kind == load_options.residency.kind) return;
+  loaded.reset();
+  const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, *backend, load_options));
+  PhaseReporter phase(on_event, Phase::kLoad, total);
+  loaded.emplace(models, *backend, load_options, [&](std::size_t done, std::size_t) {
+    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request while loading");
+    phase.progress(static_cast<std::int64_t>(done));
+  });
+  loaded_kind = load_options.residency.kind;
+  phase.finish();
+}
+
+GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& on_event,
+                                        const std::atomic<bool>* cancelled) {
+  const auto start = std::chrono::steady_clock::now();
+  ResolvedRequest resolved = resolve_request(request, models, precision);
+  const PlannedRun planned = plan(resolved);
+  const GenerationSettings& settings = resolved.settings;
+  if (on_event) on_event(RunSettings{to_metadata(settings)});
+  load(planned.load, on_event, cancelled);
+
+  std::optional<DumpWriter> dump;
+  if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
+  Workspace workspace(backend->allocator());
+  SelfCommunicator communicator;
+  ExecContext exec{
+      .backend = *backend, .workspace = workspace, .communicator = communicator, .cancelled = cancelled};
+  if (request.dump_taps)
+    exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
+  const RunContext run{
+      .exec = exec, .settings = settings, .on_event = on_event, .dump = dump ? &*dump : nullptr};
+  const TextToVideoModels pipeline{
+      .tokenizer = loaded->tokenizer(),
+      .text_encoder = loaded->text_encoder(),
+      .text_encoder_group = kTextEncoderGroup,
+      .experts = {&loaded->expert(Expert::kLowNoise), &loaded->expert(Expert::kHighNoise)},
+      .residency = loaded->residency(),
+      .vae = loaded->vae()};
+  text_to_video(run, pipeline, planned.vae, resolved.latent,
+                {resolved.save_file, resolved.latents_file, resolved.keep_latents},
+                resolved.resumed ? &*resolved.resumed : nullptr);
+
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (on_event)
+    on_event(Finished{.save_file = resolved.save_file.string(),
+                      .frames = settings.frame_num,
+                      .seconds = seconds,
+                      .peak_host_bytes = peak_resident_bytes()});
+  return {.save_file = resolved.save_file,
+          .latents_file = resolved.keep_latents ? resolved.latents_file : std::filesystem::path(),
+          .seed = settings.seed,
+          .frames = settings.frame_num,
+          .seconds = seconds};
+}
+
+Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+void Engine::check(const GenerationRequest& request) const {
+  impl_->plan(resolve_request(request, impl_->models, impl_->precision));
+}
+
+MemoryPlan Engine::plan(const GenerationRequest& request) const {
+  return impl_->plan(resolve_request(request, impl_->models, impl_->precision)).plan;
+}
+
+GenerationResult Engine::generate(const GenerationRequest& request, const EventHandler& on_event,
+                                  const std::atomic<bool>* cancelled) {
+  return impl_->generate(request, on_event, cancelled);
+}
+
+}  // namespace wan

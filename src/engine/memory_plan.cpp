@@ -1,0 +1,112 @@
+#include "engine/memory_plan.h"
+
+#include <algorithm>
+
+#include "base/memory_info.h"
+#include "diffusion/scheduler.h"
+
+namespace wan {
+
+namespace {
+
+constexpr double kGb = 1e-9;
+constexpr std::size_t kBranches = 2;
+
+/// f32 scratch of one transformer pass over `tokens`, as WanTransformer::forward takes it. Attention works in blocks.
+std::int64_t activation_bytes(const WanConfig& config, std::int64_t tokens) {
+  const std::int64_t rows_of_dim = kBranches + 6;  // residual streams; normed, q, k, v, attended, branch
+  const std::int64_t patch = config.in_dim * config.patch[0] * config.patch[1] * config.patch[2];
+  return 4 * tokens * (rows_of_dim * config.dim + config.ffn_dim + config.head_dim() + 2 * patch);
+}
+
+std::int64_t context_bytes(const CheckpointModels& models) {
+  std::int64_t bytes = 0;
+  for (const CheckedTransformer& expert : models.experts)
+    bytes += static_cast<std::int64_t>(kBranches) * 4 * expert.config.text_len * expert.config.dim *
+             (2 * expert.config.num_layers + 1);
+  return bytes;
+}
+
+std::int64_t text_encoder_scratch(const Umt5Config& config, std::int64_t text_len) {
+  return 4 * text_len *
+         (3 * config.dim + 4 * config.dim_attention + 2 * config.dim_ffn + 2 * text_len * config.num_heads);
+}
+
+ResidencyKind choose_residency(const std::string& name, std::int64_t resident_peak, std::int64_t available) {
+  if (name == "resident") return ResidencyKind::kResident;
+  if (name == "streamed") return ResidencyKind::kStreamed;
+  WAN_CHECK(name == "auto", kInvalidArgument, "--residency {}: expected resident, streamed or auto", name);
+  return resident_peak <= available ? ResidencyKind::kResident : ResidencyKind::kStreamed;
+}
+
+}  // namespace
+
+PlannedRun plan_run(const PlanInput& input) {
+  const CheckpointModels& models = input.models;
+  const WanConfig& config = models.experts[0].config;
+  const Shape& latent = input.latent;
+  const std::int64_t tokens =
+      latent[1] / config.patch[0] * (latent[2] / config.patch[1]) * (latent[3] / config.patch[2]);
+
+  PlannedRun run{};
+  MemoryPlan& plan = run.plan;
+  plan.available = input.memory_limit > 0 ? input.memory_limit : available_memory_bytes();
+  plan.activations =
+      std::max(activation_bytes(config, tokens), text_encoder_scratch(models.text_encoder, config.text_len));
+  plan.context_cache = context_bytes(models);
+  plan.latents =
+      4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
+  const auto others =
+      static_cast<std::int64_t>(models.experts[0].other_bytes + models.experts[1].other_bytes);
+
+  const LatentExtent extent{latent[1], latent[2], latent[3]};
+  const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
+  const auto fastest_vae = static_cast<std::int64_t>(input.vae.plan_decode(extent, 0).bytes);
+
+  run.load = {.weights = input.weights, .residency = {.kind = ResidencyKind::kResident}};
+  const auto blocks = [&] {
+    return static_cast<std::int64_t>(planned_residency_bytes(models, input.backend, run.load));
+  };
+  const std::int64_t resident = blocks();
+  const std::int64_t base = others + vae_weights + plan.latents;
+  const std::int64_t denoising = plan.activations + plan.context_cache;
+  run.load.residency.kind =
+      choose_residency(input.residency, base + resident + std::max(denoising, fastest_vae), plan.available);
+  plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
+  const std::int64_t held = plan.blocks_resident ? resident : blocks();
+  plan.transformers = held + others;
+
+  const std::int64_t budget = plan.available - base - held;
+  WAN_CHECK(budget >= denoising, kOutOfMemory,
+            "a transformer pass over {} tokens needs {:.2f} GB beside {:.2f} GB of weights, {:.2f} GB are "
+            "free; choose a "
+            "smaller --size or --frame_num{}",
+            tokens, static_cast<double>(denoising) * kGb, static_cast<double>(base + held) * kGb,
+            static_cast<double>(plan.available) * kGb,
+            plan.blocks_resident ? ", or --residency streamed" : "");
+  run.vae = input.vae.plan_decode(extent, static_cast<std::size_t>(budget));
+  plan.vae = vae_weights + static_cast<std::int64_t>(run.vae.bytes);
+  const bool tiled = run.vae.tile_height < latent[2] || run.vae.tile_width < latent[3];
+  plan.vae_tile = tiled ? static_cast<int>(std::max(run.vae.tile_height, run.vae.tile_width)) *
+                              models.vae.geometry().spatial_stride
+                        : 0;
+  plan.peak = base + held + std::max(denoising, static_cast<std::int64_t>(run.vae.bytes));
+  return run;
+}
+
+std::string to_string(const MemoryPlan& plan) {
+  const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
+  return fmt::format(
+      "transformers   {:8.3f} GB  ({})\n"
+      "context cache  {:8.3f} GB\n"
+      "activations    {:8.3f} GB\n"
+      "VAE            {:8.3f} GB  ({})\n"
+      "latents        {:8.3f} GB\n"
+      "peak           {:8.3f} GB of {:.3f} GB free\n",
+      gb(plan.transformers), plan.blocks_resident ? "all blocks resident" : "blocks streamed",
+      gb(plan.context_cache), gb(plan.activations), gb(plan.vae),
+      plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames", gb(plan.latents),
+      gb(plan.peak), gb(plan.available));
+}
+
+}  // namespace wan

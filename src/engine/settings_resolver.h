@@ -1,0 +1,25 @@
+#pragma once
+// From a request and a checkpoint's defaults to settings, every value checked before anything is loaded.
+
+#include "engine/loaded_models.h"
+#include "pipeline/saved_latents.h"
+#include "wan/request.h"
+
+namespace wan {
+
+/// Everything that a generation needs to know, decided.
+struct ResolvedRequest {
+  GenerationSettings settings;
+  Shape latent;  // [z, F, h, w]
+  std::filesystem::path save_file;
+  std::filesystem::path latents_file;
+  bool keep_latents = false;
+  std::optional<SavedLatents> resumed;
+};
+
+/// Throws InvalidArgument, Unsupported or BadFile, each in a line that says what would be right. `precision`: of the
+/// engine. Draws a seed where none is given.
+ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
+                                const std::string& precision);
+
+}  // namespace wan

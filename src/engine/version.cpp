@@ -1,0 +1,9 @@
+#include "wan/engine.h"
+
+namespace wan {
+
+const char* version() noexcept {
+  return WAN_VERSION;
+}
+
+}  // namespace wan
