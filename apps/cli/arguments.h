@@ -1,0 +1,19 @@
+#pragma once
+// Command-line arguments before CLI11 sees them: one spelling for --frame-num and --frame_num, and a hint for typos.
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+namespace wan {
+
+/// Arguments without the program's name, the official spelling (underscores) in every option's name; values stay.
+std::vector<std::string> normalized_arguments(int argc, char** argv);
+
+/// Parses; throws Error{InvalidArgument} with one line that says what would be right, and CLI::CallForHelp for --help.
+void parse_arguments(CLI::App& app, std::vector<std::string> arguments);
+
+/// Python's str2bool as generate.py has it: yes/true/t/y/1, no/false/f/n/0 in any case. Throws InvalidArgument.
+bool parse_bool(const std::string& option, const std::string& text);
+
+}  // namespace wan

@@ -1,0 +1,73 @@
+// wan generate: options to a request, a request to a video, events to the screen.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+
+#include "base/error.h"
+#include "commands.h"
+#include "generate_options.h"
+#include "progress.h"
+#include "wan/engine.h"
+
+namespace wan {
+
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+/// The first Ctrl-C asks the run to stop and to keep what it has; the second one ends the process at once.
+void on_interrupt(int signal) {
+  interrupted.store(true);
+  std::signal(signal, SIG_DFL);
+}
+
+void run_generate(const GenerateOptions& options) {
+  std::vector<std::string> notices;
+  GenerationRequest request = make_request(options, notices);
+  const EngineOptions engine_options = make_engine_options(options);
+  if (request.save_file.empty()) {
+    const ModelDefaults defaults = load_model_defaults(request.task, engine_options.ckpt_dir);
+    request.save_file = default_save_file(options, request.size.value_or(defaults.size),
+                                          request.frame_num.value_or(defaults.frame_num));
+  }
+  Engine engine(engine_options);
+  engine.check(request);
+  if (options.plan) {
+    std::fputs(to_string(engine.plan(request)).c_str(), stdout);
+    return;
+  }
+
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1);
+  const EventHandler on_event = [&](const Event& event) {
+    if (options.json) {
+      fmt::print("{}\n", to_json(event));
+      std::fflush(stdout);
+    } else {
+      display(event);
+    }
+  };
+  for (const std::string& notice : notices) on_event(Notice{notice});
+  try {
+    engine.generate(request, on_event, &interrupted);
+  } catch (...) {
+    display.end_line();
+    throw;
+  }
+}
+
+}  // namespace
+
+Command add_generate_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("generate", "Make a video from a prompt");
+  const auto options = std::make_shared<GenerateOptions>();
+  add_generate_options(*command, *options);
+  return [options] { run_generate(*options); };
+}
+
+}  // namespace wan

@@ -1,0 +1,183 @@
+#include "generate_options.h"
+
+#include <fmt/chrono.h>
+
+#include <cstdlib>
+
+#include "arguments.h"
+#include "base/error.h"
+
+namespace wan {
+
+namespace {
+
+constexpr const char* kOfficial = "Official options";
+constexpr const char* kMore = "More options";
+
+/// Official options of what this version does not have: known, so that the refusal can say why.
+void add_refused(CLI::App& command, const std::string& name, const std::string& reason, bool flag) {
+  const auto refuse = [name, reason](const std::string&) -> std::string {
+    fail(ErrorCode::kUnsupported, "{} {}", name, reason);
+  };
+  CLI::Option* option = flag ? command.add_flag_callback(name, [refuse] { refuse(""); })
+                             : command.add_option_function<std::string>(
+                                   name, [refuse](const std::string& value) { refuse(value); });
+  option->group("");  // not in --help
+}
+
+std::int64_t parse_bytes(const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit(end);
+  double scale = 0;
+  if (unit.empty() || unit == "B") scale = 1;
+  if (unit == "M" || unit == "MB") scale = 1e6;
+  if (unit == "G" || unit == "GB") scale = 1e9;
+  WAN_CHECK(end != text.c_str() && scale > 0 && number > 0 && number * scale < 9e18, kInvalidArgument,
+            "--memory_limit {}: expected a size such as 16GB or 800MB", text);
+  return static_cast<std::int64_t>(number * scale);
+}
+
+/// The first `count` characters of UTF-8 text.
+std::string first_characters(const std::string& text, int count) {
+  std::size_t end = 0;
+  while (end < text.size() && count > 0) {
+    ++end;
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) ++end;
+    --count;
+  }
+  return text.substr(0, end);
+}
+
+}  // namespace
+
+void add_generate_options(CLI::App& command, GenerateOptions& o) {
+  command.add_option("--task", o.task, "What to generate: t2v-A14B")->capture_default_str()->group(kOfficial);
+  command.add_option("--size", o.size, "Width*height in pixels, multiples of 16 (832*480)")->group(kOfficial);
+  command.add_option("--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
+  command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
+      ->group(kOfficial);
+  command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
+  command.add_option("--save_file", o.save_file, "NAME.mp4, NAME.png (a still) or NAME_%05d.png (frames)")
+      ->group(kOfficial);
+  command.add_option("--base_seed", o.base_seed, "Seed of the noise; -1 draws one")
+      ->capture_default_str()
+      ->group(kOfficial);
+  command.add_option("--sample_solver", o.sample_solver, "unipc, dpm++ or euler")->group(kOfficial);
+  command.add_option("--sample_steps", o.sample_steps, "Denoising steps")->group(kOfficial);
+  command.add_option("--sample_shift", o.sample_shift, "Shift of the noise schedule")->group(kOfficial);
+  command
+      .add_option("--sample_guide_scale", o.sample_guide_scale,
+                  "Guidance scale: one value, or low,high noise")
+      ->group(kOfficial);
+  command
+      .add_flag("--convert_model_dtype", o.convert_model_dtype, "Hold weights in bf16 (as --precision bf16)")
+      ->group(kOfficial);
+  command.add_option("--offload_model", o.offload_model, "True or False; nothing to do on the CPU")
+      ->group(kOfficial);
+  command.add_flag("--t5_cpu", o.t5_cpu, "Text encoder on the CPU; always so on the CPU")->group(kOfficial);
+  command.add_flag("--t5_fsdp", o.t5_fsdp, "Divide the text encoder over ranks; one rank holds all")
+      ->group(kOfficial);
+  command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
+      ->group(kOfficial);
+  command.add_option("--ulysses_size", o.ulysses_size, "Ranks that share the sequence; 1 in this version")
+      ->capture_default_str()
+      ->group(kOfficial);
+
+  command
+      .add_option("--negative_prompt", o.negative_prompt,
+                  "What to avoid; \"\" for nothing (default: the model's)")
+      ->group(kMore);
+  command.add_option("--device", o.device, "cpu")->capture_default_str()->group(kMore);
+  command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU)")->group(kMore);
+  command.add_option("--rng", o.rng, "torch-cpu, or torch-cuda[:SMSxTHREADS|:GPU name]")
+      ->capture_default_str()
+      ->group(kMore);
+  command
+      .add_option("--residency", o.residency,
+                  "Transformer blocks: resident, streamed from the files, or auto")
+      ->capture_default_str()
+      ->group(kMore);
+  command.add_option("--memory_limit", o.memory_limit, "Host memory to plan for, such as 16GB")->group(kMore);
+  command.add_option("--threads", o.threads, "CPU threads (default: all this process may use)")->group(kMore);
+  command.add_option("--save_latents", o.save_latents, "Keep the final latents in FILE.safetensors")
+      ->group(kMore);
+  command.add_option("--from_latents", o.from_latents, "Go on from latents that an earlier run kept")
+      ->group(kMore);
+  command.add_option("--dump", o.dump, "Write intermediate tensors as .npy files into this folder")
+      ->group(kMore);
+  command.add_flag("--dump_taps", o.dump_taps, "With --dump: every named layer output too")->group(kMore);
+  command.add_flag("--json", o.json, "One event a line, as JSON, on standard output")->group(kMore);
+  command.add_flag("--plan", o.plan, "Print what the run would hold in memory, and stop")->group(kMore);
+
+  for (const char* name : {"--use_prompt_extend"})
+    add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
+  for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
+    add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
+  for (const char* name :
+       {"--image", "--audio", "--src_root_path", "--refert_num", "--num_clip", "--tts_prompt_audio",
+        "--tts_prompt_text", "--tts_text", "--pose_video", "--infer_frames"})
+    add_refused(command, name, "belongs to another task; t2v-A14B makes its video from --prompt alone",
+                false);
+  for (const char* name : {"--replace_flag", "--use_relighting_lora", "--enable_tts", "--start_from_ref"})
+    add_refused(command, name, "belongs to another task; t2v-A14B makes its video from --prompt alone", true);
+}
+
+GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
+  const char* world = std::getenv("WORLD_SIZE");
+  WAN_CHECK(o.ulysses_size >= 1, kInvalidArgument, "--ulysses_size {}: expected 1 or more", o.ulysses_size);
+  WAN_CHECK(o.ulysses_size == 1 && (world == nullptr || std::atoi(world) <= 1), kUnsupported,
+            "more than one rank is not built yet; use --ulysses_size 1 and start one process");
+  if (o.offload_model) parse_bool("--offload_model", *o.offload_model);
+  if (o.t5_fsdp || o.dit_fsdp)
+    notices.emplace_back("one rank: --t5_fsdp and --dit_fsdp have nothing to divide");
+  WAN_CHECK(o.prompt || !o.from_latents.empty(), kInvalidArgument,
+            "--prompt is missing: say what the video shows");
+
+  GenerationRequest request;
+  request.task = o.task;
+  request.prompt = o.prompt.value_or("");
+  request.negative_prompt = o.negative_prompt;
+  if (o.size) request.size = parse_video_size(*o.size);
+  request.frame_num = o.frame_num;
+  WAN_CHECK(o.base_seed >= -1, kInvalidArgument, "--base_seed {}: expected 0 or more, or -1 to draw one",
+            o.base_seed);
+  if (o.base_seed >= 0) request.seed = o.base_seed;
+  request.sample_solver = o.sample_solver;
+  request.sample_steps = o.sample_steps;
+  request.sample_shift = o.sample_shift;
+  if (o.sample_guide_scale) request.sample_guide_scale = parse_guidance_scale(*o.sample_guide_scale);
+  request.rng = o.rng;
+  request.save_file = o.save_file;
+  request.save_latents = o.save_latents;
+  request.from_latents = o.from_latents;
+  request.dump_dir = o.dump;
+  request.dump_taps = o.dump_taps;
+  return request;
+}
+
+EngineOptions make_engine_options(const GenerateOptions& o) {
+  WAN_CHECK(!o.ckpt_dir.empty(), kInvalidArgument,
+            "--ckpt_dir is missing: name the folder of the checkpoint, such as ./Wan2.2-T2V-A14B");
+  WAN_CHECK(!o.convert_model_dtype || o.precision != "fp32", kInvalidArgument,
+            "--convert_model_dtype means bf16 weights and contradicts --precision fp32; drop one of them");
+  EngineOptions options;
+  options.ckpt_dir = o.ckpt_dir;
+  options.device = o.device;
+  options.precision = o.convert_model_dtype ? "bf16" : o.precision;
+  options.residency = o.residency;
+  if (o.memory_limit) options.memory_limit = parse_bytes(*o.memory_limit);
+  options.threads = o.threads;
+  return options;
+}
+
+std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {
+  std::string prompt = o.prompt.value_or("");
+  for (char& c : prompt)
+    if (c == ' ' || c == '/') c = '_';
+  return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size), o.ulysses_size,
+                     first_characters(prompt, 50), fmt::localtime(std::time(nullptr)),
+                     frame_num == 1 ? ".png" : ".mp4");
+}
+
+}  // namespace wan

@@ -1,0 +1,59 @@
+#pragma once
+// The options of `wan generate`: the official ones with their spelling, meaning and defaults, and ours.
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+
+#include "wan/engine.h"
+
+namespace wan {
+
+/// Options as text, before they are checked. The names are those of the command line.
+struct GenerateOptions {
+  // official
+  std::string task = "t2v-A14B";
+  std::optional<std::string> size;
+  std::optional<int> frame_num;
+  std::string ckpt_dir;
+  std::optional<std::string> offload_model;
+  int ulysses_size = 1;
+  bool t5_fsdp = false;
+  bool t5_cpu = false;
+  bool dit_fsdp = false;
+  std::string save_file;
+  std::optional<std::string> prompt;
+  std::int64_t base_seed = -1;
+  std::optional<std::string> sample_solver;
+  std::optional<int> sample_steps;
+  std::optional<double> sample_shift;
+  std::optional<std::string> sample_guide_scale;
+  bool convert_model_dtype = false;
+  // ours
+  std::optional<std::string> negative_prompt;
+  std::string device = "cpu";
+  std::string precision;
+  std::string rng = "torch-cpu";
+  std::string residency = "auto";
+  std::optional<std::string> memory_limit;
+  int threads = 0;
+  std::string save_latents;
+  std::string from_latents;
+  std::string dump;
+  bool dump_taps = false;
+  bool json = false;
+  bool plan = false;
+};
+
+/// Registers every option on the subcommand, the official ones of other tasks and of prompt extension included: those
+/// are refused with a line of their own.
+void add_generate_options(CLI::App& command, GenerateOptions& options);
+
+/// What the options ask for. Throws InvalidArgument or Unsupported. `notices` receives what is accepted without effect.
+GenerationRequest make_request(const GenerateOptions& options, std::vector<std::string>& notices);
+EngineOptions make_engine_options(const GenerateOptions& options);
+
+/// generate.py's name for an unnamed file: task_size_ranks_prompt_time.mp4; `.png` for a still.
+std::string default_save_file(const GenerateOptions& options, const VideoSize& size, int frame_num);
+
+}  // namespace wan

@@ -1,0 +1,71 @@
+// wan inspect: what a checkpoint file, model folder or whole directory holds.
+
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "commands.h"
+#include "wan/tools.h"
+
+namespace wan {
+
+namespace {
+
+struct InspectOptions {
+  std::string path;
+  bool tensors = false;
+  bool json = false;
+};
+
+nlohmann::ordered_json as_json(const InspectedModel& model) {
+  nlohmann::ordered_json dimensions = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : model.dimensions) dimensions[key] = value;
+  nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+  for (const InspectedTensor& tensor : model.tensors)
+    tensors.push_back(
+        {{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
+  return {{"path", model.path},   {"kind", model.kind},         {"dimensions", dimensions},
+          {"bytes", model.bytes}, {"findings", model.findings}, {"tensors", tensors}};
+}
+
+void print_model(const InspectedModel& model, const InspectOptions& options) {
+  fmt::print("{}: {}, {} tensors, {:.1f} MB\n", model.path, model.kind, model.tensors.size(),
+             static_cast<double>(model.bytes) * 1e-6);
+  for (const auto& [key, value] : model.dimensions) fmt::print("  {:<16} {}\n", key, value);
+  if (!model.findings.empty()) fmt::print("  {}\n", model.findings);
+  if (!options.tensors) return;
+  for (const InspectedTensor& tensor : model.tensors)
+    fmt::print("  {:<56} {:<5} [{}]  {} bytes\n", tensor.name, tensor.dtype, fmt::join(tensor.shape, ", "),
+               tensor.bytes);
+}
+
+void run_inspect(const InspectOptions& options) {
+  const std::vector<InspectedModel> models = inspect(options.path);
+  if (options.json) {
+    nlohmann::ordered_json json = nlohmann::ordered_json::array();
+    for (const InspectedModel& model : models) json.push_back(as_json(model));
+    fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  } else {
+    for (const InspectedModel& model : models) print_model(model, options);
+  }
+  for (const InspectedModel& model : models)
+    WAN_CHECK(model.findings.empty(), kBadFile, "{} is not a whole model", model.path);
+}
+
+}  // namespace
+
+Command add_inspect_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("inspect", "Show what a checkpoint holds, and what is missing");
+  const auto options = std::make_shared<InspectOptions>();
+  command
+      ->add_option("path", options->path,
+                   "A .safetensors or .pth file, a model's folder or a checkpoint directory")
+      ->required();
+  command->add_flag("--tensors", options->tensors, "List every tensor");
+  command->add_flag("--json", options->json, "Everything as JSON");
+  return [options] { run_inspect(*options); };
+}
+
+}  // namespace wan

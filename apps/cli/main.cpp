@@ -1,0 +1,64 @@
+// The wan program: subcommands, and the one place that turns an Error into a message and an exit status.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "arguments.h"
+#include "base/log.h"
+#include "commands.h"
+#include "wan/engine.h"
+#include "wan/error.h"
+
+namespace {
+
+int report(wan::ErrorCode code, const std::string& message, bool json) {
+  if (json) {
+    const nlohmann::ordered_json event = {
+        {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
+    fmt::print("{}\n", event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  } else {
+    fmt::print(stderr, "{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message);
+  }
+  return wan::exit_status(code);
+}
+
+int run(const std::vector<std::string>& arguments) {
+  CLI::App app("wan: Wan2.2 video generation as one native program", "wan");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("wan ") + wan::version());
+  bool verbose = false;
+  app.add_flag("--verbose", verbose, "Diagnostics on standard error");
+  const std::pair<const char*, wan::Command> commands[] = {{"generate", wan::add_generate_command(app)},
+                                                           {"inspect", wan::add_inspect_command(app)},
+                                                           {"tokenize", wan::add_tokenize_command(app)}};
+  try {
+    wan::parse_arguments(app, arguments);
+  } catch (const CLI::ParseError& help) {
+    return app.exit(help);
+  }
+  if (verbose) wan::set_log_level(wan::LogLevel::kDebug);
+  for (const auto& [name, command] : commands)
+    if (app.got_subcommand(name)) command();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
+  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  try {
+    return run(arguments);
+  } catch (const wan::Error& error) {
+    return report(error.code(), error.what(), json);
+  } catch (const std::bad_alloc&) {
+    return report(wan::ErrorCode::kOutOfMemory,
+                  "the machine's memory is used up; try --residency streamed or a smaller --size", json);
+  } catch (const std::exception& error) {
+    return report(wan::ErrorCode::kInternal, error.what(), json);
+  }
+}

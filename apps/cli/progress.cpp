@@ -1,0 +1,134 @@
+#include "progress.h"
+
+#include <fmt/format.h>
+
+namespace wan {
+
+namespace {
+
+const char* title(Phase phase) {
+  switch (phase) {
+    case Phase::kLoad:
+      return "load";
+    case Phase::kText:
+      return "text";
+    case Phase::kHighNoise:
+      return "high noise";
+    case Phase::kLowNoise:
+      return "low noise";
+    case Phase::kDecode:
+      return "decode";
+    case Phase::kEncode:
+      break;
+  }
+  return "encode";
+}
+
+std::string duration(double seconds) {
+  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 60) return fmt::format("{:.0f} s", seconds);
+  const auto whole = static_cast<long>(seconds + 0.5);
+  if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
+  return fmt::format("{}:{:02} h", whole / 3600, whole % 3600 / 60);
+}
+
+/// "5/12 steps" or "120/340 MB"
+std::string amount(const PhaseProgress& event) {
+  switch (event.phase) {
+    case Phase::kLoad:
+      return fmt::format("{:.0f}/{:.0f} MB", static_cast<double>(event.done) * 1e-6,
+                         static_cast<double>(event.total) * 1e-6);
+    case Phase::kHighNoise:
+    case Phase::kLowNoise:
+      return fmt::format("step {}/{}", event.step, event.steps);
+    case Phase::kText:
+      return fmt::format("{}/{} prompts", event.done, event.total);
+    case Phase::kDecode:
+    case Phase::kEncode:
+      break;
+  }
+  return fmt::format("{}/{} frames", event.done, event.total);
+}
+
+std::string speed(const PhaseProgress& event) {
+  if (event.done == 0 || event.seconds <= 0) return "";
+  const double rate = static_cast<double>(event.done) / event.seconds;
+  if (event.phase == Phase::kLoad) return fmt::format("{:.0f} MB/s", rate * 1e-6);
+  if (event.phase == Phase::kDecode || event.phase == Phase::kEncode)
+    return fmt::format("{:.1f} frames/s", rate);
+  return fmt::format("{:.2f} s each", 1.0 / rate);
+}
+
+std::string bar(std::int64_t done, std::int64_t total) {
+  constexpr int kWidth = 24;
+  const int filled = total > 0 ? static_cast<int>(done * kWidth / total) : kWidth;
+  std::string text;
+  for (int i = 0; i < kWidth; ++i) text += i < filled ? "━" : "─";
+  return text;
+}
+
+}  // namespace
+
+void ProgressDisplay::operator()(const Event& event) {
+  std::visit([this](const auto& e) { show(e); }, event);
+  std::fflush(stream_);
+}
+
+void ProgressDisplay::end_line() {
+  if (open_line_) fmt::print(stream_, "\n");
+  open_line_ = false;
+}
+
+void ProgressDisplay::show(const PhaseStarted& event) {
+  // Encode runs beside decode: decode's bar stays, encode tells its end only.
+  if (event.phase == Phase::kEncode) return;
+  end_line();
+  phase_ = event.phase;
+  total_ = event.total;
+  last_drawn_ = {};
+}
+
+void ProgressDisplay::show(const PhaseProgress& event) {
+  if (event.phase == Phase::kEncode || event.phase != phase_) return;
+  const Clock::time_point now = Clock::now();
+  const bool last = event.done == event.total;
+  const double interval = terminal_ ? 0.05 : 10.0;
+  if (!last && std::chrono::duration<double>(now - last_drawn_).count() < interval) return;
+  last_drawn_ = now;
+  const double left = event.done > 0 ? event.seconds / static_cast<double>(event.done) *
+                                           static_cast<double>(event.total - event.done)
+                                     : 0;
+  const std::string remaining = last ? duration(event.seconds) : duration(left) + " left";
+  if (terminal_) {
+    fmt::print(stream_, "\r\033[K{:<10} {}  {}  {}  {}", title(event.phase), bar(event.done, event.total),
+               amount(event), speed(event), remaining);
+    open_line_ = true;
+  } else {
+    fmt::print(stream_, "{}: {}, {}, {}\n", title(event.phase), amount(event), speed(event), remaining);
+  }
+}
+
+void ProgressDisplay::show(const PhaseFinished& event) {
+  if (event.phase == Phase::kEncode) return;
+  end_line();
+}
+
+void ProgressDisplay::show(const Notice& event) {
+  end_line();
+  fmt::print(stream_, "note: {}\n", event.message);
+}
+
+void ProgressDisplay::show(const RunSettings& event) {
+  end_line();
+  for (const auto& [key, value] : event.values)
+    if (!value.empty()) fmt::print(stream_, "{:<16} {}\n", key, value);
+}
+
+void ProgressDisplay::show(const Finished& event) {
+  end_line();
+  fmt::print(stream_, "saved {} ({} frame{}) in {}, at most {:.2f} GB of memory\n", event.save_file,
+             event.frames, event.frames == 1 ? "" : "s", duration(event.seconds),
+             static_cast<double>(event.peak_host_bytes) * 1e-9);
+}
+
+}  // namespace wan

@@ -1,0 +1,39 @@
+#pragma once
+// What a person sees of a run: a bar a phase on a terminal, plain lines elsewhere.
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "wan/events.h"
+
+namespace wan {
+
+class ProgressDisplay {
+ public:
+  /// `stream` is usually stderr. On a terminal the current phase's line is redrawn in place.
+  ProgressDisplay(std::FILE* stream, bool terminal) : stream_(stream), terminal_(terminal) {}
+
+  void operator()(const Event& event);
+  /// Ends a line that is being redrawn, before other output.
+  void end_line();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void show(const PhaseStarted& event);
+  void show(const PhaseProgress& event);
+  void show(const PhaseFinished& event);
+  void show(const Notice& event);
+  void show(const RunSettings& event);
+  void show(const Finished& event);
+
+  std::FILE* stream_;
+  bool terminal_;
+  bool open_line_ = false;
+  Phase phase_ = Phase::kLoad;
+  std::int64_t total_ = 0;
+  Clock::time_point last_drawn_{};
+};
+
+}  // namespace wan
