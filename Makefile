@@ -1,0 +1,49 @@
+# wan.cpp: one-line commands. `make help` lists them; CMake does the work.
+BUILD ?= build
+JOBS ?= $(shell nproc)
+PROMPT ?= a red circle moves right on a blue background
+SEED ?= 42
+OUT ?= demo.mp4
+PREFIX ?= /usr/local
+export PROMPT SEED OUT
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test install format check deps-build deps-test deps-ci configure clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+build: deps-build configure ## Build the wan program
+	@cmake --build $(BUILD) --target wan -j $(JOBS)
+
+demo: build ## Make a video with the bundled demo checkpoint: make demo PROMPT="..." [SEED=1] [OUT=demo.mp4]
+	@$(BUILD)/apps/cli/wan generate --task t2v-A14B --ckpt_dir models/demo --prompt "$$PROMPT" --base_seed "$$SEED" \
+	  --save_file "$$OUT"
+
+test: deps-test configure ## Build and run every test that needs no GPU
+	@cmake --build $(BUILD) -j $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+install: build ## Install program, library and headers below PREFIX (/usr/local)
+	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+format: ## Format all C++ files
+	@git ls-files '*.cpp' '*.h' | xargs clang-format -i
+
+check: deps-ci ## Formatting, lint, include direction, sanitizers, fuzzing: what CI adds to the tests
+	@tools/checks/run_all.sh
+
+deps-build:
+	@tools/setup/install_dependencies.sh build
+deps-test:
+	@tools/setup/install_dependencies.sh test
+deps-ci:
+	@tools/setup/install_dependencies.sh ci
+
+configure: $(BUILD)/build.ninja
+$(BUILD)/build.ninja:
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+
+clean: ## Remove the build folder
+	@rm -rf $(BUILD)

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Holds the include direction of docs/architecture.md: a folder of src/ includes itself and the folders below it.
+
+    tools/checks/include_direction.py [ROOT]
+
+Prints every include that breaks the rule and exits with 1 if there is one. A folder that LAYERS does not name is an error
+too, so that a new one gets its place on purpose.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+# Folder -> folders that it may include. "wan" is include/wan.
+MATH = {"base", "tensor", "parallel", "ops"}
+LAYERS = {
+    "base": {"wan"},
+    "tensor": {"base"},
+    "parallel": {"base", "tensor"},
+    "ops": {"base", "tensor", "parallel"},
+    "request": {"base", "wan"},
+    "diffusion": {"base", "wan"},
+    "text": {"base"},
+    "media": {"base"},
+    "weights": {"base", "tensor", "parallel"},
+    "nn": MATH | {"weights"},
+    "models": MATH | {"weights", "nn"},
+    "backends": MATH,
+    "pipeline": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "wan"},
+    "engine": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "pipeline", "backends", "wan"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+
+
+def violations(root):
+    for path in sorted((root / "src").rglob("*")):
+        if path.suffix not in {".h", ".cpp", ".cu", ".cuh"}:
+            continue
+        folder = path.relative_to(root / "src").parts[0]
+        allowed = LAYERS.get(folder)
+        for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            target = included.split("/")[0]
+            if "/" not in included:
+                yield f"{path.relative_to(root)}: \"{included}\": include by the path below src/"
+            elif allowed is None:
+                yield f"{path.relative_to(root)}: src/{folder} has no place in LAYERS"
+            elif target != folder and target not in allowed:
+                yield f"{path.relative_to(root)}: {folder} must not include {target} (\"{included}\")"
+    for path in sorted((root / "include").rglob("*.h")):
+        for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            if not included.startswith("wan/"):
+                yield f"{path.relative_to(root)}: a public header includes \"{included}\""
+
+
+def main():
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
+    found = list(violations(root))
+    print("\n".join(found) if found else "include direction: clean")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs the Debian packages that a build (and, with "test" or "ci", the tests and checks) needs, and nothing else.
+# usage: install_dependencies.sh [build|test|ci]
+# Does nothing where all of them are there. Without root it uses sudo, or prints the one line to run.
+set -eu
+
+packages="cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev
+  libicu-dev libsentencepiece-dev libpng-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev"
+case "${1:-build}" in
+  build) ;;
+  test) packages="$packages libgtest-dev libgmock-dev python3" ;;
+  ci) packages="$packages libgtest-dev libgmock-dev python3 clang clang-format clang-tidy libclang-rt-dev libomp-dev git" ;;
+  *) echo "usage: $0 [build|test|ci]" >&2; exit 2 ;;
+esac
+
+missing=""
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+  as_root=""
+elif command -v sudo >/dev/null 2>&1; then
+  as_root="sudo"
+else
+  echo "packages are missing; as root, run:" >&2
+  echo "  apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+  exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# shellcheck disable=SC2086
+$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
