@@ -1,10 +1,16 @@
 #include "models/vae21/config.h"
 
 #include <algorithm>
+#include <charconv>
+#include <initializer_list>
+#include <string>
 
 namespace wan {
 
 namespace {
+
+constexpr std::size_t kMostLevels = 8;  // a stride of 128
+constexpr int kMostLayers = 1000;       // of hostile files
 
 Shape require(const WeightScope& scope, const char* name, int rank) {
   const std::optional<Shape> shape = scope.shape_of(name);
@@ -16,15 +22,43 @@ Shape require(const WeightScope& scope, const char* name, int rank) {
   return *shape;
 }
 
-/// Channels of a level in units of dim.
+/// One more than the largest N of tensors "encoder.downsamples.N...." (a layer may lack any one tensor and is still
+/// seen, so that the report names just that one).
+int count_layers(const WeightScope& scope) {
+  const std::string prefix = scope.full_name("encoder.downsamples.");
+  int count = 0;
+  for (const TensorEntry& entry : scope.report().checkpoint().entries()) {
+    if (!entry.name.starts_with(prefix)) continue;
+    int index = -1;
+    const char* const digits = entry.name.data() + prefix.size();
+    std::from_chars(digits, entry.name.data() + entry.name.size(), index);
+    count = std::max(count, std::min(index, kMostLayers) + 1);
+  }
+  return count;
+}
+
+bool has_any(const WeightScope& layer, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [&](const char* name) { return layer.has(name); });
+}
+
+/// Channels of a residual block's output in units of dim.
 std::int64_t multiplier(const WeightScope& layer, std::int64_t dim) {
-  const std::int64_t channels = require(layer, "residual.2.weight", 5)[0];
-  WAN_CHECK(
-      channels > 0 && channels % dim == 0, kBadFile,
-      "[vae21] expected {} to have a multiple of {} channels (encoder.conv1.weight), got {}; the file is "
-      "damaged or of another model",
-      layer.full_name("residual.2.weight"), dim, channels);
-  return channels / dim;
+  for (const char* name : {"residual.2.weight", "residual.6.weight", "residual.3.gamma", "residual.2.bias"}) {
+    const std::optional<Shape> shape = layer.shape_of(name);
+    if (!shape || shape->rank() == 0) continue;
+    const std::int64_t channels = (*shape)[0];
+    WAN_CHECK(
+        channels > 0 && channels % dim == 0, kBadFile,
+        "[vae21] expected {} to have a multiple of {} channels (encoder.conv1.weight), got {}; the file is "
+        "damaged or of another model",
+        layer.full_name(name), dim, channels);
+    return channels / dim;
+  }
+  fail(ErrorCode::kBadFile,
+       "[vae21] expected a residual block or a resampling layer at {} in {}, got neither; the file is "
+       "damaged or of "
+       "another model",
+       layer.prefix(), layer.report().checkpoint().path());
 }
 
 }  // namespace
@@ -40,19 +74,19 @@ Vae21Config vae21_config(const WeightScope& scope) {
   config.dim = require(scope, "encoder.conv1.weight", 5)[0];
   WAN_CHECK(config.dim > 0 && config.z_dim > 0, kBadFile, "[vae21] {} has convolutions without channels",
             scope.report().checkpoint().path());
-  const int layers = scope.count_children("encoder.downsamples");
+  const int layers = count_layers(scope);
   int blocks = 0;  // of the level so far
   for (int i = 0; i < layers; ++i) {
     const WeightScope layer = scope.child("encoder.downsamples").child(std::to_string(i));
-    if (layer.has("resample.1.weight")) {
-      config.halves_time.push_back(layer.has("time_conv.weight"));
+    const bool time = has_any(layer, {"time_conv.weight", "time_conv.bias"});
+    if (time || has_any(layer, {"resample.1.weight", "resample.1.bias"})) {
+      config.halves_time.push_back(time);
       blocks = 0;
     } else {
       if (blocks == 0) config.multipliers.push_back(multiplier(layer, config.dim));
       config.res_blocks = std::max(config.res_blocks, ++blocks);
     }
   }
-  constexpr std::size_t kMostLevels = 8;  // a stride of 128
   WAN_CHECK(
       !config.multipliers.empty() && config.multipliers.size() <= kMostLevels &&
           config.halves_time.size() + 1 == config.multipliers.size(),

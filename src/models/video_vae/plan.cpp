@@ -10,11 +10,12 @@ namespace wan {
 
 namespace {
 
-constexpr std::int64_t kSmallestTile = 4;  // latents; below this a tile is all overlap
+constexpr std::int64_t kSmallestTile = 4;  // latents
 
-/// A quarter of a tile is shared with each neighbour.
+/// What a tile shares with each neighbour: a quarter, or 8 latents where that is more (with random weights the
+/// seams are at 36 dB with 4 latents, 42 dB with 8, 46 dB with 12), but never more than half.
 std::int64_t overlap_of(std::int64_t tile) {
-  return std::max<std::int64_t>(tile / 4, 2);
+  return std::min(std::max<std::int64_t>(tile / 4, 8), tile / 2);
 }
 
 struct AxisTiling {

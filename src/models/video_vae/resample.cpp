@@ -5,26 +5,6 @@
 
 namespace wan {
 
-namespace {
-
-/// [T, H, W, C] -> [n, H, W, C]: frames `first`, `first` + 2, ...
-TensorView every_second_frame(const TensorView& frames, int first) {
-  const TensorView pairs =
-      frames.reshape({frames.dim(0) / 2, 2, frames.dim(1), frames.dim(2), frames.dim(3)});
-  return pairs.select(1, first);
-}
-
-/// Rows [begin, end) of the first dimension as a tensor of their own; empty stays empty.
-Tensor rows(const Tensor& whole, std::int64_t begin, std::int64_t end) {
-  if (whole.empty()) return {};
-  const TensorView part = whole.view().slice(0, begin, end);
-  Tensor result(part.dtype(), part.shape());
-  reference(CopyArgs{.from = part, .out = result});
-  return result;
-}
-
-}  // namespace
-
 Downsample::Downsample(const WeightScope& scope, std::int64_t channels, TimeResampling time)
     : space_(CausalConv3d::load_2d(scope.child("resample.1"), {.in = channels,
                                                                .out = channels,
@@ -74,15 +54,8 @@ Upsample::Upsample(const WeightScope& scope, std::int64_t in, std::int64_t out, 
                                     .out = out,
                                     .kernel = {1, 3, 3},
                                     .padding = {.top = 1, .bottom = 1, .left = 1, .right = 1}})) {
-  if (time == TimeResampling::kNone) return;
-  // One convolution to 2C channels in the checkpoint: the first C are the even frames.
-  const WeightScope time_scope = scope.child("time_conv");
-  const ConvShape shape{.in = in, .out = in, .kernel = {3, 1, 1}};
-  const Tensor weight =
-      channels_last_weight(time_scope.load("weight", {2 * in, in, 3, 1, 1}, WeightDType::kFloat32));
-  const Tensor bias = time_scope.load("bias", {2 * in}, WeightDType::kFloat32);
-  time_ = TimeConv{.even = CausalConv3d(rows(weight, 0, in), rows(bias, 0, in), shape),
-                   .odd = CausalConv3d(rows(weight, in, 2 * in), rows(bias, in, 2 * in), shape)};
+  if (time == TimeResampling::kFactor2)
+    time_ = CausalConv3d(scope.child("time_conv"), {.in = in, .out = 2 * in, .kernel = {3, 1, 1}});
 }
 
 Shape Upsample::output_shape(const Shape& group, bool first_group) const {
@@ -96,7 +69,8 @@ Shape Upsample::plan(const Shape& group, StreamPlan& plan) const {
   if (time_) {
     plan.take({2 * group[0], group[1], group[2], group[3]});
     const StreamPlan::Scope opened(plan);
-    plan.open_cache(group, time_->even.history());
+    plan.take(time_->output_shape(group));
+    plan.open_cache(group, time_->history());
   }
   plan.take({1, out[1], out[2], group[3]});
   return out;
@@ -125,10 +99,13 @@ void Upsample::forward(ExecContext& ctx, StreamState& state, const TensorView& x
 void Upsample::double_time(ExecContext& ctx, const FeatureCache& cache, const TensorView& x,
                            const TensorView& out) const {
   Workspace::Scope scope(ctx.workspace);
+  const TensorView pairs = ctx.workspace.take(DType::kF32, time_->output_shape(x.shape()));  // [T, H, W, 2C]
   const TensorView frames = cache.open(ctx, x.dim(0));
   copy(ctx, {.from = x, .out = cache.new_frames(frames)});
-  time_->even.forward(ctx, frames, every_second_frame(out, 0));
-  time_->odd.forward(ctx, frames, every_second_frame(out, 1));
+  time_->forward(ctx, frames, pairs);
+  const Shape split{x.dim(0), x.dim(1), x.dim(2), 2, x.dim(3)};
+  copy(ctx, {.from = pairs.reshape(split).permute({0, 3, 1, 2, 4}),
+             .out = out.reshape({x.dim(0), 2, x.dim(1), x.dim(2), x.dim(3)})});
   cache.close(ctx, frames);
 }
 

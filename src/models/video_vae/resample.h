@@ -41,11 +41,8 @@ class Upsample {
                    const TensorView& out) const;
 
   CausalConv3d space_;  // after nearest-neighbour upsampling
-  struct TimeConv {
-    CausalConv3d even;  // gives frames 0, 2, 4 ... of the output
-    CausalConv3d odd;   // gives frames 1, 3, 5 ...
-  };
-  std::optional<TimeConv> time_;
+  std::optional<CausalConv3d>
+      time_;  // to twice the channels: the first half is for the even frames of the output
 };
 
 }  // namespace wan
