@@ -9,6 +9,7 @@
 #include "wan/error.h"
 #include "wan/events.h"
 #include "wan/request.h"
+#include "wan/version.h"
 
 namespace wan {
 
@@ -77,8 +78,5 @@ class Engine {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// "0.1.0"
-const char* version() noexcept;
 
 }  // namespace wan

@@ -3,7 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
-#include "wan/engine.h"
+#include "wan/version.h"
 
 namespace wan {
 

@@ -1,4 +1,4 @@
-#include "wan/engine.h"
+#include "wan/version.h"
 
 namespace wan {
 

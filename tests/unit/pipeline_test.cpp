@@ -1,0 +1,135 @@
+// Settings and latents on disk: what goes out comes back, and nothing else is taken for it.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "media/safetensors_writer.h"
+#include "pipeline/saved_latents.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+
+namespace wan::test {
+namespace {
+
+GenerationSettings some_settings() {
+  GenerationSettings s;
+  s.task = "t2v-A14B";
+  s.prompt = "a “red” circle,\nmoving";
+  s.negative_prompt = "";
+  s.seed = 9007199254740993;  // not a double
+  s.size = {128, 64};
+  s.frame_num = 5;
+  s.fps = 23.976;
+  s.solver = SolverKind::kDPMpp;
+  s.steps = 20;
+  s.shift = 0.1 + 0.2;
+  s.guide_scale = {1.0 / 3.0, 4.0};
+  s.boundary = 0.875;
+  s.rng = parse_random_spec("torch-cuda:84x1536");
+  s.model = "demo";
+  s.precision = "fp32";
+  return s;
+}
+
+Tensor filled(float value) {
+  Tensor tensor(DType::kF32, {16, 2, 8, 16});
+  std::fill_n(tensor.as<float>(), tensor.elements(), value);
+  return tensor;
+}
+
+SavedLatents unfinished() {
+  SavedLatents latents;
+  latents.slots.push_back(filled(1.5f));
+  latents.slots.push_back(filled(-2.0f));
+  latents.slots.push_back(filled(0.25f));
+  latents.next_step = 7;
+  latents.settings = some_settings();
+  return latents;
+}
+
+TEST(Settings, ComeBackFromTextToTheLastBit) {
+  const GenerationSettings settings = some_settings();
+  const GenerationSettings back = settings_from_metadata(to_metadata(settings), "test");
+  EXPECT_EQ(to_metadata(back), to_metadata(settings));
+  EXPECT_EQ(back.seed, settings.seed);
+  EXPECT_EQ(back.shift, settings.shift);
+  EXPECT_EQ(back.guide_scale.low_noise, settings.guide_scale.low_noise);
+  EXPECT_EQ(back.rng, settings.rng);
+}
+
+TEST(Settings, EveryKeyIsNeededAndChecked) {
+  const Metadata whole = to_metadata(some_settings());
+  for (std::size_t i = 0; i + 1 < whole.size(); ++i) {  // "version", the last, is only informative
+    Metadata without = whole;
+    without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
+    expect_error(ErrorCode::kBadFile, "\"" + whole[i].first + "\"",
+                 [&] { settings_from_metadata(without, "test"); });
+  }
+  for (const char* key : {"seed", "size", "frame_num", "sample_solver", "sample_guide_scale", "rng"}) {
+    Metadata wrong = whole;
+    for (auto& [name, value] : wrong)
+      if (name == key) value += "x";
+    expect_error(ErrorCode::kBadFile, key, [&] { settings_from_metadata(wrong, "test"); });
+  }
+}
+
+TEST(SavedLatents, KeepAnUnfinishedRunWhole) {
+  const TempFolder folder;
+  const SavedLatents latents = unfinished();
+  save_latents(folder / "a.safetensors", latents);
+  const SavedLatents back = load_latents(folder / "a.safetensors");
+  EXPECT_FALSE(back.finished());
+  EXPECT_EQ(back.next_step, 7);
+  ASSERT_EQ(back.slots.size(), 3u);
+  for (std::size_t slot = 0; slot < 3; ++slot)
+    EXPECT_EQ(std::memcmp(back.slots[slot].view().data(), latents.slots[slot].view().data(),
+                          latents.slots[slot].bytes()),
+              0);
+  EXPECT_EQ(to_metadata(*back.settings), to_metadata(*latents.settings));
+}
+
+TEST(SavedLatents, OfAFinishedRunAreTheLatentAlone) {
+  const TempFolder folder;
+  SavedLatents latents = unfinished();
+  latents.next_step = 20;
+  save_latents(folder / "a.safetensors", latents);
+  const SavedLatents back = load_latents(folder / "a.safetensors");
+  EXPECT_TRUE(back.finished());
+  EXPECT_EQ(back.slots.size(), 1u);
+}
+
+TEST(SavedLatents, OfAnotherProgramNeedOnlyATensor) {
+  const TempFolder folder;
+  const std::vector<float> values(16 * 2 * 4 * 4, 0.5f);
+  const SafetensorsEntry entry{"latents", {16, 2, 4, 4}, values};
+  write_safetensors(folder / "a.safetensors", std::span(&entry, 1), {});
+  const SavedLatents back = load_latents(folder / "a.safetensors");
+  EXPECT_TRUE(back.finished());
+  EXPECT_FALSE(back.settings);
+}
+
+TEST(SavedLatents, RefuseWhatTheyAreNot) {
+  const TempFolder folder;
+  const auto refuse = [&](const std::string& name, std::vector<std::int64_t> shape, float value,
+                          const Metadata& metadata, const std::string& part) {
+    std::int64_t count = 1;
+    for (const std::int64_t extent : shape) count *= extent;
+    const std::vector<float> values(static_cast<std::size_t>(count), value);
+    const SafetensorsEntry entry{name, shape, values};
+    write_safetensors(folder / "x.safetensors", std::span(&entry, 1), metadata);
+    expect_error(ErrorCode::kBadFile, part, [&] { load_latents(folder / "x.safetensors"); });
+  };
+  refuse("weights", {1, 1, 2, 2}, 0.0f, {}, "latents");
+  refuse("latents", {2, 2}, 0.0f, {}, "latents");
+  refuse("latents", {1, 1, 2, 2}, std::numeric_limits<float>::quiet_NaN(), {}, "not finite");
+  refuse("latents", {1, 1, 2, 2}, 0.0f, {{"prompt", "x"}}, "metadata");
+  Metadata no_step = to_metadata(some_settings());
+  refuse("latents", {1, 1, 2, 2}, 0.0f, no_step, "next_step");
+  no_step.emplace_back("next_step", "-1");
+  refuse("latents", {1, 1, 2, 2}, 0.0f, no_step, "next_step");
+}
+
+}  // namespace
+}  // namespace wan::test
