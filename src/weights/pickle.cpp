@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "weights/byte_reader.h"
 #include "weights/pickle_globals.h"
+#include "weights/pickle_opcodes.h"
 #include "weights/untrusted_text.h"
 
 namespace wan {
@@ -21,51 +22,6 @@ constexpr std::size_t kMaxTensorRank = 64;   // PyTorch's own
 constexpr const char* kRemedy =
     "do not use this file unless you trust its origin; torch.save(model.state_dict(), ...) writes tensors "
     "alone";
-
-// The opcodes of Python's pickletools that torch.save emits in protocols 2 to 5.
-enum Opcode : std::uint8_t {
-  kMark = '(',
-  kStop = '.',
-  kPop = '0',
-  kPopMark = '1',
-  kDup = '2',
-  kBinFloat = 'G',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kNone = 'N',
-  kBinPersId = 'Q',
-  kReduce = 'R',
-  kBinUnicode = 'X',
-  kAppend = 'a',
-  kBuild = 'b',
-  kGlobal = 'c',
-  kDict = 'd',
-  kAppends = 'e',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kList = 'l',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kSetItem = 's',
-  kTuple = 't',
-  kSetItems = 'u',
-  kEmptyTuple = ')',
-  kEmptyList = ']',
-  kEmptyDict = '}',
-  kProto = 0x80,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kLong1 = 0x8a,
-  kShortBinUnicode = 0x8c,
-  kBinUnicode8 = 0x8d,
-  kStackGlobal = 0x93,
-  kMemoize = 0x94,
-  kFrame = 0x95,
-};
 
 }  // namespace
 
@@ -86,7 +42,9 @@ class PickleMachine {
 
  private:
   // False at the end of the pickle.
-  bool step(std::uint8_t opcode) {
+  bool step(std::uint8_t code) {
+    using enum PickleOpcode;
+    const auto opcode = static_cast<PickleOpcode>(code);
     switch (opcode) {
       case kStop:
         return false;
@@ -150,7 +108,7 @@ class PickleMachine {
       case kTuple1:
       case kTuple2:
       case kTuple3:
-        push({.kind = PickleKind::kTuple, .items = pop_many(opcode - kTuple1 + 1u)});
+        push({.kind = PickleKind::kTuple, .items = pop_many(code - static_cast<std::uint8_t>(kTuple1) + 1u)});
         break;
       case kTuple:
         push({.kind = PickleKind::kTuple, .items = pop_to_mark()});
@@ -220,7 +178,7 @@ class PickleMachine {
         break;
       default:
         fail(ErrorCode::kBadFile, "[{}] refused: opcode 0x{:02x} at byte {} is not needed for tensors; {}",
-             where_, opcode, reader_.position() - 1, kRemedy);
+             where_, code, reader_.position() - 1, kRemedy);
     }
     return true;
   }
