@@ -68,25 +68,20 @@ void value_rows(const float* values, std::int64_t v_stride, const float* weights
     for (int v = 0; v < kVectors; ++v) store(out + d * kTile + v * kLanes, total[d][v]);
 }
 
-/// Calls f.operator()<Rows>(first) for [0, count) in groups of kRows, then the rest in one smaller group.
+/// Calls f.operator()<Rows>(first) for [0, count) in groups of kRows, then the rest in smaller groups.
 template <typename F>
 WAN_INLINE void in_groups(std::int64_t count, F f) {
   std::int64_t first = 0;
   for (; first + kRows <= count; first += kRows) f.template operator()<kRows>(first);
-  switch (count - first) {
-    case 5:
-      return f.template operator()<5>(first);
-    case 4:
-      return f.template operator()<4>(first);
-    case 3:
-      return f.template operator()<3>(first);
-    case 2:
-      return f.template operator()<2>(first);
-    case 1:
-      return f.template operator()<1>(first);
-    default:
-      return;
+  if (first + 4 <= count) {
+    f.template operator()<4>(first);
+    first += 4;
   }
+  if (first + 2 <= count) {
+    f.template operator()<2>(first);
+    first += 2;
+  }
+  if (first < count) f.template operator()<1>(first);
 }
 
 /// Queries times scale, transposed to [width, kTile]; lanes past the last query are 0.
@@ -126,14 +121,14 @@ void attention(const AttentionTile& t) {
         peak.part[v] = larger(peak.part[v], load(scores + j * kTile + v * kLanes));
     TileVec correction;
     for (int v = 0; v < kVectors; ++v) {
-      correction.part[v] = exponential(highest.part[v] - peak.part[v]);
+      correction.part[v] = exponential_of_negative(highest.part[v] - peak.part[v]);
       total.part[v] *= correction.part[v];
     }
     highest = peak;
     for (std::int64_t j = 0; j < keys; ++j) {
       for (int v = 0; v < kVectors; ++v) {
         float* score = scores + j * kTile + v * kLanes;
-        const Vec weight = exponential(load(score) - peak.part[v]);
+        const Vec weight = exponential_of_negative(load(score) - peak.part[v]);
         store(score, weight);
         total.part[v] += weight;
       }

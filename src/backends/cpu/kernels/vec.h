@@ -92,6 +92,25 @@ WAN_INLINE Vec exponential(Vec x) {
   return x < kLowest ? Vec{} : result;
 }
 
+/// exponential(x) for x <= 0 or NaN, as in a softmax: cheaper without the upper half of the range.
+WAN_INLINE Vec exponential_of_negative(Vec x) {
+  constexpr float kLowest = -87.33654f;
+  constexpr float kRound = 12582912.0f;
+  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec n = shifted - kRound;
+  Vec r = x - n * 0.693145752f;
+  r = r - n * 1.42860677e-6f;
+  Vec p = r * 1.38888889e-3f + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // 2^n times p, n >= -126: an addition to p's exponent bits.
+  const Vec result = as_float(as_int(p) + (as_int(shifted) << 23));
+  return x < kLowest ? Vec{} : result;
+}
+
 WAN_INLINE Vec silu(Vec x) {
   return x / (1.0f + exponential(-x));
 }
