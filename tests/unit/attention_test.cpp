@@ -70,6 +70,12 @@ TEST(Attention, MatchesTheCompositeAtModelSizes) {
   check({64, 70, 1, 384});  // one head over a frame's pixels
 }
 
+TEST(Attention, MatchesTheCompositeWhereTilesShareTheKeys) {
+  // Keys and values beyond the cache: several tiles of queries take each block of them together.
+  for (const Layout layout : {Layout::kContiguous, Layout::kPaddedInner})
+    check({600, 1100, 1, 64, DType::kF32, layout, true, true});
+}
+
 TEST(Attention, HeadsOutsideTokensWork) {
   // [H, L, D] in memory: the head stride is the larger one.
   CpuContext cpu;

@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "backends/cpu/backend_impl.h"
@@ -7,6 +8,21 @@
 #include "backends/cpu/parallel_for.h"
 
 namespace wan {
+
+namespace {
+
+/// Query tiles that go through the keys together. Keys and values that do not fit the second-level cache are worth
+/// reading for several tiles at once, as long as every thread gets enough pieces.
+std::int64_t tiles_a_piece(const CpuKernels& kernels, int threads, const AttentionArgs& args) {
+  constexpr std::int64_t kCache = std::int64_t{1} << 19;
+  constexpr std::int64_t kMost = 4;
+  const std::int64_t bytes = 2 * args.k.dim(0) * args.q.dim(2) * static_cast<std::int64_t>(sizeof(float));
+  if (bytes <= kCache) return 1;
+  const std::int64_t tiles = args.q.dim(1) * ((args.q.dim(0) + kernels.query_tile - 1) / kernels.query_tile);
+  return std::clamp<std::int64_t>(tiles / (4 * threads), 1, kMost);
+}
+
+}  // namespace
 
 bool CpuBackend::supports(const AttentionArgs& args) const {
   return args.q.dim(2) > 0;
@@ -25,13 +41,13 @@ void CpuBackend::run(ExecContext& ctx, const AttentionArgs& args) {
   const TensorView out =
       args.out.dtype() == DType::kF32 ? args.out : ctx.workspace.take(DType::kF32, args.out.shape());
 
-  // A tile of queries of one head is one piece of work; its scores never leave the cache, whatever the number
-  // of keys. Heads outside, so that the threads share the keys and values that they read.
-  const std::int64_t tile = kernels_.query_tile;
+  // A few tiles of queries of one head are one piece of work; their scores never leave the cache, whatever the
+  // number of keys. Heads outside, so that the threads share the keys and values that they read.
+  const std::int64_t tile = kernels_.query_tile * tiles_a_piece(kernels_, threads_, args);
   const std::int64_t tiles = (queries + tile - 1) / tile;
   const auto threads = static_cast<int>(
       std::min<std::int64_t>(useful_threads(threads_, queries * heads * keys * width / 64), heads * tiles));
-  const std::int64_t scratch_size = kernels_.attention_scratch(width);
+  const std::int64_t scratch_size = kernels_.attention_scratch(width, tile);
   float* scratch = ctx.workspace.take(DType::kF32, {threads, scratch_size}).as<float>();
   const auto run_tile = [&](std::int64_t index, float* memory) {
     const std::int64_t h = index / tiles;

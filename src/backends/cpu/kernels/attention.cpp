@@ -1,5 +1,5 @@
-// Attention of one tile of queries, which lie in the lanes of the vectors: scores, softmax and sums need no
-// reduction across lanes, and keys and values are read where they are, one broadcast element at a time.
+// Attention with the queries in the lanes of the vectors: scores, softmax and sums need no reduction across
+// lanes, and keys and values need no layout of their own, for they are read one broadcast element at a time.
 
 #include "backends/cpu/kernels/parts.h"
 
@@ -84,73 +84,126 @@ WAN_INLINE void in_groups(std::int64_t count, F f) {
   if (first < count) f.template operator()<1>(first);
 }
 
-/// Queries times scale, transposed to [width, kTile]; lanes past the last query are 0.
-void transpose_queries(const AttentionTile& t, float* to) {
+/// What one tile of queries keeps while it goes through the keys, in the caller's scratch memory.
+struct TileState {
+  float* queries;  // [D, kTile], times scale; lanes past the last query are 0
+  float* result;   // [D, kTile], not yet divided by total
+  float* highest;  // [kTile] largest score so far
+  float* total;    // [kTile] sum of the weights so far
+
+  TileState(float* memory, std::int64_t width)
+      : queries(memory),
+        result(queries + width * kTile),
+        highest(result + width * kTile),
+        total(highest + kTile) {}
+  static std::int64_t size(std::int64_t width) { return (2 * width + 2) * kTile; }
+};
+
+void start(const AttentionTile& t, std::int64_t first_row, const TileState& state) {
+  const std::int64_t rows = t.rows - first_row < kTile ? t.rows - first_row : kTile;
   for (std::int64_t d = 0; d < t.width; ++d) {
-    for (std::int64_t r = 0; r < t.rows; ++r) to[d * kTile + r] = t.q[r * t.q_stride + d] * t.scale;
-    for (std::int64_t r = t.rows; r < kTile; ++r) to[d * kTile + r] = 0.0f;
+    float* to = state.queries + d * kTile;
+    for (std::int64_t r = 0; r < rows; ++r) to[r] = t.q[(first_row + r) * t.q_stride + d] * t.scale;
+    for (std::int64_t r = rows; r < kTile; ++r) to[r] = 0.0f;
   }
+  for (std::int64_t i = 0; i < t.width * kTile; i += kLanes) store(state.result + i, Vec{});
+  for (int v = 0; v < kVectors; ++v) {
+    store(state.highest + v * kLanes, splat(kNoScore));
+    store(state.total + v * kLanes, Vec{});
+  }
+}
+
+void finish(const AttentionTile& t, std::int64_t first_row, const TileState& state) {
+  const std::int64_t rows = t.rows - first_row < kTile ? t.rows - first_row : kTile;
+  for (int v = 0; v < kVectors; ++v) store(state.total + v * kLanes, 1.0f / load(state.total + v * kLanes));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* to = t.out + (first_row + r) * t.out_stride;
+    const float factor = state.total[r];
+    for (std::int64_t d = 0; d < t.width; ++d) to[d] = state.result[d * kTile + r] * factor;
+  }
+}
+
+/// Keys and values of one block, wherever they lie.
+struct KeyBlock {
+  const float* k;
+  const float* v;
+  std::int64_t k_stride, v_stride;
+  std::int64_t first, count;
+};
+
+/// Lets one tile of queries attend to one block of keys. scores: [kKeyBlock, kTile].
+void attend(const AttentionTile& t, std::int64_t first_row, const KeyBlock& block, const TileState& state,
+            float* scores) {
+  in_groups(block.count, [&]<int Rows>(std::int64_t j) {
+    score_rows<Rows>(block.k + j * block.k_stride, block.k_stride, state.queries, t.width,
+                     t.key_bias == nullptr ? nullptr : t.key_bias + block.first + j, scores + j * kTile);
+  });
+  if (t.bias != nullptr) {
+    const std::int64_t rows = t.rows - first_row < kTile ? t.rows - first_row : kTile;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* bias = t.bias + (first_row + r) * t.bias_stride + block.first;
+      for (std::int64_t j = 0; j < block.count; ++j) scores[j * kTile + r] += bias[j];
+    }
+  }
+
+  const TileVec before = load_tile(state.highest);
+  TileVec peak = before;
+  for (std::int64_t j = 0; j < block.count; ++j)
+    for (int v = 0; v < kVectors; ++v)
+      peak.part[v] = larger(peak.part[v], load(scores + j * kTile + v * kLanes));
+  TileVec correction;
+  TileVec total = load_tile(state.total);
+  for (int v = 0; v < kVectors; ++v) {
+    correction.part[v] = exponential(before.part[v] - peak.part[v]);
+    total.part[v] *= correction.part[v];
+  }
+  for (std::int64_t j = 0; j < block.count; ++j) {
+    for (int v = 0; v < kVectors; ++v) {
+      float* score = scores + j * kTile + v * kLanes;
+      const Vec weight = exponential(load(score) - peak.part[v]);
+      store(score, weight);
+      total.part[v] += weight;
+    }
+  }
+  store_tile(state.highest, peak);
+  store_tile(state.total, total);
+  in_groups(t.width, [&]<int Rows>(std::int64_t d) {
+    value_rows<Rows>(block.v + d, block.v_stride, scores, block.count, correction, state.result + d * kTile);
+  });
+}
+
+void copy_rows(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::memcpy(to + r * width, from + r * stride, static_cast<std::size_t>(width) * sizeof(float));
 }
 
 void attention(const AttentionTile& t) {
-  float* queries = t.scratch;                 // [D, kTile]
-  float* result = queries + t.width * kTile;  // [D, kTile]
-  float* scores = result + t.width * kTile;   // [kKeyBlock, kTile]
-  transpose_queries(t, queries);
-  for (std::int64_t i = 0; i < t.width * kTile; i += kLanes) store(result + i, Vec{});
-  TileVec highest;
-  TileVec total;
-  for (int v = 0; v < kVectors; ++v) {
-    highest.part[v] = splat(kNoScore);
-    total.part[v] = Vec{};
-  }
+  const std::int64_t tiles = (t.rows + kTile - 1) / kTile;
+  float* scores = t.scratch;
+  float* block_keys = scores + kKeyBlock * kTile;
+  float* block_values = block_keys + kKeyBlock * t.width;
+  float* states = block_values + kKeyBlock * t.width;
+  const auto state = [&](std::int64_t tile) {
+    return TileState(states + tile * TileState::size(t.width), t.width);
+  };
+  for (std::int64_t i = 0; i < tiles; ++i) start(t, i * kTile, state(i));
   for (std::int64_t first = 0; first < t.keys; first += kKeyBlock) {
-    const std::int64_t keys = t.keys - first < kKeyBlock ? t.keys - first : kKeyBlock;
-    in_groups(keys, [&]<int Rows>(std::int64_t j) {
-      score_rows<Rows>(t.k + (first + j) * t.k_stride, t.k_stride, queries, t.width,
-                       t.key_bias == nullptr ? nullptr : t.key_bias + first + j, scores + j * kTile);
-    });
-    if (t.bias != nullptr)
-      for (std::int64_t r = 0; r < t.rows; ++r)
-        for (std::int64_t j = 0; j < keys; ++j)
-          scores[j * kTile + r] += t.bias[r * t.bias_stride + first + j];
-
-    TileVec peak = highest;
-    for (std::int64_t j = 0; j < keys; ++j)
-      for (int v = 0; v < kVectors; ++v)
-        peak.part[v] = larger(peak.part[v], load(scores + j * kTile + v * kLanes));
-    TileVec correction;
-    for (int v = 0; v < kVectors; ++v) {
-      correction.part[v] = exponential_of_negative(highest.part[v] - peak.part[v]);
-      total.part[v] *= correction.part[v];
+    const std::int64_t count = t.keys - first < kKeyBlock ? t.keys - first : kKeyBlock;
+    KeyBlock block{t.k + first * t.k_stride, t.v + first * t.v_stride, t.k_stride, t.v_stride, first, count};
+    if (tiles > 1) {
+      copy_rows(block.k, t.k_stride, count, t.width, block_keys);
+      copy_rows(block.v, t.v_stride, count, t.width, block_values);
+      block = {block_keys, block_values, t.width, t.width, first, count};
     }
-    highest = peak;
-    for (std::int64_t j = 0; j < keys; ++j) {
-      for (int v = 0; v < kVectors; ++v) {
-        float* score = scores + j * kTile + v * kLanes;
-        const Vec weight = exponential_of_negative(load(score) - peak.part[v]);
-        store(score, weight);
-        total.part[v] += weight;
-      }
-    }
-    in_groups(t.width, [&]<int Rows>(std::int64_t d) {
-      value_rows<Rows>(t.v + first * t.v_stride + d, t.v_stride, scores, keys, correction,
-                       result + d * kTile);
-    });
+    for (std::int64_t i = 0; i < tiles; ++i) attend(t, i * kTile, block, state(i), scores);
   }
-  TileVec inverse;
-  for (int v = 0; v < kVectors; ++v) inverse.part[v] = 1.0f / total.part[v];
-  for (std::int64_t d = 0; d < t.width; ++d) {
-    TileVec row = load_tile(result + d * kTile);
-    for (int v = 0; v < kVectors; ++v) row.part[v] *= inverse.part[v];
-    store_tile(result + d * kTile, row);
-  }
-  for (std::int64_t r = 0; r < t.rows; ++r)
-    for (std::int64_t d = 0; d < t.width; ++d) t.out[r * t.out_stride + d] = result[d * kTile + r];
+  for (std::int64_t i = 0; i < tiles; ++i) finish(t, i * kTile, state(i));
 }
 
-std::int64_t attention_scratch(std::int64_t width) {
-  return (2 * width + kKeyBlock) * kTile;
+std::int64_t attention_scratch(std::int64_t width, std::int64_t rows) {
+  const std::int64_t tiles = (rows + kTile - 1) / kTile;
+  const std::int64_t size = kKeyBlock * (kTile + 2 * width) + tiles * TileState::size(width);
+  return (size + 15) / 16 * 16;  // the next thread's scratch starts on a cache line
 }
 
 }  // namespace

@@ -9,7 +9,8 @@
 
 namespace wan {
 
-/// One query tile of attention: the `rows` queries from q on against all keys, one head.
+/// The `rows` queries from q on against all keys, one head. More than one query_tile of them share each block of
+/// keys and values while it is in the cache.
 struct AttentionTile {
   const float* q;  // rows of D, q_stride apart
   const float* k;
@@ -17,9 +18,9 @@ struct AttentionTile {
   float* out;
   const float* bias;      // [rows, keys], bias_stride apart, or nullptr
   const float* key_bias;  // [keys] or nullptr
-  float* scratch;         // attention_scratch(D) floats, 64-byte aligned
+  float* scratch;         // attention_scratch(D, rows) floats, 64-byte aligned
   std::int64_t q_stride, k_stride, v_stride, out_stride, bias_stride;
-  std::int64_t rows;  // 1 to query_tile
+  std::int64_t rows;
   std::int64_t keys;
   std::int64_t width;  // D
   float scale;
@@ -37,7 +38,7 @@ struct CpuKernels {
   void (*add_gated)(float* x, const float* y, const float* gate, std::int64_t n);  // x += y * gate
   void (*combine)(const float* const* terms, const float* coefficients, int count, float* out,
                   std::int64_t n);
-  void (*exponential)(const float* x, float* out, std::int64_t n);  // for the accuracy test
+  void (*exponential)(const float* x, float* out, std::int64_t n);  // x <= 88; for the accuracy test
   std::int64_t (*non_finite_f32)(const std::uint32_t* x, std::int64_t n);
   std::int64_t (*non_finite_bf16)(const std::uint16_t* x, std::int64_t n);
 
@@ -55,12 +56,14 @@ struct CpuKernels {
   // The same, then rotation of each pair of a head by table [head_width / 2, 2] (cosine, sine).
   void (*rms_norm_rope)(const float* x, const float* weight, float eps, const float* table, float* out,
                         std::int64_t heads, std::int64_t head_width);
-  // out = silu?(x / max(|x|, 1e-12) * sqrt(n) * gamma)
-  void (*channel_norm)(const float* x, const float* gamma, float* out, std::int64_t n);
-  void (*channel_norm_silu)(const float* x, const float* gamma, float* out, std::int64_t n);
+  // Rows of n values, strides apart: out = silu?(x / max(|x|, 1e-12) * sqrt(n) * gamma)
+  void (*channel_norm)(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                       std::int64_t out_stride, std::int64_t rows, std::int64_t n);
+  void (*channel_norm_silu)(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                            std::int64_t out_stride, std::int64_t rows, std::int64_t n);
 
-  int query_tile;  // queries of one attention call
-  std::int64_t (*attention_scratch)(std::int64_t width);
+  int query_tile;  // queries that attention handles at a time: rows are best a multiple of it
+  std::int64_t (*attention_scratch)(std::int64_t width, std::int64_t rows);
   void (*attention)(const AttentionTile& tile);
 
   // Sum of x[k] * w[n, k] for rows of w, K apart; out[n] for n in [0, rows).

@@ -36,7 +36,7 @@ WAN_INLINE void for_row(std::int64_t n, F f) {
         [rest](float* p, Vec v) { store_part(p, v, rest); });
 }
 
-float squares(const float* x, std::int64_t n) {
+WAN_INLINE float squares(const float* x, std::int64_t n) {
   return reduce(x, n, [](Vec v) { return v * v; });
 }
 
@@ -102,21 +102,46 @@ void rms_norm_rope(const float* x, const float* weight, float eps, const float* 
   }
 }
 
-float channel_factor(const float* x, std::int64_t n) {
-  const float length = __builtin_sqrtf(squares(x, n));
-  return __builtin_sqrtf(static_cast<float>(n)) / (length < 1e-12f ? 1e-12f : length);
+/// Vectors: how many whole ones a row has, so that short rows need no loop; 0: any length.
+template <int Vectors, typename Activation>
+WAN_INLINE void channel_norm_rows(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                                  std::int64_t out_stride, std::int64_t rows, std::int64_t n,
+                                  Activation activation) {
+  if constexpr (Vectors > 0) n = Vectors * kLanes;
+  const float root = __builtin_sqrtf(static_cast<float>(n));
+  for (std::int64_t r = 0; r < rows; ++r, x += x_stride, out += out_stride) {
+    const float length = __builtin_sqrtf(squares(x, n));
+    const float factor = root / (length < 1e-12f ? 1e-12f : length);
+    for_row(n, [=](std::int64_t i, auto get, auto put) {
+      put(out + i, activation(get(x + i) * factor * get(gamma + i)));
+    });
+  }
 }
 
-void channel_norm(const float* x, const float* gamma, float* out, std::int64_t n) {
-  const float factor = channel_factor(x, n);
-  for_row(n, [=](std::int64_t i, auto get, auto put) { put(out + i, get(x + i) * factor * get(gamma + i)); });
+template <typename Activation>
+WAN_INLINE void channel_norm_any(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                                 std::int64_t out_stride, std::int64_t rows, std::int64_t n,
+                                 Activation activation) {
+  switch (n) {
+    case kLanes:
+      return channel_norm_rows<1>(x, x_stride, gamma, out, out_stride, rows, n, activation);
+    case 2 * kLanes:
+      return channel_norm_rows<2>(x, x_stride, gamma, out, out_stride, rows, n, activation);
+    case 4 * kLanes:
+      return channel_norm_rows<4>(x, x_stride, gamma, out, out_stride, rows, n, activation);
+    default:
+      return channel_norm_rows<0>(x, x_stride, gamma, out, out_stride, rows, n, activation);
+  }
 }
 
-void channel_norm_silu(const float* x, const float* gamma, float* out, std::int64_t n) {
-  const float factor = channel_factor(x, n);
-  for_row(n, [=](std::int64_t i, auto get, auto put) {
-    put(out + i, silu(get(x + i) * factor * get(gamma + i)));
-  });
+void channel_norm(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                  std::int64_t out_stride, std::int64_t rows, std::int64_t n) {
+  channel_norm_any(x, x_stride, gamma, out, out_stride, rows, n, [](Vec v) { return v; });
+}
+
+void channel_norm_silu(const float* x, std::int64_t x_stride, const float* gamma, float* out,
+                       std::int64_t out_stride, std::int64_t rows, std::int64_t n) {
+  channel_norm_any(x, x_stride, gamma, out, out_stride, rows, n, [](Vec v) { return silu(v); });
 }
 
 void dot_rows(const float* x, const float* w, float* out, std::int64_t rows, std::int64_t width) {

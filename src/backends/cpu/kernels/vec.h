@@ -55,70 +55,72 @@ WAN_INLINE Vec as_float(VecInt v) {
   std::memcpy(&r, &v, sizeof r);
   return r;
 }
-/// b where a comparison with NaN is involved.
+/// b where one of the two is NaN.
 WAN_INLINE Vec larger(Vec a, Vec b) {
   return a > b ? a : b;
 }
+WAN_INLINE Vec smaller(Vec a, Vec b) {
+  return a < b ? a : b;
+}
 
+/// Sum of the lanes, halving the vector at each step.
 WAN_INLINE float sum(Vec v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof v);
-  for (int step = kLanes / 2; step > 0; step /= 2)
-    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
-  return lanes[0];
+#if WAN_VECTOR_BYTES == 64
+  const auto eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif WAN_VECTOR_BYTES == 32
+  const auto eight = v;
+#endif
+#if WAN_VECTOR_BYTES >= 32
+  const auto four =
+      __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+  const auto four = v;
+#endif
+  const auto two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  return two[0] + two[1];
 }
 
-/// exp(x) within 2 ulp over the normal range; 0 below -87.33, the largest finite values from 88.72 on; NaN for
-/// NaN. x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by its minimax polynomial of degree 6.
-WAN_INLINE Vec exponential(Vec x) {
-  constexpr float kLowest = -87.33654f;
-  constexpr float kHighest = 88.72283f;
+constexpr float kLowestExponent = -87.33654f;  // exp(x) is a normal number from here
+constexpr float kHighestExponent = 88.0f;      // up to here (exp overflows at 88.72)
+
+/// exp(x) within 2 ulp for x in [kLowestExponent, kHighestExponent]; NaN for NaN; wrong elsewhere.
+/// x = n ln 2 + r with |r| <= ln 2 / 2, and exp(r) by 1 + r + r^2 q(r), q of degree 4 with the smallest largest
+/// relative error, 3.1e-9.
+WAN_INLINE Vec exponential_in_range(Vec x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the low mantissa bits
-  const Vec bounded = x > kHighest ? splat(kHighest) : x;
-  const Vec shifted = bounded * 1.44269504f + kRound;
-  const Vec n = shifted - kRound;
-  Vec r = bounded - n * 0.693145752f;  // ln 2 in two parts, the first exact in its products with n
-  r = r - n * 1.42860677e-6f;
-  Vec p = r * 1.38888889e-3f + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  // 2^n in two factors, so that n = 128 does not overflow on the way.
-  const VecInt exponent = as_int(shifted) - as_int(splat(kRound));
-  const VecInt half = exponent >> 1;
-  const Vec result = p * as_float((half + 127) << 23) * as_float((exponent - half + 127) << 23);
-  return x < kLowest ? Vec{} : result;
-}
-
-/// exponential(x) for x <= 0 or NaN, as in a softmax: cheaper without the upper half of the range.
-WAN_INLINE Vec exponential_of_negative(Vec x) {
-  constexpr float kLowest = -87.33654f;
-  constexpr float kRound = 12582912.0f;
   const Vec shifted = x * 1.44269504f + kRound;
   const Vec n = shifted - kRound;
-  Vec r = x - n * 0.693145752f;
+  Vec r = x - n * 0.693145752f;  // ln 2 in two parts, the first exact in its products with n
   r = r - n * 1.42860677e-6f;
-  Vec p = r * 1.38888889e-3f + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
+  Vec p = r * 1.381461318e-3f + 8.368709823e-3f;
+  p = p * r + 4.166838736e-2f;
+  p = p * r + 1.666652069e-1f;
+  p = p * r + 4.999999345e-1f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  // 2^n times p, n >= -126: an addition to p's exponent bits.
-  const Vec result = as_float(as_int(p) + (as_int(shifted) << 23));
-  return x < kLowest ? Vec{} : result;
+  return as_float(as_int(p) + (as_int(shifted) << 23));  // times 2^n: n added to the exponent bits
+}
+
+/// exp(x) for x <= kHighestExponent; 0 below kLowestExponent, minus infinity included.
+WAN_INLINE Vec exponential(Vec x) {
+  const Vec result = exponential_in_range(x);
+  return x < kLowestExponent ? Vec{} : result;
+}
+
+/// 1 / (1 + exp(-y)), times x.
+WAN_INLINE Vec times_sigmoid(Vec x, Vec y) {
+  const Vec bounded = larger(splat(kLowestExponent), smaller(splat(kHighestExponent), -y));
+  return x / (1.0f + exponential_in_range(bounded));
 }
 
 WAN_INLINE Vec silu(Vec x) {
-  return x / (1.0f + exponential(-x));
+  return times_sigmoid(x, x);
 }
 
 /// 0.5 x (1 + tanh u) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
 WAN_INLINE Vec gelu_tanh(Vec x) {
-  const Vec u2 = x * (1.59576912f + 0.0713548163f * x * x);
-  return x / (1.0f + exponential(-u2));
+  return times_sigmoid(x, x * (1.59576912f + 0.0713548163f * x * x));
 }
 
 }  // namespace
