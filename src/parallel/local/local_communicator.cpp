@@ -2,31 +2,29 @@
 
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <mutex>
 
 namespace wan {
 
 namespace {
 
-/// What the ranks share: a reusable barrier that can be aborted, and a board where each posts its views.
+/// What the ranks share: a reusable barrier that can be aborted, and a board where each posts its views. A rank
+/// leaves an aborted exchange only when nobody reads any rank's views any more, for its own may die with it.
 class Group {
  public:
   explicit Group(int size) : size_(size), sent_(static_cast<std::size_t>(size)) {}
 
   int size() const { return size_; }
 
-  void wait() {
-    std::unique_lock lock(mutex_);
-    check_alive();
-    const std::uint64_t generation = generation_;
-    if (++arrived_ == size_) {
-      arrived_ = 0;
-      ++generation_;
-      changed_.notify_all();
-      return;
-    }
-    changed_.wait(lock, [&] { return generation_ != generation || aborted_; });
-    if (generation_ == generation) check_alive();
+  void wait() { pass(0); }
+  /// The barrier after which every rank reads, and then calls stop_reading().
+  void wait_to_read() { pass(size_); }
+
+  void stop_reading() noexcept {
+    const std::lock_guard lock(mutex_);
+    --reading_;
+    changed_.notify_all();
   }
 
   void abort() noexcept {
@@ -39,21 +37,33 @@ class Group {
   std::span<const TensorView> posted(int rank) const { return sent_[static_cast<std::size_t>(rank)]; }
 
  private:
-  void check_alive() const {
-    WAN_CHECK(!aborted_, kDevice, "[local communicator] another rank has failed; this rank stops too");
+  void pass(int readers) {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t generation = generation_;
+    if (!aborted_ && ++arrived_ == size_) {
+      arrived_ = 0;
+      reading_ = readers;
+      ++generation_;
+      changed_.notify_all();
+      return;
+    }
+    changed_.wait(lock, [&] { return generation_ != generation || (aborted_ && reading_ == 0); });
+    WAN_CHECK(generation_ != generation, kDevice,
+              "[local communicator] another rank has failed; this rank stops too");
   }
 
   const int size_;
   std::mutex mutex_;
   std::condition_variable changed_;
   int arrived_ = 0;
+  int reading_ = 0;  // ranks that may still read what was posted
   std::uint64_t generation_ = 0;
   bool aborted_ = false;
   std::vector<std::span<const TensorView>> sent_;
 };
 
 void copy_bytes(const TensorView& from, const TensorView& to, const char* where) {
-  WAN_CHECK(from.bytes() == to.bytes(), kInternal, "[{}] {} bytes sent, {} expected", where, from.bytes(),
+  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[{}] {} bytes sent, {} expected", where, from.bytes(),
             to.bytes());
   if (from.data() != to.data() && from.bytes() > 0) std::memcpy(to.data(), from.data(), from.bytes());
 }
@@ -96,14 +106,21 @@ class LocalCommunicator final : public Communicator {
   template <typename Visit>
   void exchange(std::span<const TensorView> views, Visit&& visit) {
     group_->post(rank_, views);
-    group_->wait();
+    group_->wait_to_read();
+    std::exception_ptr failure;
     try {
       for (int peer = 0; peer < size(); ++peer) visit(peer, group_->posted(peer));
     } catch (...) {
+      failure = std::current_exception();
       group_->abort();
-      throw;
     }
-    group_->wait();
+    group_->stop_reading();
+    try {
+      group_->wait();
+    } catch (const Error&) {
+      if (!failure) throw;
+    }
+    if (failure) std::rethrow_exception(failure);
   }
 
   std::shared_ptr<Group> group_;

@@ -1,0 +1,208 @@
+// Local communicators (ranks as threads), the group of one, and even_share.
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "parallel/local/local_communicator.h"
+#include "parallel/partition.h"
+
+namespace wan {
+namespace {
+
+/// Runs body(communicator) on one thread a rank; what a rank throws is its entry in the result.
+std::vector<ErrorCode> run_ranks(int size, const std::function<void(Communicator&)>& body) {
+  auto communicators = make_local_communicators(size);
+  std::vector<ErrorCode> codes(static_cast<std::size_t>(size), ErrorCode::kIo);
+  std::vector<std::thread> threads;
+  for (std::size_t rank = 0; rank < codes.size(); ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        body(*communicators[rank]);
+      } catch (const Error& error) {
+        codes[rank] = error.code();
+        communicators[rank]->abort();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  return codes;
+}
+
+constexpr ErrorCode kNothingThrown = ErrorCode::kIo;
+
+void expect_success(const std::vector<ErrorCode>& codes) {
+  for (const ErrorCode code : codes) EXPECT_EQ(code, kNothingThrown) << error_code_name(code);
+}
+
+/// The value that rank `from` sends to rank `to` at position i.
+float value(int from, int to, std::int64_t i) {
+  return static_cast<float>(1000 * from + 100 * to) + static_cast<float>(i);
+}
+/// Different for every pair of ranks, and nothing at all from 1 to 0.
+std::int64_t count(int from, int to) {
+  return from == 1 && to == 0 ? 0 : 1 + 3 * from + to;
+}
+
+class Parallel : public ::testing::TestWithParam<int> {};
+
+TEST_P(Parallel, AllToAllMovesUnequalCounts) {
+  expect_success(run_ranks(GetParam(), [](Communicator& c) {
+    for (int pass = 0; pass < 20; ++pass) {  // often enough for the barriers to be used again
+      std::vector<Tensor> out;
+      std::vector<Tensor> in;
+      std::vector<TensorView> send;
+      std::vector<TensorView> recv;
+      for (int peer = 0; peer < c.size(); ++peer) {
+        out.emplace_back(DType::kF32, Shape{count(c.rank(), peer)});
+        in.emplace_back(DType::kF32, Shape{count(peer, c.rank())});
+        for (std::int64_t i = 0; i < out.back().elements(); ++i)
+          out.back().as<float>()[i] = value(c.rank(), peer, i + pass);
+        send.push_back(out.back());
+        recv.push_back(in.back());
+      }
+      c.all_to_all(send, recv);
+      for (int peer = 0; peer < c.size(); ++peer)
+        for (std::int64_t i = 0; i < count(peer, c.rank()); ++i)
+          ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, c.rank(), i + pass));
+    }
+  }));
+}
+
+TEST_P(Parallel, AllGatherCollectsUnequalShares) {
+  expect_success(run_ranks(GetParam(), [](Communicator& c) {
+    const Tensor mine(DType::kF32, {2 + c.rank()});
+    for (std::int64_t i = 0; i < mine.elements(); ++i) mine.as<float>()[i] = value(c.rank(), 0, i);
+    std::vector<Tensor> all;
+    std::vector<TensorView> recv;
+    for (int peer = 0; peer < c.size(); ++peer) {
+      all.emplace_back(DType::kF32, Shape{2 + peer});
+      recv.push_back(all.back());
+    }
+    c.all_gather(mine, recv);
+    for (int peer = 0; peer < c.size(); ++peer)
+      for (std::int64_t i = 0; i < 2 + peer; ++i)
+        ASSERT_EQ(all[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, 0, i));
+  }));
+}
+
+TEST_P(Parallel, BroadcastFromEveryRoot) {
+  expect_success(run_ranks(GetParam(), [](Communicator& c) {
+    for (int root = 0; root < c.size(); ++root) {
+      const Tensor data(DType::kF32, {5});
+      for (std::int64_t i = 0; i < 5; ++i) data.as<float>()[i] = value(c.rank(), root, i);
+      c.broadcast(data, root);
+      for (std::int64_t i = 0; i < 5; ++i) ASSERT_EQ(data.as<float>()[i], value(root, root, i));
+    }
+  }));
+}
+
+TEST_P(Parallel, BarrierHoldsEveryoneBack) {
+  std::atomic<int> arrived{0};
+  expect_success(run_ranks(GetParam(), [&](Communicator& c) {
+    for (int pass = 1; pass <= 50; ++pass) {
+      ++arrived;
+      c.barrier();
+      ASSERT_EQ(arrived.load(), pass * c.size());
+      c.barrier();
+    }
+  }));
+}
+
+TEST_P(Parallel, AbortWakesTheOthers) {
+  if (GetParam() == 1) return;
+  const auto codes = run_ranks(GetParam(), [](Communicator& c) {
+    if (c.rank() == 0) fail(ErrorCode::kOutOfMemory, "this rank fails before it takes part");
+    c.barrier();
+  });
+  EXPECT_EQ(codes[0], ErrorCode::kOutOfMemory);
+  for (std::size_t rank = 1; rank < codes.size(); ++rank) EXPECT_EQ(codes[rank], ErrorCode::kDevice);
+}
+
+TEST_P(Parallel, ARankThatIsGoneEndsTheOthersWait) {
+  if (GetParam() == 1) return;
+  auto communicators = make_local_communicators(GetParam());
+  std::thread waiting([&] { EXPECT_THROW(communicators[0]->barrier(), Error); });
+  communicators.back().reset();
+  waiting.join();
+  EXPECT_THROW(communicators[0]->barrier(), Error);  // and stays that way
+}
+
+TEST_P(Parallel, MismatchedSizesThrowDeviceOnEveryRank) {
+  if (GetParam() == 1) return;
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    const auto codes = run_ranks(GetParam(), [](Communicator& c) {
+      // Rank 0 expects 4 numbers of everyone, but gets 5 of rank 1; the others read big buffers meanwhile, which
+      // die with the rank that owns them.
+      const Tensor mine(DType::kF32, {c.rank() == 1 ? 5 : 4});
+      std::fill_n(mine.as<float>(), mine.elements(), 1.0f);
+      std::vector<Tensor> all;
+      std::vector<TensorView> recv;
+      for (int peer = 0; peer < c.size(); ++peer) {
+        all.emplace_back(DType::kF32, Shape{peer == 1 && c.rank() != 0 ? 5 : 4});
+        recv.push_back(all.back());
+      }
+      c.all_gather(mine, recv);
+    });
+    for (const ErrorCode code : codes) EXPECT_EQ(code, ErrorCode::kDevice) << error_code_name(code);
+  }
+}
+
+TEST_P(Parallel, RefusesTheWrongNumberOfViewsAndRoots) {
+  const auto codes = run_ranks(GetParam(), [](Communicator& c) {
+    const Tensor data(DType::kF32, {2});
+    const std::vector<TensorView> too_many(static_cast<std::size_t>(c.size()) + 1, data.view());
+    EXPECT_THROW(c.all_gather(data, too_many), Error);
+    EXPECT_THROW(c.all_to_all(too_many, too_many), Error);
+    EXPECT_THROW(c.broadcast(data, c.size()), Error);
+    c.barrier();  // nobody was harmed
+  });
+  expect_success(codes);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Parallel, ::testing::Values(1, 2, 3, 4));
+
+TEST(SelfCommunicator, CopiesToItself) {
+  SelfCommunicator c;
+  const Tensor from(DType::kF32, {3});
+  const Tensor to(DType::kF32, {3});
+  for (int i = 0; i < 3; ++i) from.as<float>()[i] = static_cast<float>(i + 1);
+  const TensorView recv[] = {to.view()};
+  c.all_gather(from, recv);
+  EXPECT_EQ(to.as<float>()[2], 3.0f);
+  from.as<float>()[2] = 7.0f;
+  const TensorView send[] = {from.view()};
+  c.all_to_all(send, recv);
+  EXPECT_EQ(to.as<float>()[2], 7.0f);
+  c.broadcast(to, 0);
+  c.barrier();
+  EXPECT_THROW(c.broadcast(to, 1), Error);
+  const TensorView shorter[] = {to.view().slice(0, 0, 2)};
+  EXPECT_THROW(c.all_gather(from, shorter), Error);
+}
+
+TEST(EvenShare, CoversEverythingOnceWithSizesThatDifferByOne) {
+  for (const std::int64_t things : {0, 1, 3, 4, 5, 31899})
+    for (const int ranks : {1, 2, 3, 4, 7}) {
+      std::int64_t next = 0;
+      std::int64_t previous = things;
+      for (int rank = 0; rank < ranks; ++rank) {
+        const Range share = even_share(things, ranks, rank);
+        EXPECT_EQ(share.begin, next);
+        EXPECT_LE(share.size(), previous) << "larger shares come first";
+        EXPECT_GE(share.size(), things / ranks);
+        EXPECT_LE(share.size(), things / ranks + 1);
+        previous = share.size();
+        next = share.end;
+      }
+      EXPECT_EQ(next, things);
+    }
+  EXPECT_EQ(even_share(31899, 4, 3), (Range{23925, 31899}));
+  EXPECT_THROW(even_share(4, 2, 2), Error);
+  EXPECT_THROW(even_share(-1, 2, 0), Error);
+  EXPECT_THROW(even_share(4, 0, 0), Error);
+}
+
+}  // namespace
+}  // namespace wan
