@@ -14,11 +14,11 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
   WAN_CHECK(fs::exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
   WAN_CHECK(fs::is_directory(ckpt_dir), kBadFile,
             "{} is not a directory; name the folder that holds the checkpoint", ckpt_dir.string());
-  const CheckpointFiles files{.root = ckpt_dir,
-                              .experts = {ckpt_dir / "low_noise_model", ckpt_dir / "high_noise_model"},
-                              .text_encoder = ckpt_dir / "models_t5_umt5-xxl-enc-bf16.pth",
-                              .tokenizer = ckpt_dir / "google" / "umt5-xxl",
-                              .vae = ckpt_dir / "Wan2.1_VAE.pth"};
+  CheckpointFiles files{.root = ckpt_dir,
+                        .experts = {ckpt_dir / "low_noise_model", ckpt_dir / "high_noise_model"},
+                        .text_encoder = ckpt_dir / "models_t5_umt5-xxl-enc-bf16.pth",
+                        .tokenizer = ckpt_dir / "google" / "umt5-xxl",
+                        .vae = ckpt_dir / "Wan2.1_VAE.pth"};
   std::vector<std::string> missing;
   for (const fs::path& part :
        {files.experts[1], files.experts[0], files.text_encoder, files.tokenizer, files.vae})

@@ -53,7 +53,8 @@ std::vector<const AVCodec*> h264_encoders(const std::string& preferred) {
     if ((codec->capabilities & AV_CODEC_CAP_EXPERIMENTAL) != 0) continue;
     found.push_back(codec);
   }
-  std::ranges::stable_partition(found, [&](const AVCodec* codec) { return codec->name == preferred; });
+  std::stable_partition(found.begin(), found.end(),
+                        [&](const AVCodec* codec) { return codec->name == preferred; });
   return found;
 }
 
