@@ -22,7 +22,9 @@ function(wan_test NAME)
   target_compile_definitions(${NAME} PRIVATE WAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${NAME} PRIVATE wan_options ${ARG_DEPENDS} GTest::gtest GTest::gtest_main)
   add_test(NAME ${NAME} COMMAND ${NAME})
-  set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+  set_tests_properties(${NAME} PROPERTIES
+    LABELS "${ARG_LABELS}" TIMEOUT 600
+    ENVIRONMENT OMP_WAIT_POLICY=passive)  # tests run side by side: threads that spin would hold up others
   # What the sanitizers are run on.
   if(ARG_LABELS MATCHES "unit|format")
     if(NOT TARGET sanitized_tests)
