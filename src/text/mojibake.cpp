@@ -11,10 +11,6 @@
 namespace wan {
 namespace {
 
-bool is_c1_control(char32_t c) {
-  return c >= 0x80 && c <= 0x9F;
-}
-
 // The text's bytes in `codec`, read as UTF-8 after repairs; nothing if that cannot be.
 std::optional<std::u32string> reread_as_utf8(const SingleByteCodec& codec, std::u32string_view text) {
   auto bytes = encode_single_byte(codec, text);
@@ -38,27 +34,17 @@ std::u32string fix_embedded_runs(std::u32string_view text) {
     }
     const std::u32string_view run = text.substr(at, end - at);
     // A run that is the whole text would come back here for ever.
-    if (run.size() < text.size() && looks_like_mojibake(run)) {
-      out += fix_encoding(std::u32string(run));
-    } else {
-      out += run;
-    }
+    out += run.size() < text.size() ? fix_encoding(std::u32string(run)) : std::u32string(run);
     at = end;
   }
   return out;
 }
 
-// Latin-1 text that was meant as Windows-1252; nothing where it has a byte that Windows-1252 leaves
-// unassigned.
-std::optional<std::u32string> latin_1_as_windows_1252(std::u32string text) {
-  for (char32_t& c : text) {
-    if (c > 0xFF) return std::nullopt;
-    if (!is_c1_control(c)) continue;
-    const char32_t meant = windows_1252_for_c1(c);
-    if (meant == c) return std::nullopt;
-    c = meant;
-  }
-  return text;
+// C1 controls (U+0080 to U+009F) as the Windows-1252 characters that they were meant to be. ftfy does so again after
+// its other steps, and for whole Latin-1 texts before this; neither finds anything that this leaves.
+void fix_c1_controls(std::u32string& text) {
+  for (char32_t& c : text)
+    if (c >= 0x80 && c <= 0x9F) c = windows_1252_for_c1(c);
 }
 
 std::u32string fix_encoding_once(const std::u32string& text) {
@@ -67,7 +53,6 @@ std::u32string fix_encoding_once(const std::u32string& text) {
   for (const SingleByteCodec& codec : single_byte_codecs())
     if (auto fixed = reread_as_utf8(codec, text)) return *fixed;
   if (std::u32string fixed = fix_embedded_runs(text); fixed != text) return fixed;
-  if (auto fixed = latin_1_as_windows_1252(text); fixed && *fixed != text) return *fixed;
   std::u32string fixed = text;
   fix_c1_controls(fixed);
   return fixed;
@@ -81,11 +66,6 @@ std::u32string fix_encoding(std::u32string text) {
     if (fixed == text) return text;
     text = std::move(fixed);
   }
-}
-
-void fix_c1_controls(std::u32string& text) {
-  for (char32_t& c : text)
-    if (is_c1_control(c)) c = windows_1252_for_c1(c);
 }
 
 }  // namespace wan

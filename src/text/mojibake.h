@@ -5,10 +5,8 @@
 
 namespace wan {
 
-/// ftfy's fix_encoding with its default options; text that does not look wrong comes back as it is.
+/// ftfy's fix_encoding with its default options; text that does not look wrong comes back as it is. No C1 control that Windows-1252
+/// gives a meaning to is left.
 std::u32string fix_encoding(std::u32string text);
-
-/// C1 controls (U+0080 to U+009F) as the Windows-1252 characters that they were meant to be.
-void fix_c1_controls(std::u32string& text);
 
 }  // namespace wan

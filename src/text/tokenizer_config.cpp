@@ -28,11 +28,12 @@ std::u32string extra_id(std::int64_t i) {
   return *utf8_to_u32(fmt::format("<extra_id_{}>", i));
 }
 
-// In tokenizer_config.json an object is a token with flags; in special_tokens_map.json it is a special one.
+// A name, or an object with flags; special tokens are looked for in the text as it is unless an object says otherwise.
 SpecialToken read_special(const JsonReader& json) {
   if (json.is_string()) return {json.points(), std::nullopt};
   AddedToken token = read_added_token(json);
   token.special = true;
+  token.normalized = json.boolean_or("normalized", false);
   return {token.content, token};
 }
 

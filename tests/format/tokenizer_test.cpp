@@ -272,5 +272,14 @@ TEST_F(TokenizerFolder, AddsTheConfiguredTokens) {
   EXPECT_EQ(tokenizer->encode("<extra_id_1>a<extra_id_0>"), (std::vector<std::int64_t>{5, 3, 4}));
 }
 
+TEST_F(TokenizerFolder, SpecialTokensOfTheMapAreLookedForInTheTextAsItIs) {
+  write("tokenizer.json",
+        JsonParts{.normalizer = R"({"type":"Replace","pattern":{"String":"S"},"content":"a"})"}.text());
+  write("tokenizer_config.json", R"({"extra_ids":0})");
+  write("special_tokens_map.json", R"({"sep_token":{"content":"<S>"}})");
+  const auto tokenizer = load_tokenizer(folder_);
+  EXPECT_EQ(tokenizer->encode("S<S>S"), (std::vector<std::int64_t>{3, 4, 3}));
+}
+
 }  // namespace
 }  // namespace wan

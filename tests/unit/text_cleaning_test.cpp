@@ -49,6 +49,10 @@ TEST(CleanPrompt, FixesCharacters) {
   EXPECT_EQ(clean_prompt("e\u0301"), "é");
 }
 
+TEST(FixText, MakesEveryLineBreakALineFeed) {
+  EXPECT_EQ(fix_text(U"a\r\nb\rc\u2028d\u2029e"), U"a\nb\nc\nd\ne");
+}
+
 TEST(CleanPrompt, ResolvesReferencesUnlessTheTextIsHtml) {
   EXPECT_EQ(clean_prompt("P&EACUTE;REZ &amp;amp;eacute;"), "PÉREZ é");
   // A '<' stops ftfy, but not the two passes after it.
@@ -78,6 +82,7 @@ TEST(UnescapePlainEntities, WantsTheSemicolon) {
   EXPECT_EQ(decode(U"&amp &amp;"), "&amp &");
   EXPECT_EQ(decode(U"&ntilde; &Ntilde; &NTILDE; &nTILDE;"), "ñ Ñ Ñ &nTILDE;");
   EXPECT_EQ(decode(U"&#12ab; &#59; &#233;"), "&#12ab; &#59; é");
+  EXPECT_EQ(decode(U"&CounterClockwiseContourIntegral;"), "&CounterClockwiseContourIntegral;");  // too long
 }
 
 TEST(Mojibake, SuspectsUnlikelySequencesOnly) {

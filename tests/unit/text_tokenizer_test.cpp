@@ -41,6 +41,18 @@ TEST(UnigramModel, TakesTheBestPathAndFusesUnknownCharacters) {
   EXPECT_EQ(encode(model, U"<unk>x"), (Ids{0}));
 }
 
+TEST(UnigramModel, AnUnknownCharacterCostsTenMoreThanTheLeastLikelyPiece) {
+  const UnigramModel model({{U"<unk>", 0}, {U"ab", -12}, {U"b", 2}}, 0, ByteFallback::kOff);
+  EXPECT_EQ(encode(model, U"ab"), (Ids{1}));  // -12 against -22 + 2
+  const UnigramModel gain({{U"<unk>", 0}, {U"ab", -12}, {U"b", 11}}, 0, ByteFallback::kOff);
+  EXPECT_EQ(encode(gain, U"ab"), (Ids{0, 2}));  // -12 against -22 + 11
+}
+
+TEST(UnigramModel, OfEquallyGoodPathsTheOneWithTheLongerLastPieceStays) {
+  const UnigramModel model({{U"<unk>", 0}, {U"a", -1}, {U"b", -1}, {U"ab", -2}}, 0, ByteFallback::kOff);
+  EXPECT_EQ(encode(model, U"ab"), (Ids{3}));
+}
+
 TEST(UnigramModel, FallsBackToBytesOnlyWhereEveryByteHasAPiece) {
   const UnigramModel model({{U"<unk>", 0}, {U"a", -1}, {U"<0xC3>", 0}, {U"<0xA9>", 0}}, 0, ByteFallback::kOn);
   EXPECT_EQ(encode(model, U"aé"), (Ids{1, 2, 3}));

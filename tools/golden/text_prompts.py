@@ -58,7 +58,11 @@ RULES = ["\x9c", "Â¯", "xΒ\ufffd", "¬ß", "┬É", "┬é", "ß€", " Â¥"
 DAMAGED = ["voilÃ le travail", "Ã la mode, Ã quel point, Ã quele, Ã s vezes, Ã  la", "â€œquoteâ€\ufffd", "â€œquoteâ€?", "dâ\ufffd\ufffdt", "Ã? Ã\ufffd", "ð\x9f\x98\x80 ð\x9f\ufffd\x80",
            "ï¿½ï¿½", "í\xa0½í¸\x80", "í ½í¸€", "À\x80x Ã©", "Ã© í\xa0\x80í°\n", "Ã© À\n", "âœ” No problems", "Ã¢â‚¬Å“doubleÃ¢â‚¬Â\x9d", "ÃƒÆ’Ã‚Â© three times", "l’humanitÃ© et â€™ Привет",
            "РџСЂРёРІРµС‚, мир", "РџСЂРёРІРµС‚ – Привет", "â\x80\x9cmixedâ\x80\x9d “real”", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "æ—¥æœ¬èªž", "ë¹¨ê°„ ì›", "Ù…Ø±Ø­Ø¨Ø§", "à¤¹à¤¿à¤¨à¥à¤¦à¥€", "caf\x85 \x93hi\x94 \x99",
-           "Ã\xadndice â‚¬ 5", "a â€” b", "âˆš√§on", "Ê¦Ê‚Ê‚", "ã\x81\x82 ã\x81 x", "ð\xa0x\x80 ð x x", "\x1aÃ©", "Ã©\x1a", "Ã©\ufffd x", "ß", "ÐÐ½Ð´ÑÐµÐ¹", "Â\xa0Â®", "(╯°□°)╯︵ ┻━┻", "¯\\_(ツ)_/¯", "2×3² ± ½"]
+           "Ã\xadndice â‚¬ 5", "a â€” b", "âˆš√§on", "Ê¦Ê‚Ê‚", "ã\x81\x82 ã\x81 x", "ð\xa0x\x80 ð x x", "\x1aÃ©", "Ã©\x1a", "Ã©\ufffd x", "ß", "ÐÐ½Ð´ÑÐµÐ¹", "Â\xa0Â®", "(╯°□°)╯︵ ┻━┻", "¯\\_(ツ)_/¯", "2×3² ± ½",
+           # a space for a no-break space in each place of a sequence, and where it is not one
+           "â ” Ã©", "ð ˜€ Ã©", "ðŸ € Ã©", "ðŸ˜ Ã©", "â … Ã©", "√© – x", "Ã quela Ã©", "Ã quilo Ã©", "aÃ  la Ã©",
+           # a lost byte in each place of a sequence
+           "í\xa0\ufffdí°€ Ã©", "í\xa0€í°\ufffd Ã©", "â\ufffd€ Ã©", "ð\ufffd˜€ Ã©", "ðŸ\ufffd€ Ã©", "ðŸ˜\ufffd Ã©", "\x1cÂ¥"]
 
 ENTITIES = ["&lt;tag&gt;", "&amp;lt;b&amp;gt;", "&amp;amp;lt;", "&amp;amp;amp;amp;lt;", "P&eacute;REZ P&EACUTE;REZ", "&NTILDE; &nTILDE; &Ntilde;", "BUNDESSTRA&SZLIG;E", "&hellip;&mdash;&ldquo;x&rdquo;",
             "&Jscr;ohn &HilbertSpace;ancock", "&NotEqualTilde;&acE;&bne;&fjlig;", "&CounterClockwiseContourIntegral;", "this&not that", "&notit; &notin; &notinx", "&ampamp;", "&amp", "AT&T &c. &",
@@ -73,14 +77,14 @@ SPACES_AND_CONTROLS = ["", " ", "   \t\n ", "\u3000\u2003\xa0", "a\r\nb\rc\nd", 
 
 CHARACTERS = ["ＬＯＵＤ　ＮＯＩＳＥＳ，１２３！", "Ｕﾀｰﾝ ｶﾞ ﾊﾟ ｱｲｳ", "ﾻﾡ ￦ ￣ ￩", "“curly” ‘quotes’ „low‟ ‚x‛ ʼn", "ﬁne ﬂow oﬀ aﬃx aﬄict ﬅ ﬆ", "ĲSSEL ĳs ŉ Ǆ ǅ ǆ Ǉ ǈ ǉ Ǌ ǋ ǌ Ǳ ǲ ǳ", "e\u0301 a\u0308\u0323 o\u0302\u0301", "\u0344 \u212b \u2126 \u1e9b\u0323",
               "\u1100\u1161\u11a8 \uac00\u11a8", "क\u093c \u0958 कि की क्षेत्र ज्ञान", "לָא שָׁלוֹם", "لَا إِلَٰهَ إِلَّا", "ﷲ ﷺ ﻻ", "① ② Ⅷ ㎏ ㌔ ℃ ™ ½ ²", "𝒥𝓸𝓱𝓷 𝟙𝟚 ℌ", "ﬁ\u0301 ½\u0301 ①\u20dd ｱ\u3099 か\u3099",
-              "x\u0301 x\u0301\u0302\u0303 \u0301x", "x\u20e3 1\ufe0f\u20e3 ❤\ufe0f", "\u0e33 \u0eb3 ำ", "\u0f71\u0f72 \u0f73", "ǰ\u0323 ΐ ΰ", "…—–―‐‑‒•·", "。、「」『』【】《》", "ﾞ ﾟ ゛ ゜", "¿Qué? ¡Sí!", "œuvre Œ", "ſ ß ẞ", "İ ı i\u0307",
+              "x\u0301 x\u0301\u0302\u0303 \u0301x", "x\u20e3 1\ufe0f\u20e3 ❤\ufe0f", "À\u20d0x À\U000e0100x", "\u0e33 \u0eb3 ำ", "\u0f71\u0f72 \u0f73", "ǰ\u0323 ΐ ΰ", "…—–―‐‑‒•·", "。、「」『』【】《》", "ﾞ ﾟ ゛ ゜", "¿Qué? ¡Sí!", "œuvre Œ", "ſ ß ẞ", "İ ı i\u0307",
               "﹏ ﹖ ︵ ︙", "〜～∼ ￢¬", "豈更車", "丽\U0002f800", "\U0001d15e \U0001d1bb", "\u2f00\u2e9f", "ｈｔｔｐ：／／ｘ．ｙ"]
 
 EMOJI = ["👍 👍🏽", "👨‍👩‍👧‍👦 family", "🏳️‍🌈 🏴‍☠️", "🇯🇵🇩🇪🇫🇷 flags", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️ ❤ ☺️ ☺︎", "🧑🏿‍🚀👩🏻‍🦰", "a😀b😂c", "🤷‍♀️🤦🏼‍♂️ shrug", "#️⃣ *️⃣ 0️⃣", "🫠🫡 new", "😀" * 20]
 
 LITERALS = ["</s>", "a</s>b", "a </s> b", "<pad><unk></s>", "<s> </s>", "<extra_id_7>", "x<extra_id_7>y <extra_id_0> <extra_id_299> <extra_id_300>", "<extra_id_70>", "<extra_id_ 7>", "< /s>", "<0x41><0xE4>", "<PAD>",
             "▁", "▁▁a", "a▁b ▁ c", " ▁a", "<mask> <sep>", "<mask>s a<mask> <mask>", "x  <lr>  y", "<l> <r> x <l><r> <l>", "Word word Wordy aWord Word.", "<user>x<user> <ctrl>", "<NORM> ＜ＮＯＲＭ＞ <norm>", "<extra_id_7></s><extra_id_8>  z", "</s></s>",
-            "&lt;/s> &#60;pad>", "a <extra_id_1>  b"]
+            "&lt;/s> &#60;pad>", "a  <sep>  b <mask>  c", "a <extra_id_1>  b"]
 
 UNKNOWN = ["𓀀𓀁 𓂀", "ꙮ", "𝕬𝖇𝖈", "ᚠᚢᚦ runes", "x𓀀y𓀀𓀀z", "\U0010ffff", "\ue000\uf8ff", "ⵣ ⴰⵣⵓⵍ", "ጤና ይስጥልኝ", "ᐃᓄᒃᑎᑐᑦ", "𓀀</s>𓀀", "~`^|\\{}[]@#$%*+=", "ßẞŋƕ", "ⱠⱢ"]
 
