@@ -19,7 +19,7 @@ struct EngineOptions {
   /// "cpu".
   std::string device = "cpu";
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: the device's default, fp32 on the CPU.
-  std::string precision;
+  std::string precision = {};
   /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
   /// read from the checkpoint one block ahead), or "auto": resident where they fit.
   std::string residency = "auto";

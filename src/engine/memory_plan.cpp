@@ -32,11 +32,18 @@ std::int64_t text_encoder_scratch(const Umt5Config& config, std::int64_t text_le
          (3 * config.dim + 4 * config.dim_attention + 2 * config.dim_ffn + 2 * text_len * config.num_heads);
 }
 
-ResidencyKind choose_residency(const std::string& name, std::int64_t resident_peak, std::int64_t available) {
-  if (name == "resident") return ResidencyKind::kResident;
-  if (name == "streamed") return ResidencyKind::kStreamed;
-  WAN_CHECK(name == "auto", kInvalidArgument, "--residency {}: expected resident, streamed or auto", name);
-  return resident_peak <= available ? ResidencyKind::kResident : ResidencyKind::kStreamed;
+bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
+  return plan.tile_height < extent.height || plan.tile_width < extent.width;
+}
+
+/// Whether the VAE gets by with `bytes` of scratch without cutting frames into tiles.
+bool decodes_whole_frames(const Vae21& vae, const LatentExtent& extent, std::int64_t bytes) {
+  if (bytes <= 0) return false;
+  try {
+    return !is_tiled(vae.plan_decode(extent, static_cast<std::size_t>(bytes)), extent);
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -61,8 +68,6 @@ PlannedRun plan_run(const PlanInput& input) {
 
   const LatentExtent extent{latent[1], latent[2], latent[3]};
   const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
-  const auto fastest_vae = static_cast<std::int64_t>(input.vae.plan_decode(extent, 0).bytes);
-
   run.load = {.weights = input.weights, .residency = {.kind = ResidencyKind::kResident}};
   const auto blocks = [&] {
     return static_cast<std::int64_t>(planned_residency_bytes(models, input.backend, run.load));
@@ -70,9 +75,15 @@ PlannedRun plan_run(const PlanInput& input) {
   const std::int64_t resident = blocks();
   const std::int64_t base = others + vae_weights + plan.latents;
   const std::int64_t denoising = plan.activations + plan.context_cache;
-  run.load.residency.kind =
-      choose_residency(input.residency, base + resident + std::max(denoising, fastest_vae), plan.available);
-  plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
+  WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
+            kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
+  // Streaming costs time in every step, a smaller VAE cache little, tiles a seam: so all blocks stay resident where a
+  // pass and whole frames still fit beside them.
+  const std::int64_t beside_resident = plan.available - base - resident;
+  plan.blocks_resident =
+      input.residency == "resident" || (input.residency == "auto" && beside_resident >= denoising &&
+                                        decodes_whole_frames(input.vae, extent, beside_resident));
+  run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
   const std::int64_t held = plan.blocks_resident ? resident : blocks();
   plan.transformers = held + others;
 
@@ -86,10 +97,9 @@ PlannedRun plan_run(const PlanInput& input) {
             plan.blocks_resident ? ", or --residency streamed" : "");
   run.vae = input.vae.plan_decode(extent, static_cast<std::size_t>(budget));
   plan.vae = vae_weights + static_cast<std::int64_t>(run.vae.bytes);
-  const bool tiled = run.vae.tile_height < latent[2] || run.vae.tile_width < latent[3];
-  plan.vae_tile = tiled ? static_cast<int>(std::max(run.vae.tile_height, run.vae.tile_width)) *
-                              models.vae.geometry().spatial_stride
-                        : 0;
+  if (is_tiled(run.vae, extent))
+    plan.vae_tile = static_cast<int>(std::max(run.vae.tile_height, run.vae.tile_width)) *
+                    models.vae.geometry().spatial_stride;
   plan.peak = base + held + std::max(denoising, static_cast<std::int64_t>(run.vae.bytes));
   return run;
 }

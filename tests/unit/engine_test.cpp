@@ -1,0 +1,141 @@
+// What the engine decides before it loads anything: plans, refusals, resumed settings.
+
+#include "wan/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+#include "wan/tools.h"
+
+namespace wan::test {
+namespace {
+
+const std::filesystem::path kCheckpoint =
+    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
+
+class EngineTest : public testing::Test {
+ protected:
+  GenerationRequest request() const {
+    GenerationRequest request;
+    request.prompt = "a red circle";
+    request.size = VideoSize{128, 64};
+    request.frame_num = 5;
+    request.sample_steps = 2;
+    request.seed = 1;
+    request.save_file = folder_ / "video.mp4";
+    return request;
+  }
+  MemoryPlan plan(const std::string& residency, std::int64_t limit) const {
+    return Engine({.ckpt_dir = kCheckpoint, .residency = residency, .memory_limit = limit}).plan(request());
+  }
+  TempFolder folder_;
+};
+
+TEST_F(EngineTest, PlansGetSmallerAsMemoryDoes) {
+  const MemoryPlan resident = plan("auto", 0);
+  EXPECT_TRUE(resident.blocks_resident);
+  EXPECT_EQ(resident.vae_tile, 0);
+  const MemoryPlan streamed = plan("streamed", 0);
+  EXPECT_LT(streamed.transformers, resident.transformers);
+
+  // Just too little for all blocks beside whole frames: the blocks are streamed, the frames stay whole.
+  std::int64_t limit = resident.peak;
+  MemoryPlan smaller = resident;
+  while (smaller.blocks_resident && limit > 0) {
+    limit -= limit / 50;
+    smaller = plan("auto", limit);
+  }
+  EXPECT_LE(smaller.peak, limit);
+  EXPECT_LT(smaller.peak, resident.peak);
+  EXPECT_EQ(plan("auto", limit).peak, smaller.peak) << "a plan is not repeatable";
+}
+
+TEST_F(EngineTest, TooLittleMemoryIsRefusedWithNumbersAndARemedy) {
+  expect_error(ErrorCode::kOutOfMemory, "--size", [&] { plan("auto", 100'000); });
+  expect_error(ErrorCode::kOutOfMemory, "--residency streamed", [&] { plan("resident", 100'000); });
+  expect_error(ErrorCode::kInvalidArgument, "--residency", [&] { plan("elsewhere", 0); });
+}
+
+TEST_F(EngineTest, RefusesOptionsThatItCannotMeet) {
+  expect_error(ErrorCode::kUnsupported, "CUDA",
+               [] { Engine({.ckpt_dir = kCheckpoint, .device = "cuda:0"}); });
+  expect_error(ErrorCode::kInvalidArgument, "--device",
+               [] { Engine({.ckpt_dir = kCheckpoint, .device = "tpu"}); });
+  expect_error(ErrorCode::kInvalidArgument, "--precision",
+               [] { Engine({.ckpt_dir = kCheckpoint, .precision = "fp8"}); });
+  expect_error(ErrorCode::kInvalidArgument, "--threads",
+               [] { Engine({.ckpt_dir = kCheckpoint, .threads = -1}); });
+  expect_error(ErrorCode::kBadFile, "does not exist", [&] { Engine({.ckpt_dir = folder_ / "nowhere"}); });
+  expect_error(ErrorCode::kBadFile, "high_noise_model", [&] { Engine({.ckpt_dir = folder_.path()}); });
+}
+
+TEST_F(EngineTest, OneEngineMakesSeveralVideosAndTheSameSeedTheSameOne) {
+  Engine engine({.ckpt_dir = kCheckpoint, .threads = 2});
+  GenerationRequest still = request();
+  still.frame_num = 1;
+  still.save_file = folder_ / "a.png";
+  int loads = 0;
+  const auto count_loads = [&](const Event& event) {
+    if (const auto* phase = std::get_if<PhaseStarted>(&event)) loads += phase->phase == Phase::kLoad ? 1 : 0;
+  };
+  engine.generate(still, count_loads);
+  still.save_file = folder_ / "b.png";
+  const GenerationResult second = engine.generate(still, count_loads);
+  EXPECT_EQ(loads, 1);
+  EXPECT_EQ(second.frames, 1);
+  EXPECT_EQ(second.seed, 1);
+  still.save_file = folder_ / "c.png";
+  still.seed = 2;
+  engine.generate(still);
+  const auto bytes = [&](const char* name) {
+    std::ifstream stream(folder_ / name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  EXPECT_EQ(bytes("a.png"), bytes("b.png"));
+  EXPECT_NE(bytes("a.png"), bytes("c.png"));
+}
+
+TEST_F(EngineTest, ACancelledRunKeepsItsStateAndGoesOnToTheSameVideo) {
+  Engine engine({.ckpt_dir = kCheckpoint, .threads = 2});
+  GenerationRequest whole = request();
+  whole.sample_steps = 4;
+  whole.frame_num = 1;
+  whole.save_file = folder_ / "whole.png";
+  engine.generate(whole);
+
+  GenerationRequest stopped = whole;
+  stopped.save_file = folder_ / "stopped.png";
+  std::atomic<bool> cancelled{false};
+  const auto stop_after_two = [&](const Event& event) {
+    if (const auto* progress = std::get_if<PhaseProgress>(&event))
+      cancelled = cancelled || progress->step == 2;
+  };
+  const std::string kept = stopped.save_file.string() + ".latents.safetensors";
+  expect_error(ErrorCode::kCancelled, "2 of 4 steps are kept in " + kept,
+               [&] { engine.generate(stopped, stop_after_two, &cancelled); });
+  EXPECT_FALSE(std::filesystem::exists(stopped.save_file));
+
+  GenerationRequest rest;
+  rest.from_latents = kept;
+  rest.save_file = folder_ / "rest.png";
+  const GenerationResult result = engine.generate(rest);
+  EXPECT_EQ(result.seed, 1);
+  rest.sample_steps = 9;
+  expect_error(ErrorCode::kInvalidArgument, "--sample_steps", [&] { engine.check(rest); });
+}
+
+TEST_F(EngineTest, InspectNamesTheModelsAndTokenizeCounts) {
+  const std::vector<InspectedModel> models = inspect(kCheckpoint);
+  ASSERT_EQ(models.size(), 4u);
+  for (const InspectedModel& model : models) EXPECT_EQ(model.findings, "") << model.path;
+  const TokenizedText text = tokenize(kCheckpoint, "a  red&amp;blue circle");
+  EXPECT_EQ(text.cleaned, "a red&blue circle");
+  EXPECT_EQ(text.ids.back(), 1);
+  EXPECT_FALSE(text.truncated);
+}
+
+}  // namespace
+}  // namespace wan::test
