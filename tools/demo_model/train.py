@@ -16,20 +16,18 @@ from . import train_dit, train_text, train_vae, world
 
 # Steps, and the most seconds that they may take. Sized for one H100.
 FULL = {
-    "text": {"steps": 6000, "seconds": 60},
-    "vae": {"phases": [(1, 64, 6000, 120, 3e-3), (17, 4, 10_000, 320, 1.5e-3)]},
-    "clips": 28_000,
-    "sentences": 200,
-    "joint": {"steps": 45_000, "seconds": 500, "peak": 1.6e-3},
-    "high": {"steps": 15_000, "seconds": 180, "peak": 8e-4},
-    "low": {"steps": 15_000, "seconds": 180, "peak": 8e-4},
+    "text": {"steps": 6000, "seconds": 90},
+    "vae": {"phases": [(1, 64, 3200, 180, 3e-3), (17, 4, 9600, 400, 1.5e-3)]},
+    "clips": 24_000,
+    "sentences": 120,
+    "high": {"steps": 15_200, "seconds": 300, "peak": 1.6e-3},
+    "low": {"steps": 16_200, "seconds": 300, "peak": 1.6e-3},
 }
 QUICK = {  # every stage once, to see that it runs
     "text": {"steps": 6, "seconds": 60, "per_scene": 2, "batch": 16},
     "vae": {"phases": [(1, 4, 2, 60, 3e-3), (5, 1, 2, 60, 2e-3)], "measured": 1},
     "clips": 4,
     "sentences": 1,
-    "joint": {"steps": 4, "seconds": 60, "peak": 1e-3, "batch": 4},
     "high": {"steps": 3, "seconds": 60, "peak": 1e-3, "batch": 4},
     "low": {"steps": 3, "seconds": 60, "peak": 1e-3, "batch": 4},
 }
@@ -77,7 +75,7 @@ def run(state, plan, device, log):
 
     text = stage("text", train_encoder)
     vae_state = stage("vae", train_autoencoder)
-    if all((state / f"{name}.safetensors").exists() for name in ("joint", "high", "low")):
+    if all((state / f"{name}.safetensors").exists() for name in ("high", "low")):
         return
     log({"begin": "latents"})
     encoder, vae = train_text.load(text, device), train_vae.load(vae_state, device)
@@ -85,9 +83,8 @@ def run(state, plan, device, log):
             *train_text.context_table(encoder, tokenizer, scenes, plan["sentences"], device))
     log({"latents": list(data[0].shape), "mean": round(data[0].float().mean().item(), 3),
          "deviation": round(data[0].float().std().item(), 3)})
-    joint = stage("joint", lambda: train_dit.train("joint", None, data, device, log, **plan["joint"]))
     for name in ("high", "low"):
-        stage(name, lambda: train_dit.train(name, joint, data, device, log, **plan[name]))
+        stage(name, lambda: train_dit.train(name, data, device, log, **plan[name]))
     log({"done": True})
 
 

@@ -1,4 +1,4 @@
-"""Stages 3 to 5: one transformer on all noise levels, then an expert each for high and for low noise."""
+"""Stages 3 and 4: two transformers, each trained from the start on its own range of noise levels alone."""
 
 import torch
 
@@ -18,7 +18,7 @@ def u_of(sigma, shift=SHIFT):
     return sigma / (shift - (shift - 1) * sigma)
 
 
-RANGES = {"joint": (0.0, 1.0), "high": (u_of(BOUNDARY), 1.0), "low": (0.0, u_of(BOUNDARY))}
+RANGES = {"high": (u_of(BOUNDARY), 1.0), "low": (0.0, u_of(BOUNDARY))}
 
 
 def make_loss(dit, latents, numbers, table, empty, batch, span):
@@ -45,12 +45,10 @@ def make_loss(dit, latents, numbers, table, empty, batch, span):
     return loss_fn
 
 
-def train(stage, start, data, device, log, steps, seconds, peak, batch=128, compiled=True):
-    """`stage`: joint, high or low; `start`: weights to go on from, or None. Returns the averaged weights."""
-    torch.manual_seed({"joint": 404, "high": 505, "low": 606}[stage])
+def train(stage, data, device, log, steps, seconds, peak, batch=128, compiled=True):
+    """`stage`: high or low. Returns the averaged weights."""
+    torch.manual_seed({"high": 505, "low": 606}[stage])
     dit = Dit(DitConfig()).to(device)
-    if start is not None:
-        dit.load_state_dict(start)
     if compiled and device.type == "cuda":
         for block in dit.blocks:
             block.compile(dynamic=False)
