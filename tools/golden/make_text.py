@@ -24,7 +24,7 @@ from text_reference import clean, load_tokenizer, tokenize
 SPECIAL = dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", eos_piece="</s>", unk_piece="<unk>")
 # A few NFKC-like rules, marks among them: a small character map with every shape of entry.
 CHARACTER_RULES = {"ﬁ": "fi", "½": "1⁄2", "①": "1", "ｱ": "ア", "\u0301": "", "e\u0301": "\u00e9", "か\u3099": "\u304c", "x\u0302": "y", "\u2026": "...", "™": "TM",
-                   "\u3000": " ", "\t": " ", "\r\n": " ", "\u200b": " ", "\u00ad": "", "À": "A", "ﷺ": "صلى الله عليه وسلم", "𝟙": "1", "।": ".", "\u0958": "\u0915\u093c"}
+                   "\u3000": " ", "\t": " ", "\r\n": " ", "\u200b": " ", "\u00ad": "", "À": "a", "ﷺ": "صلى الله عليه وسلم", "𝟙": "1", "।": ".", "\u0958": "\u0915\u093c"}
 
 
 def train(directory: pathlib.Path, pieces: int, **options) -> bytes:
