@@ -46,6 +46,8 @@ def official_job(args, times):
             pipeline = generation.load_pipeline(official, args.ckpt_dir, request.boundary)
         time_official_phases(official, pipeline, times)
         video = generation.generate(pipeline, request)
+        if args.frames:
+            save_frames(args.frames, video)
         with times.phase("encode"):
             official.utils.save_video(video[None], save_file=str(args.save_file), fps=request.fps, nrow=1, normalize=True,
                                       value_range=(-1, 1))
@@ -112,11 +114,23 @@ def own_job(args, times):
         with times.phase("load"):
             models = own_pipeline.load(args.ckpt_dir)
         video = own_pipeline.generate(models, request, times)
+        if args.frames:
+            save_frames(args.frames, video)
         with times.phase("encode"):
-            frames = ((video.clamp(-1, 1) + 1) / 2 * 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
             with imageio.get_writer(args.save_file, fps=request.fps, codec="libx264", quality=8) as writer:
-                for frame in frames.numpy():
+                for frame in to_levels(video):
                     writer.append_data(frame)
+
+
+def to_levels(video):
+    """[3, F, H, W] in [-1, 1] -> [F, H, W, 3] uint8, truncated."""
+    import torch
+    return ((video.clamp(-1, 1) + 1) / 2 * 255).to(torch.uint8).permute(1, 2, 3, 0).contiguous().numpy()
+
+
+def save_frames(path, video):
+    import numpy
+    numpy.save(path, to_levels(video))
 
 
 def settings_of(args):
@@ -129,6 +143,7 @@ def main():
     parser.add_argument("--ckpt_dir", type=Path, required=True)
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--save_file", type=Path, required=True)
+    parser.add_argument("--frames", type=Path, help="write the frames as .npy as well; for the uncounted round")
     parser.add_argument("--base_seed", type=int, default=0)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--size")

@@ -1,11 +1,12 @@
 """Race `wan` against PyTorch on the same job, cores, threads and precision (fp32), in one run.
 
-    python bench/vs_pytorch.py --wan build/wan --ckpt_dir models/demo --wan_dir Wan2.2
+    python bench/vs_pytorch.py --wan build/apps/cli/wan --ckpt_dir models/demo --wan_dir Wan2.2
 
 With --wan_dir (or the environment variable WAN_REFERENCE_DIR) PyTorch runs the official code, patched to run on a CPU in
 fp32 (tools/golden/official.py); without it, the modules of tools/demo_model. Both start as fresh processes, pinned to the
-same cores, and alternate; the first round, which brings the files into the page cache, is not counted. Wall times are the
-parent's, from process start to exit with the MP4 written; phases are measured inside each process. Medians of the repeats.
+same cores, and alternate. The first round, which brings the files into the page cache, is not counted; its frames are
+compared before they are encoded, so that the race is one between equal videos. Wall times are the parent's, from process
+start to exit with the MP4 written; phases are measured inside each process. Medians of the repeats.
 
   ratio whole                   PyTorch's wall time over wan's, its import counted
   ratio whole_without_import    the same without PyTorch's import
@@ -34,14 +35,14 @@ OPTIONS = ("size", "frame_num", "sample_solver", "sample_steps", "sample_shift")
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wan", type=Path, default=HERE.parent / "build" / "wan", help="the program")
+    parser.add_argument("--wan", type=Path, default=HERE.parent / "build" / "apps" / "cli" / "wan", help="the program")
     parser.add_argument("--ckpt_dir", type=Path, default=HERE.parent / "models" / "demo")
     parser.add_argument("--wan_dir", default=os.environ.get("WAN_REFERENCE_DIR"), help="default: $WAN_REFERENCE_DIR")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has PyTorch")
     parser.add_argument("--prompt", default="a red circle moves right on a blue background")
     parser.add_argument("--base_seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all allowed cores")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="after one round that is not counted")
     parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--size", help="this and the following: default of the checkpoint directory")
     parser.add_argument("--frame_num", type=int)
@@ -63,7 +64,8 @@ def commands(args, folder):
     pytorch = [args.python, str(HERE / "pytorch_job.py"), *job, "--threads", str(args.threads)]
     if args.wan_dir:
         pytorch += ["--wan_dir", args.wan_dir]
-    wan = [str(args.wan), "generate", *job, "--precision", "fp32", "--rng", "torch-cpu", "--json"]
+    wan = [str(args.wan), "generate", *job, "--precision", "fp32", "--rng", "torch-cpu", "--threads",
+           str(args.threads), "--json"]
     return {"pytorch": [*pytorch, "--save_file", str(folder / "pytorch.mp4")],
             "wan": [*wan, "--save_file", str(folder / "wan.mp4")]}
 
@@ -98,20 +100,36 @@ def phases_of_wan(output):
     return seconds
 
 
-def measure(args, folder):
+def run_side(side, command, folder, cores):
+    video = folder / f"{side}.mp4"
+    video.unlink(missing_ok=True)
+    wall, peak, output = run_process(command, cores)
+    if not video.is_file():
+        sys.exit(f"{shlex.join(command)}\nwrote no video")
+    return {"wall": wall, "peak_bytes": peak,
+            "phases": phases_of_pytorch(output) if side == "pytorch" else phases_of_wan(output)}
+
+
+def compare_frames(args, folder, sides, cores):
+    """The uncounted round: [mean, largest] difference of the two sides' frames in grey levels."""
+    run_side("pytorch", [*sides["pytorch"], "--frames", str(folder / "pytorch.npy")], folder, cores)
+    run_side("wan", [*sides["wan"], "--dump", str(folder / "dump")], folder, cores)
+    script = ("import json, sys, numpy as np;"
+              "a, b = (np.load(p).astype(int) for p in sys.argv[1:]);"
+              "assert a.shape == b.shape, (a.shape, b.shape); d = abs(a - b); print(json.dumps([d.mean(), int(d.max())]))")
+    result = subprocess.run([args.python, "-c", script, str(folder / "pytorch.npy"), str(folder / "dump" / "frames.npy")],
+                            text=True, capture_output=True)
+    if result.returncode != 0:
+        sys.exit(f"comparing the two videos failed:\n{result.stderr[-2000:]}")
+    return json.loads(result.stdout)
+
+
+def measure(args, folder, sides, cores):
     """By side, a list of measurements: {"wall", "peak_bytes", "phases"}."""
-    cores = set(sorted(os.sched_getaffinity(0))[:args.threads])
-    sides = commands(args, folder)
-    read = {"pytorch": phases_of_pytorch, "wan": phases_of_wan}
     measured = {side: [] for side in sides}
-    for repeat in range(args.repeats + 1):
+    for _ in range(args.repeats):
         for side, command in sides.items():
-            (folder / f"{side}.mp4").unlink(missing_ok=True)
-            wall, peak, output = run_process(command, cores)
-            if not (folder / f"{side}.mp4").is_file():
-                sys.exit(f"{shlex.join(command)}\nwrote no video")
-            if repeat > 0:
-                measured[side].append({"wall": wall, "peak_bytes": peak, "phases": read[side](output)})
+            measured[side].append(run_side(side, command, folder, cores))
     return measured
 
 
@@ -129,18 +147,6 @@ def summarise(runs):
     return seconds
 
 
-def mean_difference(python, folder):
-    """Mean absolute difference of the two videos in grey levels, both as their encoders left them."""
-    script = ("import imageio.v3 as v, numpy as np, sys;"
-              "a, b = (np.stack(list(v.imiter(p, plugin='FFMPEG'))).astype(float) for p in sys.argv[1:]);"
-              "assert a.shape == b.shape, (a.shape, b.shape); print(abs(a - b).mean())")
-    result = subprocess.run([python, "-c", script, str(folder / "pytorch.mp4"), str(folder / "wan.mp4")], text=True,
-                            capture_output=True)
-    if result.returncode != 0:
-        sys.exit(f"comparing the two videos failed:\n{result.stderr[-2000:]}")
-    return float(result.stdout)
-
-
 def main():
     args = parse_arguments()
     with tempfile.TemporaryDirectory() as scratch:
@@ -150,8 +156,9 @@ def main():
         print(f"reference: {reference}; {args.threads} threads, fp32, {args.repeats} repeats after one uncounted")
         for side, command in sides.items():
             print(f"{side}: {shlex.join(command)}")
-        measured = measure(args, folder)
-        difference = mean_difference(args.python, folder)
+        cores = set(sorted(os.sched_getaffinity(0))[:args.threads])
+        mean, largest = compare_frames(args, folder, sides, cores)
+        measured = measure(args, folder, sides, cores)
     summary = {side: summarise(runs) for side, runs in measured.items()}
     names = [name for name in summary["pytorch"] if name in summary["wan"]]
     ratios = {name: summary["pytorch"][name] / summary["wan"][name] for name in names if summary["wan"][name] > 0}
@@ -160,13 +167,13 @@ def main():
         print(f"{name:24}{summary['pytorch'][name]:10.3f}{summary['wan'][name]:10.3f}")
     peaks = {side: max(run["peak_bytes"] for run in runs) for side, runs in measured.items()}
     print(f"{'peak memory, MB':24}{peaks['pytorch'] / 1e6:10.0f}{peaks['wan'] / 1e6:10.0f}")
-    print(f"videos differ by {difference:.2f} grey levels on average, as encoded")
+    print(f"frames differ by {mean:.5f} grey levels on average, {largest} at most")
     for name, ratio in ratios.items():
         print(f"ratio {name} {ratio:.2f}")
     if args.json:
         args.json.write_text(json.dumps({
             "reference": reference, "threads": args.threads, "repeats": args.repeats, "ratios": ratios,
-            "median_seconds": summary, "peak_bytes": peaks, "mean_difference": difference, "measurements": measured,
+            "median_seconds": summary, "peak_bytes": peaks, "frame_difference": {"mean": mean, "largest": largest}, "measurements": measured,
             "commands": {side: shlex.join(command) for side, command in sides.items()}}, indent=2) + "\n")
 
 
