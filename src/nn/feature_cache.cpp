@@ -31,7 +31,8 @@ FeatureCache::FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec) :
 }
 
 void FeatureCache::reset(ExecContext& ctx) const {
-  fill_zero(ctx, memory_.slice(0, 0, spec_.history));
+  const TensorView past = memory_.slice(0, 0, spec_.history);
+  fill_zero(ctx, past.reshape({past.dim(0) * past.dim(1), past.dim(2) * past.dim(3)}));
 }
 
 TensorView FeatureCache::open(ExecContext& ctx, std::int64_t frames) const {

@@ -13,9 +13,9 @@ enum class HistoryLayout {
 };
 
 struct FeatureCacheSpec {
-  HistoryLayout layout;
-  int history;  // frames that the convolution looks back
-  Shape group;  // largest group of new frames [T, H, W, C]
+  HistoryLayout layout = HistoryLayout::kInPlace;
+  int history = 0;  // frames that the convolution looks back
+  Shape group;      // largest group of new frames [T, H, W, C]
 
   /// Bytes that it holds for the whole clip.
   std::size_t held_bytes() const;

@@ -19,7 +19,8 @@ class Vae21Decoder {
   /// Everything that forward() uses for latent frames of height x width.
   void plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const;
   /// latent [z, 1, h, w] f32, any strides, normalised -> sink gets [T, H, W, 3], T = 1 in the first group.
-  void forward(ExecContext& ctx, StreamState& state, const TensorView& latent, const FrameConsumer& sink) const;
+  void forward(ExecContext& ctx, StreamState& state, const TensorView& latent,
+               const FrameConsumer& sink) const;
 
  private:
   using Stage = std::variant<ResidualBlock, Upsample>;

@@ -70,9 +70,10 @@ void Vae21::decode(ExecContext& ctx, const TensorView& latents, const VaePlan& p
   check_plan("VAE decode", latents, plan);
   const StreamPlan stream = decode_stream(plan);
   ctx.workspace.reserve(plan.bytes);
-  decode_tiled(ctx, geometry(), plan, latents, sink, [&](const TensorView& tile, const FrameConsumer& tile_sink) {
-    decode_tile(ctx, stream, tile, tile_sink);
-  });
+  decode_tiled(ctx, geometry(), plan, latents, sink,
+               [&](const TensorView& tile, const FrameConsumer& tile_sink) {
+                 decode_tile(ctx, stream, tile, tile_sink);
+               });
 }
 
 void Vae21::encode(ExecContext& ctx, const FrameSource& source, const VaePlan& plan,
