@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "models/video_vae/plan.h"
@@ -87,7 +89,16 @@ class Pointwise {
 
 class TiledPointwise : public ::testing::Test {
  protected:
-  TiledPointwise() { std::iota(latents_.as<float>(), latents_.as<float>() + latents_.elements(), 0.0f); }
+  TiledPointwise() {
+    std::iota(latents_.as<float>(), latents_.as<float>() + latents_.elements(), 0.0f);
+    // What is summed up without having been zeroed shows as NaN.
+    const Workspace::Scope scope(workspace_);
+    fill_nan(workspace_.take(DType::kF32, {1 << 16}));
+  }
+
+  static void fill_nan(const TensorView& view) {
+    std::fill_n(view.as<float>(), view.elements(), std::numeric_limits<float>::quiet_NaN());
+  }
 
   Tensor decoded(const VaePlan& plan) {
     Tensor clip(DType::kF32, {9, 22, 14, 3});
@@ -105,6 +116,7 @@ class TiledPointwise : public ::testing::Test {
 
   Tensor encoded(const Tensor& clip, const VaePlan& plan) {
     Tensor latents(DType::kF32, latents_.shape());
+    fill_nan(latents);
     encode_tiled(
         context_, Pointwise::kGeometry, plan,
         [&](std::int64_t first, const TensorView& frames) {
