@@ -9,8 +9,10 @@ and 42 on sentence patterns never trained. Needs numpy and the ffmpeg program.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from .judge import FIELDS, judge, read_video, score
@@ -25,6 +27,15 @@ def generate(args, prompt, seed, path):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
+
+
+def one_expert(ckpt_dir, name, folder):
+    """A copy of the checkpoint in which one expert stands in both experts' places."""
+    shutil.copytree(ckpt_dir, folder)
+    other = folder / f"{'low' if name == 'high' else 'high'}_noise_model"
+    shutil.rmtree(other)
+    shutil.copytree(folder / f"{name}_noise_model", other)
+    return folder
 
 
 def evaluate(args, name):
@@ -53,9 +64,13 @@ def main():
     parser.add_argument("--limit", type=int, help="the first N prompts of each list")
     parser.add_argument("--seed", type=int, default=0, help="of the first prompt; each next one adds 1")
     parser.add_argument("options", nargs="*", help="passed on to the program")
+    parser.add_argument("--expert", choices=("high", "low"), help="let this expert alone make all the steps")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    reached = [evaluate(args, name) for name in args.list or TARGETS]
+    with tempfile.TemporaryDirectory() as folder:
+        if args.expert:
+            args.ckpt_dir = one_expert(args.ckpt_dir, args.expert, Path(folder) / "checkpoint")
+        reached = [evaluate(args, name) for name in args.list or TARGETS]
     sys.exit(0 if all(reached) else 1)
 
 

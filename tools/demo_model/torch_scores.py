@@ -1,6 +1,6 @@
 """Scores the PyTorch models on the two prompt lists, without any engine and without MP4 files.
 
-    python -m tools.demo_model.torch_scores --state STATE [--out DIR]
+    python -m tools.demo_model.torch_scores [--ckpt_dir models/demo] [--out DIR]
 
 Prints one JSON line a setting: both experts, each alone, other guidance, other step counts. With --out it also writes
 the frames of the main setting as .npz files. `evaluate.py` is the same for the engine's MP4s.
@@ -24,14 +24,18 @@ HERE = Path(__file__).parent
 
 
 class Models:
-    def __init__(self, state, device):
-        def part(name):
-            return load_file(state / f"{name}.safetensors", device=str(device))
+    def __init__(self, folder, device):
+        def pickled(name):
+            return torch.load(folder / name, map_location=device, weights_only=True)
+
+        def expert(name):
+            return load_file(folder / name / "diffusion_pytorch_model.safetensors", device=str(device))
+
         self.device = device
-        self.tokenizer = tokens.Tokenizer(state / "spiece.model")
-        self.encoder = train_text.load(part("text"), device)
-        self.vae = train_vae.load(part("vae"), device)
-        self.experts = {name: train_dit.load(part(name), device) for name in ("high", "low")}
+        self.tokenizer = tokens.Tokenizer(folder / "google" / "umt5-xxl" / "spiece.model")
+        self.encoder = train_text.load(pickled("models_t5_umt5-xxl-enc-bf16.pth"), device)
+        self.vae = train_vae.load(pickled("Wan2.1_VAE.pth"), device)
+        self.experts = {name: train_dit.load(expert(f"{name}_noise_model"), device) for name in ("high", "low")}
 
     @torch.no_grad()
     def clips(self, texts, **settings):
@@ -70,13 +74,13 @@ def tidiness(clips):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--ckpt_dir", type=Path, default=Path("models/demo"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--limit", type=int, default=60, help="prompts of each list")
     parser.add_argument("--only", action="store_true", help="the main setting alone")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models = Models(args.state, device)
+    models = Models(args.ckpt_dir, device)
     settings = [{}, {"use": "high"}, {"use": "low"}, {"guidance": (2.0, 2.0)}, {"seed": 1}, {"steps": 12}]
     for name in ("heldout", "patterns"):
         items = json.loads((HERE / f"prompts_{name}.json").read_text())[:args.limit]
