@@ -1,7 +1,10 @@
 #include "arguments.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <numeric>
 
 #include "base/error.h"
@@ -26,26 +29,79 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 /// " (did you mean --frame_num?)" or "".
-std::string suggestion(const CLI::App& app, const std::string& unknown) {
+std::string suggestion(const std::vector<std::string>& names, const std::string& unknown) {
   std::string best;
   std::size_t distance = 4;  // further away is no typo
-  for (const CLI::App* scope : app.get_subcommands()) {
-    for (const CLI::Option* option : scope->get_options()) {
-      const std::string name = "--" + option->get_lnames().front();
-      const std::size_t found = edit_distance(name, unknown);
-      if (found < distance) {
-        distance = found;
-        best = name;
-      }
+  for (const std::string& name : names) {
+    const std::size_t found = edit_distance(name, unknown);
+    if (found < distance) {
+      distance = found;
+      best = name;
     }
   }
   return best.empty() ? "" : fmt::format(" (did you mean {}?)", best);
 }
 
+/// Options of the program and of the chosen command that --help lists.
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  const auto add = [&](const CLI::App* scope) {
+    for (const CLI::Option* option : scope->get_options())
+      if (!option->get_group().empty() && !option->get_lnames().empty())
+        names.push_back("--" + option->get_lnames().front());
+  };
+  add(&app);
+  for (const CLI::App* command : app.get_subcommands()) add(command);
+  return names;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+/// "wan generate --help", or "wan --help" before a command is known.
+std::string help_command(const CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return commands.empty() ? "wan --help" : fmt::format("wan {} --help", commands.front()->get_name());
+}
+
+[[noreturn]] void fail_on_unknown(const CLI::App& app) {
+  const std::vector<std::string> extras = app.remaining(true);
+  const std::string unknown = extras.empty() ? "" : extras.front();
+  const std::string name = unknown.substr(0, unknown.find('='));
+  if (name.starts_with("-"))
+    fail(ErrorCode::kInvalidArgument, "unknown option {}{}; {} lists what there is", name,
+         suggestion(option_names(app), name), help_command(app));
+  fail(ErrorCode::kInvalidArgument,
+       "unexpected argument \"{}\"; text with spaces needs quotes round it, {} lists the options", unknown,
+       help_command(app));
+}
+
+[[noreturn]] void fail_without_command(const CLI::App& app) {
+  const std::vector<std::string> names = command_names(app);
+  const std::vector<std::string> extras = app.remaining(true);
+  if (extras.empty())
+    fail(ErrorCode::kInvalidArgument, "expected a command: {}; wan --help tells more",
+         fmt::join(names, ", "));
+  if (extras.front().starts_with("-"))
+    fail(ErrorCode::kInvalidArgument, "unknown option {} before a command ({}); wan --help tells more",
+         extras.front(), fmt::join(names, ", "));
+  fail(ErrorCode::kInvalidArgument, "unknown command {}{}; there are {}", extras.front(),
+       suggestion(names, extras.front()), fmt::join(names, ", "));
+}
+
+/// "--prompt: 1 required TEXT missing" is how CLI11 begins: with the option's name.
+std::string option_of(const std::string& message) {
+  return message.substr(0, message.find_first_of(": "));
+}
+
 }  // namespace
 
 std::vector<std::string> normalized_arguments(int argc, char** argv) {
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   for (std::string& argument : arguments) {
     if (!argument.starts_with("--")) continue;
     const std::size_t end = std::min(argument.find('='), argument.size());
@@ -62,15 +118,19 @@ void parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
     throw;
   } catch (const CLI::CallForAllHelp&) {
     throw;
+  } catch (const CLI::CallForVersion&) {
+    throw;
   } catch (const CLI::ExtrasError&) {
-    const std::vector<std::string> extras = app.remaining(true);
-    const std::string unknown = extras.empty() ? "" : extras.front();
-    fail(ErrorCode::kInvalidArgument, "unknown {} {}{}; --help lists what there is",
-         unknown.starts_with("-") ? "option" : "argument", unknown, suggestion(app, unknown));
+    fail_on_unknown(app);
   } catch (const CLI::RequiredError& error) {
-    fail(ErrorCode::kInvalidArgument, "{}", error.what());
+    if (app.get_subcommands().empty()) fail_without_command(app);
+    fail(ErrorCode::kInvalidArgument, "{} is missing; {} tells more", option_of(error.what()),
+         help_command(app));
+  } catch (const CLI::ArgumentMismatch& error) {
+    fail(ErrorCode::kInvalidArgument, "{} needs a value; {} tells more", option_of(error.what()),
+         help_command(app));
   } catch (const CLI::ParseError& error) {
-    fail(ErrorCode::kInvalidArgument, "{}", error.what());
+    fail(ErrorCode::kInvalidArgument, "{}; {} tells more", error.what(), help_command(app));
   }
 }
 
@@ -83,5 +143,21 @@ bool parse_bool(const std::string& option, const std::string& text) {
     if (lower == no) return false;
   fail(ErrorCode::kInvalidArgument, "{} {}: expected True or False", option, text);
 }
+
+template <typename T>
+T parse_number(const std::string& option, const std::string& text) {
+  T value{};
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const char* const kind = std::is_integral_v<T> ? "a whole number" : "a number";
+  WAN_CHECK(error != std::errc::result_out_of_range, kInvalidArgument, "{} {}: the number is too large",
+            option, text);
+  WAN_CHECK(error == std::errc() && stop == end, kInvalidArgument, "{} {}: expected {}", option, text, kind);
+  return value;
+}
+
+template int parse_number<int>(const std::string&, const std::string&);
+template std::int64_t parse_number<std::int64_t>(const std::string&, const std::string&);
+template double parse_number<double>(const std::string&, const std::string&);
 
 }  // namespace wan

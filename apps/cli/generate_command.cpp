@@ -37,7 +37,8 @@ void run_generate(const GenerateOptions& options) {
   Engine engine(engine_options);
   engine.check(request);
   if (options.plan) {
-    std::fputs(to_string(engine.plan(request)).c_str(), stdout);
+    const MemoryPlan plan = engine.plan(request);
+    fmt::print("{}", options.json ? to_json(plan) + "\n" : to_string(plan));
     return;
   }
 

@@ -25,6 +25,15 @@ void add_refused(CLI::App& command, const std::string& name, const std::string& 
   option->group("");  // not in --help
 }
 
+/// An option with a number as its value; `target` may be optional.
+template <typename T, typename Target>
+CLI::Option* add_number(CLI::App& command, const std::string& name, Target& target,
+                        const std::string& description) {
+  const auto store = [&target, name](const std::string& text) { target = parse_number<T>(name, text); };
+  return command.add_option_function<std::string>(name, store, description)
+      ->type_name(std::is_integral_v<T> ? "INT" : "FLOAT");
+}
+
 std::int64_t parse_bytes(const std::string& text) {
   char* end = nullptr;
   const double number = std::strtod(text.c_str(), &end);
@@ -38,12 +47,17 @@ std::int64_t parse_bytes(const std::string& text) {
   return static_cast<std::int64_t>(number * scale);
 }
 
-/// The first `count` characters of UTF-8 text.
-std::string first_characters(const std::string& text, int count) {
+/// Of the prompt in a file's name: the rest of the name and of the latents' beside it fit into 255 bytes then.
+constexpr std::size_t kMostNameBytes = 160;
+
+/// The first `count` characters of UTF-8 text, or fewer that fit into `bytes`.
+std::string shortened(const std::string& text, int count, std::size_t bytes) {
   std::size_t end = 0;
   while (end < text.size() && count > 0) {
-    ++end;
-    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) ++end;
+    std::size_t next = end + 1;
+    while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xc0u) == 0x80u) ++next;
+    if (next > bytes) break;
+    end = next;
     --count;
   }
   return text.substr(0, end);
@@ -54,18 +68,19 @@ std::string first_characters(const std::string& text, int count) {
 void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_option("--task", o.task, "What to generate: t2v-A14B")->capture_default_str()->group(kOfficial);
   command.add_option("--size", o.size, "Width*height in pixels, multiples of 16 (832*480)")->group(kOfficial);
-  command.add_option("--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
+  add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
   command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
   command.add_option("--save_file", o.save_file, "NAME.mp4, NAME.png (a still) or NAME_%05d.png (frames)")
       ->group(kOfficial);
-  command.add_option("--base_seed", o.base_seed, "Seed of the noise; -1 draws one")
-      ->capture_default_str()
+  add_number<std::int64_t>(command, "--base_seed", o.base_seed, "Seed of the noise; -1 draws one")
+      ->default_str("-1")
       ->group(kOfficial);
   command.add_option("--sample_solver", o.sample_solver, "unipc, dpm++ or euler")->group(kOfficial);
-  command.add_option("--sample_steps", o.sample_steps, "Denoising steps")->group(kOfficial);
-  command.add_option("--sample_shift", o.sample_shift, "Shift of the noise schedule")->group(kOfficial);
+  add_number<int>(command, "--sample_steps", o.sample_steps, "Denoising steps")->group(kOfficial);
+  add_number<double>(command, "--sample_shift", o.sample_shift, "Shift of the noise schedule")
+      ->group(kOfficial);
   command
       .add_option("--sample_guide_scale", o.sample_guide_scale,
                   "Guidance scale: one value, or low,high noise")
@@ -80,8 +95,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kOfficial);
   command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
       ->group(kOfficial);
-  command.add_option("--ulysses_size", o.ulysses_size, "Ranks that share the sequence; 1 in this version")
-      ->capture_default_str()
+  add_number<int>(command, "--ulysses_size", o.ulysses_size,
+                  "Ranks that share the sequence; 1 in this version")
+      ->default_str("1")
       ->group(kOfficial);
 
   command
@@ -99,7 +115,8 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->capture_default_str()
       ->group(kMore);
   command.add_option("--memory_limit", o.memory_limit, "Host memory to plan for, such as 16GB")->group(kMore);
-  command.add_option("--threads", o.threads, "CPU threads (default: all this process may use)")->group(kMore);
+  add_number<int>(command, "--threads", o.threads, "CPU threads (default: all this process may use)")
+      ->group(kMore);
   command.add_option("--save_latents", o.save_latents, "Keep the final latents in FILE.safetensors")
       ->group(kMore);
   command.add_option("--from_latents", o.from_latents, "Go on from latents that an earlier run kept")
@@ -174,9 +191,10 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
 std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {
   std::string prompt = o.prompt.value_or("");
   for (char& c : prompt)
-    if (c == ' ' || c == '/') c = '_';
+    if (c == ' ' || c == '/' || (c == '%' && frame_num == 1))
+      c = '_';  // % begins a frame number in a .png's name
   return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size), o.ulysses_size,
-                     first_characters(prompt, 50), fmt::localtime(std::time(nullptr)),
+                     shortened(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
                      frame_num == 1 ? ".png" : ".mp4");
 }
 

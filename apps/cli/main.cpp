@@ -15,11 +15,12 @@
 
 namespace {
 
-int report(wan::ErrorCode code, const std::string& message, bool json) {
+/// Where a command writes events to standard output, an error is one of them; `stream` is standard error otherwise.
+int report(wan::ErrorCode code, const std::string& message, bool json, std::FILE* stream) {
   if (json) {
     const nlohmann::ordered_json event = {
         {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
-    fmt::print("{}\n", event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    fmt::print(stream, "{}\n", event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     fmt::print(stderr, "{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message);
   }
@@ -29,6 +30,7 @@ int report(wan::ErrorCode code, const std::string& message, bool json) {
 int run(const std::vector<std::string>& arguments) {
   CLI::App app("wan: Wan2.2 video generation as one native program", "wan");
   app.require_subcommand(1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as Python's argparse
   app.set_version_flag("--version", std::string("wan ") + wan::version());
   bool verbose = false;
   app.add_flag("--verbose", verbose, "Diagnostics on standard error");
@@ -50,15 +52,22 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
-  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  const auto given = [&](const char* word) {
+    return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
+  };
+  // The other commands print one JSON document, which an error must not break.
+  std::FILE* const stream = given("generate") ? stdout : stderr;
+  const auto fail_with = [&](wan::ErrorCode code, const std::string& message) {
+    return report(code, message, given("--json"), stream);
+  };
   try {
     return run(arguments);
   } catch (const wan::Error& error) {
-    return report(error.code(), error.what(), json);
+    return fail_with(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return report(wan::ErrorCode::kOutOfMemory,
-                  "the machine's memory is used up; try --residency streamed or a smaller --size", json);
+    return fail_with(wan::ErrorCode::kOutOfMemory,
+                     "the machine's memory is used up; try --residency streamed or a smaller --size");
   } catch (const std::exception& error) {
-    return report(wan::ErrorCode::kInternal, error.what(), json);
+    return fail_with(wan::ErrorCode::kInternal, error.what());
   }
 }

@@ -121,7 +121,7 @@ void ProgressDisplay::show(const Notice& event) {
 void ProgressDisplay::show(const RunSettings& event) {
   end_line();
   for (const auto& [key, value] : event.values)
-    if (!value.empty()) fmt::print(stream_, "{:<16} {}\n", key, value);
+    if (!value.empty()) fmt::print(stream_, "{:<18} {}\n", key, value);
 }
 
 void ProgressDisplay::show(const Finished& event) {

@@ -45,8 +45,10 @@ struct MemoryPlan {
 
 /// A line a row for people.
 std::string to_string(const MemoryPlan& plan);
+/// One JSON object without newline: {"event": "plan", "transformers": 123, ...}, in bytes.
+std::string to_json(const MemoryPlan& plan);
 
-/// Settings that a request comes to once defaults are filled in.
+/// What a generation made.
 struct GenerationResult {
   std::filesystem::path save_file;
   std::filesystem::path latents_file;  // empty unless kept

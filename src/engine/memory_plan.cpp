@@ -104,6 +104,14 @@ PlannedRun plan_run(const PlanInput& input) {
   return run;
 }
 
+std::string to_json(const MemoryPlan& plan) {
+  return fmt::format(
+      R"({{"event":"plan","text_encoder":{},"transformers":{},"context_cache":{},"activations":{},"vae":{},)"
+      R"("latents":{},"peak":{},"available":{},"blocks_resident":{},"vae_tile":{}}})",
+      plan.text_encoder, plan.transformers, plan.context_cache, plan.activations, plan.vae, plan.latents,
+      plan.peak, plan.available, plan.blocks_resident, plan.vae_tile);
+}
+
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
   return fmt::format(
