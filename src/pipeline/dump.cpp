@@ -41,6 +41,9 @@ std::span<const float> values_of(const Tensor& host) {
 DumpWriter::DumpWriter(fs::path folder, int steps)
     : folder_(std::move(folder)), digits_(std::max(2, static_cast<int>(std::to_string(steps - 1).size()))) {
   make_folder(folder_);
+  std::error_code ignored;
+  fs::remove(folder_ / "manifest.json",
+             ignored);  // of an earlier run: it would name files that this run replaces
 }
 
 void DumpWriter::integers(const std::string& name, std::span<const std::int64_t> values,

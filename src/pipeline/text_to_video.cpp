@@ -1,7 +1,10 @@
 #include "pipeline/text_to_video.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
+#include <new>
 
 #include "base/log.h"
 #include "media/output.h"
@@ -36,19 +39,42 @@ SavedLatents to_host(const RunContext& run, const DenoiseState& state) {
   return saved;
 }
 
+/// Saves to `file` or, where that fails (a full disk), to the folder for temporary files. Empty where neither can be
+/// written: a run is not given up for that.
+fs::path keep_latents(const RunContext& run, const DenoiseState& state, const fs::path& file) {
+  const SavedLatents latents = to_host(run, state);
+  try {
+    save_latents(file, latents);
+    return file;
+  } catch (const Error& error) {
+    run.tell(Notice{error.what()});
+  }
+  try {
+    const fs::path spare =
+        fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.filename().string());
+    save_latents(spare, latents);
+    run.tell(Notice{fmt::format("the latents are kept in {} instead", spare.string())});
+    return spare;
+  } catch (const std::exception& error) {  // filesystem_error: there is no such folder
+    run.tell(Notice{fmt::format("the latents could not be kept: {}", error.what())});
+    return {};
+  }
+}
+
 /// Rethrows `error` after keeping what the run has reached; the message then says how to go on.
 [[noreturn]] void keep_and_rethrow(const RunContext& run, const DenoiseState& state, const fs::path& file,
                                    const Error& error) {
   if (state.next_step == 0) throw Error(error.code(), fmt::format("{}; no step was finished", error.what()));
-  try {
-    save_latents(file, to_host(run, state));
-  } catch (const Error& saving) {
-    throw Error(error.code(),
-                fmt::format("{}; the latents could not be kept: {}", error.what(), saving.what()));
-  }
-  throw Error(error.code(),
-              fmt::format("{}; {} of {} steps are kept in {}: go on with --from_latents {}", error.what(),
-                          state.next_step, run.settings.steps, file.string(), file.string()));
+  const std::string kept = keep_latents(run, state, file).string();
+  if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
+  throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: go on with --from_latents {}",
+                                        error.what(), state.next_step, run.settings.steps, kept, kept));
+}
+
+/// What a person can do about memory that ran out in the middle.
+Error out_of_memory() {
+  return Error(ErrorCode::kOutOfMemory,
+               "the machine's memory is used up; try --residency streamed or a smaller --size");
 }
 
 /// Slots that an update writes before anything reads them need no value; saved ones get theirs back.
@@ -112,22 +138,39 @@ DenoiseState denoise_segment(const RunContext& run, const TextToVideoModels& mod
     denoise(run, scheduler, guidance, models.experts, text, Conditioning{}, state);
   } catch (const Error& error) {
     keep_and_rethrow(run, state, latents_file, error);
+  } catch (const std::bad_alloc&) {
+    keep_and_rethrow(run, state, latents_file, out_of_memory());
   }
   return state;
 }
 
+[[noreturn]] void rethrow_with(const fs::path& kept, const Error& error) {
+  if (kept.empty()) throw error;
+  throw Error(error.code(),
+              fmt::format("{}; the finished latents are kept in {}: go on with --from_latents {}",
+                          error.what(), kept.string(), kept.string()));
+}
+
+/// Decodes into the file at output.save_file; `kept` holds the same latents, should that fail.
 void decode_segment(const RunContext& run, const TextToVideoModels& models, const VaePlan& vae_plan,
-                    const TensorView& latents, const TextToVideoOutput& output, FrameSink& sink) {
+                    const TensorView& latents, const TextToVideoOutput& output, const fs::path& kept) {
+  const GenerationSettings& settings = run.settings;
   try {
-    decode_into(run, models.vae, vae_plan, latents, sink);
-    PhaseReporter phase(run.on_event, Phase::kEncode, run.settings.frame_num);
-    sink.finish();
-    phase.progress(run.settings.frame_num);
+    if (run.dump != nullptr) run.dump->tensor(run.exec, "latents", latents);
+    const VideoFormat format{settings.size.width, settings.size.height, settings.fps, settings.frame_num};
+    const auto sink = make_frame_sink(output.save_file, format, to_metadata(settings));
+    if (run.dump != nullptr)
+      run.dump->begin_frames(settings.frame_num, settings.size.height, settings.size.width);
+    decode_into(run, models.vae, vae_plan, latents, *sink);
+    PhaseReporter phase(run.on_event, Phase::kEncode, settings.frame_num);
+    sink->finish();
+    phase.progress(settings.frame_num);
     phase.finish();
+    if (run.dump != nullptr) run.dump->finish(to_metadata(settings));
   } catch (const Error& error) {
-    throw Error(error.code(),
-                fmt::format("{}; the finished latents are kept in {}: go on with --from_latents {}",
-                            error.what(), output.latents_file.string(), output.latents_file.string()));
+    rethrow_with(kept, error);
+  } catch (const std::bad_alloc&) {
+    rethrow_with(kept, out_of_memory());
   }
 }
 
@@ -135,24 +178,20 @@ void decode_segment(const RunContext& run, const TextToVideoModels& models, cons
 
 void text_to_video(const RunContext& run, const TextToVideoModels& models, const VaePlan& vae_plan,
                    const Shape& latent, const TextToVideoOutput& output, const SavedLatents* resumed) {
-  const GenerationSettings& settings = run.settings;
   const DenoiseState state = denoise_segment(run, models, latent, output.latents_file, resumed);
   const TensorView latents = state.slots[Scheduler::kSample];
-  if (run.dump != nullptr) run.dump->tensor(run.exec, "latents", latents);
-  save_latents(output.latents_file, to_host(run, state));
-
-  const Metadata metadata = to_metadata(settings);
-  const VideoFormat format{settings.size.width, settings.size.height, settings.fps, settings.frame_num};
-  const auto sink = make_frame_sink(output.save_file, format, metadata);
-  if (run.dump != nullptr)
-    run.dump->begin_frames(settings.frame_num, settings.size.height, settings.size.width);
-  decode_segment(run, models, vae_plan, latents, output, *sink);
-  if (run.dump != nullptr) run.dump->finish(metadata);
-  if (output.keep_latents) return;
+  const fs::path kept = keep_latents(run, state, output.latents_file);
+  decode_segment(run, models, vae_plan, latents, output, kept);
+  if (output.keep_latents) {
+    WAN_CHECK(kept == output.latents_file, kIo, "{} is whole, but the latents could not be written to {}{}",
+              output.save_file.string(), output.latents_file.string(),
+              kept.empty() ? "" : "; they are in " + kept.string());
+    return;
+  }
+  if (kept.empty()) return;
   std::error_code error;
-  if (!fs::remove(output.latents_file, error) && error)
-    log(LogLevel::kWarning,
-        fmt::format("could not remove {}: {}", output.latents_file.string(), error.message()));
+  if (!fs::remove(kept, error) && error)
+    log(LogLevel::kWarning, fmt::format("could not remove {}: {}", kept.string(), error.message()));
 }
 
 }  // namespace wan
