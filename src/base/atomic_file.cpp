@@ -74,8 +74,13 @@ void check_writable_target(const fs::path& target) {
   const fs::path folder = folder_of(target);
   WAN_CHECK(fs::is_directory(folder), kInvalidArgument, "cannot write {}: the folder {} does not exist",
             target.string(), folder.string());
-  WAN_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, kInvalidArgument,
-            "cannot write {}: the folder {} is not writable", target.string(), folder.string());
+  try {
+    const AtomicFile probe(
+        target);  // permissions alone do not tell: root, network and read-only file systems
+  } catch (const Error& error) {
+    fail(ErrorCode::kInvalidArgument, "cannot write {}: the folder {} is not writable", target.string(),
+         folder.string());
+  }
 }
 
 }  // namespace wan

@@ -88,7 +88,11 @@ void check_output_writable(const fs::path& path, int frame_count) {
       break;
     case OutputKind::kPngSequence: {
       const FramePattern pattern(path);
-      for (int number = 0; number < frame_count; ++number) check_writable_target(pattern.name(number));
+      check_writable_target(pattern.name(frame_count - 1));  // the longest name
+      for (int number = 0; number < frame_count; ++number)
+        WAN_CHECK(!fs::is_directory(pattern.name(number)), kInvalidArgument,
+                  "cannot write {}: it is a folder; name the frames differently",
+                  pattern.name(number).string());
       break;
     }
   }
