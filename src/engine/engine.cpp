@@ -86,6 +86,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   ResolvedRequest resolved = resolve_request(request, models, precision);
   const PlannedRun planned = plan(resolved);
   const GenerationSettings& settings = resolved.settings;
+  models.tokenizer();  // a damaged one is told before weights are loaded
   if (on_event) on_event(RunSettings{to_metadata(settings)});
   load(planned.load, on_event, cancelled);
 
@@ -130,6 +131,7 @@ Engine& Engine::operator=(Engine&&) noexcept = default;
 
 void Engine::check(const GenerationRequest& request) const {
   impl_->plan(resolve_request(request, impl_->models, impl_->precision));
+  impl_->models.tokenizer();
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {

@@ -51,8 +51,7 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir)
     : files(find_checkpoint_files(ckpt_dir)),
       expert_checkpoints{Checkpoint::open(files.experts[0]), Checkpoint::open(files.experts[1])},
       text_checkpoint(Checkpoint::open(files.text_encoder)),
-      vae_checkpoint(Checkpoint::open(files.vae)),
-      tokenizer(load_tokenizer(files.tokenizer)) {
+      vae_checkpoint(Checkpoint::open(files.vae)) {
   WeightReport low(expert_checkpoints[0], kExpertTitles[0]);
   WeightReport high(expert_checkpoints[1], kExpertTitles[1]);
   WeightReport text(text_checkpoint, "text encoder");
@@ -76,9 +75,15 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir)
   WAN_CHECK(text_encoder.dim == config.text_dim && text_encoder.dim == other.text_dim, kBadFile,
             "the text encoder gives vectors of {}, the transformers take {}", text_encoder.dim,
             config.text_dim);
-  WAN_CHECK(tokenizer->vocabulary_size() <= text_encoder.vocabulary, kBadFile,
-            "the tokenizer knows {} tokens, the text encoder {}", tokenizer->vocabulary_size(),
+}
+
+const Tokenizer& CheckpointModels::tokenizer() const {
+  if (tokenizer_) return *tokenizer_;
+  tokenizer_ = load_tokenizer(files.tokenizer);
+  WAN_CHECK(tokenizer_->vocabulary_size() <= text_encoder.vocabulary, kBadFile,
+            "the tokenizer knows {} tokens, the text encoder {}", tokenizer_->vocabulary_size(),
             text_encoder.vocabulary);
+  return *tokenizer_;
 }
 
 std::size_t CheckpointModels::vae_bytes() const {

@@ -25,10 +25,15 @@ struct CheckpointModels {
   std::array<CheckedTransformer, 2> experts;  // by Expert
   Umt5Config text_encoder;
   Vae21Config vae;
-  std::unique_ptr<Tokenizer> tokenizer;
 
+  /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. Throws
+  /// BadFile.
+  const Tokenizer& tokenizer() const;
   /// Bytes of the VAE's weights in f32.
   std::size_t vae_bytes() const;
+
+ private:
+  mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
 
 /// Group of the text encoder's blocks; an expert's group is its number.
@@ -49,7 +54,7 @@ class LoadedModels {
   LoadedModels(const CheckpointModels& models, Backend& backend, const LoadOptions& options,
                const LoadProgress& progress);
 
-  const Tokenizer& tokenizer() const { return *models_.tokenizer; }
+  const Tokenizer& tokenizer() const { return models_.tokenizer(); }
   const Umt5Encoder& text_encoder() const { return *text_encoder_; }
   const WanTransformer& expert(Expert which) const { return *experts_[static_cast<std::size_t>(which)]; }
   BlockResidency& residency() const { return *residency_; }

@@ -112,6 +112,14 @@ GenerationSettings resumed_settings(const GenerationRequest& request, const Mode
   return settings;
 }
 
+void check_text(const char* option, const std::string& text) {
+  try {
+    clean_prompt(text);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", option, error.what());
+  }
+}
+
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "--save_file is missing: name the video, such as video.mp4");
@@ -144,8 +152,8 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     resolved.resumed = load_latents(request.from_latents);
     settings = resumed_settings(request, defaults, *resolved.resumed, vae, precision);
   }
-  clean_prompt(settings.prompt);  // throws for text that is not UTF-8
-  clean_prompt(settings.negative_prompt);
+  check_text("--prompt", settings.prompt);
+  check_text("--negative_prompt", settings.negative_prompt);
   check_size(settings.size, models.experts[0].config.patch, vae);
   check_frame_num(settings.frame_num, vae.temporal_stride);
   make_scheduler(settings.solver, settings.steps,

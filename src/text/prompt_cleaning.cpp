@@ -76,7 +76,7 @@ std::u32string fix_text(std::u32string_view text) {
 std::string clean_prompt(std::string_view utf8) {
   const auto text = utf8_to_u32(utf8);
   WAN_CHECK(text.has_value(), kInvalidArgument,
-            "[clean_prompt] expected UTF-8 text, got bytes that are not; convert the prompt to UTF-8");
+            "expected UTF-8 text, got bytes that are not; convert the prompt to UTF-8");
   const std::u32string unescaped = html_unescape(html_unescape(fix_text(*text)));
   const std::u32string collapsed = collapse_white_space(strip(unescaped, is_python_space));
   return u32_to_utf8(strip(collapsed, is_python_space));

@@ -53,7 +53,9 @@ TokenizedPrompt Tokenizer::tokenize(std::string_view prompt, int max_tokens) con
   return result;
 }
 
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
+namespace {
+
+std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& folder) {
   const std::filesystem::path json_path = folder / "tokenizer.json";
   const std::filesystem::path spiece_path = folder / "spiece.model";
   const OptionalFile config_file(folder / "tokenizer_config.json");
@@ -64,9 +66,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   const bool has_spiece = std::filesystem::exists(spiece_path);
   WAN_CHECK(
       has_json || has_spiece, kBadFile,
-      "[tokenizer] expected tokenizer.json or spiece.model in {}, found neither; download google/umt5-xxl "
-      "of the checkpoint again",
-      folder.string());
+      "expected tokenizer.json or spiece.model, found neither; download google/umt5-xxl of the checkpoint "
+      "again");
   const bool from_spiece = has_spiece && (!has_json || config.rebuild_from_spiece);
   const MappedFile file(from_spiece ? spiece_path : json_path);
   TokenizerParts parts =
@@ -76,6 +77,16 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
     if (const auto named = config.named.find(key); named != config.named.end())
       *token = named->second.content;
   return make_unigram_tokenizer(std::move(parts));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
+  try {
+    return read_tokenizer(folder);
+  } catch (const Error& error) {
+    fail(error.code(), "the tokenizer in {}: {}", folder.string(), error.what());
+  }
 }
 
 std::unique_ptr<Tokenizer> parse_tokenizer_json(std::string_view json) {
