@@ -1,0 +1,218 @@
+"""What a generation writes: MP4, PNG frames, a still, the dump; and that it is the same where it must be."""
+
+import json
+import shutil
+import subprocess
+import unittest
+
+from support import WanTest, frame_values, read_mp4, read_npy, read_png
+
+LATENT_CHANNELS, TEXT_DIM, TEXT_LEN = 16, 64, 512
+
+
+class Outputs(WanTest):
+    def bytes_of(self, name, **options):
+        self.generate(save_file=name, **options)
+        return (self.folder / name).read_bytes()
+
+    def frames_of(self, count=5, **options):
+        self.generate(save_file="f_%05d.png", **options)
+        return frame_values(self.folder, "f_%05d.png", count)
+
+    def test_mp4(self):
+        result = self.generate("--json", save_file="video.mp4", size="48*32", negative_prompt="",
+                               sample_guide_scale="2,3")
+        self.assertEqual(self.names(), ["video.mp4"])
+        movie = read_mp4(self.folder / "video.mp4")
+        self.assertEqual((movie.width, movie.height, movie.frames), (48, 32, 5))
+        self.assertAlmostEqual(movie.seconds, 5 / 16, delta=0.002)
+        self.assertLess(movie.order.index("moov"), movie.order.index("mdat"), "playable while it downloads")
+        settings = next(event["values"] for event in result.events if event["event"] == "settings")
+        expected = {"prompt": "a red circle moves right", "seed": "7", "model": "checkpoint", "sample_solver": "unipc",
+                    "sample_steps": "3", "sample_guide_scale": "2,3", "size": "48*32", "precision": "fp32"}
+        for key, value in expected.items():
+            self.assertEqual((settings[key], movie.metadata[key]), (value, value), key)
+        self.assertEqual(settings["negative_prompt"], "")
+        self.assertRegex(movie.metadata["version"], r"^wan\.cpp \d")
+
+    @unittest.skipUnless(shutil.which("ffprobe"), "needs ffprobe")
+    def test_mp4_as_ffprobe_sees_it(self):
+        self.generate(save_file="video.mp4", size="48*32")
+        probe = subprocess.run(["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json",
+                                self.folder / "video.mp4"], capture_output=True, check=True)
+        (stream,) = json.loads(probe.stdout)["streams"]
+        expected = {"codec_name": "h264", "pix_fmt": "yuv420p", "width": 48, "height": 32, "avg_frame_rate": "16/1",
+                    "nb_read_frames": "5", "color_range": "tv"}
+        self.assertEqual({key: stream[key] for key in expected}, expected)
+        for key in ("color_space", "color_transfer", "color_primaries"):
+            self.assertIn(key, stream)
+
+    def test_frames_and_dump_agree(self):
+        self.generate(save_file="f_%05d.png", size="32*48", dump="dump")
+        self.assertEqual(self.names(), ["dump"] + [f"f_{number:05d}.png" for number in range(5)])
+        width, height, _, texts = read_png(self.folder / "f_00004.png")
+        self.assertEqual((width, height), (32, 48))
+        self.assertEqual(texts["seed"], "7")
+        frames = read_npy(self.folder / "dump/frames.npy")
+        self.assertEqual(frames.values.tobytes(), frame_values(self.folder, "f_%05d.png", 5))
+        # The official code truncates (x + 1) / 2 * 255.
+        floats = read_npy(self.folder / "dump/frames_float.npy")
+        plane = 32 * 48
+        for index in range(0, len(frames.values), 97):
+            frame, rest = divmod(index, 3 * plane)
+            pixel, channel = divmod(rest, 3)
+            value = floats.values[(channel * 5 + frame) * plane + pixel]
+            self.assertLessEqual(abs(value), 1.0)
+            self.assertLessEqual(abs(frames.values[index] - int((value + 1) / 2 * 255)), 1)  # 1: rounding of the sum
+
+    def test_still(self):
+        self.generate(save_file="still.png", frame_num="1", dump="dump")
+        self.assertEqual(self.names(), ["dump", "still.png"])
+        width, height, pixels, _ = read_png(self.folder / "still.png")
+        self.assertEqual((width, height), (32, 32))
+        self.assertEqual(read_npy(self.folder / "dump/frames.npy").values.tobytes(), pixels)
+        self.generate(save_file="still.mp4", frame_num="1")
+        self.assertEqual(read_mp4(self.folder / "still.mp4").frames, 1)
+
+    def test_seed(self):
+        first = self.bytes_of("video.mp4")
+        self.assertEqual(self.bytes_of("again.mp4"), first)
+        self.assertNotEqual(self.bytes_of("video.mp4", base_seed="8"), first)
+        pixels = self.frames_of()
+        self.assertNotEqual(self.frames_of(base_seed="8"), pixels)
+        self.assertNotEqual(self.frames_of(prompt="a blue square"), pixels)
+        self.assertNotEqual(self.frames_of(sample_solver="euler"), pixels)
+        self.assertNotEqual(self.frames_of(rng="torch-cuda"), pixels)
+
+    def test_drawn_seed_is_reported_and_repeats_the_video(self):
+        result = self.generate("--json", save_file="a.mp4", base_seed=None)
+        seed = next(event["values"]["seed"] for event in result.events if event["event"] == "settings")
+        self.assertEqual(self.bytes_of("b.mp4", base_seed=seed), (self.folder / "a.mp4").read_bytes())
+
+    def test_threads_and_residency_change_no_bit(self):
+        pixels = self.frames_of(threads="1")
+        self.assertEqual(self.frames_of(threads="2"), pixels)
+        self.assertEqual(self.frames_of(residency="streamed"), pixels)
+        self.assertEqual(self.frames_of(residency="resident"), pixels)
+
+    def test_bf16_is_close(self):
+        exact = self.frames_of()
+        lossy = self.frames_of(precision="bf16")
+        self.assertNotEqual(lossy, exact)
+        self.assertEqual(self.frames_of(convert_model_dtype=True), lossy)
+        # Products in bf16 keep 8 bits: a few grey levels after three steps and the VAE. Another prompt is much further.
+        error = sum(abs(a - b) for a, b in zip(exact, lossy)) / len(exact)
+        self.assertLess(error, 4.0)
+
+    def test_events(self):
+        result = self.generate("--json", save_file="video.mp4")
+        events = result.events
+        self.assertEqual(result.err, "")
+        phases = [event["phase"] for event in events if event["event"] == "phase_started"]
+        self.assertEqual(phases, ["load", "text", "high_noise", "low_noise", "decode", "encode"])
+        steps = [event["step"] for event in events if event["event"] == "progress" and "step" in event]
+        self.assertEqual(steps, [1, 2, 3])
+        self.assertEqual((events[-1]["event"], events[-1]["save_file"], events[-1]["frames"]),
+                         ("finished", "video.mp4", 5))
+        self.assertGreater(events[-1]["peak_host_bytes"], 1 << 20)
+
+    def test_plain_progress(self):
+        lines = self.generate(save_file="video.mp4").err.splitlines()
+        for word in ("load:", "text:", "high noise: step", "low noise: step", "decode:", "saved video.mp4"):
+            self.assertTrue([line for line in lines if line.startswith(word)], word)
+        self.assertNotIn("\r", "".join(lines))
+
+
+class Dump(WanTest):
+    def listed(self, steps, skipped=(), latent=(16, 2, 4, 4), frames=5, size=(32, 32), negative=True):
+        width, height = size
+        files = {"tokens_prompt": ("int64", (1, TEXT_LEN)), "mask_prompt": ("int64", (1, TEXT_LEN)),
+                 "context_prompt": ("float32", None), "noise": ("float32", latent), "timesteps": ("int64", (steps,)),
+                 "sigmas": ("float32", (steps + 1,)), "latents": ("float32", latent),
+                 "frames_float": ("float32", (3, frames, height, width)),
+                 "frames": ("uint8", (frames, height, width, 3))}
+        if negative:
+            files |= {"tokens_negative": ("int64", (1, TEXT_LEN)), "mask_negative": ("int64", (1, TEXT_LEN)),
+                      "context_negative": ("float32", None)}
+        for step in range(steps):
+            for what in ("input", "cond", "uncond", "guided", "latent"):
+                if what != "uncond" or step not in skipped:
+                    files[f"step_{step:02d}_{what}"] = ("float32", latent)
+            files[f"step_{step:02d}_timestep"] = ("int64", (1,))
+        return files
+
+    def assert_dumped(self, files):
+        folder = self.folder / "dump"
+        self.assertEqual(sorted(path.name for path in folder.iterdir()),
+                         sorted([name + ".npy" for name in files] + ["manifest.json"]))
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        self.assertEqual(sorted(manifest["files"]), sorted(files))
+        arrays = {name: read_npy(folder / (name + ".npy")) for name in files}
+        for name, (dtype, shape) in files.items():
+            self.assertEqual(arrays[name].dtype, dtype, name)
+            if shape is not None:
+                self.assertEqual(arrays[name].shape, shape, name)
+            self.assertEqual(tuple(manifest["files"][name]["shape"]), arrays[name].shape, name)
+            self.assertEqual(manifest["files"][name]["dtype"], dtype, name)
+        for branch in ("prompt", "negative"):
+            if "context_" + branch in arrays:
+                used = sum(arrays["mask_" + branch].values)
+                self.assertEqual(arrays["context_" + branch].shape, (used, arrays["context_prompt"].shape[1]))
+        return arrays
+
+    def test_listed_files(self):
+        self.generate(save_file="video.mp4", dump="dump")
+        arrays = self.assert_dumped(self.listed(3))
+        self.assertEqual(arrays["step_00_input"].values, arrays["noise"].values)
+        self.assertEqual(arrays["step_01_input"].values, arrays["step_00_latent"].values)
+        self.assertEqual(arrays["latents"].values, arrays["step_02_latent"].values)
+        self.assertEqual([arrays[f"step_{step:02d}_timestep"].values[0] for step in range(3)],
+                         list(arrays["timesteps"].values))
+        # guided = uncond + scale * (cond - uncond), scale 4 at high noise; one product's rounding of values near 1
+        for guided, cond, uncond in zip(*(arrays["step_00_" + name].values for name in ("guided", "cond", "uncond"))):
+            self.assertAlmostEqual(guided, uncond + 4.0 * (cond - uncond), delta=1e-4)
+
+    def test_guidance_one_skips_the_second_pass(self):
+        self.generate(save_file="video.mp4", dump="dump", sample_guide_scale="1")
+        arrays = self.assert_dumped(self.listed(3, skipped=range(3), negative=False))
+        self.assertEqual(arrays["step_00_guided"].values, arrays["step_00_cond"].values)
+
+    def test_guidance_low_and_high(self):
+        # Low noise 1: its steps have one pass. The last of three steps is the low-noise expert's.
+        self.generate(save_file="video.mp4", dump="dump", sample_guide_scale="1,3.5")
+        self.assert_dumped(self.listed(3, skipped=[2]))
+
+    def test_digits_of_many_steps(self):
+        self.generate(save_file="still.png", frame_num="1", dump="dump", sample_steps="101", size="16*16")
+        self.assertTrue((self.folder / "dump/step_100_latent.npy").exists())
+        self.assertTrue((self.folder / "dump/step_007_input.npy").exists())
+
+    def test_negative_prompts(self):
+        used = {}
+        for name, text in (("default", None), ("empty", ""), ("own", "blur")):
+            self.generate(save_file="still.png", frame_num="1", dump=name, negative_prompt=text, sample_steps="1")
+            used[name] = list(read_npy(self.folder / name / "tokens_negative.npy").values)
+        self.assertEqual(used["empty"][:2], [1, 0])  # the end mark alone
+        self.assertNotEqual(used["default"], used["empty"])
+        self.assertNotEqual(used["own"], used["empty"])
+        self.assertEqual(used["own"].index(1) + 1, sum(token != 0 for token in used["own"]))
+
+    def test_taps(self):
+        self.generate("--dump_taps", save_file="still.png", frame_num="1", dump="dump", sample_steps="1")
+        taps = sorted(path.name for path in (self.folder / "dump/taps").iterdir())
+        self.assertGreater(len(taps), 20)
+        for prefix in ("text_encoder.", "high_noise_model."):
+            self.assertTrue([name for name in taps if name.startswith(prefix)], prefix)
+        for name in taps:
+            self.assertRegex(name, r"\.\d{4}\.npy$")
+            read_npy(self.folder / "dump/taps" / name)
+
+    def test_a_second_dump_replaces_the_first(self):
+        self.generate(save_file="video.mp4", dump="dump")
+        first = (self.folder / "dump/latents.npy").read_bytes()
+        self.generate(save_file="video.mp4", dump="dump", base_seed="9")
+        self.assertNotEqual((self.folder / "dump/latents.npy").read_bytes(), first)
+
+
+if __name__ == "__main__":
+    unittest.main()

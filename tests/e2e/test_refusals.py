@@ -1,0 +1,173 @@
+"""Requests that are wrong: one line that says what would be right, the documented status, at once, nothing written."""
+
+import json
+import unittest
+
+from support import (BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, OUT_OF_MEMORY, UNSUPPORTED, WanTest, generate_arguments)
+
+# Options of a small generation, the status, and words that the line must hold.
+WRONG_VALUES = [
+    ({"size": "33*32"}, INVALID_ARGUMENT, ["--size 33*32", "multiples of 16", "32*32"]),
+    ({"size": "8*8"}, INVALID_ARGUMENT, ["--size 8*8", "16*16"]),
+    ({"size": "0*32"}, INVALID_ARGUMENT, ["--size 0*32"]),
+    ({"size": "-32*32"}, INVALID_ARGUMENT, ["--size -32*32"]),
+    ({"size": "832"}, INVALID_ARGUMENT, ["--size 832", "832*480"]),
+    ({"size": "32*32*3"}, INVALID_ARGUMENT, ["--size"]),
+    ({"size": "99999999999*32"}, INVALID_ARGUMENT, ["--size"]),
+    ({"size": "1000000*32"}, INVALID_ARGUMENT, ["--size", "8192"]),
+    ({"frame_num": "6"}, INVALID_ARGUMENT, ["--frame_num 6", "4n + 1", "5"]),
+    ({"frame_num": "0"}, INVALID_ARGUMENT, ["--frame_num 0", "4n + 1"]),
+    ({"frame_num": "-3"}, INVALID_ARGUMENT, ["--frame_num -3"]),
+    ({"frame_num": "many"}, INVALID_ARGUMENT, ["--frame_num many", "whole number"]),
+    ({"frame_num": "5.0"}, INVALID_ARGUMENT, ["--frame_num 5.0", "whole number"]),
+    ({"frame_num": "99999999999"}, INVALID_ARGUMENT, ["--frame_num", "too large"]),
+    ({"base_seed": "-5"}, INVALID_ARGUMENT, ["--base_seed -5", "-1"]),
+    ({"base_seed": "1.5"}, INVALID_ARGUMENT, ["--base_seed 1.5", "whole number"]),
+    ({"base_seed": "9223372036854775808"}, INVALID_ARGUMENT, ["--base_seed", "too large"]),
+    ({"sample_solver": "ddim"}, INVALID_ARGUMENT, ["--sample_solver ddim", "unipc, dpm++ or euler"]),
+    ({"sample_steps": "0"}, INVALID_ARGUMENT, ["--sample_steps", "1 to 1000"]),
+    ({"sample_steps": "1001"}, INVALID_ARGUMENT, ["--sample_steps", "1 to 1000"]),
+    ({"sample_steps": "x"}, INVALID_ARGUMENT, ["--sample_steps x", "whole number"]),
+    ({"sample_shift": "0"}, INVALID_ARGUMENT, ["--sample_shift 0", "above 0"]),
+    ({"sample_shift": "-1"}, INVALID_ARGUMENT, ["--sample_shift -1", "above 0"]),
+    ({"sample_shift": "nan"}, INVALID_ARGUMENT, ["--sample_shift nan"]),
+    ({"sample_shift": "high"}, INVALID_ARGUMENT, ["--sample_shift high", "number"]),
+    ({"sample_guide_scale": "a,b"}, INVALID_ARGUMENT, ["--sample_guide_scale a,b", "low,high"]),
+    ({"sample_guide_scale": "1,2,3"}, INVALID_ARGUMENT, ["--sample_guide_scale 1,2,3", "low,high"]),
+    ({"sample_guide_scale": "inf"}, INVALID_ARGUMENT, ["--sample_guide_scale inf"]),
+    ({"rng": "mersenne"}, INVALID_ARGUMENT, ["--rng mersenne", "torch-cpu"]),
+    ({"rng": "torch-cuda:Voodoo"}, INVALID_ARGUMENT, ["--rng torch-cuda:Voodoo", "H200", "132x2048"]),
+    ({"rng": "torch-cuda:0x0"}, INVALID_ARGUMENT, ["--rng torch-cuda:0x0", "132x2048"]),
+    ({"precision": "fp16"}, INVALID_ARGUMENT, ["--precision fp16", "fp32 or bf16"]),
+    ({"device": "cuda"}, UNSUPPORTED, ["--device cuda", "--device cpu"]),
+    ({"device": "tpu"}, INVALID_ARGUMENT, ["--device tpu", "cpu"]),
+    ({"residency": "somewhere"}, INVALID_ARGUMENT, ["--residency somewhere", "streamed"]),
+    ({"memory_limit": "lots"}, INVALID_ARGUMENT, ["--memory_limit lots", "16GB"]),
+    ({"memory_limit": "1MB"}, OUT_OF_MEMORY, ["--size"]),
+    ({"threads": "-2"}, INVALID_ARGUMENT, ["--threads -2"]),
+    ({"threads": "two"}, INVALID_ARGUMENT, ["--threads two", "whole number"]),
+    ({"offload_model": "maybe"}, INVALID_ARGUMENT, ["--offload_model maybe", "True or False"]),
+    ({"ulysses_size": "0"}, INVALID_ARGUMENT, ["--ulysses_size 0"]),
+    ({"ulysses_size": "2"}, UNSUPPORTED, ["--ulysses_size 1"]),
+    ({"task": "i2v-A14B"}, UNSUPPORTED, ["--task i2v-A14B", "t2v-A14B"]),
+    ({"task": "ti2v-5B"}, UNSUPPORTED, ["--task ti2v-5B"]),
+    ({"task": "s2v-14B"}, UNSUPPORTED, ["--task s2v-14B"]),
+    ({"task": "animate-14B"}, UNSUPPORTED, ["--task animate-14B"]),
+    ({"task": "t2v-1.3B"}, INVALID_ARGUMENT, ["--task t2v-1.3B", "t2v-A14B"]),
+    ({"use_prompt_extend": True}, UNSUPPORTED, ["--use_prompt_extend"]),
+    ({"prompt_extend_method": "local_qwen"}, UNSUPPORTED, ["--prompt_extend_method"]),
+    ({"prompt_extend_model": "x"}, UNSUPPORTED, ["--prompt_extend_model"]),
+    ({"prompt_extend_target_lang": "zh"}, UNSUPPORTED, ["--prompt_extend_target_lang"]),
+    ({"image": "cat.png"}, UNSUPPORTED, ["--image", "another task"]),
+    ({"audio": "a.wav"}, UNSUPPORTED, ["--audio", "another task"]),
+    ({"start_from_ref": True}, UNSUPPORTED, ["--start_from_ref", "another task"]),
+    ({"convert_model_dtype": True, "precision": "fp32"}, INVALID_ARGUMENT,
+     ["--convert_model_dtype", "--precision fp32"]),
+    ({"prompt": ""}, INVALID_ARGUMENT, ["--prompt is empty"]),
+    ({"prompt": " \t\n"}, INVALID_ARGUMENT, ["--prompt is empty"]),
+    ({"prompt": None}, INVALID_ARGUMENT, ["--prompt is missing"]),
+    ({"prompt": b"caf\xe9"}, INVALID_ARGUMENT, ["--prompt:", "UTF-8"]),
+    ({"negative_prompt": b"caf\xe9"}, INVALID_ARGUMENT, ["--negative_prompt:", "UTF-8"]),
+    ({"ckpt_dir": None}, INVALID_ARGUMENT, ["--ckpt_dir is missing"]),
+    ({"ckpt_dir": "nowhere"}, BAD_FILE, ["nowhere", "does not exist"]),
+    ({"dump_taps": True}, INVALID_ARGUMENT, ["--dump_taps needs --dump"]),
+    ({"promt": "a cat"}, INVALID_ARGUMENT, ["unknown option --promt", "did you mean --prompt?"]),
+    ({"sample-step": "4"}, INVALID_ARGUMENT, ["unknown option", "did you mean --sample_steps?"]),
+    ({"quite_another_thing": "4"}, INVALID_ARGUMENT, ["unknown option --quite_another_thing", "--help"]),
+]
+
+WRONG_OUTPUTS = [
+    ("video.avi", ["video.avi", ".mp4", ".png", "got .avi"]),
+    ("video", ["video", ".mp4", "no extension"]),
+    (".", [".mp4"]),
+    ("missing/video.mp4", ["missing/video.mp4", "the folder missing does not exist"]),
+    ("still.png", ["5 frames", "still_%05d.png"]),
+    ("frame_%05s.png", ["frame_%05s.png", "frame_%05d.png"]),
+    ("frame_%d_%d.png", ["frame_%d_%d.png", "exactly one"]),
+    ("frame%%.png", ["frame_%05d.png"]),
+    ("x" * 260 + ".mp4", ["255 bytes"]),
+]
+
+
+class Refusals(WanTest):
+    def test_wrong_values(self):
+        for options, status, words in WRONG_VALUES:
+            with self.subTest(**options):
+                result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
+                self.assert_refused(result, status, *words)
+                self.assertEqual(self.names(), [])
+
+    def test_wrong_outputs(self):
+        for name, words in WRONG_OUTPUTS:
+            with self.subTest(save_file=name):
+                result = self.run_wan(*generate_arguments(save_file=name))
+                self.assert_refused(result, INVALID_ARGUMENT, *words)
+                self.assertEqual(self.names(), [])
+
+    def test_output_that_is_a_folder(self):
+        (self.folder / "video.mp4").mkdir()
+        self.assert_refused(self.run_wan(*generate_arguments(save_file="video.mp4")), INVALID_ARGUMENT, "a folder")
+
+    def test_output_in_a_read_only_folder(self):
+        # /proc refuses new files even to root.
+        result = self.run_wan(*generate_arguments(save_file="/proc/video.mp4"))
+        self.assert_refused(result, INVALID_ARGUMENT, "/proc/video.mp4")
+
+    def test_latents_and_dump(self):
+        (self.folder / "file").write_text("")
+        for options, status, words in [
+            ({"save_latents": "x.pt"}, INVALID_ARGUMENT, ["--save_latents x.pt", ".safetensors"]),
+            ({"save_latents": "missing/x.safetensors"}, INVALID_ARGUMENT, ["missing"]),
+            ({"from_latents": "none.safetensors"}, BAD_FILE, ["none.safetensors"]),
+            ({"from_latents": "file"}, BAD_FILE, ["file"]),
+            ({"dump": "file"}, INVALID_ARGUMENT, ["--dump file", "folder"]),
+            ({"dump": "missing/dump"}, INVALID_ARGUMENT, ["missing"]),
+        ]:
+            with self.subTest(**options):
+                result = self.run_wan(*generate_arguments(save_file="video.mp4", **options))
+                self.assert_refused(result, status, *words)
+                self.assertEqual(self.names(), ["file"])
+
+    def test_more_than_one_process(self):
+        for world in ("2", "8"):
+            result = self.run_wan(*generate_arguments(), env={"WORLD_SIZE": world})
+            self.assert_refused(result, UNSUPPORTED, "--ulysses_size 1", "one process")
+        result = self.run_wan(*generate_arguments(plan=True), env={"WORLD_SIZE": "1"})
+        self.assertEqual(result.status, 0, result.err)
+
+    def test_arguments_without_an_option(self):
+        for arguments, words in [
+            ([], ["generate, inspect, tokenize"]),
+            (["generat"], ["unknown command generat", "did you mean generate?"]),
+            (["--loud"], ["--loud"]),
+            (["generate", "--prompt"], ["--prompt needs a value"]),
+            (["generate", "--frame_num"], ["--frame_num needs a value"]),
+            (["generate", "--prompt", "a", "cat"], ["cat", "quotes"]),
+            (["generate", "--t5_cpu=perhaps"], ["--t5_cpu"]),
+            (["inspect"], ["path is missing"]),
+            (["inspect", "--loud", "x"], ["unknown option --loud"]),
+            (["inspect", "a", "b"], ["b"]),
+            (["tokenize"], ["--ckpt_dir is missing"]),
+            (["tokenize", "--ckpt_dir", str(CHECKPOINT)], ["--prompt is missing"]),
+        ]:
+            with self.subTest(arguments=arguments):
+                self.assert_refused(self.run_wan(*arguments), INVALID_ARGUMENT, *words)
+
+    def test_errors_as_json(self):
+        for options, status, code in [
+            ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
+            ({"task": "i2v-A14B"}, UNSUPPORTED, "unsupported"),
+            ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
+            ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
+        ]:
+            with self.subTest(**options):
+                result = self.run_wan(*generate_arguments(json=True, **options))
+                self.assertEqual((result.status, result.err), (status, ""))
+                (line,) = result.out.splitlines()
+                error = json.loads(line)
+                self.assertEqual((error["event"], error["code"]), ("error", code))
+                self.assertGreater(len(error["message"]), 10)
+
+
+if __name__ == "__main__":
+    unittest.main()

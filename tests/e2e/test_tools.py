@@ -1,0 +1,94 @@
+"""wan inspect and wan tokenize."""
+
+import json
+import unittest
+
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, WanTest, change_tensors, read_safetensors
+
+EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
+
+
+class Inspect(WanTest):
+    def test_checkpoint_directory(self):
+        result = self.run_wan("inspect", CHECKPOINT)
+        self.assertEqual((result.status, result.err), (0, ""))
+        for word in ("diffusion transformer", "umT5 text encoder", "VAE 2.1", "high_noise_model", "dim"):
+            self.assertIn(word, result.out)
+
+    def test_json(self):
+        models = json.loads(self.run_wan("inspect", CHECKPOINT, "--json").out)
+        self.assertEqual(sorted(model["kind"] for model in models),
+                         ["VAE 2.1", "diffusion transformer", "diffusion transformer", "umT5 text encoder"])
+        header, body = read_safetensors(CHECKPOINT / EXPERT)
+        expert = next(model for model in models if "low_noise" in model["path"])
+        self.assertEqual(expert["findings"], "")
+        self.assertEqual(expert["bytes"], len(body))
+        header.pop("__metadata__", None)
+        self.assertEqual({tensor["name"]: (tensor["shape"], tensor["bytes"]) for tensor in expert["tensors"]},
+                         {name: (entry["shape"], entry["data_offsets"][1] - entry["data_offsets"][0])
+                          for name, entry in header.items()})
+
+    def test_one_file_or_folder(self):
+        for part in ("low_noise_model", EXPERT, "Wan2.1_VAE.pth", "models_t5_umt5-xxl-enc-bf16.pth"):
+            with self.subTest(part):
+                (model,) = json.loads(self.run_wan("inspect", "--json", CHECKPOINT / part).out)
+                self.assertGreater(len(model["tensors"]), 10)
+                self.assertNotEqual(model["kind"], "tensors")
+        self.assertIn("blocks.0.", self.run_wan("inspect", CHECKPOINT / EXPERT, "--tensors").out)
+
+    def test_findings(self):
+        checkpoint = self.copy_checkpoint()
+        change_tensors(checkpoint / EXPERT, lambda tensors: tensors.pop("head.head.bias"))
+        result = self.run_wan("inspect", checkpoint)
+        self.assertEqual(result.status, BAD_FILE)
+        self.assertIn("head.head.bias", result.out)
+        result = self.run_wan("inspect", checkpoint, "--json")
+        self.assertEqual(result.status, BAD_FILE)
+        self.assertTrue([model for model in json.loads(result.out) if "head.head.bias" in model["findings"]])
+        self.assertEqual(json.loads(result.err)["code"], "bad_file")
+
+    def test_errors(self):
+        (self.folder / "text").write_text("no tensors")
+        for arguments in (["nowhere"], ["text"], ["."]):
+            with self.subTest(arguments):
+                self.assert_refused(self.run_wan("inspect", *arguments), BAD_FILE, arguments[0])
+                result = self.run_wan("inspect", *arguments, "--json")
+                self.assertEqual((result.status, result.out), (BAD_FILE, ""))
+                self.assertEqual(json.loads(result.err)["event"], "error")
+
+
+class Tokenize(WanTest):
+    def tokenize(self, prompt):
+        result = self.run_wan("tokenize", "--ckpt-dir", CHECKPOINT, "--prompt", prompt, "--json")
+        self.assertEqual(result.status, 0, result.err)
+        return json.loads(result.out)
+
+    def test_json(self):
+        text = self.tokenize("  a  red &amp;amp; blue\tcircle ")
+        self.assertEqual(text["cleaned"], "a red & blue circle")
+        self.assertEqual((text["used"], text["limit"], text["truncated"]), (len(text["ids"]), 512, False))
+        self.assertEqual(text["ids"][-1], 1)
+        self.assertEqual(self.tokenize("")["ids"], [1])
+
+    def test_too_long(self):
+        text = self.tokenize("cat " * 2000)
+        self.assertEqual((text["used"], text["truncated"], text["ids"][-1]), (512, True, 1))
+
+    def test_plain(self):
+        result = self.run_wan("tokenize", "--ckpt_dir", CHECKPOINT, "--prompt", "a cat")
+        self.assertEqual((result.status, result.err), (0, ""))
+        self.assertRegex(result.out, r"(?s)cleaned +a cat\nids .* 1\nused +\d+ of 512\n")
+
+    def test_errors(self):
+        for arguments, status, words in [
+            (["--ckpt_dir", "nowhere", "--prompt", "a"], BAD_FILE, ["nowhere"]),
+            (["--ckpt_dir", ".", "--prompt", "a"], BAD_FILE, ["google/umt5-xxl"]),
+            (["--ckpt_dir", CHECKPOINT, "--prompt", b"\xff"], INVALID_ARGUMENT, ["UTF-8"]),
+            (["--ckpt_dir", CHECKPOINT, "--promt", "a"], INVALID_ARGUMENT, ["--prompt"]),
+        ]:
+            with self.subTest(arguments):
+                self.assert_refused(self.run_wan("tokenize", *arguments), status, *words)
+
+
+if __name__ == "__main__":
+    unittest.main()
