@@ -1,9 +1,10 @@
+#include "request/model_defaults.h"
+
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "wan/request.h"
+#include "base/mapped_file.h"
 
 namespace wan {
 
@@ -42,9 +43,8 @@ ModelDefaults official_defaults(std::string_view task) {
 /// generation_config.json under validation.
 class Overrides {
  public:
-  Overrides(const std::filesystem::path& path, std::string_view task) : path_(path.string()) {
-    std::ifstream stream(path);
-    json_ = Json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  Overrides(std::string_view text, const std::string& where, std::string_view task) : path_(where) {
+    json_ = Json::parse(text, nullptr, /*allow_exceptions=*/false);
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object", path_);
     const auto found = json_.find("task");
     if (found == json_.end()) return;
@@ -98,11 +98,9 @@ class Overrides {
 
 }  // namespace
 
-ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
+ModelDefaults parse_model_defaults(std::string_view task, std::string_view json, const std::string& where) {
   ModelDefaults defaults = official_defaults(task);
-  const std::filesystem::path path = ckpt_dir / "generation_config.json";
-  if (!std::filesystem::exists(path)) return defaults;
-  Overrides overrides(path, task);
+  Overrides overrides(json, where, task);
   overrides.with("size",
                  [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
   overrides.integer("frame_num", defaults.frame_num, 1, 1 << 20);
@@ -124,6 +122,14 @@ ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::
                  [&](const Json& json) { defaults.negative_prompt = json.get<std::string>(); });
   overrides.refuse_unknown();
   return defaults;
+}
+
+ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
+  const std::filesystem::path path = ckpt_dir / "generation_config.json";
+  if (!std::filesystem::exists(path)) return official_defaults(task);
+  const MappedFile file(path);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  return parse_model_defaults(task, text, path.string());
 }
 
 }  // namespace wan

@@ -1,9 +1,11 @@
 #include "models/wan/config.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
+#include "weights/strict_json.h"
 
 namespace wan {
 
@@ -12,10 +14,9 @@ namespace {
 /// A config.json under validation: every failed access names the file and the key.
 class ConfigReader {
  public:
-  explicit ConfigReader(const std::filesystem::path& path) : path_(path.string()) {
-    std::ifstream stream(path);
-    WAN_CHECK(stream.good(), kBadFile, "{} is missing; the folder of a diffusion model holds one", path_);
-    json_ = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  ConfigReader(std::string_view text, const std::string& where) : path_(where) {
+    constexpr int kDepth = 8;  // the official files have one level
+    json_ = parse_strict_json(std::as_bytes(std::span(text)), where, kDepth);
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object; download it again", path_);
   }
 
@@ -59,8 +60,8 @@ Shape required_shape(const WeightScope& weights, const char* name, int rank) {
 
 }  // namespace
 
-WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights) {
-  const ConfigReader json(folder / "config.json");
+WanConfig parse_wan_config(std::string_view text, const std::string& where) {
+  const ConfigReader json(text, where);
   WanConfig config{};
   config.model_type = json.text("model_type");
   config.dim = json.positive("dim");
@@ -77,7 +78,16 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
             config.dim);
   WAN_CHECK(config.freq_dim % 2 == 0, kBadFile, "{}: \"freq_dim\" is odd", json.path());
   WAN_CHECK(config.eps > 0.0f && config.eps < 1.0f, kBadFile, "{}: \"eps\" is {}", json.path(), config.eps);
+  return config;
+}
 
+WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights) {
+  const std::filesystem::path path = folder / "config.json";
+  WAN_CHECK(std::filesystem::exists(path), kBadFile,
+            "{} is missing; the folder of a diffusion model holds one", path.string());
+  const MappedFile file(path);
+  WanConfig config = parse_wan_config(
+      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
   config.text_dim = required_shape(weights, "text_embedding.0.weight", 2)[1];
   const Shape patch = required_shape(weights, "patch_embedding.weight", 5);
   for (int i = 0; i < 3; ++i) {

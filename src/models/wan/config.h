@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "ops/patchify.h"
 #include "weights/weight_scope.h"
@@ -26,8 +27,12 @@ struct WanConfig {
   std::int64_t head_dim() const { return dim / num_heads; }
 };
 
-/// Reads `folder`/config.json (the official keys) and takes what stands in the code only from the tensors' shapes.
-/// Throws BadFile naming the key that is missing, of a wrong type or impossible (heads that do not divide dim ...).
+/// From the text of a config.json (the official keys; `where` names it in errors); text_dim and patch, which it does not
+/// tell, are left 0. Throws BadFile naming the key that is missing, of a wrong type or impossible (heads that do not
+/// divide dim ...).
+WanConfig parse_wan_config(std::string_view json, const std::string& where);
+
+/// Reads `folder`/config.json and takes what stands in the code only from the tensors' shapes. Throws BadFile.
 WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights);
 
 }  // namespace wan
