@@ -1,6 +1,6 @@
 """Runs the `wan` program over the prompt lists and judges the MP4 files that it wrote.
 
-    python -m tools.demo_model.evaluate --wan build/wan --out DIR [--list heldout|patterns] [--limit N] [-- WAN OPTIONS]
+    python -m tools.demo_model.evaluate --wan build/apps/cli/wan --out DIR [--list heldout|patterns] [--limit N] [-- WAN OPTIONS]
 
 Files that are already in --out are judged as they are, so that a run cut off goes on. Exits with 1 when the scores miss
 the targets: of 60 prompts, scene (shape colour, background, direction) and shape 54 and 48 on held-out combinations, 48
