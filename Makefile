@@ -21,6 +21,7 @@ demo: build ## Make a video with the bundled demo checkpoint: make demo PROMPT="
 	  --save_file "$$OUT"
 
 test: deps-test configure ## Build and run every test that needs no GPU
+	@cmake -DWAN_BUILD_TESTS=ON $(BUILD) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
@@ -43,7 +44,7 @@ deps-ci:
 
 configure: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=OFF >/dev/null
 
 clean: ## Remove the build folder
 	@rm -rf $(BUILD)
