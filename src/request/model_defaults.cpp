@@ -98,9 +98,9 @@ class Overrides {
 
 }  // namespace
 
-ModelDefaults parse_model_defaults(std::string_view task, std::string_view json, const std::string& where) {
+ModelDefaults parse_model_defaults(std::string_view task, std::string_view text, const std::string& where) {
   ModelDefaults defaults = official_defaults(task);
-  Overrides overrides(json, where, task);
+  Overrides overrides(text, where, task);
   overrides.with("size",
                  [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
   overrides.integer("frame_num", defaults.frame_num, 1, 1 << 20);
