@@ -3,9 +3,9 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PROMPT ?= a red circle moves right on a blue background
 SEED ?= 42
-OUT ?= demo.mp4
+SAVE_FILE ?= demo.mp4
 PREFIX ?= /usr/local
-export PROMPT SEED OUT
+export PROMPT SEED SAVE_FILE
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test install format check deps-build deps-test deps-ci configure clean
@@ -16,9 +16,9 @@ help: ## Show this list
 build: deps-build configure ## Build the wan program
 	@cmake --build $(BUILD) --target wan -j $(JOBS)
 
-demo: build ## Make a video with the bundled demo checkpoint: make demo PROMPT="..." [SEED=1] [OUT=demo.mp4]
+demo: build ## Make a video with the bundled demo checkpoint: make demo PROMPT="..." [SEED=1] [SAVE_FILE=demo.mp4]
 	@$(BUILD)/apps/cli/wan generate --task t2v-A14B --ckpt_dir models/demo --prompt "$$PROMPT" --base_seed "$$SEED" \
-	  --save_file "$$OUT"
+	  --save_file "$$SAVE_FILE"
 
 test: deps-test configure ## Build and run every test that needs no GPU
 	@cmake -DWAN_BUILD_TESTS=ON $(BUILD) >/dev/null

@@ -100,7 +100,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
     exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
   const RunContext run{
       .exec = exec, .settings = settings, .on_event = on_event, .dump = dump ? &*dump : nullptr};
-  const TextToVideoModels pipeline{
+  const PipelineModels pipeline{
       .tokenizer = loaded->tokenizer(),
       .text_encoder = loaded->text_encoder(),
       .text_encoder_group = kTextEncoderGroup,

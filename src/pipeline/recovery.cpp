@@ -1,0 +1,78 @@
+#include "pipeline/recovery.h"
+
+#include <unistd.h>
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+SavedLatents to_host(const RunContext& run, const DenoiseState& state) {
+  SavedLatents saved;
+  saved.next_step = state.next_step;
+  saved.settings = run.settings;
+  for (const Tensor& slot : state.slots) {
+    saved.slots.emplace_back(DType::kF32, slot.shape());
+    run.exec.backend.download(slot, saved.slots.back());
+  }
+  return saved;
+}
+
+}  // namespace
+
+fs::path keep_latents(const RunContext& run, const DenoiseState& state, const fs::path& file) {
+  const SavedLatents latents = to_host(run, state);
+  try {
+    save_latents(file, latents);
+    return file;
+  } catch (const Error& error) {
+    run.tell(Notice{error.what()});
+  }
+  try {
+    const fs::path spare =
+        fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.filename().string());
+    save_latents(spare, latents);
+    run.tell(Notice{fmt::format("the latents are kept in {} instead", spare.string())});
+    return spare;
+  } catch (const std::exception& error) {  // filesystem_error: there is no such folder
+    run.tell(Notice{fmt::format("the latents could not be kept: {}", error.what())});
+    return {};
+  }
+}
+
+void keep_and_rethrow(const RunContext& run, const DenoiseState& state, const fs::path& file,
+                      const Error& error) {
+  if (state.next_step == 0) throw Error(error.code(), fmt::format("{}; no step was finished", error.what()));
+  const std::string kept = keep_latents(run, state, file).string();
+  if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
+  throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: go on with --from_latents {}",
+                                        error.what(), state.next_step, run.settings.steps, kept, kept));
+}
+
+void rethrow_with_latents(const fs::path& kept, const Error& error) {
+  if (kept.empty()) throw error;
+  throw Error(error.code(),
+              fmt::format("{}; the finished latents are kept in {}: go on with --from_latents {}",
+                          error.what(), kept.string(), kept.string()));
+}
+
+Error out_of_memory() {
+  return Error(ErrorCode::kOutOfMemory,
+               "the machine's memory is used up; try --residency streamed or a smaller --size");
+}
+
+// Slots that an update writes before anything reads them need no value; saved ones get theirs back.
+void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& state) {
+  const std::size_t expected = resumed.finished() ? 1 : state.slots.size();
+  WAN_CHECK(
+      resumed.slots.size() == expected && resumed.slots[0].shape() == state.slots[0].shape(), kBadFile,
+      "the kept latents hold {} tensors of {}, expected {} of {}: they belong to another model or solver",
+      resumed.slots.size(), resumed.slots[0].shape().to_string(), expected,
+      state.slots[0].shape().to_string());
+  for (std::size_t slot = 0; slot < resumed.slots.size(); ++slot)
+    run.exec.backend.upload(resumed.slots[slot], state.slots[slot]);
+  state.next_step = resumed.finished() ? run.settings.steps : resumed.next_step;
+}
+
+}  // namespace wan

@@ -1,0 +1,29 @@
+#pragma once
+// What survives a failure: latents kept on disk, and messages that say how to go on with them.
+
+#include <filesystem>
+
+#include "pipeline/denoise.h"
+#include "pipeline/saved_latents.h"
+
+namespace wan {
+
+/// Saves the sampler's state to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
+/// where it is; empty where neither can be written: a run is not given up for that. Tells a Notice in both cases.
+std::filesystem::path keep_latents(const RunContext& run, const DenoiseState& state,
+                                   const std::filesystem::path& file);
+
+/// Rethrows a failure of the denoising loop after keeping what the run has reached.
+[[noreturn]] void keep_and_rethrow(const RunContext& run, const DenoiseState& state,
+                                   const std::filesystem::path& file, const Error& error);
+
+/// Rethrows a failure after the last step; `kept`: where the finished latents are, empty for nowhere.
+[[noreturn]] void rethrow_with_latents(const std::filesystem::path& kept, const Error& error);
+
+/// What a person can do about memory that ran out in the middle.
+Error out_of_memory();
+
+/// Fills the state from an earlier run's. Throws BadFile where it belongs to another model or solver.
+void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& state);
+
+}  // namespace wan

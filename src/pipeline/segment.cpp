@@ -1,0 +1,92 @@
+#include "pipeline/segment.h"
+
+#include <algorithm>
+#include <new>
+
+#include "pipeline/decode.h"
+#include "pipeline/recovery.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void fill_noise(const RunContext& run, const TensorView& sample) {
+  const Tensor host(DType::kF32, sample.shape());
+  // Drawn on one rank and broadcast, so that every rank works on the same latent.
+  if (run.exec.communicator.rank() == 0) {
+    const auto generator = make_random_generator(run.settings.rng, run.settings.seed);
+    generator->normal({host.as<float>(), static_cast<std::size_t>(host.elements())});
+  }
+  run.exec.backend.upload(host, sample);
+  run.exec.communicator.broadcast(sample, 0);
+  if (run.dump != nullptr) run.dump->tensor(run.exec, "noise", sample);
+}
+
+std::vector<BlockId> whole_schedule(const PipelineModels& models, int prompts,
+                                    std::vector<BlockId> denoising) {
+  std::vector<BlockId> schedule;
+  const auto layers = static_cast<int>(models.text_encoder.config().num_layers);
+  for (int prompt = 0; prompt < prompts; ++prompt)
+    for (int layer = 0; layer < layers; ++layer) schedule.push_back({models.text_encoder_group, layer});
+  schedule.insert(schedule.end(), denoising.begin(), denoising.end());
+  return schedule;
+}
+
+void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
+  if (run.dump == nullptr) return;
+  const auto timesteps = scheduler.timesteps();
+  const std::int64_t shape[] = {static_cast<std::int64_t>(timesteps.size())};
+  run.dump->integers("timesteps", timesteps, shape);
+  const auto sigmas = scheduler.sigmas();
+  run.dump->floats("sigmas", std::vector<float>(sigmas.begin(), sigmas.end()));
+}
+
+}  // namespace
+
+DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const Shape& latent,
+                             const Conditioning& conditioning, const fs::path& latents_file,
+                             const SavedLatents* resumed) {
+  const GenerationSettings& settings = run.settings;
+  const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+  const Guidance guidance(settings.guide_scale, settings.boundary);
+  DenoiseState state = make_denoise_state(run.exec, scheduler, latent);
+  if (resumed != nullptr) {
+    restore(run, *resumed, state);
+    if (resumed->finished()) return state;
+  } else {
+    fill_noise(run, state.slots[Scheduler::kSample]);
+  }
+  dump_schedule(run, scheduler);
+
+  const auto timesteps = scheduler.timesteps().subspan(static_cast<std::size_t>(state.next_step));
+  const bool needs_negative = std::any_of(timesteps.begin(), timesteps.end(), [&](std::int64_t timestep) {
+    return guidance.needs_unconditional(timestep);
+  });
+  models.residency.set_schedule(
+      whole_schedule(models, needs_negative ? 2 : 1,
+                     denoise_schedule(scheduler, guidance, models.experts, state.next_step)));
+  const WanTransformer* expert = models.experts[0] != nullptr ? models.experts[0] : models.experts[1];
+  const EncodedText text = encode_text(run, models.tokenizer, models.text_encoder,
+                                       static_cast<int>(expert->config().text_len), needs_negative);
+  try {
+    denoise(run, scheduler, guidance, models.experts, text, conditioning, state);
+  } catch (const Error& error) {
+    keep_and_rethrow(run, state, latents_file, error);
+  } catch (const std::bad_alloc&) {
+    keep_and_rethrow(run, state, latents_file, out_of_memory());
+  }
+  return state;
+}
+
+void decode_segment(const RunContext& run, const PipelineModels& models, const VaePlan& plan,
+                    const TensorView& latents, FrameSink& output) {
+  if (run.dump != nullptr) {
+    run.dump->tensor(run.exec, "latents", latents);
+    run.dump->begin_frames(run.settings.frame_num, run.settings.size.height, run.settings.size.width);
+  }
+  decode_into(run, models.vae, plan, latents, output);
+}
+
+}  // namespace wan

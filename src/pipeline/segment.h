@@ -1,0 +1,33 @@
+#pragma once
+// One segment of a video: noise to latents, latents to frames. Tasks are made of these.
+
+#include <filesystem>
+
+#include "media/frame_sink.h"
+#include "models/video_vae.h"
+#include "pipeline/denoise.h"
+#include "pipeline/saved_latents.h"
+
+namespace wan {
+
+/// Everything that a pipeline runs.
+struct PipelineModels {
+  const Tokenizer& tokenizer;
+  const Umt5Encoder& text_encoder;
+  int text_encoder_group;  // of the residency
+  Experts experts;
+  BlockResidency& residency;
+  const VideoVae& vae;
+};
+
+/// The finished latent of shape [z, F, h, w] in slot kSample. `resumed`: an earlier run's latents to go on from, or
+/// nullptr. A failure after the first step, Cancelled included, keeps what was reached in `latents_file` and says so.
+DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const Shape& latent,
+                             const Conditioning& conditioning, const std::filesystem::path& latents_file,
+                             const SavedLatents* resumed);
+
+/// Decodes a segment's latents into `output`, which stays open for the next one.
+void decode_segment(const RunContext& run, const PipelineModels& models, const VaePlan& plan,
+                    const TensorView& latents, FrameSink& output);
+
+}  // namespace wan
