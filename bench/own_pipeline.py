@@ -87,11 +87,16 @@ def encode_text(models, text):
 
 
 def make_scheduler(request):
-    """diffusers' flow-matching UniPC and DPM++, with the shifted sigmas of the official grid of UniPC."""
-    classes = {"unipc": UniPCMultistepScheduler, "dpm++": DPMSolverMultistepScheduler}
-    scheduler = classes[request.sample_solver](prediction_type="flow_prediction", use_flow_sigmas=True,
-                                               flow_shift=request.sample_shift, solver_order=2)
+    """diffusers' flow-matching UniPC and DPM++ on the official grids: from sigma 0.999 and from 1, then shifted."""
+    kind, first = {"unipc": (UniPCMultistepScheduler, 0.999), "dpm++": (DPMSolverMultistepScheduler, 1.0)}[
+        request.sample_solver]
+    scheduler = kind(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=request.sample_shift,
+                     solver_order=2)
     scheduler.set_timesteps(request.sample_steps)
+    sigmas = torch.linspace(first, 0, request.sample_steps + 1, dtype=torch.float64)
+    sigmas = request.sample_shift * sigmas / (1 + (request.sample_shift - 1) * sigmas)
+    scheduler.sigmas = sigmas.float()
+    scheduler.timesteps = (1000 * sigmas[:-1]).long()
     return scheduler
 
 
