@@ -33,6 +33,14 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
 }
 
+void MappedFile::release_pages(std::span<const std::byte> range) const {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  WAN_ASSERT(range.data() >= data_ && range.data() + range.size() <= data_ + size_);
+  const auto begin = (static_cast<std::size_t>(range.data() - data_) + page - 1) / page * page;
+  const auto end = static_cast<std::size_t>(range.data() + range.size() - data_) / page * page;
+  if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }

@@ -21,6 +21,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Takes whole pages of `range`, a part of bytes(), out of this process's memory. They stay in the page cache as long as
+  /// the machine has room, and come back when they are read again.
+  void release_pages(std::span<const std::byte> range) const;
+
  private:
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;

@@ -56,6 +56,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
               groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,
               groups_[group].scope.report().checkpoint().path(), "wan inspect lists all that is");
     loaders_[group].load(*entries[i], layout.weights[i], views[i]);
+    groups_[group].scope.report().checkpoint().release_pages(*entries[i]);
   }
 }
 

@@ -195,6 +195,14 @@ const TensorEntry* Checkpoint::find(std::string_view name) const {
   return found != state_->entries.end() && found->name == name ? &*found : nullptr;
 }
 
+void Checkpoint::release_pages(const TensorEntry& entry) const {
+  for (const MappedFile& file : state_->files) {
+    const std::span<const std::byte> bytes = file.bytes();
+    if (entry.storage.data() >= bytes.data() && entry.storage.data() < bytes.data() + bytes.size())
+      file.release_pages(entry.storage);
+  }
+}
+
 std::size_t Checkpoint::total_bytes() const {
   return state_->total_bytes;
 }

@@ -32,6 +32,9 @@ class Checkpoint {
   std::span<const TensorEntry> entries() const;
   /// nullptr when there is none of that name.
   const TensorEntry* find(std::string_view name) const;
+  /// Takes a tensor's mapped pages out of this process's memory, once they have been converted. They stay in the page
+  /// cache and may be read again. Does nothing for bytes that the checkpoint did not map itself.
+  void release_pages(const TensorEntry& entry) const;
   /// Sum of the tensors' sizes.
   std::size_t total_bytes() const;
   /// Of the (first) safetensors file; empty for a .pth.

@@ -88,6 +88,20 @@ TEST_F(BaseTest, MappedFileReadsAndRefuses) {
   EXPECT_THROW(MappedFile{folder_}, Error);
 }
 
+TEST_F(BaseTest, ReleasedPagesReadTheSameAgain) {
+  const std::string content(1 << 16, 'w');
+  write_file_atomically(folder_ / "pages", content);
+  const MappedFile file(folder_ / "pages");
+  const auto text = [&] {
+    return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  };
+  EXPECT_EQ(text(), content);
+  file.release_pages(file.bytes().subspan(100, 50000));
+  file.release_pages(file.bytes().subspan(10, 20));  // less than a page
+  EXPECT_EQ(text(), content);
+  EXPECT_THROW(file.release_pages(std::span(file.bytes().data(), file.bytes().size() + 1)), Error);
+}
+
 TEST_F(BaseTest, MemoryInfoIsPlausible) {
   EXPECT_GT(peak_resident_bytes(), 1 << 20);
   EXPECT_GT(available_memory_bytes(), 1 << 20);
