@@ -83,10 +83,10 @@ WAN_INLINE Vec rotate(Vec n, Vec cosine_sine) {
   const Vec cosine = WAN_SHUFFLE_PAIRS(cosine_sine, 0, 0);
   const Vec sine = WAN_SHUFFLE_PAIRS(cosine_sine, 1, 1);
   const Vec swapped = WAN_SHUFFLE_PAIRS(n, 1, 0);
-  constexpr std::int32_t kMinus = static_cast<std::int32_t>(0x80000000u);
-  VecInt signs = {};
+  constexpr std::uint32_t kMinus = 0x80000000u;
+  VecBits signs = {};
   for (int i = 0; i < kLanes; i += 2) signs[i] = kMinus;
-  return n * cosine + as_float(as_int(swapped * sine) ^ signs);
+  return n * cosine + as_float(as_bits(swapped * sine) ^ signs);
 }
 
 void rms_norm_rope(const float* x, const float* weight, float eps, const float* table, float* out,

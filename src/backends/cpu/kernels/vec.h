@@ -19,7 +19,7 @@ namespace wan {
 namespace {
 
 typedef float Vec __attribute__((vector_size(WAN_VECTOR_BYTES)));
-typedef std::int32_t VecInt __attribute__((vector_size(WAN_VECTOR_BYTES)));
+typedef std::uint32_t VecBits __attribute__((vector_size(WAN_VECTOR_BYTES)));
 
 constexpr int kLanes = WAN_VECTOR_BYTES / 4;
 
@@ -45,12 +45,12 @@ WAN_INLINE void store_part(float* p, Vec v, std::int64_t n) {
 WAN_INLINE Vec splat(float x) {
   return x - Vec{};
 }
-WAN_INLINE VecInt as_int(Vec v) {
-  VecInt r;
+WAN_INLINE VecBits as_bits(Vec v) {
+  VecBits r;
   std::memcpy(&r, &v, sizeof r);
   return r;
 }
-WAN_INLINE Vec as_float(VecInt v) {
+WAN_INLINE Vec as_float(VecBits v) {
   Vec r;
   std::memcpy(&r, &v, sizeof r);
   return r;
@@ -99,7 +99,7 @@ WAN_INLINE Vec exponential_in_range(Vec x) {
   p = p * r + 4.999999345e-1f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return as_float(as_int(p) + (as_int(shifted) << 23));  // times 2^n: n added to the exponent bits
+  return as_float(as_bits(p) + (as_bits(shifted) << 23));  // times 2^n: n added to the exponent bits
 }
 
 /// exp(x) for x <= kHighestExponent; 0 below kLowestExponent, minus infinity included.
