@@ -25,15 +25,24 @@ void on_interrupt(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+/// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
+std::string unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
+  if (!options.from_latents.empty()) {
+    const std::string suffix = ".latents.safetensors";
+    WAN_CHECK(options.from_latents.ends_with(suffix), kInvalidArgument,
+              "--save_file is missing: name the video that {} becomes", options.from_latents);
+    return options.from_latents.substr(0, options.from_latents.size() - suffix.size());
+  }
+  const ModelDefaults defaults = load_model_defaults(request.task, options.ckpt_dir);
+  return default_save_file(options, request.size.value_or(defaults.size),
+                           request.frame_num.value_or(defaults.frame_num));
+}
+
 void run_generate(const GenerateOptions& options) {
   std::vector<std::string> notices;
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);
-  if (request.save_file.empty()) {
-    const ModelDefaults defaults = load_model_defaults(request.task, engine_options.ckpt_dir);
-    request.save_file = default_save_file(options, request.size.value_or(defaults.size),
-                                          request.frame_num.value_or(defaults.frame_num));
-  }
+  if (request.save_file.empty()) request.save_file = unnamed_output(options, request);
   Engine engine(engine_options);
   engine.check(request);
   if (options.plan) {
