@@ -127,6 +127,13 @@ class SavedLatents(WanTest):
         self.assertEqual((self.folder / "again.mp4").read_bytes(), (self.folder / "video.mp4").read_bytes())
         self.assertTrue(self.latents.exists())
 
+    def test_an_unnamed_video_gets_the_name_it_was_to_have(self):
+        self.assert_refused(self.run_wan(*generate_arguments(save_file=None, from_latents="kept.safetensors")),
+                            INVALID_ARGUMENT, "--save_file", "kept.safetensors")
+        shutil.copy(self.latents, self.folder / "meant.mp4.latents.safetensors")
+        self.generate(save_file=None, from_latents="meant.mp4.latents.safetensors")
+        self.assertEqual((self.folder / "meant.mp4").read_bytes(), (self.folder / "video.mp4").read_bytes())
+
     def test_latents_of_another_program(self):
         header, body = read_safetensors(self.latents)
         write_safetensors(self.folder / "other.safetensors", {"latents": header["latents"]}, body)
