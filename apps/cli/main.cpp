@@ -6,10 +6,12 @@
 #include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "arguments.h"
 #include "base/log.h"
 #include "commands.h"
+#include "thread_waiting.h"
 #include "wan/engine.h"
 #include "wan/error.h"
 
@@ -51,6 +53,7 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "generate") wan::restart_with_short_spins(argv);
   const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
   const auto given = [&](const char* word) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
