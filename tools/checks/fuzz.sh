@@ -12,7 +12,7 @@ run_one() {
   name=$1
   mkdir -p "build-fuzz/corpus/$name"
   # A finding is written beside the corpus and fails the run.
-  if ! "build-fuzz/tests/fuzz/${name}_fuzz" -max_total_time="$2" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
+  if ! "build-fuzz/tests/fuzz/${name}_fuzz" -max_total_time="$2" -rss_limit_mb=2048 -timeout=60 -verbosity=0 \
       -print_final_stats=1 -artifact_prefix="build-fuzz/$name-" "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name" \
       >"build-fuzz/$name.log" 2>&1; then
     cat "build-fuzz/$name.log"
