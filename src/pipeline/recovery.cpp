@@ -30,7 +30,7 @@ fs::path keep_latents(const RunContext& run, const DenoiseState& state, const fs
     run.tell(Notice{error.what()});
   }
   try {
-    const fs::path spare =
+    fs::path spare =
         fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.filename().string());
     save_latents(spare, latents);
     run.tell(Notice{fmt::format("the latents are kept in {} instead", spare.string())});
