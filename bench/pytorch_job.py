@@ -40,11 +40,12 @@ def official_job(args, times):
     official = load_official(args.wan_dir)
     times.seconds["import"] = time.perf_counter() - START
     torch.set_num_threads(args.threads)
-    request = generation.resolve_request(official, args.ckpt_dir, args.prompt, args.base_seed, **settings_of(args))
+    task = official.tasks["t2v-A14B"]
+    request = generation.resolve_request(task, args.ckpt_dir, args.prompt, args.base_seed, **settings_of(args))
     with torch.inference_mode():
         with times.phase("load"):
-            pipeline = generation.load_pipeline(official, args.ckpt_dir, request.boundary)
-        time_official_phases(official, pipeline, times)
+            pipeline = generation.load_pipeline(task, args.ckpt_dir, request.boundary)
+        time_official_phases(task, pipeline, times)
         video = generation.generate(pipeline, request)
         if args.frames:
             save_frames(args.frames, video)
@@ -53,7 +54,7 @@ def official_job(args, times):
                                       value_range=(-1, 1))
 
 
-def time_official_phases(official, pipeline, times):
+def time_official_phases(task, pipeline, times):
     """Times the pipeline's calls from outside: a step lasts from the first model's call to the scheduler's return."""
     def timed(function, name):
         def call(*args, **kwargs):
@@ -99,7 +100,7 @@ def time_official_phases(official, pipeline, times):
     for name in ("high_noise", "low_noise"):
         getattr(pipeline, f"{name}_model").register_forward_pre_hook(begin_step(name))
     for name in ("FlowUniPCMultistepScheduler", "FlowDPMSolverMultistepScheduler"):
-        setattr(official.text2video, name, with_timed_step(getattr(official.text2video, name)))
+        setattr(task.module, name, with_timed_step(getattr(task.module, name)))
 
 
 def own_job(args, times):

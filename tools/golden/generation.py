@@ -1,6 +1,7 @@
-"""A text-to-video run of the official pipeline with every intermediate value recorded."""
+"""A run of an official pipeline with every intermediate value recorded."""
 
 import copy
+import inspect
 import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -9,60 +10,72 @@ from unittest import mock
 
 import numpy as np
 import torch
+from PIL import Image
 
 
 @dataclass(frozen=True)
 class Request:
+    task: str
     prompt: str
     negative_prompt: str
-    size: tuple  # (width, height) in pixels
+    image: str | None  # file
+    size: tuple  # (width, height) in pixels; with an image, their product is the area and the image gives the aspect
     frame_num: int
     sample_solver: str
     sample_steps: int
     sample_shift: float
     guide_low: float
     guide_high: float
-    boundary: float
+    boundary: float | None  # None where one model does all steps
     fps: int
     base_seed: int
 
 
-def resolve_request(official, ckpt_dir, prompt, base_seed, **given):
+def resolve_request(task, ckpt_dir, prompt, base_seed, image=None, **given):
     """Values given (not None), else the directory's generation_config.json, else the official constants."""
+    if task.image != "optional" and (image is not None) != (task.image == "always"):
+        raise SystemExit(f"{task.name}: an image is {task.image} taken")
     path = Path(ckpt_dir) / "generation_config.json"
     stored = json.loads(path.read_text()) if path.is_file() else {}
-    config = official.t2v_config
+    config = task.config
 
     def pick(name, default):
         value = given.get(name)
         return stored.get(name, default) if value is None else value
 
-    size = pick("size", "1280*720").replace("*", "x").split("x")
-    guide = pick("sample_guide_scale", list(config.sample_guide_scale))
+    size = pick("size", task.size).replace("*", "x").split("x")
+    guide = pick("sample_guide_scale", config.sample_guide_scale)
     low, high = guide if isinstance(guide, (list, tuple)) else (guide, guide)
+    if len(task.models) == 1 and low != high:
+        raise SystemExit(f"{task.name}: one guidance scale, not {low} and {high}")
+    boundary = pick("boundary", config.get("boundary"))
     return Request(
-        prompt=prompt, negative_prompt=pick("negative_prompt", config.sample_neg_prompt),
-        size=(int(size[0]), int(size[1])), frame_num=pick("frame_num", config.frame_num),
+        task=task.name, prompt=prompt, negative_prompt=pick("negative_prompt", config.sample_neg_prompt),
+        image=None if image is None else str(image), size=(int(size[0]), int(size[1])), frame_num=pick("frame_num", config.frame_num),
         sample_solver=pick("sample_solver", "unipc"), sample_steps=pick("sample_steps", config.sample_steps),
         sample_shift=float(pick("sample_shift", config.sample_shift)), guide_low=float(low), guide_high=float(high),
-        boundary=float(pick("boundary", config.boundary)), fps=stored.get("fps", config.sample_fps), base_seed=base_seed)
+        boundary=None if boundary is None else float(boundary), fps=stored.get("fps", config.sample_fps), base_seed=base_seed)
 
 
-def load_pipeline(official, ckpt_dir, boundary):
-    """The official WanT2V on the CPU, all weights in fp32."""
-    config = copy.deepcopy(official.t2v_config)
+def load_pipeline(task, ckpt_dir, boundary):
+    """The task's official pipeline on the CPU, all weights in fp32."""
+    config = copy.deepcopy(task.config)
     config.update(t5_dtype=torch.float32, param_dtype=torch.float32, boundary=boundary)
-    return official.text2video.WanT2V(config, str(ckpt_dir), init_on_cpu=False)
+    return task.pipeline(config, str(ckpt_dir), init_on_cpu=False)
 
 
 def generate(pipeline, request):
     """The pipeline's own generate(): frames [3, F, H, W] in [-1, 1]."""
     pipeline.sample_neg_prompt = request.negative_prompt  # what generate() takes for an empty n_prompt
-    return pipeline.generate(
-        request.prompt, size=request.size, frame_num=request.frame_num, shift=request.sample_shift,
+    an_expert = isinstance(pipeline.config.sample_guide_scale, tuple)
+    offered = dict(
+        img=Image.open(request.image).convert("RGB") if request.image else None, size=request.size,
+        max_area=request.size[0] * request.size[1], frame_num=request.frame_num, shift=request.sample_shift,
         sample_solver=request.sample_solver, sampling_steps=request.sample_steps,
-        guide_scale=(request.guide_low, request.guide_high), n_prompt=request.negative_prompt, seed=request.base_seed,
-        offload_model=False)
+        guide_scale=(request.guide_low, request.guide_high) if an_expert else request.guide_low,
+        n_prompt=request.negative_prompt, seed=request.base_seed, offload_model=False)
+    taken = inspect.signature(pipeline.generate).parameters
+    return pipeline.generate(request.prompt, **{name: value for name, value in offered.items() if name in taken})
 
 
 def frames_to_bytes(official, video, fps):
@@ -105,6 +118,7 @@ class Recording:
 
     def __init__(self, official, pipeline, request, noise=None):
         self.official = official
+        self.task = official.tasks[request.task]
         self.pipeline = pipeline
         self.request = request
         self.noise = noise
@@ -113,6 +127,8 @@ class Recording:
         self.texts = iter(("prompt", "negative"))
         self.step = 0
         self.outputs = []
+        self.encoded = None  # the image's latents
+        self.unfinished = None  # name of the latent that the last step leaves
         self.digits = max(2, len(str(request.sample_steps - 1)))
 
     def keep(self, name, value):
@@ -127,12 +143,13 @@ class Recording:
 
     @contextmanager
     def listening(self):
-        pipe, module = self.pipeline, self.official.text2video
+        pipe, module = self.pipeline, self.task.module
         encoder = pipe.text_encoder
         hooks = [getattr(pipe, name).register_forward_hook(self.after_model(name), with_kwargs=True)
-                 for name in ("high_noise_model", "low_noise_model")]
+                 for name in self.task.models]
         with (mock.patch.object(encoder, "tokenizer", CallRecorder(encoder.tokenizer, self.after_tokenizer)),
               mock.patch.object(pipe, "text_encoder", CallRecorder(encoder, self.after_encoder)),
+              mock.patch.object(pipe.vae, "encode", CallRecorder(pipe.vae.encode, self.after_encode)),
               mock.patch.object(pipe.vae, "decode", CallRecorder(pipe.vae.decode, self.after_decode)),
               mock.patch.object(module.torch, "randn", self.draw_noise),
               mock.patch.object(module, "FlowUniPCMultistepScheduler", self.watched(
@@ -152,6 +169,10 @@ class Recording:
     def after_encoder(self, _args, result):
         self.keep(f"context_{self.text}", result[0])
 
+    def after_encode(self, args, result):
+        self.keep("image", args[0][0][:, 0])
+        self.encoded = result[0]
+
     def draw_noise(self, *shape, **kwargs):
         drawn = torch.randn(*shape, **kwargs)
         if self.noise is not None:
@@ -169,13 +190,22 @@ class Recording:
         return build
 
     def after_model(self, name):
-        def record(_module, args, _kwargs, output):
+        def record(_module, args, kwargs, output):
+            if self.encoded is not None and "condition" not in self.arrays:
+                self.keep("condition", kwargs["y"][0] if "y" in kwargs else self.encoded)
             self.expert = name
             self.input = args[0][0]
+            self.finish_step(self.input)
             self.outputs.append(output[0])
         return record
 
-    def after_step(self, scheduler, args, result):
+    def finish_step(self, latent):
+        """What leaves a step is what enters the next one, or the decoder: after the solver, TI2V pins the first frame."""
+        if self.unfinished:
+            self.keep(self.unfinished, latent)
+        self.unfinished = None
+
+    def after_step(self, scheduler, args, _result):
         guided, timestep = args[0], args[1]
         if self.step == 0:
             self.keep("timesteps", scheduler.timesteps)
@@ -186,12 +216,13 @@ class Recording:
         self.keep(prefix + "cond", self.outputs[0])
         self.keep(prefix + "uncond", self.outputs[1])
         self.keep(prefix + "guided", guided[0])
-        self.keep(prefix + "latent", result[0][0])
+        self.unfinished = prefix + "latent"
         self.experts.append(self.expert)
         self.outputs.clear()
         self.step += 1
 
     def after_decode(self, args, _result):
+        self.finish_step(args[0][0])
         self.keep("latents", args[0][0])
 
     def manifest(self):

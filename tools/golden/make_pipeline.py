@@ -69,20 +69,21 @@ def write_tokenizer(folder):
 
 
 def write_checkpoint(official, folder):
-    config = official.t2v_config
+    config = official.tasks["t2v-A14B"].config
     vocabulary = write_tokenizer(folder / config.t5_tokenizer)
     for seed, name in ((21, config.high_noise_checkpoint), (22, config.low_noise_checkpoint)):
         state = random_weights.transformer_state(official.model.WanModel, TRANSFORMER, seed)
         random_weights.write_transformer(folder / name, TRANSFORMER, state, torch.bfloat16)
     text = random_weights.text_encoder_state(official.t5.T5Encoder, dict(vocab=vocabulary, **TEXT_ENCODER), 23)
     random_weights.write_pth(folder / config.t5_checkpoint, text, torch.bfloat16)
-    vae = random_weights.vae_state(official.vae.WanVAE_, VAE_DIM, 24)
+    vae = random_weights.vae_state(official.vae21.WanVAE_, VAE_DIM, 24)
     random_weights.write_pth(folder / config.vae_checkpoint, vae, torch.bfloat16)
 
 
 def make_case(official, checkpoint, out, name, settings):
-    request = generation.resolve_request(official, checkpoint, **settings)
-    pipeline = generation.load_pipeline(official, checkpoint, request.boundary)
+    task = official.tasks["t2v-A14B"]
+    request = generation.resolve_request(task, checkpoint, **settings)
+    pipeline = generation.load_pipeline(task, checkpoint, request.boundary)
     recording = generation.Recording(official, pipeline, request)
     recording.run()
     arrays = {key: torch.from_numpy(array) for key, array in recording.arrays.items()}

@@ -4,7 +4,7 @@ Nothing of it is copied or changed on disk. While its modules are imported, and 
 needs CUDA or rounds to bf16 is put aside:
 
   wan/__init__.py          not run: it imports every task with its dependencies
-  wan.text2video.torch     every device is the CPU, `torch.cuda` does nothing; `randn` can be replaced
+  the pipelines' `torch`   every device is the CPU, `torch.cuda` does nothing; `randn` can be replaced
   flash_attention          scaled_dot_product_attention in fp32
   umt5_xxl, _video_vae     dimensions come from the checkpoint's tensors; weights become fp32
   WanModel.from_pretrained text_dim comes from the checkpoint's tensors (config.json lacks it); weights become fp32
@@ -24,19 +24,42 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 
+# Task: module of its pipeline, class there, attributes that hold its transformers, whether it takes an image.
+TASKS = {
+    "t2v-A14B": ("wan.text2video", "WanT2V", ("high_noise_model", "low_noise_model"), "never"),
+    "i2v-A14B": ("wan.image2video", "WanI2V", ("high_noise_model", "low_noise_model"), "always"),
+    "ti2v-5B": ("wan.textimage2video", "WanTI2V", ("model",), "optional"),
+}
+
+# Constructor argument of a VAE: a tensor whose first dimension it is.
+VAE21_DIMENSIONS = {"dim": "encoder.conv1.weight"}
+VAE22_DIMENSIONS = {"dim": "encoder.conv1.weight", "dec_dim": "decoder.head.0.gamma"}
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    module: types.ModuleType
+    pipeline: type
+    models: tuple
+    image: str  # "never", "optional" or "always"
+    config: object  # wan.configs' constants
+    size: str  # the official default, or where that is none of the task's sizes, the like
+
+
 @dataclass(frozen=True)
 class Official:
-    """Module objects of the official code."""
-    text2video: types.ModuleType
+    """Module objects of the official code, and its tasks by name."""
     model: types.ModuleType
     t5: types.ModuleType
-    vae: types.ModuleType
+    vae21: types.ModuleType
+    vae22: types.ModuleType
     utils: types.ModuleType
-    t2v_config: object  # wan.configs' constants of T2V-A14B
+    tasks: dict
 
 
 class CpuTorch(types.ModuleType):
-    """Stands in for `torch` inside wan/text2video.py."""
+    """Stands in for `torch` inside a pipeline's module."""
 
     def __init__(self):
         super().__init__("torch")
@@ -109,17 +132,26 @@ def patch_text_encoder(module):
     module.T5EncoderModel.__init__ = construct_from_tensors
 
 
-def patch_vae(module):
+def patch_vae(module, dimensions):
     build = module._video_vae
 
     def build_from_tensors(pretrained_path=None, z_dim=None, **kwargs):
         state = torch.load(pretrained_path, map_location="cpu", mmap=True, weights_only=True)
         if state["conv2.weight"].shape[0] != z_dim:
             raise ValueError(f"{pretrained_path}: {state['conv2.weight'].shape[0]} latent channels, not {z_dim}")
-        dim = state["encoder.conv1.weight"].shape[0]
-        return build(pretrained_path=pretrained_path, z_dim=z_dim, dim=dim, **kwargs).float()
+        kwargs.update({argument: state[name].shape[0] for argument, name in dimensions.items()})
+        return build(pretrained_path=pretrained_path, z_dim=z_dim, **kwargs).float()
 
     module._video_vae = build_from_tensors
+
+
+def load_task(name, configs):
+    module_name, pipeline, models, image = TASKS[name]
+    module = importlib.import_module(module_name)
+    module.torch = CpuTorch()
+    sizes = configs.SUPPORTED_SIZES[name]
+    size = "1280*720" if "1280*720" in sizes else sizes[-1]
+    return Task(name, module, getattr(module, pipeline), models, image, configs.WAN_CONFIGS[name], size)
 
 
 @functools.cache
@@ -135,11 +167,12 @@ def load_official(wan_dir):
     package.__path__ = [str(package_dir)]
     sys.modules["wan"] = package
     with mock.patch.object(torch.cuda, "current_device", return_value=0):
-        names = ("wan.text2video", "wan.modules.model", "wan.modules.t5", "wan.modules.vae2_1", "wan.utils.utils",
+        names = ("wan.modules.model", "wan.modules.t5", "wan.modules.vae2_1", "wan.modules.vae2_2", "wan.utils.utils",
                  "wan.configs")
-        text2video, model, t5, vae, utils, configs = (importlib.import_module(name) for name in names)
-    text2video.torch = CpuTorch()
+        model, t5, vae21, vae22, utils, configs = (importlib.import_module(name) for name in names)
+        tasks = {name: load_task(name, configs) for name in TASKS}
     patch_transformer(model)
     patch_text_encoder(t5)
-    patch_vae(vae)
-    return Official(text2video, model, t5, vae, utils, configs.WAN_CONFIGS["t2v-A14B"])
+    patch_vae(vae21, VAE21_DIMENSIONS)
+    patch_vae(vae22, VAE22_DIMENSIONS)
+    return Official(model, t5, vae21, vae22, utils, tasks)

@@ -1,4 +1,4 @@
-"""Run the official Wan2.2 text-to-video code on the CPU in fp32 and write what `wan generate --dump DIR` writes.
+"""Run the official Wan2.2 code on the CPU in fp32 and write what `wan generate --dump DIR` writes.
 
     python tools/golden/reference.py --wan_dir Wan2.2 --ckpt_dir DIR --prompt "a red circle" --base_seed 1 --dump OUT
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import generation
-from official import load_official
+from official import TASKS, load_official
 from taps import Taps, transformer_values, vae_values
 
 
@@ -32,10 +32,12 @@ def guide_scale(text):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wan_dir", default=os.environ.get("WAN_REFERENCE_DIR"), help="default: $WAN_REFERENCE_DIR")
+    parser.add_argument("--task", choices=TASKS, default="t2v-A14B")
     parser.add_argument("--ckpt_dir", type=Path, required=True)
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--negative_prompt")
-    parser.add_argument("--size", help="W*H or WxH, pixels")
+    parser.add_argument("--image", type=Path, help="first frame, for i2v-A14B and ti2v-5B")
+    parser.add_argument("--size", help="W*H or WxH, pixels; with --image their product is an area")
     parser.add_argument("--frame_num", type=int, help="4n + 1")
     parser.add_argument("--sample_solver", choices=["unipc", "dpm++"])
     parser.add_argument("--sample_steps", type=int)
@@ -70,16 +72,17 @@ def main():
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     official = load_official(args.wan_dir)
+    task = official.tasks[args.task]
     request = generation.resolve_request(
-        official, args.ckpt_dir, args.prompt, args.base_seed, negative_prompt=args.negative_prompt, size=args.size,
+        task, args.ckpt_dir, args.prompt, args.base_seed, args.image, negative_prompt=args.negative_prompt, size=args.size,
         frame_num=args.frame_num, sample_solver=args.sample_solver, sample_steps=args.sample_steps,
         sample_shift=args.sample_shift, sample_guide_scale=args.sample_guide_scale)
-    pipeline = generation.load_pipeline(official, args.ckpt_dir, request.boundary)
+    pipeline = generation.load_pipeline(task, args.ckpt_dir, request.boundary)
     noise = np.load(args.noise) if args.noise else None
     recording = generation.Recording(official, pipeline, request, noise)
     taps = Taps()
     if args.taps:
-        for name in ("high_noise_model", "low_noise_model"):
+        for name in task.models:
             taps.listen(name, getattr(pipeline, name), values=transformer_values)
         # The prompt's own rows of the 512; the tables of relative positions are no layer.
         taps.listen("text_encoder", pipeline.text_encoder.model, only=re.compile(r"(?!.*pos_embedding).*"),
