@@ -4,8 +4,12 @@
 
 checkpoint/        a random checkpoint directory in the layout of Wan2.2-T2V-A14B, small enough to commit: both experts, text
                    encoder, VAE, tokenizer; without generation_config.json, as the official ones
-CASE.json          the request, and which expert ran each step
-CASE.safetensors   every file of a dump (reference.py), under its name without .npy
+checkpoint_i2v/    the same of Wan2.2-I2V-A14B
+checkpoint_ti2v/   the same of Wan2.2-TI2V-5B: one transformer, at the top, and the other VAE
+NAME.png           images, RGB of 8 bits
+CASE.json          the request ("task" is t2v-A14B, "checkpoint" checkpoint and "image" none where they are left out), and
+                   as results "experts", which transformer ran each step, and "output_size", where an image gave it
+CASE.safetensors   every file of a dump (generation.py), under its name without .npy
 
 The official pipeline runs on the CPU in fp32 (official.py). Versions: requirements.txt beside this file.
 """
@@ -16,38 +20,23 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 import torch
+from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
 import generation
 import random_weights
 from official import load_official
+from pipeline_cases import CASES, CHECKPOINTS, IMAGES, TEXT_ENCODER
 
-TRANSFORMER = dict(dim=48, ffn_dim=96, freq_dim=64, text_dim=32, in_dim=16, out_dim=16, num_heads=2, num_layers=2,
-                   text_len=512)
-TEXT_ENCODER = dict(dim=32, dim_attn=32, dim_ffn=48, num_heads=4, num_layers=2, num_buckets=32, shared_pos=False)
-VAE_DIM = 4
 VOCABULARY = 160
 WORDS = ("a", "red", "green", "blue", "circle", "square", "moves", "right", "left", "over", "the", "sea", "two", "cats",
          "dance", "slowly", "in", "rain", "blurry", "low", "quality")
-
-CASES = {
-    # Three steps an expert, three latent frames, guidance of its own for each.
-    "unipc": dict(prompt="a red circle moves right over the sea", negative_prompt="blurry, low quality", size="32*48",
-                  frame_num=9, sample_solver="unipc", sample_steps=6, sample_shift=5.0, sample_guide_scale=[3.0, 4.0],
-                  base_seed=42),
-    # Two latent frames, the official shift, another boundary.
-    "dpmpp": dict(prompt="two cats dance slowly in the rain", negative_prompt="", size="48*32", frame_num=5,
-                  sample_solver="dpm++", sample_steps=5, sample_shift=12.0, sample_guide_scale=[2.5, 3.5], boundary=0.9,
-                  base_seed=7),
-    # One frame; the official negative prompt; the low-noise expert without guidance; a seed of more than 32 bits.
-    "still": dict(prompt="blue square", negative_prompt=None, size="32*32", frame_num=1, sample_solver="unipc",
-                  sample_steps=4, sample_shift=3.0, sample_guide_scale=[1.0, 3.0], base_seed=2**40 + 3),
-}
-
 
 def write_tokenizer(folder):
     """A SentencePiece model of WORDS without normalisation rules, and its tokenizer.json, as AutoTokenizer reads them."""
@@ -68,31 +57,82 @@ def write_tokenizer(folder):
     return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).vocab_size()
 
 
-def write_checkpoint(official, folder):
-    config = official.tasks["t2v-A14B"].config
+def write_checkpoint(official, task, checkpoint, folder):
+    config = task.config
     vocabulary = write_tokenizer(folder / config.t5_tokenizer)
-    for seed, name in ((21, config.high_noise_checkpoint), (22, config.low_noise_checkpoint)):
-        state = random_weights.transformer_state(official.model.WanModel, TRANSFORMER, seed)
-        random_weights.write_transformer(folder / name, TRANSFORMER, state, torch.bfloat16)
-    text = random_weights.text_encoder_state(official.t5.T5Encoder, dict(vocab=vocabulary, **TEXT_ENCODER), 23)
+    for name, seed in checkpoint.transformer_seeds.items():
+        state = random_weights.transformer_state(official.model.WanModel, checkpoint.transformer, seed,
+                                                 checkpoint.model_type)
+        random_weights.scale(state, checkpoint.transformer_gains)
+        random_weights.write_transformer(folder / name, checkpoint.transformer, state, torch.bfloat16,
+                                         model_type=checkpoint.model_type)
+    text = random_weights.text_encoder_state(official.t5.T5Encoder, dict(vocab=vocabulary, **TEXT_ENCODER),
+                                             checkpoint.text_seed)
     random_weights.write_pth(folder / config.t5_checkpoint, text, torch.bfloat16)
-    vae = random_weights.vae_state(official.vae21.WanVAE_, VAE_DIM, 24)
+    vae_class, z_dim = ((official.vae22.WanVAE_, 48) if "dec_dim" in checkpoint.vae else (official.vae21.WanVAE_, 16))
+    vae = random_weights.vae_state(vae_class, dict(checkpoint.vae, z_dim=z_dim), checkpoint.vae_seed)
+    random_weights.scale(vae, checkpoint.vae_gains)
     random_weights.write_pth(folder / config.vae_checkpoint, vae, torch.bfloat16)
 
 
-def make_case(official, checkpoint, out, name, settings):
-    task = official.tasks["t2v-A14B"]
-    request = generation.resolve_request(task, checkpoint, **settings)
-    pipeline = generation.load_pipeline(task, checkpoint, request.boundary)
-    recording = generation.Recording(official, pipeline, request)
+def draw_image(width, height, seed):
+    """A waved colour gradient with three discs on it, without anti-aliasing: smooth parts and sharp edges."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j][..., None]
+    turns, phases = rng.uniform(0.3, 1.6, (2, 3)), rng.uniform(0, 2 * np.pi, 3)
+    picture = 0.5 + 0.5 * np.sin(2 * np.pi * (turns[0] * x + turns[1] * y) + phases)
+    for _ in range(3):
+        (cx, cy), radius, colour = rng.uniform(0.1, 0.9, 2), rng.uniform(0.1, 0.3), rng.uniform(0, 1, 3)
+        inside = np.hypot((x - cx) * width, (y - cy) * height) < radius * min(width, height)
+        picture = np.where(inside, colour, picture)
+    return Image.fromarray(np.round(picture * 255).astype(np.uint8))
+
+
+def record(official, checkpoint, settings, out, image=None):
+    """The recording of a case, or of the case with another image."""
+    task = official.tasks[settings.get("task", "t2v-A14B")]
+    named = {key: value for key, value in settings.items() if key not in ("task", "image")}
+    image = image or ("image" in settings and out / settings["image"]) or None
+    request = generation.resolve_request(task, out / checkpoint.folder, image=image, **named)
+    recording = generation.Recording(official, generation.load_pipeline(task, out / checkpoint.folder, request.boundary),
+                                     request)
     recording.run()
-    arrays = {key: torch.from_numpy(array) for key, array in recording.arrays.items()}
-    save_file(arrays, out / f"{name}.safetensors")
-    case = {**settings, "boundary": request.boundary, "experts": recording.experts}
+    return recording
+
+
+def effect_of_image(official, checkpoint, settings, out, recording):
+    """Prints how much the results change, relatively, with the negative of the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        negative = Path(folder) / "negative.png"
+        ImageOps.invert(Image.open(out / settings["image"])).save(negative)
+        other = record(official, checkpoint, settings, out, negative).arrays
+
+    def change(name):
+        """Of each frame of an array [C, F, h, w]."""
+        a, b = recording.arrays[name], other[name]
+        return np.sqrt(((b - a) ** 2).mean((0, 2, 3)) / (a ** 2).mean((0, 2, 3)))
+
+    print("  changed by the image's negative: latent frames", ", ".join(f"{value:.0%}" for value in change("latents")),
+          "and frames", ", ".join(f"{value:.0%}" for value in change("frames_float")))
+
+
+def make_case(official, out, name, settings):
+    checkpoint = CHECKPOINTS[settings.get("task", "t2v-A14B")]
+    recording = record(official, checkpoint, settings, out)
+    arrays = recording.arrays
+    save_file({key: torch.from_numpy(array) for key, array in arrays.items()}, out / f"{name}.safetensors")
+    case = {**settings, "boundary": recording.request.boundary, "experts": recording.experts}
+    if "task" in settings:
+        height, width = arrays["frames"].shape[1:3]
+        case.update(checkpoint=checkpoint.folder, output_size=f"{width}*{height}")
     (out / f"{name}.json").write_text(json.dumps(case, indent=2) + "\n")
-    frames = recording.arrays["frames_float"]
-    print(f"{name}: frames_float deviation {frames.std():.3f}, clamped {(abs(frames) == 1).mean():.1%}, "
-          f"latents deviation {recording.arrays['latents'].std():.3f}, experts {recording.experts}")
+    frames = arrays["frames_float"]
+    print(f"{name}: {frames.shape[2]}x{frames.shape[3]}, frames_float deviation {frames.std():.3f}, "
+          f"clamped {(abs(frames) == 1).mean():.1%}, latents deviation {arrays['latents'].std():.3f}, "
+          f"experts {recording.experts}")
+    if "image" in settings:
+        print(f"  image deviation {arrays['image'].std():.3f}, condition deviation {arrays['condition'][-16:].std():.3f}")
+        effect_of_image(official, checkpoint, settings, out, recording)
 
 
 @torch.no_grad()
@@ -106,9 +146,12 @@ def main():
     torch.set_num_threads(1)  # sums are split by thread: one thread gives the same bytes on every run
     official = load_official(args.wan_dir)
     shutil.rmtree(args.out, ignore_errors=True)
-    write_checkpoint(official, args.out / "checkpoint")
+    for name, checkpoint in CHECKPOINTS.items():
+        write_checkpoint(official, official.tasks[name], checkpoint, args.out / checkpoint.folder)
+    for name, image in IMAGES.items():
+        draw_image(*image).save(args.out / f"{name}.png", optimize=True)
     for name, settings in CASES.items():
-        make_case(official, args.out / "checkpoint", args.out, name, settings)
+        make_case(official, args.out, name, settings)
     total = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {total / 1e6:.2f} MB")
 

@@ -36,12 +36,21 @@ def fill(state, seed, rules=()):
     return filled
 
 
-def write_transformer(folder, config, state, dtype, shards=1):
+def scale(state, gains):
+    """Multiplies, in place, each tensor whose whole name matches a pattern of `gains` by its factor."""
+    for name, tensor in state.items():
+        for pattern, factor in gains.items():
+            if re.fullmatch(pattern, name):
+                tensor *= factor
+    return state
+
+
+def write_transformer(folder, config, state, dtype, shards=1, model_type="t2v"):
     """config.json and safetensors, in `shards` files with an index where there are more than one."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     keys = ("dim", "ffn_dim", "freq_dim", "in_dim", "num_heads", "num_layers", "out_dim", "text_len")
-    settings = {"_class_name": "WanModel", "eps": 1e-6, "model_type": "t2v", **{key: config[key] for key in keys}}
+    settings = {"_class_name": "WanModel", "eps": 1e-6, "model_type": model_type, **{key: config[key] for key in keys}}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     state = {name: value.to(dtype) for name, value in state.items()}
     if shards == 1:
@@ -64,10 +73,10 @@ def write_pth(path, state, dtype):
     torch.save({name: value.to(dtype) for name, value in state.items()}, path)
 
 
-def transformer_state(model_class, config, seed):
+def transformer_state(model_class, config, seed, model_type="t2v"):
     """Names and shapes are those of the official class. Large gains of query and key make the attention far from uniform,
     so that a short prompt counts beside its padding."""
-    shapes = model_class(model_type="t2v", **config).state_dict()
+    shapes = model_class(model_type=model_type, **config).state_dict()
     state = fill(shapes, seed, rules=((r"time_embedding\.0\.weight", 0.3),))
     for name in state:
         if re.search(r"norm_[qk]\.weight$", name):
@@ -83,9 +92,9 @@ def text_encoder_state(encoder_class, config, seed):
                                      (r".*attn\.q\.weight", small)))
 
 
-def vae_state(vae_class, dim, seed):
+def vae_state(vae_class, dimensions, seed):
     """The second half of each residual branch and the attention's projection are small, as in a trained VAE."""
-    shapes = vae_class(dim=dim, z_dim=16, temperal_downsample=[False, True, True]).state_dict()
+    shapes = vae_class(**dimensions, temperal_downsample=[False, True, True]).state_dict()
     state = fill(shapes, seed)
     for name in state:
         if re.search(r"(residual\.6|proj)\.weight$", name):
