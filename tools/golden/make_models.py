@@ -8,7 +8,9 @@ random inputs. Versions: requirements.txt beside this file.
 dit_*/model        config.json and safetensors (one fp32, one sharded, bf16, fp16)
 dit_*/NAME.safetensors
   latent [C, F, h, w], timestep [1] int64, context [n, text_dim]: inputs
-  output [C, F, h, w]: the velocity
+  timesteps [F] int64: in place of timestep, one a latent frame (of all its tokens), as TI2V-5B has them with an image
+  y [in_dim - C, F, h, w]: of model type i2v alone: channels that follow the latent's
+  output [C, F, h, w]: the velocity; C is out_dim
   tap.PATH: outputs of layers (taps.py), of every layer where the case is small, of the blocks alone where not
 umt5_*/encoder.pth
 umt5_*/NAME.safetensors
@@ -31,7 +33,8 @@ from taps import TEXT_ENCODER_LAYERS, TRANSFORMER_LAYERS, Taps, transformer_valu
 BLOCKS = re.compile(r"blocks\.\d+")
 
 # Head dimensions whose rotary pairs divide by three and not, widths that are no multiple of a vector register, the real
-# head dimension (128); each forward is (name, frames, height, width, timestep, text tokens, layers kept).
+# head dimension (128); each forward is (name, frames, height, width, timestep or those of the first frame and of the
+# others, text tokens, layers kept).
 TRANSFORMERS = {
     "dit_h2_d24": dict(
         config=dict(dim=48, ffn_dim=80, freq_dim=64, text_dim=20, in_dim=16, out_dim=16, num_heads=2, num_layers=2,
@@ -59,6 +62,17 @@ TRANSFORMERS = {
                     text_len=24),
         dtype=torch.bfloat16, shards=1, seed=5,
         forwards=[("f3", 3, 4, 10, 342, 11, TRANSFORMER_LAYERS)]),
+    "dit_i2v_h2_d20": dict(
+        config=dict(dim=40, ffn_dim=56, freq_dim=32, text_dim=12, in_dim=36, out_dim=16, num_heads=2, num_layers=2,
+                    text_len=20),
+        dtype=torch.bfloat16, shards=1, seed=6, model_type="i2v",
+        forwards=[("f3", 3, 4, 6, 909, 5, TRANSFORMER_LAYERS), ("f1", 1, 6, 4, 100, 20, BLOCKS)]),
+    "dit_ti2v_h3_d12": dict(
+        config=dict(dim=36, ffn_dim=60, freq_dim=48, text_dim=14, in_dim=48, out_dim=48, num_heads=3, num_layers=2,
+                    text_len=24),
+        dtype=torch.bfloat16, shards=1, seed=7, model_type="ti2v",
+        forwards=[("pinned", 3, 4, 6, (0, 731), 9, TRANSFORMER_LAYERS), ("pinned_t1000", 2, 2, 10, (0, 1000), 24, BLOCKS),
+                  ("pinned_alone", 1, 4, 4, (0, 500), 3, BLOCKS), ("text", 2, 6, 4, 857, 6, TRANSFORMER_LAYERS)]),
 }
 
 # Prompts past 128 tokens reach the last bucket of relative positions; 512 fill the encoder.
@@ -87,21 +101,29 @@ def save_golden(path, tensors, taps=None):
 
 def make_transformer(official, folder, case):
     config = case["config"]
+    model_type = case.get("model_type", "t2v")
     model_class = official.model.WanModel
-    state = random_weights.transformer_state(model_class, config, case["seed"])
-    random_weights.write_transformer(folder / "model", config, state, case["dtype"], case["shards"])
+    state = random_weights.transformer_state(model_class, config, case["seed"], model_type)
+    random_weights.write_transformer(folder / "model", config, state, case["dtype"], case["shards"], model_type)
     model = model_class.from_pretrained(str(folder / "model")).eval()
     generator = torch.Generator().manual_seed(1000 + case["seed"])
     for name, frames, height, width, timestep, tokens, layers in case["forwards"]:
-        latent = torch.randn(config["in_dim"], frames, height, width, generator=generator)
-        context = torch.randn(tokens, config["text_dim"], generator=generator)
-        t = torch.tensor([timestep])
+        inputs = {"latent": torch.randn(config["out_dim"], frames, height, width, generator=generator),
+                  "context": torch.randn(tokens, config["text_dim"], generator=generator)}
+        if model_type == "i2v":
+            inputs["y"] = torch.randn(config["in_dim"] - config["out_dim"], frames, height, width, generator=generator)
+        frame_tokens = height * width // 4
+        if isinstance(timestep, tuple):
+            inputs["timesteps"] = torch.tensor([timestep[0], *[timestep[1]] * (frames - 1)])
+            t = inputs["timesteps"].float().repeat_interleave(frame_tokens)[None]  # the official [B, seq_len]
+        else:
+            t = inputs["timestep"] = torch.tensor([timestep])
         taps = Taps()
         taps.listen("", model, layers, transformer_values)
-        output = model([latent], t=t, context=[context], seq_len=frames * height * width // 4)[0]
+        output = model([inputs["latent"]], t=t, context=[inputs["context"]], seq_len=frames * frame_tokens,
+                       y=[inputs["y"]] if "y" in inputs else None)[0]
         taps.close()
-        save_golden(folder / f"{name}.safetensors",
-                    {"latent": latent, "timestep": t, "context": context, "output": output}, taps)
+        save_golden(folder / f"{name}.safetensors", {**inputs, "output": output}, taps)
 
 
 def make_text_encoder(official, folder, case):
