@@ -31,7 +31,7 @@ CHECKPOINTS = {
         transformer_seeds={"high_noise_model": 21, "low_noise_model": 22}, vae=dict(dim=4), vae_seed=24),
     # 16 channels of noise, 4 of mask, 16 of the image's latents.
     "i2v-A14B": Checkpoint(
-        folder="checkpoint_i2v", model_type="i2v", transformer=dict(TRANSFORMER, in_dim=36),
+        folder="checkpoint_i2v", model_type="i2v", transformer=dict(TRANSFORMER, dim=40, ffn_dim=80, in_dim=36),
         transformer_seeds={"high_noise_model": 31, "low_noise_model": 32}, vae=dict(dim=3), vae_seed=34,
         transformer_gains=ATTENTION, vae_gains={LATENTS: 5.0}),
     # An odd number of heads; a decoder wider than the encoder, as in the real one.
@@ -64,7 +64,7 @@ CASES = {
                       sample_steps=6, sample_shift=5.0, sample_guide_scale=[2.0, 3.0], base_seed=61),
     # An image enlarged to 32x64; another boundary.
     "i2v_dpmpp": dict(task="i2v-A14B", image="portrait.png", prompt="two cats dance slowly", negative_prompt="",
-                      size="48*64", frame_num=5, sample_solver="dpm++", sample_steps=5, sample_shift=4.0,
+                      size="48*64", frame_num=5, sample_solver="dpm++", sample_steps=4, sample_shift=4.0,
                       sample_guide_scale=[3.5, 2.5], boundary=0.85, base_seed=62),
     # One frame, 32x16; the official negative prompt; the low-noise expert without guidance.
     "i2v_still": dict(task="i2v-A14B", image="landscape.png", prompt="blue square", negative_prompt=None, size="32*32",
@@ -85,7 +85,7 @@ CASES = {
                        sample_shift=5.0, sample_guide_scale=[3.0, 3.0], base_seed=73),
     # Three times as high as wide: reduced to 32x98, cropped to 32x96; the solver that begins at 1000.
     "ti2v_tall": dict(task="ti2v-5B", image="tall.png", prompt="two cats over the sea", negative_prompt="", size="64*64",
-                      frame_num=5, sample_solver="dpm++", sample_steps=5, sample_shift=3.0,
+                      frame_num=5, sample_solver="dpm++", sample_steps=4, sample_shift=3.0,
                       sample_guide_scale=[2.5, 2.5], base_seed=74),
     # An enlarged image as the only frame: every token at timestep 0, nothing left to denoise.
     "ti2v_image_still": dict(task="ti2v-5B", image="portrait.png", prompt="red", negative_prompt="", size="32*64",
