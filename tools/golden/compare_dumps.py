@@ -9,7 +9,7 @@ is not finite. Tolerances (docs/testing.md gives the reasons):
   tokens, masks, timesteps     equal
   noise                        2e-6 absolute: PyTorch computes its normals with vector approximations
   sigmas                       1e-6 relative RMS
-  context, taps                2e-5 relative RMS
+  context, image, condition    2e-5 relative RMS, as taps
   the rest                     --rms (2e-5 unless given) relative RMS, times the growth allowed by --growth per step
   frames                       one grey level
 
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 EXACT = re.compile(r"(tokens|mask)_\w+|timesteps|step_\d+_timestep")
+BEFORE_STEPS = re.compile(r"context_\w+|image|condition")
 STEP = re.compile(r"step_(\d+)_(input|cond|uncond|guided|latent)")
 
 
@@ -65,7 +66,8 @@ def compare_arrays(name, a, b, limits):
         bad = rms > limits.sigmas
     else:
         match = STEP.fullmatch(name)
-        bad = rms > limits.rms * limits.growth ** (int(match[1]) if match else limits.steps)
+        steps = int(match[1]) if match else 0 if BEFORE_STEPS.fullmatch(name) else limits.steps
+        bad = rms > limits.rms * limits.growth ** steps
     return Result(name, rms, largest, "above the tolerance" if bad else "")
 
 
