@@ -51,10 +51,11 @@ def resolve_request(task, ckpt_dir, prompt, base_seed, image=None, **given):
     boundary = pick("boundary", config.get("boundary"))
     return Request(
         task=task.name, prompt=prompt, negative_prompt=pick("negative_prompt", config.sample_neg_prompt),
-        image=None if image is None else str(image), size=(int(size[0]), int(size[1])), frame_num=pick("frame_num", config.frame_num),
-        sample_solver=pick("sample_solver", "unipc"), sample_steps=pick("sample_steps", config.sample_steps),
-        sample_shift=float(pick("sample_shift", config.sample_shift)), guide_low=float(low), guide_high=float(high),
-        boundary=None if boundary is None else float(boundary), fps=stored.get("fps", config.sample_fps), base_seed=base_seed)
+        image=None if image is None else str(image), size=(int(size[0]), int(size[1])),
+        frame_num=pick("frame_num", config.frame_num), sample_solver=pick("sample_solver", "unipc"),
+        sample_steps=pick("sample_steps", config.sample_steps), sample_shift=float(pick("sample_shift", config.sample_shift)),
+        guide_low=float(low), guide_high=float(high), boundary=None if boundary is None else float(boundary),
+        fps=stored.get("fps", config.sample_fps), base_seed=base_seed)
 
 
 def load_pipeline(task, ckpt_dir, boundary):
