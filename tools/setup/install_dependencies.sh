@@ -5,7 +5,7 @@
 set -eu
 
 packages="cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev
-  libicu-dev libpng-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev"
+  libicu-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev"
 case "${1:-build}" in
   build) ;;
   test) packages="$packages libgtest-dev libgmock-dev python3" ;;
