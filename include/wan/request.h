@@ -35,11 +35,12 @@ std::string format_guidance_scale(const GuidanceScale& scale);
 
 struct GenerationRequest {
   std::string task = "t2v-A14B";
-  /// UTF-8, not empty, unless from_latents is given.
+  /// UTF-8; not empty where neither an image nor from_latents is given.
   std::string prompt;
   /// Empty text means an empty negative prompt; unset, the model's default one.
   std::optional<std::string> negative_prompt;
-  /// Multiples of VAE stride x patch (16 for A14B).
+  /// Of a video from text: multiples of VAE stride x patch (16 for A14B, 32 for TI2V-5B). Of a video from an image: its
+  /// area, width and height follow the image's shape.
   std::optional<VideoSize> size;
   /// Video frames: 4n + 1; 1 is a still.
   std::optional<int> frame_num;
@@ -54,6 +55,10 @@ struct GenerationRequest {
   std::optional<GuidanceScale> sample_guide_scale;
   /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name".
   std::string rng = "torch-cpu";
+  /// The picture that the video begins with (JPEG, PNG or WebP): i2v-A14B, and ti2v-5B where given.
+  std::filesystem::path image;
+  /// The picture that it ends with, with `image` or alone: i2v-A14B.
+  std::filesystem::path last_image;
 
   /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
   std::filesystem::path save_file;
@@ -77,8 +82,8 @@ struct ModelDefaults {
   int sample_steps;
   double sample_shift;
   GuidanceScale sample_guide_scale;
-  /// Share of the 1,000 training timesteps from which the high-noise expert runs.
-  double boundary;
+  /// Share of the 1,000 training timesteps from which the high-noise expert runs; unset for one transformer.
+  std::optional<double> boundary;
   std::string negative_prompt;
 };
 

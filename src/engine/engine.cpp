@@ -6,7 +6,9 @@
 #include "base/memory_info.h"
 #include "engine/memory_plan.h"
 #include "engine/settings_resolver.h"
+#include "pipeline/image_to_video.h"
 #include "pipeline/phase_reporter.h"
+#include "pipeline/text_image_to_video.h"
 #include "pipeline/text_to_video.h"
 
 namespace wan {
@@ -36,18 +38,23 @@ struct Engine::Impl {
         precision(options.precision.empty() ? "fp32" : options.precision),
         weights(parse_precision(precision)),
         backend(make_backend(options)),
-        models(options.ckpt_dir),
-        vae_report(models.vae_checkpoint, "VAE"),
-        described_vae(WeightScope::describing(vae_report)) {}
+        models(options.ckpt_dir) {}
 
   PlannedRun plan(const ResolvedRequest& request) {
     return plan_run({.models = models,
-                     .vae = described_vae,
                      .backend = *backend,
                      .latent = request.latent,
                      .weights = weights,
+                     .encodes = encoded_clip(request),
                      .residency = options.residency,
                      .memory_limit = options.memory_limit});
+  }
+
+  /// The clip that the request's images become: one latent frame where only the first is given.
+  std::optional<LatentExtent> encoded_clip(const ResolvedRequest& request) const {
+    if (!request.images.first && !request.images.last) return std::nullopt;
+    const bool whole = models.task->image == ImageUse::kRequired;
+    return LatentExtent{whole ? request.latent[1] : 1, request.latent[2], request.latent[3]};
   }
 
   void load(const LoadOptions& load_options, const EventHandler& on_event,
@@ -60,8 +67,6 @@ struct Engine::Impl {
   DType weights;
   std::unique_ptr<Backend> backend;
   CheckpointModels models;
-  WeightReport vae_report;
-  Vae21 described_vae;  // for plans
   std::optional<LoadedModels> loaded;
   ResidencyKind loaded_kind{};
 };
@@ -100,16 +105,23 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
     exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
   const RunContext run{
       .exec = exec, .settings = settings, .on_event = on_event, .dump = dump ? &*dump : nullptr};
-  const PipelineModels pipeline{
-      .tokenizer = loaded->tokenizer(),
-      .text_encoder = loaded->text_encoder(),
-      .text_encoder_group = kTextEncoderGroup,
-      .experts = {&loaded->expert(Expert::kLowNoise), &loaded->expert(Expert::kHighNoise)},
-      .residency = loaded->residency(),
-      .vae = loaded->vae()};
-  text_to_video(run, pipeline, planned.vae, resolved.latent,
-                {resolved.save_file, resolved.latents_file, resolved.keep_latents},
-                resolved.resumed ? &*resolved.resumed : nullptr);
+  const PipelineModels pipeline{.tokenizer = loaded->tokenizer(),
+                                .text_encoder = loaded->text_encoder(),
+                                .text_encoder_group = models.text_encoder_group(),
+                                .experts = loaded->experts(),
+                                .residency = loaded->residency(),
+                                .vae = loaded->vae()};
+  const VideoOutput output{resolved.save_file, resolved.latents_file, resolved.keep_latents};
+  const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
+  if (settings.image.empty() && settings.last_image.empty()) {
+    text_to_video(run, pipeline, planned.decode, resolved.latent, output, resumed);
+  } else if (models.task->image == ImageUse::kRequired) {
+    image_to_video(run, pipeline, planned.encode, planned.decode, resolved.latent, resolved.images, output,
+                   resumed);
+  } else {
+    text_image_to_video(run, pipeline, planned.encode, planned.decode, resolved.latent, resolved.images,
+                        output, resumed);
+  }
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (on_event)

@@ -1,10 +1,22 @@
 #include "engine/loaded_models.h"
 
+#include "engine/vae_factory.h"
+
 namespace wan {
 
 namespace {
 
-constexpr std::array<const char*, 2> kExpertTitles = {"low-noise expert", "high-noise expert"};
+/// What a person calls transformer `index` of a checkpoint that has `count`.
+const char* transformer_title(std::size_t index, std::size_t count) {
+  if (count == 1) return "transformer";
+  return index == 0 ? "low-noise expert" : "high-noise expert";
+}
+
+/// Begins tap names, as the official pipelines' members are called.
+const char* transformer_prefix(std::size_t index, std::size_t count) {
+  if (count == 1) return "model.";
+  return index == 0 ? "low_noise_model." : "high_noise_model.";
+}
 
 WeightTarget target_of(Backend& backend, DType compute) {
   WeightTarget target{.allocator = &backend.allocator(), .compute_dtype = compute};
@@ -18,22 +30,26 @@ WeightTarget target_of(Backend& backend, DType compute) {
 /// Scopes on fresh reports, and the groups of blocks that a residency serves.
 struct Scopes {
   Scopes(const CheckpointModels& models, const std::function<WeightScope(WeightReport&)>& make) {
-    for (std::size_t expert = 0; expert < 2; ++expert)
-      add(models.expert_checkpoints[expert], kExpertTitles[expert], make);
+    const std::size_t count = models.transformer_checkpoints.size();
+    for (std::size_t i = 0; i < count; ++i)
+      add(models.transformer_checkpoints[i], transformer_title(i, count), make);
     add(models.text_checkpoint, "text encoder", make);
     add(models.vae_checkpoint, "VAE", make);
   }
 
   std::vector<BlockGroup> groups(const CheckpointModels& models) const {
     std::vector<BlockGroup> result;
-    for (std::size_t expert = 0; expert < 2; ++expert) {
-      const WanConfig& config = models.experts[expert].config;
-      result.push_back({scopes[expert], wan_block_layout(config), static_cast<int>(config.num_layers)});
+    for (std::size_t i = 0; i < models.transformers.size(); ++i) {
+      const WanConfig& config = models.transformers[i].config;
+      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers)});
     }
-    result.push_back({scopes[kTextEncoderGroup], umt5_block_layout(models.text_encoder),
+    result.push_back({text_encoder(), umt5_block_layout(models.text_encoder),
                       static_cast<int>(models.text_encoder.num_layers)});
     return result;
   }
+
+  const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
+  const WeightScope& vae() const { return scopes.back(); }
 
   void add(const Checkpoint& checkpoint, const char* title,
            const std::function<WeightScope(WeightReport&)>& make) {
@@ -42,39 +58,72 @@ struct Scopes {
   }
 
   std::vector<std::unique_ptr<WeightReport>> reports;
-  std::vector<WeightScope> scopes;  // low noise, high noise, text encoder, VAE
+  std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
+
+/// Latent channels that are concatenated to the noisy ones: image-to-video's mask of the frames in a latent, and the
+/// latents of the given frames.
+std::int64_t conditioning_channels(const TaskInfo& task, const VaeGeometry& vae) {
+  return task.image == ImageUse::kRequired ? vae.temporal_stride + vae.z_dim : 0;
+}
+
+/// The task that the transformers are for. Throws Unsupported for none of this version's.
+const TaskInfo& task_of(const CheckpointModels& models) {
+  const WanConfig& config = models.config();
+  const TaskInfo* task = find_task(config.model_type, static_cast<int>(models.transformers.size()));
+  WAN_CHECK(task != nullptr, kUnsupported, "{} holds {} transformer{} of type \"{}\"; this version has {}",
+            models.files.root.string(), models.transformers.size(),
+            models.transformers.size() == 1 ? "" : "s", config.model_type, task_names());
+  return *task;
+}
+
+/// Models that were not made for one another are told before any of them runs.
+void check_parts_fit(const CheckpointModels& models) {
+  const WanConfig& config = models.config();
+  for (const CheckedTransformer& transformer : models.transformers) {
+    const WanConfig& other = transformer.config;
+    WAN_CHECK(config.model_type == other.model_type && config.in_dim == other.in_dim &&
+                  config.out_dim == other.out_dim && config.patch == other.patch &&
+                  config.text_len == other.text_len && config.head_dim() == other.head_dim(),
+              kBadFile, "the two experts in {} do not belong together: their dimensions differ",
+              models.files.root.string());
+    WAN_CHECK(models.text_encoder.dim == other.text_dim, kBadFile,
+              "the text encoder gives vectors of {}, the transformers take {}", models.text_encoder.dim,
+              other.text_dim);
+  }
+  const VaeGeometry vae = models.vae->geometry();
+  WAN_CHECK(vae.z_dim == config.out_dim, kBadFile, "the VAE has {} latent channels, the transformers {}",
+            vae.z_dim, config.out_dim);
+  const std::int64_t in_dim = config.out_dim + conditioning_channels(*models.task, vae);
+  WAN_CHECK(config.in_dim == in_dim, kBadFile,
+            "{} holds transformers of type \"{}\" that take {} channels; {} takes {}",
+            models.files.root.string(), config.model_type, config.in_dim, models.task->name, in_dim);
+}
 
 }  // namespace
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir)
     : files(find_checkpoint_files(ckpt_dir)),
-      expert_checkpoints{Checkpoint::open(files.experts[0]), Checkpoint::open(files.experts[1])},
       text_checkpoint(Checkpoint::open(files.text_encoder)),
       vae_checkpoint(Checkpoint::open(files.vae)) {
-  WeightReport low(expert_checkpoints[0], kExpertTitles[0]);
-  WeightReport high(expert_checkpoints[1], kExpertTitles[1]);
+  const std::size_t count = files.transformers.size();
+  for (const std::filesystem::path& folder : files.transformers)
+    transformer_checkpoints.push_back(Checkpoint::open(folder));
+  std::vector<WeightReport> reports;
+  for (std::size_t i = 0; i < count; ++i) {
+    reports.emplace_back(transformer_checkpoints[i], transformer_title(i, count));
+    transformers.push_back(check_transformer(files.transformers[i], reports.back()));
+  }
   WeightReport text(text_checkpoint, "text encoder");
-  WeightReport vae_report(vae_checkpoint, "VAE");
-  experts = {check_transformer(files.experts[0], low), check_transformer(files.experts[1], high)};
   text_encoder = check_text_encoder(text);
-  vae = check_vae(vae_report);
-  const WeightReport* const reports[] = {&high, &low, &text, &vae_report};
-  throw_findings(reports);
-  const WanConfig& config = experts[0].config;
-  WAN_CHECK(config.model_type == "t2v" && config.in_dim == config.out_dim, kUnsupported,
-            "{} holds a model of type \"{}\" with {} channels in and {} out; this version has t2v",
-            ckpt_dir.string(), config.model_type, config.in_dim, config.out_dim);
-  const WanConfig& other = experts[1].config;
-  WAN_CHECK(config.out_dim == other.out_dim && config.in_dim == other.in_dim && config.patch == other.patch &&
-                config.text_len == other.text_len && config.head_dim() == other.head_dim(),
-            kBadFile, "the two experts in {} do not belong together: their dimensions differ",
-            ckpt_dir.string());
-  WAN_CHECK(vae.z_dim == config.out_dim, kBadFile, "the VAE has {} latent channels, the transformers {}",
-            vae.z_dim, config.out_dim);
-  WAN_CHECK(text_encoder.dim == config.text_dim && text_encoder.dim == other.text_dim, kBadFile,
-            "the text encoder gives vectors of {}, the transformers take {}", text_encoder.dim,
-            config.text_dim);
+  vae_report = std::make_unique<WeightReport>(vae_checkpoint, "VAE");
+  vae = make_vae(WeightScope::describing(*vae_report));
+  std::vector<const WeightReport*> findings;
+  for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
+  findings.insert(findings.end(), {&text, vae_report.get()});
+  throw_findings(findings);
+  task = &task_of(*this);
+  check_parts_fit(*this);
 }
 
 const Tokenizer& CheckpointModels::tokenizer() const {
@@ -108,17 +157,23 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
       models, [&](WeightReport& report) { return WeightScope(report, target_of(backend, options.weights)); });
   residency_ = make_residency(scopes.groups(models), options.residency);
   if (options.residency.kind == ResidencyKind::kResident) residency_->preload(progress);
-  for (const Expert expert : {Expert::kLowNoise, Expert::kHighNoise}) {
-    const auto index = static_cast<std::size_t>(expert);
+  const std::size_t count = models.transformers.size();
+  for (std::size_t i = 0; i < count; ++i) {
     // Activations stay in f32 on the CPU, whatever the weights' dtype.
-    experts_[index] = std::make_unique<WanTransformer>(models.experts[index].config, scopes.scopes[index],
-                                                       *residency_, static_cast<int>(index), DType::kF32,
-                                                       std::string(expert_name(expert)) + "_model.");
+    transformers_.push_back(std::make_unique<WanTransformer>(models.transformers[i].config, scopes.scopes[i],
+                                                             *residency_, static_cast<int>(i), DType::kF32,
+                                                             transformer_prefix(i, count)));
   }
-  text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.scopes[kTextEncoderGroup],
-                                                *residency_, kTextEncoderGroup, "text_encoder.");
-  vae_ = std::make_unique<Vae21>(scopes.scopes[3]);
+  text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(), *residency_,
+                                                models.text_encoder_group(), "text_encoder.");
+  vae_ = make_vae(scopes.vae());
   reports_ = std::move(scopes.reports);
+}
+
+Experts LoadedModels::experts() const {
+  Experts experts{};
+  for (std::size_t i = 0; i < transformers_.size(); ++i) experts[i] = transformers_[i].get();
+  return experts;
 }
 
 }  // namespace wan

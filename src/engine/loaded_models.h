@@ -1,14 +1,16 @@
 #pragma once
 // CheckpointModels: a checkpoint directory opened and checked; LoadedModels: its weights in memory, ready to run.
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "engine/checkpoint_files.h"
 #include "engine/model_checks.h"
+#include "models/video_vae.h"
 #include "ops/backend.h"
+#include "pipeline/denoise.h"
+#include "request/tasks.h"
 #include "text/tokenizer.h"
 
 namespace wan {
@@ -19,12 +21,19 @@ struct CheckpointModels {
   explicit CheckpointModels(const std::filesystem::path& ckpt_dir);
 
   CheckpointFiles files;
-  std::array<Checkpoint, 2> expert_checkpoints;  // by Expert
+  std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
-  std::array<CheckedTransformer, 2> experts;  // by Expert
+  std::vector<CheckedTransformer> transformers;  // likewise
   Umt5Config text_encoder;
-  Vae21Config vae;
+  std::unique_ptr<WeightReport> vae_report;
+  std::unique_ptr<VideoVae> vae;  // describing: knows its geometry and plans
+  const TaskInfo* task = nullptr;
+
+  /// Dimensions that the transformers share: channels, patch, text length, heads.
+  const WanConfig& config() const { return transformers[0].config; }
+  /// The residency's group of the text encoder's blocks; a transformer's group is its number.
+  int text_encoder_group() const { return static_cast<int>(transformers.size()); }
 
   /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. Throws
   /// BadFile.
@@ -35,9 +44,6 @@ struct CheckpointModels {
  private:
   mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
-
-/// Group of the text encoder's blocks; an expert's group is its number.
-inline constexpr int kTextEncoderGroup = 2;
 
 struct LoadOptions {
   DType weights;  // f32 or bf16
@@ -56,7 +62,7 @@ class LoadedModels {
 
   const Tokenizer& tokenizer() const { return models_.tokenizer(); }
   const Umt5Encoder& text_encoder() const { return *text_encoder_; }
-  const WanTransformer& expert(Expert which) const { return *experts_[static_cast<std::size_t>(which)]; }
+  Experts experts() const;
   BlockResidency& residency() const { return *residency_; }
   const VideoVae& vae() const { return *vae_; }
 
@@ -65,8 +71,8 @@ class LoadedModels {
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
   std::unique_ptr<Umt5Encoder> text_encoder_;
-  std::array<std::unique_ptr<WanTransformer>, 2> experts_;
-  std::unique_ptr<Vae21> vae_;
+  std::vector<std::unique_ptr<WanTransformer>> transformers_;
+  std::unique_ptr<VideoVae> vae_;
 };
 
 }  // namespace wan

@@ -21,9 +21,9 @@ std::int64_t activation_bytes(const WanConfig& config, std::int64_t tokens) {
 
 std::int64_t context_bytes(const CheckpointModels& models) {
   std::int64_t bytes = 0;
-  for (const CheckedTransformer& expert : models.experts)
-    bytes += static_cast<std::int64_t>(kBranches) * 4 * expert.config.text_len * expert.config.dim *
-             (2 * expert.config.num_layers + 1);
+  for (const CheckedTransformer& transformer : models.transformers)
+    bytes += static_cast<std::int64_t>(kBranches) * 4 * transformer.config.text_len * transformer.config.dim *
+             (2 * transformer.config.num_layers + 1);
   return bytes;
 }
 
@@ -37,7 +37,7 @@ bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
 }
 
 /// Whether the VAE gets by with `bytes` of scratch without cutting frames into tiles.
-bool decodes_whole_frames(const Vae21& vae, const LatentExtent& extent, std::int64_t bytes) {
+bool decodes_whole_frames(const VideoVae& vae, const LatentExtent& extent, std::int64_t bytes) {
   if (bytes <= 0) return false;
   try {
     return !is_tiled(vae.plan_decode(extent, static_cast<std::size_t>(bytes)), extent);
@@ -50,7 +50,7 @@ bool decodes_whole_frames(const Vae21& vae, const LatentExtent& extent, std::int
 
 PlannedRun plan_run(const PlanInput& input) {
   const CheckpointModels& models = input.models;
-  const WanConfig& config = models.experts[0].config;
+  const WanConfig& config = models.config();
   const Shape& latent = input.latent;
   const std::int64_t tokens =
       latent[1] / config.patch[0] * (latent[2] / config.patch[1]) * (latent[3] / config.patch[2]);
@@ -63,8 +63,11 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.context_cache = context_bytes(models);
   plan.latents =
       4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
-  const auto others =
-      static_cast<std::int64_t>(models.experts[0].other_bytes + models.experts[1].other_bytes);
+  plan.latents +=
+      4 * (latent.elements() / latent[0]) * (config.in_dim - config.out_dim);  // concatenated channels
+  std::int64_t others = 0;
+  for (const CheckedTransformer& transformer : models.transformers)
+    others += static_cast<std::int64_t>(transformer.other_bytes);
 
   const LatentExtent extent{latent[1], latent[2], latent[3]};
   const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
@@ -82,7 +85,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const std::int64_t beside_resident = plan.available - base - resident;
   plan.blocks_resident =
       input.residency == "resident" || (input.residency == "auto" && beside_resident >= denoising &&
-                                        decodes_whole_frames(input.vae, extent, beside_resident));
+                                        decodes_whole_frames(*models.vae, extent, beside_resident));
   run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
   const std::int64_t held = plan.blocks_resident ? resident : blocks();
   plan.transformers = held + others;
@@ -95,12 +98,14 @@ PlannedRun plan_run(const PlanInput& input) {
             tokens, static_cast<double>(denoising) * kGb, static_cast<double>(base + held) * kGb,
             static_cast<double>(plan.available) * kGb,
             plan.blocks_resident ? ", or --residency streamed" : "");
-  run.vae = input.vae.plan_decode(extent, static_cast<std::size_t>(budget));
-  plan.vae = vae_weights + static_cast<std::int64_t>(run.vae.bytes);
-  if (is_tiled(run.vae, extent))
-    plan.vae_tile = static_cast<int>(std::max(run.vae.tile_height, run.vae.tile_width)) *
-                    models.vae.geometry().spatial_stride;
-  plan.peak = base + held + std::max(denoising, static_cast<std::int64_t>(run.vae.bytes));
+  run.decode = models.vae->plan_decode(extent, static_cast<std::size_t>(budget));
+  if (input.encodes) run.encode = models.vae->plan_encode(*input.encodes, static_cast<std::size_t>(budget));
+  const auto vae_scratch = static_cast<std::int64_t>(std::max(run.decode.bytes, run.encode.bytes));
+  plan.vae = vae_weights + vae_scratch;
+  if (is_tiled(run.decode, extent))
+    plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
+                    models.vae->geometry().spatial_stride;
+  plan.peak = base + held + std::max(denoising, vae_scratch);
   return run;
 }
 

@@ -8,18 +8,19 @@ namespace wan {
 
 struct PlanInput {
   const CheckpointModels& models;
-  const Vae21& vae;  // describing: knows its scratch
   Backend& backend;
   Shape latent;  // [z, F, h, w]
   DType weights;
-  std::string residency;      // "auto", "resident", "streamed"
-  std::int64_t memory_limit;  // 0: what the machine has free
+  std::optional<LatentExtent> encodes;  // the clip that images become
+  std::string residency;                // "auto", "resident", "streamed"
+  std::int64_t memory_limit;            // 0: what the machine has free
 };
 
 struct PlannedRun {
   MemoryPlan plan;
   LoadOptions load;
-  VaePlan vae;
+  VaePlan decode;
+  VaePlan encode;  // of PlanInput::encodes
 };
 
 /// Throws OutOfMemory, with the numbers and the option that would help, where nothing fits.

@@ -52,11 +52,6 @@ Umt5Config check_text_encoder(WeightReport& report) {
   return config;
 }
 
-Vae21Config check_vae(WeightReport& report) {
-  const Vae21 vae(WeightScope::describing(report));
-  return vae.config();
-}
-
 void throw_findings(std::span<const WeightReport* const> reports) {
   std::string findings;
   for (const WeightReport* report : reports) {

@@ -2,7 +2,6 @@
 // Checking models against their files without loading them: every tensor's name and shape, both ways.
 
 #include "models/umt5/umt5_encoder.h"
-#include "models/vae21/vae21.h"
 #include "models/wan/transformer.h"
 #include "weights/weight_report.h"
 
@@ -15,7 +14,6 @@ struct CheckedTransformer {
 };
 CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
-Vae21Config check_vae(WeightReport& report);
 
 /// Throws one BadFile that lists the findings of all reports; does nothing where all are clean.
 void throw_findings(std::span<const WeightReport* const> reports);

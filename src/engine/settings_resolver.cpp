@@ -4,7 +4,11 @@
 #include <random>
 
 #include "base/atomic_file.h"
+#include "media/image_size.h"
+#include "media/load_image.h"
 #include "media/output.h"
+#include "pipeline/image_to_video.h"
+#include "pipeline/text_image_to_video.h"
 #include "text/prompt_cleaning.h"
 
 namespace wan {
@@ -58,7 +62,57 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
   s.boundary = defaults.boundary;
   s.rng = parse_random_spec(request.rng);
+  s.area = s.size;
+  s.image = request.image.string();
+  s.last_image = request.last_image.string();
   return s;
+}
+
+/// Images are given where the task takes them, and only there.
+void check_image_options(const GenerationRequest& request, const TaskInfo& task) {
+  WAN_CHECK(request.image.empty() || task.image != ImageUse::kNone, kInvalidArgument,
+            "--image: {} makes its video from --prompt alone; i2v-A14B and ti2v-5B take an image", task.name);
+  WAN_CHECK(request.last_image.empty() || task.takes_last_image, kInvalidArgument,
+            "--last_image: {} takes none; i2v-A14B does", task.name);
+  if (!request.from_latents.empty()) return;
+  const bool given = !request.image.empty() || !request.last_image.empty();
+  WAN_CHECK(given || task.image != ImageUse::kRequired, kInvalidArgument,
+            "--image is missing: name the picture that the video begins with");
+  WAN_CHECK(given || request.prompt.find_first_not_of(" \t\r\n") != std::string::npos, kInvalidArgument,
+            "--prompt is empty: say what the video shows");
+}
+
+InputImages load_images(const GenerationRequest& request) {
+  InputImages images;
+  if (!request.image.empty()) images.first = load_image(request.image);
+  if (!request.last_image.empty()) images.last = load_image(request.last_image);
+  return images;
+}
+
+/// The size of a video that begins (or ends) with an image, by the task's own rule.
+VideoSize size_from_image(const Image& image, const VideoSize& area, const CheckpointModels& models) {
+  const int stride = models.vae->geometry().spatial_stride;
+  const PatchSize& patch = models.config().patch;
+  const std::int64_t pixels = std::int64_t{area.width} * area.height;
+  const ImageSize from{image.width, image.height};
+  const ImageSize size = models.task->image == ImageUse::kRequired
+                             ? area_size_i2v(from, pixels, stride, patch[1])
+                             : best_output_size(from, stride * patch[2], stride * patch[1], pixels);
+  return {size.width, size.height};
+}
+
+/// What an unfinished run's images became, in the shape that the task's pipeline takes it.
+void check_kept_condition(const ResolvedRequest& resolved, const CheckpointModels& models,
+                          const std::string& where) {
+  const GenerationSettings& settings = resolved.settings;
+  const SavedLatents& saved = *resolved.resumed;
+  if (saved.finished() || (settings.image.empty() && settings.last_image.empty())) return;
+  const Shape expected = models.task->image == ImageUse::kRequired
+                             ? image_channels_shape(models.vae->geometry(), resolved.latent)
+                             : first_frame_shape(resolved.latent);
+  WAN_CHECK(!saved.condition.empty() && saved.condition.shape() == expected, kBadFile,
+            "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
+            where, expected.to_string());
 }
 
 /// An option given beside --from_latents must not contradict what the run was begun with.
@@ -74,7 +128,14 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
   const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
   check_agrees("--prompt", prompt, kept.prompt, kept.prompt);
   check_agrees("--negative_prompt", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
-  check_agrees("--size", request.size, kept.size, format_video_size(kept.size));
+  const VideoSize& size = kept.image.empty() && kept.last_image.empty() ? kept.size : kept.area;
+  check_agrees("--size", request.size, size, format_video_size(size));
+  const auto path = [](const fs::path& given) {
+    return given.empty() ? std::nullopt : std::optional(given.string());
+  };
+  check_agrees("--image", path(request.image), kept.image, kept.image.empty() ? "no image" : kept.image);
+  check_agrees("--last_image", path(request.last_image), kept.last_image,
+               kept.last_image.empty() ? "no image" : kept.last_image);
   check_agrees("--frame_num", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
   check_agrees("--base_seed", request.seed, kept.seed, std::to_string(kept.seed));
   check_agrees("--sample_solver", request.sample_solver, std::string(solver_name(kept.solver)),
@@ -108,6 +169,7 @@ GenerationSettings resumed_settings(const GenerationRequest& request, const Mode
             kBadFile, "the latents have the shape {}", shape.to_string());
   settings.size = {static_cast<int>(shape[3]) * vae.spatial_stride,
                    static_cast<int>(shape[2]) * vae.spatial_stride};
+  settings.area = settings.size;
   settings.frame_num = static_cast<int>(vae.frames(shape[1]));
   return settings;
 }
@@ -141,21 +203,28 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
 ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
                                 const std::string& precision) {
   const ModelDefaults defaults = load_model_defaults(request.task, models.files.root);
-  const VaeGeometry vae = models.vae.geometry();
+  const VaeGeometry vae = models.vae->geometry();
+  WAN_CHECK(models.task->name == request.task, kInvalidArgument, "{} holds {}; use --task {}",
+            models.files.root.string(), models.task->checkpoint, models.task->name);
+  check_image_options(request, *models.task);
   ResolvedRequest resolved;
   GenerationSettings& settings = resolved.settings;
   if (request.from_latents.empty()) {
-    WAN_CHECK(request.prompt.find_first_not_of(" \t\r\n") != std::string::npos, kInvalidArgument,
-              "--prompt is empty: say what the video shows");
     settings = settings_of(request, defaults);
+    resolved.images = load_images(request);
+    const InputImages& images = resolved.images;
+    if (images.first || images.last)
+      settings.size = size_from_image(images.first ? *images.first : *images.last, settings.area, models);
   } else {
     resolved.resumed = load_latents(request.from_latents);
     settings = resumed_settings(request, defaults, *resolved.resumed, vae, precision);
   }
   check_text("--prompt", settings.prompt);
   check_text("--negative_prompt", settings.negative_prompt);
-  check_size(settings.size, models.experts[0].config.patch, vae);
+  check_size(settings.size, models.config().patch, vae);
   check_frame_num(settings.frame_num, vae.temporal_stride);
+  WAN_CHECK(settings.last_image.empty() || settings.frame_num > 1, kInvalidArgument,
+            "--last_image with --frame_num 1: a still has no last frame; use --image");
   make_scheduler(settings.solver, settings.steps,
                  settings.shift);  // throws for steps and shifts that cannot be
   const Guidance guidance(settings.guide_scale, settings.boundary);
@@ -169,6 +238,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
               "{}: the latents are {}, expected {} for {} frames of {}", request.from_latents.string(),
               resolved.resumed->slots[0].shape().to_string(), resolved.latent.to_string(), settings.frame_num,
               format_video_size(settings.size));
+  if (resolved.resumed) check_kept_condition(resolved, models, request.from_latents.string());
   resolved.save_file = request.save_file;
   resolved.keep_latents = !request.save_latents.empty();
   resolved.latents_file = resolved.keep_latents

@@ -2,6 +2,7 @@
 // From a request and a checkpoint's defaults to settings, every value checked before anything is loaded.
 
 #include "engine/loaded_models.h"
+#include "pipeline/input_images.h"
 #include "pipeline/saved_latents.h"
 #include "wan/request.h"
 
@@ -10,7 +11,8 @@ namespace wan {
 /// Everything that a generation needs to know, decided.
 struct ResolvedRequest {
   GenerationSettings settings;
-  Shape latent;  // [z, F, h, w]
+  Shape latent;        // [z, F, h, w]
+  InputImages images;  // none where resumed: what they became is kept with the latents
   std::filesystem::path save_file;
   std::filesystem::path latents_file;
   bool keep_latents = false;

@@ -2,6 +2,7 @@
 
 #include "engine/checkpoint_files.h"
 #include "engine/model_checks.h"
+#include "models/vae21/vae21.h"
 #include "text/tokenizer.h"
 #include "weights/inspect.h"
 
@@ -54,7 +55,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
     model.dimensions = describe(check_text_encoder(report));
   } else if (checkpoint.find("decoder.conv1.weight") != nullptr) {
     model.kind = "VAE 2.1";
-    model.dimensions = describe(check_vae(report));
+    model.dimensions = describe(Vae21(WeightScope::describing(report)).config());
   } else {
     model.kind = "tensors";
     return;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "request/tasks.h"
 
 namespace wan {
 
@@ -33,11 +34,34 @@ ModelDefaults t2v_a14b() {
           .negative_prompt = kOfficialNegativePrompt};
 }
 
+/// wan/configs/wan_i2v_A14B.py of the official code.
+ModelDefaults i2v_a14b() {
+  ModelDefaults defaults = t2v_a14b();
+  defaults.sample_shift = 5.0;
+  defaults.sample_guide_scale = {3.5, 3.5};
+  defaults.boundary = 0.9;
+  return defaults;
+}
+
+/// wan/configs/wan_ti2v_5B.py of the official code, and the size that its README names: generate.py's own default,
+/// 1280*720, is none of this model's.
+ModelDefaults ti2v_5b() {
+  return {.size = {1280, 704},
+          .frame_num = 121,
+          .fps = 24,
+          .sample_solver = "unipc",
+          .sample_steps = 50,
+          .sample_shift = 5.0,
+          .sample_guide_scale = {5.0, 5.0},
+          .boundary = std::nullopt,
+          .negative_prompt = kOfficialNegativePrompt};
+}
+
 ModelDefaults official_defaults(std::string_view task) {
-  if (task == "t2v-A14B") return t2v_a14b();
-  for (const std::string_view later : {"i2v-A14B", "ti2v-5B", "s2v-14B", "animate-14B"})
-    WAN_CHECK(task != later, kUnsupported, "--task {} is not built yet; this version has t2v-A14B", task);
-  fail(ErrorCode::kInvalidArgument, "--task {}: expected t2v-A14B", task);
+  const std::string_view name = task_info(task).name;
+  if (name == "i2v-A14B") return i2v_a14b();
+  if (name == "ti2v-5B") return ti2v_5b();
+  return t2v_a14b();
 }
 
 /// generation_config.json under validation.
@@ -117,7 +141,7 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
       defaults.sample_guide_scale = {json.get<double>(), json.get<double>()};
     }
   });
-  overrides.number("boundary", defaults.boundary, 1e-6, 1.0);
+  if (defaults.boundary) overrides.number("boundary", *defaults.boundary, 1e-6, 1.0);
   overrides.with("negative_prompt",
                  [&](const Json& json) { defaults.negative_prompt = json.get<std::string>(); });
   overrides.refuse_unknown();

@@ -71,7 +71,7 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
 }
 
 TEST_F(ModelDefaultsTest, TasksThatDoNotExistOrDoNotExistYetAreRefused) {
-  expect_error(ErrorCode::kUnsupported, "i2v-A14B", [&] { load_model_defaults("i2v-A14B", folder_.path()); });
+  expect_error(ErrorCode::kUnsupported, "s2v-14B", [&] { load_model_defaults("s2v-14B", folder_.path()); });
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
 }
