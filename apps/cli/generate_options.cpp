@@ -66,12 +66,17 @@ std::string shortened(const std::string& text, int count, std::size_t bytes) {
 }  // namespace
 
 void add_generate_options(CLI::App& command, GenerateOptions& o) {
-  command.add_option("--task", o.task, "What to generate: t2v-A14B")->capture_default_str()->group(kOfficial);
-  command.add_option("--size", o.size, "Width*height in pixels, multiples of 16 (832*480)")->group(kOfficial);
+  command.add_option("--task", o.task, "What to generate: t2v-A14B, i2v-A14B or ti2v-5B")
+      ->capture_default_str()
+      ->group(kOfficial);
+  command.add_option("--size", o.size, "Width*height in pixels (832*480); with an image, the video's area")
+      ->group(kOfficial);
   add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
   command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
+  command.add_option("--image", o.image, "Picture that the video begins with (JPEG, PNG, WebP)")
+      ->group(kOfficial);
   command.add_option("--save_file", o.save_file, "NAME.mp4, NAME.png (a still) or NAME_%05d.png (frames)")
       ->group(kOfficial);
   add_number<std::int64_t>(command, "--base_seed", o.base_seed, "Seed of the noise; -1 draws one")
@@ -100,6 +105,8 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->default_str("1")
       ->group(kOfficial);
 
+  command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
+      ->group(kMore);
   command
       .add_option("--negative_prompt", o.negative_prompt,
                   "What to avoid; \"\" for nothing (default: the model's)")
@@ -131,13 +138,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
   for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
-  for (const char* name :
-       {"--image", "--audio", "--src_root_path", "--refert_num", "--num_clip", "--tts_prompt_audio",
-        "--tts_prompt_text", "--tts_text", "--pose_video", "--infer_frames"})
-    add_refused(command, name, "belongs to another task; t2v-A14B makes its video from --prompt alone",
+  for (const char* name : {"--audio", "--src_root_path", "--refert_num", "--num_clip", "--tts_prompt_audio",
+                           "--tts_prompt_text", "--tts_text", "--pose_video", "--infer_frames"})
+    add_refused(command, name, "belongs to s2v-14B or animate-14B, which are not built yet; leave it out",
                 false);
   for (const char* name : {"--replace_flag", "--use_relighting_lora", "--enable_tts", "--start_from_ref"})
-    add_refused(command, name, "belongs to another task; t2v-A14B makes its video from --prompt alone", true);
+    add_refused(command, name, "belongs to s2v-14B or animate-14B, which are not built yet; leave it out",
+                true);
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -149,7 +156,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   if (o.t5_fsdp || o.dit_fsdp)
     notices.emplace_back("one rank: --t5_fsdp and --dit_fsdp have nothing to divide");
   WAN_CHECK(o.prompt || !o.from_latents.empty(), kInvalidArgument,
-            "--prompt is missing: say what the video shows");
+            "--prompt is missing: say what the video shows{}",
+            o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
   GenerationRequest request;
   request.task = o.task;
@@ -165,6 +173,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.sample_shift = o.sample_shift;
   if (o.sample_guide_scale) request.sample_guide_scale = parse_guidance_scale(*o.sample_guide_scale);
   request.rng = o.rng;
+  request.image = o.image;
+  request.last_image = o.last_image;
   request.save_file = o.save_file;
   request.save_latents = o.save_latents;
   request.from_latents = o.from_latents;

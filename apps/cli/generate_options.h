@@ -21,6 +21,7 @@ struct GenerateOptions {
   bool t5_fsdp = false;
   bool t5_cpu = false;
   bool dit_fsdp = false;
+  std::string image;
   std::string save_file;
   std::optional<std::string> prompt;
   std::int64_t base_seed = -1;
@@ -30,6 +31,7 @@ struct GenerateOptions {
   std::optional<std::string> sample_guide_scale;
   bool convert_model_dtype = false;
   // ours
+  std::string last_image;
   std::optional<std::string> negative_prompt;
   std::string device = "cpu";
   std::string precision;

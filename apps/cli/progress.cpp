@@ -10,12 +10,16 @@ const char* title(Phase phase) {
   switch (phase) {
     case Phase::kLoad:
       return "load";
+    case Phase::kImage:
+      return "image";
     case Phase::kText:
       return "text";
     case Phase::kHighNoise:
       return "high noise";
     case Phase::kLowNoise:
       return "low noise";
+    case Phase::kDenoise:
+      return "denoise";
     case Phase::kDecode:
       return "decode";
     case Phase::kEncode:
@@ -40,9 +44,11 @@ std::string amount(const PhaseProgress& event) {
                          static_cast<double>(event.total) * 1e-6);
     case Phase::kHighNoise:
     case Phase::kLowNoise:
+    case Phase::kDenoise:
       return fmt::format("step {}/{}", event.step, event.steps);
     case Phase::kText:
       return fmt::format("{}/{} prompts", event.done, event.total);
+    case Phase::kImage:
     case Phase::kDecode:
     case Phase::kEncode:
       break;
@@ -54,7 +60,7 @@ std::string speed(const PhaseProgress& event) {
   if (event.done == 0 || event.seconds <= 0) return "";
   const double rate = static_cast<double>(event.done) / event.seconds;
   if (event.phase == Phase::kLoad) return fmt::format("{:.0f} MB/s", rate * 1e-6);
-  if (event.phase == Phase::kDecode || event.phase == Phase::kEncode)
+  if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
   return fmt::format("{:.2f} s each", 1.0 / rate);
 }

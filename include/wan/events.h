@@ -10,12 +10,12 @@
 
 namespace wan {
 
-enum class Phase { kLoad, kText, kHighNoise, kLowNoise, kDecode, kEncode };
+enum class Phase { kLoad, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
 
-/// "load", "text", "high_noise", "low_noise", "decode", "encode".
+/// "load", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
 const char* phase_name(Phase phase);
 
-/// A phase begins; `total` units follow (bytes for load, prompts for text, steps for the experts, frames otherwise).
+/// A phase begins; `total` units follow (bytes for load, prompts for text, steps for denoising, frames otherwise).
 /// Decode and encode overlap.
 struct PhaseStarted {
   Phase phase;
@@ -28,9 +28,9 @@ struct PhaseProgress {
   std::int64_t done;
   std::int64_t total;
   double seconds;       // since the phase started
-  int step = 0;         // from 1; experts only
-  int steps = 0;        // of the whole run; experts only
-  double timestep = 0;  // experts only
+  int step = 0;         // from 1; denoising only
+  int steps = 0;        // of the whole run; denoising only
+  double timestep = 0;  // denoising only
 };
 
 struct PhaseFinished {

@@ -29,14 +29,18 @@ TokenLayout::TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPo
 }
 
 TokenLayout TokenLayout::video(std::int64_t frames, std::int64_t rows, std::int64_t columns, int ranks,
-                               int rank) {
+                               int rank, std::int64_t given_frames) {
+  WAN_CHECK(given_frames >= 0 && given_frames <= frames, kInternal, "[TokenLayout] {} of {} frames are given",
+            given_frames, frames);
   std::vector<TokenPosition> positions;
   positions.reserve(static_cast<std::size_t>(frames * rows * columns));
   for (std::int32_t f = 0; f < frames; ++f)
     for (std::int32_t y = 0; y < rows; ++y)
       for (std::int32_t x = 0; x < columns; ++x) positions.push_back({f, y, x});
-  const std::int64_t count = frames * rows * columns;
-  return TokenLayout({{"video", count, 0}}, std::move(positions), ranks, rank);
+  std::vector<TokenSegment> segments;
+  if (given_frames > 0) segments.push_back({"given", given_frames * rows * columns, 1});
+  if (given_frames < frames) segments.push_back({"video", (frames - given_frames) * rows * columns, 0});
+  return TokenLayout(std::move(segments), std::move(positions), ranks, rank);
 }
 
 std::span<const TokenPosition> TokenLayout::local_positions() const {

@@ -30,8 +30,10 @@ class TokenLayout {
   /// no padding. Throws InvalidArgument where there are fewer tokens than ranks, Internal where counts disagree.
   TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPosition> positions, int ranks, int rank);
 
-  /// One segment "video" of frames x rows x columns tokens (the patch grid), modulation row 0.
-  static TokenLayout video(std::int64_t frames, std::int64_t rows, std::int64_t columns, int ranks, int rank);
+  /// frames x rows x columns tokens (the patch grid): one segment "video", modulation row 0. Where the first
+  /// `given_frames` frames are given and not denoised, they are a segment "given" before it, with row 1.
+  static TokenLayout video(std::int64_t frames, std::int64_t rows, std::int64_t columns, int ranks, int rank,
+                           std::int64_t given_frames = 0);
 
   std::int64_t tokens() const { return static_cast<std::int64_t>(positions_.size()); }
   std::span<const TokenSegment> segments() const { return segments_; }

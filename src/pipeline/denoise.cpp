@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear_combination.h"
 #include "pipeline/phase_reporter.h"
@@ -15,15 +16,18 @@ enum Branch { kPrompt, kNegative, kBranches };
 /// One run's loop; its members live as long as it does.
 class DenoiseLoop {
  public:
-  DenoiseLoop(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
-              const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
-              DenoiseState& state);
+  DenoiseLoop(const RunContext& run, const DenoiseInput& input, DenoiseState& state);
 
   void run();
 
  private:
-  Expert expert_of(int step) const { return guidance_.expert(scheduler_.timestep(step)); }
+  Expert expert_of(int step) const { return in_.guidance.expert(in_.scheduler.timestep(step)); }
+  const WanTransformer& transformer(Expert expert) const {
+    return *in_.experts[static_cast<std::size_t>(expert)];
+  }
+  Phase phase_of(Expert expert) const;
   int steps_of(Expert expert, int first) const;
+  void restore_given_frames();
   void predict(int step);
   void guide(int step);
   void update(int step);
@@ -32,11 +36,7 @@ class DenoiseLoop {
   const TensorView velocity() const { return state_.slots[Scheduler::kVelocity]; }
 
   const RunContext& run_;
-  const Scheduler& scheduler_;
-  const Guidance& guidance_;
-  const Experts& experts_;
-  const EncodedText& text_;
-  const Conditioning& conditioning_;
+  const DenoiseInput& in_;
   DenoiseState& state_;
   TokenLayout layout_;
   Tensor rope_;
@@ -44,83 +44,90 @@ class DenoiseLoop {
   std::array<Tensor, kBranches> predictions_;
 };
 
-TokenLayout video_layout(const Communicator& ranks, const PatchSize& patch, const Shape& latent) {
-  return TokenLayout::video(latent[1] / patch[0], latent[2] / patch[1], latent[3] / patch[2], ranks.size(),
-                            ranks.rank());
-}
-
 const WanTransformer& any_of(const Experts& experts) {
   return experts[0] != nullptr ? *experts[0] : *experts[1];
 }
 
-DenoiseLoop::DenoiseLoop(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
-                         const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
-                         DenoiseState& state)
+TokenLayout video_layout(const Communicator& ranks, const DenoiseInput& input, const Shape& latent) {
+  const PatchSize& patch = any_of(input.experts).config().patch;
+  const std::int64_t given = input.given_frames ? input.given_frames.dim(1) : 0;
+  WAN_CHECK(given % patch[0] == 0, kInternal, "[denoise] {} given latent frames, patches of {}", given,
+            patch[0]);
+  return TokenLayout::video(latent[1] / patch[0], latent[2] / patch[1], latent[3] / patch[2], ranks.size(),
+                            ranks.rank(), given / patch[0]);
+}
+
+DenoiseLoop::DenoiseLoop(const RunContext& run, const DenoiseInput& input, DenoiseState& state)
     : run_(run),
-      scheduler_(scheduler),
-      guidance_(guidance),
-      experts_(experts),
-      text_(text),
-      conditioning_(conditioning),
+      in_(input),
       state_(state),
-      layout_(video_layout(run.exec.communicator, any_of(experts).config().patch, sample().shape())),
-      rope_(any_of(experts).make_rope_table(run.exec, layout_)) {
+      layout_(video_layout(run.exec.communicator, input, sample().shape())),
+      rope_(any_of(input.experts).make_rope_table(run.exec, layout_)) {
   for (Tensor& prediction : predictions_)
     prediction = Tensor(run.exec.backend.allocator(), DType::kF32, sample().shape());
+  restore_given_frames();
 }
 
 void DenoiseLoop::run() {
   std::unique_ptr<PhaseReporter> phase;
   Expert current{};
   std::int64_t done = 0;
-  for (int step = state_.next_step; step < scheduler_.steps(); ++step) {
+  for (int step = state_.next_step; step < in_.scheduler.steps(); ++step) {
     const Expert expert = expert_of(step);
     if (!phase || expert != current) {
       if (phase) phase->finish();
       current = expert;
       done = 0;
-      phase = std::make_unique<PhaseReporter>(
-          run_.on_event, expert == Expert::kHighNoise ? Phase::kHighNoise : Phase::kLowNoise,
-          steps_of(expert, step));
+      phase = std::make_unique<PhaseReporter>(run_.on_event, phase_of(expert), steps_of(expert, step));
     }
     run_.exec.check_cancelled();
     predict(step);
     guide(step);
     update(step);
     state_.next_step = step + 1;
-    phase->step(++done, step + 1, scheduler_.steps(), static_cast<double>(scheduler_.timestep(step)));
+    phase->step(++done, step + 1, in_.scheduler.steps(), static_cast<double>(in_.scheduler.timestep(step)));
   }
   if (phase) phase->finish();
 }
 
+Phase DenoiseLoop::phase_of(Expert expert) const {
+  if (in_.experts[0] == nullptr || in_.experts[1] == nullptr) return Phase::kDenoise;
+  return expert == Expert::kHighNoise ? Phase::kHighNoise : Phase::kLowNoise;
+}
+
 int DenoiseLoop::steps_of(Expert expert, int first) const {
   int count = 0;
-  for (int step = first; step < scheduler_.steps() && expert_of(step) == expert; ++step) ++count;
+  for (int step = first; step < in_.scheduler.steps() && expert_of(step) == expert; ++step) ++count;
   return count;
+}
+
+void DenoiseLoop::restore_given_frames() {
+  if (!in_.given_frames) return;
+  copy(run_.exec, {in_.given_frames, sample().slice(1, 0, in_.given_frames.dim(1))});
 }
 
 TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
   TextContext& context = contexts_.at(static_cast<int>(expert), branch);
   if (context.embedded.empty())
-    experts_[static_cast<std::size_t>(expert)]->embed_text(
-        run_.exec, branch == kPrompt ? text_.prompt : text_.negative, context);
+    transformer(expert).embed_text(run_.exec, branch == kPrompt ? in_.text.prompt : in_.text.negative,
+                                   context);
   return context;
 }
 
 void DenoiseLoop::predict(int step) {
   const Expert expert = expert_of(step);
-  const std::int64_t timestep = scheduler_.timestep(step);
+  const std::int64_t timestep = in_.scheduler.timestep(step);
   std::vector<GuidanceBranch> branches = {{&context(expert, kPrompt), predictions_[kPrompt]}};
-  if (guidance_.needs_unconditional(timestep))
+  if (in_.guidance.needs_unconditional(timestep))
     branches.push_back({&context(expert, kNegative), predictions_[kNegative]});
-  const double timesteps[] = {static_cast<double>(timestep)};
-  experts_[static_cast<std::size_t>(expert)]->forward(run_.exec,
-                                                      {.latent = sample(),
-                                                       .timesteps = timesteps,
-                                                       .layout = layout_,
-                                                       .rope = rope_,
-                                                       .conditioning = conditioning_},
-                                                      branches);
+  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by TokenLayout::video's modulation rows
+  transformer(expert).forward(run_.exec,
+                              {.latent = sample(),
+                               .timesteps = timesteps,
+                               .layout = layout_,
+                               .rope = rope_,
+                               .conditioning = in_.conditioning},
+                              branches);
   if (run_.dump == nullptr) return;
   run_.dump->step_tensor(run_.exec, step, "input", sample());
   run_.dump->step_timestep(step, timestep);
@@ -129,28 +136,29 @@ void DenoiseLoop::predict(int step) {
 }
 
 void DenoiseLoop::guide(int step) {
-  const std::int64_t timestep = scheduler_.timestep(step);
-  const GuidanceCoefficients guided = guidance_.coefficients(timestep);
+  const std::int64_t timestep = in_.scheduler.timestep(step);
+  const GuidanceCoefficients guided = in_.guidance.coefficients(timestep);
   LinearCombinationArgs args{.terms = {{guided.conditional, predictions_[kPrompt]}}, .out = velocity()};
-  if (guidance_.needs_unconditional(timestep))
+  if (in_.guidance.needs_unconditional(timestep))
     args.terms.push_back({guided.unconditional, predictions_[kNegative]});
   linear_combination(run_.exec, args);
   const std::int64_t broken = count_non_finite(run_.exec, velocity());
   WAN_CHECK(broken == 0, kInternal,
-            "step {} of {} ({} expert, timestep {}) predicted {} values that are not finite; the weights are "
+            "step {} of {} ({}, timestep {}) predicted {} values that are not finite; the weights are "
             "damaged, or "
             "the precision does not suffice: try --precision fp32",
-            step + 1, scheduler_.steps(), expert_name(expert_of(step)), timestep, broken);
+            step + 1, in_.scheduler.steps(), phase_name(phase_of(expert_of(step))), timestep, broken);
   if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "guided", velocity());
 }
 
 void DenoiseLoop::update(int step) {
-  for (const SlotUpdate& update : scheduler_.updates(step)) {
+  for (const SlotUpdate& update : in_.scheduler.updates(step)) {
     LinearCombinationArgs args{.terms = {}, .out = state_.slots[static_cast<std::size_t>(update.target)]};
     for (const SlotTerm& term : update.terms)
       args.terms.push_back({term.coefficient, state_.slots[static_cast<std::size_t>(term.slot)]});
     linear_combination(run_.exec, args);
   }
+  restore_given_frames();
   if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "latent", sample());
 }
 
@@ -174,10 +182,8 @@ std::vector<BlockId> denoise_schedule(const Scheduler& scheduler, const Guidance
   return schedule;
 }
 
-void denoise(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
-             const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
-             DenoiseState& state) {
-  DenoiseLoop(run, scheduler, guidance, experts, text, conditioning, state).run();
+void denoise(const RunContext& run, const DenoiseInput& input, DenoiseState& state) {
+  DenoiseLoop(run, input, state).run();
 }
 
 }  // namespace wan

@@ -26,10 +26,19 @@ DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, co
 std::vector<BlockId> denoise_schedule(const Scheduler& scheduler, const Guidance& guidance,
                                       const Experts& experts, int first_step);
 
+struct DenoiseInput {
+  const Scheduler& scheduler;
+  const Guidance& guidance;
+  const Experts& experts;
+  const EncodedText& text;
+  const Conditioning& conditioning;
+  /// [C, n, h, w] f32: the first n latent frames where they are given. They stay as they are, their tokens take timestep
+  /// 0. Empty for none.
+  TensorView given_frames;
+};
+
 /// Runs steps state.next_step to the last. When it throws (Cancelled included), state is what it was after the last
 /// whole step. Throws Internal, naming step and expert, where a prediction is not finite.
-void denoise(const RunContext& run, const Scheduler& scheduler, const Guidance& guidance,
-             const Experts& experts, const EncodedText& text, const Conditioning& conditioning,
-             DenoiseState& state);
+void denoise(const RunContext& run, const DenoiseInput& input, DenoiseState& state);
 
 }  // namespace wan

@@ -51,9 +51,9 @@ void DumpWriter::integers(const std::string& name, std::span<const std::int64_t>
   write_npy(path_of(name, "int64", shape), values, shape);
 }
 
-void DumpWriter::floats(const std::string& name, std::span<const float> values) {
-  const std::int64_t shape[] = {static_cast<std::int64_t>(values.size())};
-  write_npy(path_of(name, "float32", shape), values, std::span<const std::int64_t>(shape));
+void DumpWriter::floats(const std::string& name, std::span<const float> values,
+                        std::span<const std::int64_t> shape) {
+  write_npy(path_of(name, "float32", shape), values, shape);
 }
 
 void DumpWriter::tensor(ExecContext& ctx, const std::string& name, const TensorView& view) {

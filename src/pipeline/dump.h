@@ -25,7 +25,7 @@ class DumpWriter {
 
   void integers(const std::string& name, std::span<const std::int64_t> values,
                 std::span<const std::int64_t> shape);
-  void floats(const std::string& name, std::span<const float> values);
+  void floats(const std::string& name, std::span<const float> values, std::span<const std::int64_t> shape);
   /// A tensor on the backend's device, written as f32.
   void tensor(ExecContext& ctx, const std::string& name, const TensorView& view);
   /// step_NN_`what`; `step` counts from 0.

@@ -8,21 +8,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-SavedLatents to_host(const RunContext& run, const DenoiseState& state) {
+Tensor to_host(const RunContext& run, const TensorView& view) {
+  Tensor host(DType::kF32, view.shape());
+  run.exec.backend.download(view, host);
+  return host;
+}
+
+SavedLatents to_host(const RunContext& run, const Reached& reached) {
   SavedLatents saved;
-  saved.next_step = state.next_step;
+  saved.next_step = reached.state.next_step;
   saved.settings = run.settings;
-  for (const Tensor& slot : state.slots) {
-    saved.slots.emplace_back(DType::kF32, slot.shape());
-    run.exec.backend.download(slot, saved.slots.back());
-  }
+  for (const Tensor& slot : reached.state.slots) saved.slots.push_back(to_host(run, slot));
+  if (reached.condition && !saved.finished()) saved.condition = to_host(run, reached.condition);
   return saved;
 }
 
 }  // namespace
 
-fs::path keep_latents(const RunContext& run, const DenoiseState& state, const fs::path& file) {
-  const SavedLatents latents = to_host(run, state);
+fs::path keep_latents(const RunContext& run, const Reached& reached, const fs::path& file) {
+  const SavedLatents latents = to_host(run, reached);
   try {
     save_latents(file, latents);
     return file;
@@ -41,13 +45,14 @@ fs::path keep_latents(const RunContext& run, const DenoiseState& state, const fs
   }
 }
 
-void keep_and_rethrow(const RunContext& run, const DenoiseState& state, const fs::path& file,
+void keep_and_rethrow(const RunContext& run, const Reached& reached, const fs::path& file,
                       const Error& error) {
-  if (state.next_step == 0) throw Error(error.code(), fmt::format("{}; no step was finished", error.what()));
-  const std::string kept = keep_latents(run, state, file).string();
+  const int steps = reached.state.next_step;
+  if (steps == 0) throw Error(error.code(), fmt::format("{}; no step was finished", error.what()));
+  const std::string kept = keep_latents(run, reached, file).string();
   if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
   throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: go on with --from_latents {}",
-                                        error.what(), state.next_step, run.settings.steps, kept, kept));
+                                        error.what(), steps, run.settings.steps, kept, kept));
 }
 
 void rethrow_with_latents(const fs::path& kept, const Error& error) {

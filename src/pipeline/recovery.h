@@ -8,13 +8,19 @@
 
 namespace wan {
 
-/// Saves the sampler's state to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
+/// What a run can go on from, on the device.
+struct Reached {
+  const DenoiseState& state;
+  const TensorView& condition;  // see SegmentInput; empty for none
+};
+
+/// Saves what was reached to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
 /// where it is; empty where neither can be written: a run is not given up for that. Tells a Notice in both cases.
-std::filesystem::path keep_latents(const RunContext& run, const DenoiseState& state,
+std::filesystem::path keep_latents(const RunContext& run, const Reached& reached,
                                    const std::filesystem::path& file);
 
 /// Rethrows a failure of the denoising loop after keeping what the run has reached.
-[[noreturn]] void keep_and_rethrow(const RunContext& run, const DenoiseState& state,
+[[noreturn]] void keep_and_rethrow(const RunContext& run, const Reached& reached,
                                    const std::filesystem::path& file, const Error& error);
 
 /// Rethrows a failure after the last step; `kept`: where the finished latents are, empty for nowhere.

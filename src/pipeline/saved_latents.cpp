@@ -11,12 +11,13 @@ namespace wan {
 namespace {
 
 constexpr const char* kNextStep = "next_step";
+constexpr const char* kCondition = "condition";
 
 std::string slot_name(std::size_t slot) {
   return slot == 0 ? "latents" : fmt::format("slot_{}", slot);
 }
 
-Tensor read_slot(const TensorEntry& entry, const Shape& shape, const std::string& where) {
+Tensor read_tensor(const TensorEntry& entry, const Shape& shape, const std::string& where) {
   WAN_CHECK(entry.dtype == DType::kF32 && entry.shape == shape, kBadFile,
             "{}: expected {} as f32 {}, got {} {}", where, entry.name, shape.to_string(),
             dtype_name(entry.dtype), entry.shape.to_string());
@@ -35,13 +36,14 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   WAN_ASSERT(latents.settings && !latents.slots.empty());
   const std::size_t kept = latents.finished() ? 1 : latents.slots.size();
   std::vector<SafetensorsEntry> entries;
-  for (std::size_t slot = 0; slot < kept; ++slot) {
-    const Tensor& tensor = latents.slots[slot];
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
     const auto extents = tensor.shape().extents();
-    entries.push_back({slot_name(slot),
+    entries.push_back({name,
                        {extents.begin(), extents.end()},
                        {tensor.as<float>(), static_cast<std::size_t>(tensor.elements())}});
-  }
+  };
+  for (std::size_t slot = 0; slot < kept; ++slot) add(slot_name(slot), latents.slots[slot]);
+  if (!latents.condition.empty()) add(kCondition, latents.condition);
   Metadata metadata = to_metadata(*latents.settings);
   metadata.emplace_back(kNextStep, std::to_string(latents.next_step));
   write_safetensors(path, entries, metadata);
@@ -54,10 +56,13 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   WAN_CHECK(first != nullptr && first->shape.rank() == 4, kBadFile,
             "{}: expected a tensor \"latents\" [channels, frames, height, width]", where);
   SavedLatents latents;
-  for (std::size_t slot = 0; slot < file.entries().size(); ++slot) {
+  const TensorEntry* condition = file.find(kCondition);
+  if (condition != nullptr) latents.condition = read_tensor(*condition, condition->shape, where);
+  const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0);
+  for (std::size_t slot = 0; slot < slots; ++slot) {
     const TensorEntry* entry = file.find(slot_name(slot));
     WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, slot_name(slot));
-    latents.slots.push_back(read_slot(*entry, first->shape, where));
+    latents.slots.push_back(read_tensor(*entry, first->shape, where));
   }
   const Metadata metadata(file.metadata().begin(), file.metadata().end());
   if (metadata.empty()) {

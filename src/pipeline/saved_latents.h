@@ -13,7 +13,9 @@ namespace wan {
 /// The sampler's state between two steps, on the host.
 struct SavedLatents {
   std::vector<Tensor> slots;  // [C, F, h, w] f32 each; slot 0 is the latent; finished runs keep it alone
-  int next_step = 0;          // equals the number of steps when finished
+  /// What an unfinished run's images became [C, F', h, w] f32, so that it needs them no more; empty for none.
+  Tensor condition;
+  int next_step = 0;  // equals the number of steps when finished
   /// Empty for a file of another program that holds a tensor "latents" and nothing else.
   std::optional<GenerationSettings> settings;
 

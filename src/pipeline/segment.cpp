@@ -40,18 +40,18 @@ void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
   const std::int64_t shape[] = {static_cast<std::int64_t>(timesteps.size())};
   run.dump->integers("timesteps", timesteps, shape);
   const auto sigmas = scheduler.sigmas();
-  run.dump->floats("sigmas", std::vector<float>(sigmas.begin(), sigmas.end()));
+  const std::int64_t count[] = {static_cast<std::int64_t>(sigmas.size())};
+  run.dump->floats("sigmas", std::vector<float>(sigmas.begin(), sigmas.end()), count);
 }
 
 }  // namespace
 
-DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const Shape& latent,
-                             const Conditioning& conditioning, const fs::path& latents_file,
-                             const SavedLatents* resumed) {
+DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,
+                             const fs::path& latents_file, const SavedLatents* resumed) {
   const GenerationSettings& settings = run.settings;
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const Guidance guidance(settings.guide_scale, settings.boundary);
-  DenoiseState state = make_denoise_state(run.exec, scheduler, latent);
+  DenoiseState state = make_denoise_state(run.exec, scheduler, input.latent);
   if (resumed != nullptr) {
     restore(run, *resumed, state);
     if (resumed->finished()) return state;
@@ -71,11 +71,18 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   const EncodedText text = encode_text(run, models.tokenizer, models.text_encoder,
                                        static_cast<int>(expert->config().text_len), needs_negative);
   try {
-    denoise(run, scheduler, guidance, models.experts, text, conditioning, state);
+    denoise(run,
+            {.scheduler = scheduler,
+             .guidance = guidance,
+             .experts = models.experts,
+             .text = text,
+             .conditioning = input.conditioning,
+             .given_frames = input.given_frames},
+            state);
   } catch (const Error& error) {
-    keep_and_rethrow(run, state, latents_file, error);
+    keep_and_rethrow(run, {state, input.condition}, latents_file, error);
   } catch (const std::bad_alloc&) {
-    keep_and_rethrow(run, state, latents_file, out_of_memory());
+    keep_and_rethrow(run, {state, input.condition}, latents_file, out_of_memory());
   }
   return state;
 }

@@ -20,11 +20,20 @@ struct PipelineModels {
   const VideoVae& vae;
 };
 
-/// The finished latent of shape [z, F, h, w] in slot kSample. `resumed`: an earlier run's latents to go on from, or
-/// nullptr. A failure after the first step, Cancelled included, keeps what was reached in `latents_file` and says so.
-DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const Shape& latent,
-                             const Conditioning& conditioning, const std::filesystem::path& latents_file,
-                             const SavedLatents* resumed);
+/// What a segment is made from beside text and noise.
+struct SegmentInput {
+  Shape latent;  // [z, F, h, w]
+  /// What the given images became, f32 on the device, kept with unfinished latents; empty for none. The next two are
+  /// views of it.
+  Tensor condition;
+  Conditioning conditioning;
+  TensorView given_frames;  // see DenoiseInput
+};
+
+/// The finished latent in slot kSample. `resumed`: an earlier run's latents to go on from, or nullptr. A failure after
+/// the first step, Cancelled included, keeps what was reached in `latents_file` and says so.
+DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,
+                             const std::filesystem::path& latents_file, const SavedLatents* resumed);
 
 /// Decodes a segment's latents into `output`, which stays open for the next one.
 void decode_segment(const RunContext& run, const PipelineModels& models, const VaePlan& plan,

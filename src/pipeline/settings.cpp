@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "request/tasks.h"
 #include "wan/version.h"
 
 namespace wan {
@@ -50,22 +51,29 @@ class Pairs {
 }  // namespace
 
 Metadata to_metadata(const GenerationSettings& s) {
-  return {{"prompt", s.prompt},
-          {"negative_prompt", s.negative_prompt},
-          {"seed", fmt::format("{}", s.seed)},
-          {"task", s.task},
-          {"model", s.model},
-          {"size", format_video_size(s.size)},
-          {"frame_num", fmt::format("{}", s.frame_num)},
-          {"fps", fmt::format("{}", s.fps)},
-          {"sample_solver", solver_name(s.solver)},
-          {"sample_steps", fmt::format("{}", s.steps)},
-          {"sample_shift", fmt::format("{}", s.shift)},
-          {"sample_guide_scale", format_guidance_scale(s.guide_scale)},
-          {"boundary", fmt::format("{}", s.boundary)},
-          {"rng", format_random_spec(s.rng)},
-          {"precision", s.precision},
-          {"version", std::string("wan.cpp ") + version()}};
+  Metadata metadata = {{"prompt", s.prompt},
+                       {"negative_prompt", s.negative_prompt},
+                       {"seed", fmt::format("{}", s.seed)},
+                       {"task", s.task},
+                       {"model", s.model},
+                       {"size", format_video_size(s.size)},
+                       {"frame_num", fmt::format("{}", s.frame_num)},
+                       {"fps", fmt::format("{}", s.fps)},
+                       {"sample_solver", solver_name(s.solver)},
+                       {"sample_steps", fmt::format("{}", s.steps)},
+                       {"sample_shift", fmt::format("{}", s.shift)},
+                       {"sample_guide_scale", format_guidance_scale(s.guide_scale)},
+                       {"rng", format_random_spec(s.rng)},
+                       {"precision", s.precision}};
+  const TaskInfo& task = task_info(s.task);
+  if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
+  if (task.image != ImageUse::kNone) {
+    metadata.emplace_back("area", format_video_size(s.area));
+    metadata.emplace_back("image", s.image);
+  }
+  if (task.takes_last_image) metadata.emplace_back("last_image", s.last_image);
+  metadata.emplace_back("version", std::string("wan.cpp ") + version());
+  return metadata;
 }
 
 GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where) {
@@ -74,7 +82,8 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   s.prompt = pairs.text("prompt");
   s.negative_prompt = pairs.text("negative_prompt");
   s.seed = pairs.number<std::int64_t>("seed");
-  s.task = pairs.text("task");
+  const TaskInfo& task = *pairs.parsed("task", [](const std::string& text) { return &task_info(text); });
+  s.task = task.name;
   s.model = pairs.text("model");
   s.size = pairs.parsed("size", [](const std::string& text) { return parse_video_size(text); });
   s.frame_num = pairs.number<int>("frame_num");
@@ -84,9 +93,14 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   s.shift = pairs.number<double>("sample_shift");
   s.guide_scale =
       pairs.parsed("sample_guide_scale", [](const std::string& text) { return parse_guidance_scale(text); });
-  s.boundary = pairs.number<double>("boundary");
   s.rng = pairs.parsed("rng", [](const std::string& text) { return parse_random_spec(text); });
   s.precision = pairs.text("precision");
+  if (task.transformers > 1) s.boundary = pairs.number<double>("boundary");
+  if (task.image != ImageUse::kNone) {
+    s.area = pairs.parsed("area", [](const std::string& text) { return parse_video_size(text); });
+    s.image = pairs.text("image");
+  }
+  if (task.takes_last_image) s.last_image = pairs.text("last_image");
   return s;
 }
 

@@ -2,6 +2,7 @@
 // RunSettings of a generation: a request with every default filled in. Two runs with equal settings make the same video.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "diffusion/guidance.h"
@@ -17,17 +18,22 @@ struct GenerationSettings {
   std::string prompt;
   std::string negative_prompt;
   std::int64_t seed = 0;
-  VideoSize size{};
+  VideoSize size{};  // of the video
   int frame_num = 0;
   double fps = 0;
   SolverKind solver = SolverKind::kUniPC;
   int steps = 0;
   double shift = 0;
   GuidanceScale guide_scale{};
-  double boundary = 0;
+  std::optional<double> boundary;  // unset where there is one transformer
   RandomSpec rng;
   std::string model;      // name of the checkpoint's folder
   std::string precision;  // "fp32", "bf16"
+  // Of tasks that take images:
+  VideoSize
+      area{};  // --size, from which and from the image's shape `size` follows; size itself without an image
+  std::string image;  // the files, empty where there is none
+  std::string last_image;
 };
 
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.

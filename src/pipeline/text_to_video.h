@@ -1,19 +1,12 @@
 #pragma once
-// Text to video: the order of the steps, and nothing else.
+// Text to video (T2V-A14B, and TI2V-5B without an image): the order of the steps, and nothing else.
 
-#include "pipeline/segment.h"
+#include "pipeline/single_segment.h"
 
 namespace wan {
 
-struct VideoOutput {
-  std::filesystem::path save_file;
-  std::filesystem::path latents_file;  // where the latents go before they are decoded
-  bool keep_latents = false;           // otherwise removed once the video is whole
-};
-
-/// Makes the video of run.settings. `resumed`: an earlier run's latents, to go on from. On Cancelled and on failures
-/// after the first step, what was reached is kept in output.latents_file, and the message says how to go on.
-void text_to_video(const RunContext& run, const PipelineModels& models, const VaePlan& vae_plan,
+/// As make_single_segment_video, of latents [z, F, h, w].
+void text_to_video(const RunContext& run, const PipelineModels& models, const VaePlan& decode_plan,
                    const Shape& latent, const VideoOutput& output, const SavedLatents* resumed);
 
 }  // namespace wan

@@ -54,12 +54,16 @@ const char* phase_name(Phase phase) {
   switch (phase) {
     case Phase::kLoad:
       return "load";
+    case Phase::kImage:
+      return "image";
     case Phase::kText:
       return "text";
     case Phase::kHighNoise:
       return "high_noise";
     case Phase::kLowNoise:
       return "low_noise";
+    case Phase::kDenoise:
+      return "denoise";
     case Phase::kDecode:
       return "decode";
     case Phase::kEncode:

@@ -49,8 +49,8 @@ WRONG_VALUES = [
     ({"offload_model": "maybe"}, INVALID_ARGUMENT, ["--offload_model maybe", "True or False"]),
     ({"ulysses_size": "0"}, INVALID_ARGUMENT, ["--ulysses_size 0"]),
     ({"ulysses_size": "2"}, UNSUPPORTED, ["--ulysses_size 1"]),
-    ({"task": "i2v-A14B"}, UNSUPPORTED, ["--task i2v-A14B", "t2v-A14B"]),
-    ({"task": "ti2v-5B"}, UNSUPPORTED, ["--task ti2v-5B"]),
+    ({"task": "i2v-A14B", "image": "cat.png"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
+    ({"task": "ti2v-5B"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "s2v-14B"}, UNSUPPORTED, ["--task s2v-14B"]),
     ({"task": "animate-14B"}, UNSUPPORTED, ["--task animate-14B"]),
     ({"task": "t2v-1.3B"}, INVALID_ARGUMENT, ["--task t2v-1.3B", "t2v-A14B"]),
@@ -58,9 +58,10 @@ WRONG_VALUES = [
     ({"prompt_extend_method": "local_qwen"}, UNSUPPORTED, ["--prompt_extend_method"]),
     ({"prompt_extend_model": "x"}, UNSUPPORTED, ["--prompt_extend_model"]),
     ({"prompt_extend_target_lang": "zh"}, UNSUPPORTED, ["--prompt_extend_target_lang"]),
-    ({"image": "cat.png"}, UNSUPPORTED, ["--image", "another task"]),
-    ({"audio": "a.wav"}, UNSUPPORTED, ["--audio", "another task"]),
-    ({"start_from_ref": True}, UNSUPPORTED, ["--start_from_ref", "another task"]),
+    ({"image": "cat.png"}, INVALID_ARGUMENT, ["--image: t2v-A14B", "i2v-A14B"]),
+    ({"last_image": "cat.png"}, INVALID_ARGUMENT, ["--last_image: t2v-A14B", "i2v-A14B"]),
+    ({"audio": "a.wav"}, UNSUPPORTED, ["--audio", "not built yet"]),
+    ({"start_from_ref": True}, UNSUPPORTED, ["--start_from_ref", "not built yet"]),
     ({"convert_model_dtype": True, "precision": "fp32"}, INVALID_ARGUMENT,
      ["--convert_model_dtype", "--precision fp32"]),
     ({"prompt": ""}, INVALID_ARGUMENT, ["--prompt is empty"]),
@@ -156,7 +157,7 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"task": "i2v-A14B"}, UNSUPPORTED, "unsupported"),
+            ({"task": "s2v-14B"}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:

@@ -1,0 +1,98 @@
+#include "pipeline/image_to_video.h"
+
+#include <algorithm>
+
+#include "media/resample.h"
+
+namespace wan {
+
+namespace {
+
+/// Bicubic without antialiasing, as the official code resizes the image.
+Tensor resized_frame(const Image& image, const VideoSize& size) {
+  const Tensor pixels = frame_of(image);
+  Tensor frame(DType::kF32, {size.height, size.width, 3});
+  resize_bicubic({pixels.as<float>(), static_cast<std::size_t>(pixels.elements())}, image.width, image.height,
+                 {frame.as<float>(), static_cast<std::size_t>(frame.elements())}, size.width, size.height);
+  return frame;
+}
+
+/// The largest part round the middle that has the shape of `size`.
+Image cropped_to_shape(const Image& image, const VideoSize& size) {
+  const auto scaled = [](std::int64_t side, int to, int from) {
+    return static_cast<int>(std::max<std::int64_t>(1, (side * to + from / 2) / from));
+  };
+  const int width = std::min(image.width, scaled(image.height, size.width, size.height));
+  const int height = std::min(image.height, scaled(image.width, size.height, size.width));
+  return crop(image, (image.width - width) / 2, (image.height - height) / 2, width, height);
+}
+
+/// mask [stride, F, h, w] = 1 where a latent's frame is given. The first latent stands for one frame only, which fills
+/// all of its places.
+void fill_mask(const RunContext& run, bool first, bool last, std::int64_t video_frames,
+               const TensorView& mask) {
+  const Tensor host(DType::kF32, mask.shape());
+  const std::int64_t stride = mask.dim(0);
+  const std::int64_t frames = mask.dim(1);
+  const std::int64_t plane = mask.dim(2) * mask.dim(3);
+  for (std::int64_t place = 0; place < stride; ++place) {
+    for (std::int64_t f = 0; f < frames; ++f) {
+      const std::int64_t index = f == 0 ? 0 : (f - 1) * stride + 1 + place;
+      const bool given = (first && index == 0) || (last && index == video_frames - 1);
+      std::fill_n(host.as<float>() + (place * frames + f) * plane, plane, given ? 1.0f : 0.0f);
+    }
+  }
+  run.exec.backend.upload(host, mask);
+}
+
+Tensor encode_condition(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const Shape& latent,
+                        const InputImages& images) {
+  const VaeGeometry geometry = vae.geometry();
+  const std::int64_t frames = geometry.frames(latent[1]);
+  Tensor first;
+  Tensor last;
+  if (images.first) {
+    first = resized_frame(*images.first, run.settings.size);
+    dump_frame(run, "image", first);
+  }
+  if (images.last) {
+    last = resized_frame(cropped_to_shape(*images.last, run.settings.size), run.settings.size);
+    dump_frame(run, "last_image", last);
+  }
+  const FillFrame fill = [&](std::int64_t index, std::span<float> pixels) {
+    const Tensor* given = index == 0 ? &first : index == frames - 1 ? &last : nullptr;
+    if (given == nullptr || given->empty()) {
+      std::fill(pixels.begin(), pixels.end(), 0.0f);
+    } else {
+      std::copy_n(given->as<float>(), pixels.size(), pixels.begin());
+    }
+  };
+  Tensor condition(run.exec.backend.allocator(), DType::kF32, image_channels_shape(geometry, latent));
+  const std::int64_t stride = geometry.temporal_stride;
+  fill_mask(run, images.first.has_value(), images.last.has_value(), frames,
+            condition.view().slice(0, 0, stride));
+  encode_clip(run, vae, plan, fill, condition.view().slice(0, stride, stride + geometry.z_dim));
+  if (run.dump != nullptr) run.dump->tensor(run.exec, "condition", condition);
+  return condition;
+}
+
+}  // namespace
+
+Shape image_channels_shape(const VaeGeometry& vae, const Shape& latent) {
+  return {vae.temporal_stride + vae.z_dim, latent[1], latent[2], latent[3]};
+}
+
+void image_to_video(const RunContext& run, const PipelineModels& models, const VaePlan& encode_plan,
+                    const VaePlan& decode_plan, const Shape& latent, const InputImages& images,
+                    const VideoOutput& output, const SavedLatents* resumed) {
+  SegmentInput input{.latent = latent, .condition = {}, .conditioning = {}, .given_frames = {}};
+  if (resumed == nullptr) {
+    input.condition = encode_condition(run, models.vae, encode_plan, latent, images);
+  } else if (!resumed->finished()) {
+    input.condition = restore_condition(run, *resumed);
+  }
+  if (!input.condition.empty()) input.conditioning.channels = input.condition;
+  make_single_segment_video(run, models, decode_plan, input, output, resumed);
+}
+
+}  // namespace wan
