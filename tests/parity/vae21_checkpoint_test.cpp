@@ -46,10 +46,10 @@ TEST(Vae21Checkpoint, DimensionsComeFromTheTensors) {
   EXPECT_TRUE(report.clean()) << report.describe();
   const Vae21Config& config = vae.config();
   EXPECT_EQ(config.dim, 4);
-  EXPECT_EQ(config.multipliers, (std::vector<std::int64_t>{1, 2, 2, 3}));
-  EXPECT_EQ(config.res_blocks, 1);
+  EXPECT_EQ(config.levels.multipliers, (std::vector<std::int64_t>{1, 2, 2, 3}));
+  EXPECT_EQ(config.levels.res_blocks, 1);
   EXPECT_EQ(config.z_dim, 16);
-  EXPECT_EQ(config.halves_time, (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(config.levels.halves_time, (std::vector<bool>{false, true, true}));
   EXPECT_EQ(vae.geometry().temporal_stride, 4);
   EXPECT_EQ(vae.geometry().spatial_stride, 8);
 }

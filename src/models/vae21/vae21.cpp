@@ -1,115 +1,77 @@
 #include "models/vae21/vae21.h"
 
-#include "models/video_vae/plan.h"
-#include "models/video_vae/tiled.h"
+#include <string>
+#include <utility>
+
+#include "models/vae21/latent_statistics.h"
+#include "models/video_vae/resample.h"
+#include "models/video_vae/residual_block.h"
 
 namespace wan {
 
 namespace {
 
-Vae21Config checked_config(const WeightScope& scope, const Vae21Precision& precision) {
-  WAN_CHECK(precision.compute == DType::kF32, kUnsupported,
-            "[vae21] expected a precision of f32, got {}; use f32", dtype_name(precision.compute));
+Vae21Config checked_config(const WeightScope& scope, const VaePrecision& precision) {
+  check_precision("vae21", precision);
   return vae21_config(scope);
 }
 
-HistoryLayout history_layout(const VaePlan& plan) {
-  return plan.compact_history ? HistoryLayout::kCompact : HistoryLayout::kInPlace;
+/// Between levels `level` and `level` + 1.
+TimeResampling time_resampling(const Vae21Config& config, int level) {
+  return config.levels.halves_time[static_cast<std::size_t>(level)] ? TimeResampling::kFactor2
+                                                                    : TimeResampling::kNone;
 }
 
-void check_latents(const char* what, const VaeGeometry& geometry, const TensorView& latents) {
-  WAN_CHECK(latents.rank() == 4 && latents.dim(0) == geometry.z_dim && latents.dim(1) >= 1 &&
-                latents.dtype() == DType::kF32,
-            kInvalidArgument, "[{}] expected latents [{}, frames, height, width] in f32, got {} in {}", what,
-            geometry.z_dim, latents.shape().to_string(), dtype_name(latents.dtype()));
+VaeEncoder load_encoder(const WeightScope& scope, const Vae21Config& config) {
+  StageList stages;
+  int index = 0;
+  const auto next = [&] { return scope.child("encoder.downsamples").child(std::to_string(index++)); };
+  std::int64_t channels = config.dim;
+  for (int level = 0; level < config.levels.count(); ++level) {
+    const std::int64_t out = config.channels(level);
+    for (int block = 0; block < config.levels.res_blocks; ++block) {
+      stages.add<ResidualBlock>(next(), channels, out);
+      channels = out;
+    }
+    if (level + 1 < config.levels.count())
+      stages.add<Downsample>(next(), channels, time_resampling(config, level));
+  }
+  return {scope,
+          {.first_channels = config.dim, .last_channels = channels},
+          vae21_latent_statistics(config.z_dim),
+          std::move(stages)};
 }
 
-/// The plan was made for this extent.
-void check_plan(const char* what, const TensorView& latents, const VaePlan& plan) {
-  WAN_CHECK(plan.tile_height >= 1 && plan.tile_width >= 1 && plan.tile_height <= latents.dim(2) &&
-                plan.tile_width <= latents.dim(3) && plan.bytes > 0,
-            kInternal, "[{}] the plan's tiles of {} x {} do not fit latents of {}", what, plan.tile_height,
-            plan.tile_width, latents.shape().to_string());
+VaeDecoder load_decoder(const WeightScope& scope, const Vae21Config& config) {
+  StageList stages;
+  int index = 0;
+  const auto next = [&] { return scope.child("decoder.upsamples").child(std::to_string(index++)); };
+  const std::int64_t first = config.channels(config.levels.count() - 1);
+  std::int64_t channels = first;
+  for (int level = config.levels.count() - 1; level >= 0; --level) {
+    const std::int64_t out = config.channels(level);
+    for (int block = 0; block < config.levels.res_blocks + 1; ++block) {
+      stages.add<ResidualBlock>(next(), channels, out);
+      channels = out;
+    }
+    if (level == 0) break;
+    stages.add<Upsample>(next(), channels, channels / 2, time_resampling(config, level - 1));
+    channels /= 2;
+  }
+  return {scope,
+          {.first_channels = first, .last_channels = config.channels(0)},
+          vae21_latent_statistics(config.z_dim),
+          std::move(stages)};
 }
 
 }  // namespace
 
-Vae21::Vae21(const WeightScope& scope, const Vae21Precision& precision)
-    : config_(checked_config(scope, precision)), encoder_(scope, config_), decoder_(scope, config_) {}
+Vae21::Vae21(const WeightScope& scope, const VaePrecision& precision)
+    : Vae21(scope, checked_config(scope, precision)) {}
 
-StreamPlan Vae21::decode_stream(const VaePlan& plan) const {
-  StreamPlan stream(history_layout(plan));
-  decoder_.plan(plan.tile_height, plan.tile_width, stream);
-  return stream;
-}
-
-StreamPlan Vae21::encode_stream(const VaePlan& plan) const {
-  StreamPlan stream(history_layout(plan));
-  const VaeGeometry geometry = config_.geometry();
-  encoder_.plan({geometry.temporal_stride, plan.tile_height * geometry.spatial_stride,
-                 plan.tile_width * geometry.spatial_stride, 3},
-                stream);
-  return stream;
-}
-
-VaePlan Vae21::plan_decode(const LatentExtent& extent, std::size_t byte_budget) const {
-  return choose_plan("VAE decode", extent, byte_budget, [&](const VaePlan& plan) {
-    return decode_tiled_bytes(geometry(), extent, plan) + decode_stream(plan).peak_bytes();
-  });
-}
-
-VaePlan Vae21::plan_encode(const LatentExtent& extent, std::size_t byte_budget) const {
-  return choose_plan("VAE encode", extent, byte_budget, [&](const VaePlan& plan) {
-    return encode_tiled_bytes(geometry(), extent, plan) + encode_stream(plan).peak_bytes();
-  });
-}
-
-void Vae21::decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
-                   const FrameConsumer& sink) const {
-  check_latents("VAE decode", geometry(), latents);
-  check_plan("VAE decode", latents, plan);
-  const StreamPlan stream = decode_stream(plan);
-  ctx.workspace.reserve(plan.bytes);
-  decode_tiled(ctx, geometry(), plan, latents, sink,
-               [&](const TensorView& tile, const FrameConsumer& tile_sink) {
-                 decode_tile(ctx, stream, tile, tile_sink);
-               });
-}
-
-void Vae21::encode(ExecContext& ctx, const FrameSource& source, const VaePlan& plan,
-                   const TensorView& latents) const {
-  check_latents("VAE encode", geometry(), latents);
-  check_plan("VAE encode", latents, plan);
-  const StreamPlan stream = encode_stream(plan);
-  ctx.workspace.reserve(plan.bytes);
-  encode_tiled(
-      ctx, geometry(), plan, source, latents,
-      [&](const FrameSource& frames, const TensorView& tile) { encode_tile(ctx, stream, frames, tile); });
-}
-
-void Vae21::decode_tile(ExecContext& ctx, const StreamPlan& stream, const TensorView& latents,
-                        const FrameConsumer& sink) const {
-  Workspace::Scope scope(ctx.workspace);
-  StreamState state(ctx, stream);
-  for (std::int64_t f = 0; f < latents.dim(1); ++f) {
-    state.begin_group(f == 0);
-    decoder_.forward(ctx, state, latents.slice(1, f, f + 1), sink);
-  }
-}
-
-void Vae21::encode_tile(ExecContext& ctx, const StreamPlan& stream, const FrameSource& source,
-                        const TensorView& latents) const {
-  const VaeGeometry geometry = config_.geometry();
-  const std::int64_t height = latents.dim(2) * geometry.spatial_stride;
-  const std::int64_t width = latents.dim(3) * geometry.spatial_stride;
-  Workspace::Scope scope(ctx.workspace);
-  StreamState state(ctx, stream);
-  for (std::int64_t f = 0; f < latents.dim(1); ++f) {
-    const std::int64_t first = f == 0 ? 0 : geometry.frames(f);
-    const std::int64_t frames = f == 0 ? 1 : geometry.temporal_stride;
-    state.begin_group(f == 0);
-    encoder_.forward(ctx, state, source, first, {frames, height, width, 3}, latents.slice(1, f, f + 1));
-  }
-}
+Vae21::Vae21(const WeightScope& scope, Vae21Config config)
+    // Braces: the encoder is asked for first, so that a report lists findings in one order.
+    : StreamedVae{config.geometry(), load_encoder(scope, config), load_decoder(scope, config)},
+      config_(std::move(config)) {}
 
 }  // namespace wan

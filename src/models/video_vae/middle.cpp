@@ -1,11 +1,9 @@
 #include "models/video_vae/middle.h"
 
-#include <utility>
-
 namespace wan {
 
-Middle::Middle(const WeightScope& scope, std::int64_t channels, std::string name)
-    : name_(std::move(name)),
+Middle::Middle(const WeightScope& scope, std::int64_t channels)
+    : name_(tap_name(scope)),
       first_(scope.child("0"), channels, channels),
       attention_(scope.child("1"), channels),
       last_(scope.child("2"), channels, channels) {}

@@ -10,15 +10,14 @@ namespace wan {
 
 class Middle {
  public:
-  /// `name` begins the layers' tap names: "vae.decoder.middle".
-  Middle(const WeightScope& scope, std::int64_t channels, std::string name);
+  Middle(const WeightScope& scope, std::int64_t channels);
 
   void plan(const Shape& group, StreamPlan& plan) const;
   /// x [T, H, W, C], in place.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x) const;
 
  private:
-  std::string name_;
+  std::string name_;  // begins the layers' tap names: "vae.decoder.middle"
   ResidualBlock first_;
   AttentionBlock attention_;
   ResidualBlock last_;

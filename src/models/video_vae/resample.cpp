@@ -1,6 +1,8 @@
 #include "models/video_vae/resample.h"
 
+#include "models/video_vae/residual_block.h"
 #include "ops/copy.h"
+#include "ops/gated_residual.h"
 #include "ops/upsample.h"
 
 namespace wan {
@@ -16,23 +18,21 @@ Downsample::Downsample(const WeightScope& scope, std::int64_t channels, TimeResa
                          {.in = channels, .out = channels, .kernel = {3, 1, 1}, .stride = {2, 1, 1}});
 }
 
-Shape Downsample::output_shape(const Shape& group, bool first_group) const {
+Shape Downsample::output_shape(const Shape& group, GroupKind kind) const {
   const Shape halved = space_.output_shape(group);
-  return time_ && !first_group ? time_->output_shape(halved) : halved;
+  return time_ && kind == GroupKind::kLater ? time_->output_shape(halved) : halved;
 }
 
-Shape Downsample::plan(const Shape& group, StreamPlan& plan) const {
-  if (time_) {
-    const StreamPlan::Scope scope(plan);
-    plan.open_cache(space_.output_shape(group), time_->history());
-  }
-  return output_shape(group, false);
+void Downsample::plan(const Shape& group, StreamPlan& plan) const {
+  if (!time_) return;
+  const StreamPlan::Scope scope(plan);
+  plan.open_cache(space_.output_shape(group), time_->history());
 }
 
-void Downsample::forward(ExecContext& ctx, StreamState& state, const TensorView& x,
-                         const TensorView& out) const {
+void Downsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
+                     const TensorView& residual) const {
   if (!time_) {
-    space_.forward(ctx, x, out);
+    space_.forward(ctx, x, out, residual);
     return;
   }
   Workspace::Scope scope(ctx.workspace);
@@ -40,10 +40,12 @@ void Downsample::forward(ExecContext& ctx, StreamState& state, const TensorView&
   const TensorView frames = cache.open(ctx, x.dim(0));
   const TensorView halved = cache.new_frames(frames);
   space_.forward(ctx, x, halved);
-  if (state.first_group()) {
-    copy(ctx, {.from = halved, .out = out});
+  if (state.group() == GroupKind::kLater) {
+    time_->forward(ctx, frames, out, residual);
+  } else if (residual) {
+    gated_residual(ctx, {.x = pixels(out), .y = pixels(halved), .gate = {}, .segments = {}});
   } else {
-    time_->forward(ctx, frames, out);
+    copy(ctx, {.from = halved, .out = out});
   }
   cache.close(ctx, frames);
 }
@@ -58,13 +60,12 @@ Upsample::Upsample(const WeightScope& scope, std::int64_t in, std::int64_t out, 
     time_ = CausalConv3d(scope.child("time_conv"), {.in = in, .out = 2 * in, .kernel = {3, 1, 1}});
 }
 
-Shape Upsample::output_shape(const Shape& group, bool first_group) const {
-  const std::int64_t frames = time_ && !first_group ? 2 * group[0] : group[0];
+Shape Upsample::output_shape(const Shape& group, GroupKind kind) const {
+  const std::int64_t frames = time_ && kind == GroupKind::kLater ? 2 * group[0] : group[0];
   return {frames, 2 * group[1], 2 * group[2], space_.shape().out};
 }
 
-Shape Upsample::plan(const Shape& group, StreamPlan& plan) const {
-  const Shape out = output_shape(group, false);
+void Upsample::plan(const Shape& group, StreamPlan& plan) const {
   const StreamPlan::Scope scope(plan);
   if (time_) {
     plan.take({2 * group[0], group[1], group[2], group[3]});
@@ -72,17 +73,16 @@ Shape Upsample::plan(const Shape& group, StreamPlan& plan) const {
     plan.take(time_->output_shape(group));
     plan.open_cache(group, time_->history());
   }
-  plan.take({1, out[1], out[2], group[3]});
-  return out;
+  plan.take({1, 2 * group[1], 2 * group[2], group[3]});
 }
 
-void Upsample::forward(ExecContext& ctx, StreamState& state, const TensorView& x,
-                       const TensorView& out) const {
+void Upsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
+                   const TensorView& residual) const {
   Workspace::Scope scope(ctx.workspace);
   TensorView frames = x;
   if (time_) {
     const FeatureCache& cache = state.next_cache();
-    if (!state.first_group()) {
+    if (state.group() == GroupKind::kLater) {
       frames = ctx.workspace.take(DType::kF32, {2 * x.dim(0), x.dim(1), x.dim(2), x.dim(3)});
       double_time(ctx, cache, x, frames);
     }
@@ -92,7 +92,7 @@ void Upsample::forward(ExecContext& ctx, StreamState& state, const TensorView& x
       ctx.workspace.take(DType::kF32, {1, 2 * frames.dim(1), 2 * frames.dim(2), frames.dim(3)});
   for (std::int64_t t = 0; t < frames.dim(0); ++t) {
     upsample_nearest_2x(ctx, {.x = frames.slice(0, t, t + 1), .out = large});
-    space_.forward(ctx, large, out.slice(0, t, t + 1));
+    space_.forward(ctx, large, out.slice(0, t, t + 1), residual ? residual.slice(0, t, t + 1) : residual);
   }
 }
 

@@ -37,12 +37,12 @@ ResidualBlock::ResidualBlock(const WeightScope& scope, std::int64_t in, std::int
       norm2_(load_gamma(scope.child("residual.3"), {out, 1, 1, 1})),
       conv1_(scope.child("residual.2"), same_size_conv(in, out)),
       conv2_(scope.child("residual.6"), same_size_conv(out, out)) {
-  if (changes_channels())
+  if (!in_place())
     shortcut_ = CausalConv3d(scope.child("shortcut"), {.in = in, .out = out, .kernel = {1, 1, 1}});
 }
 
-Shape ResidualBlock::plan(const Shape& group, StreamPlan& plan) const {
-  const Shape out = output_shape(group);
+void ResidualBlock::plan(const Shape& group, StreamPlan& plan) const {
+  const Shape out = conv1_.output_shape(group);
   const StreamPlan::Scope scope(plan);
   plan.take(out);  // hidden
   {
@@ -50,7 +50,6 @@ Shape ResidualBlock::plan(const Shape& group, StreamPlan& plan) const {
     plan.open_cache(group, conv1_.history());
   }
   plan.open_cache(out, conv2_.history());
-  return out;
 }
 
 void ResidualBlock::forward(ExecContext& ctx, StreamState& state, const TensorView& x,
@@ -58,7 +57,7 @@ void ResidualBlock::forward(ExecContext& ctx, StreamState& state, const TensorVi
   Workspace::Scope scope(ctx.workspace);
   const TensorView hidden = ctx.workspace.take(DType::kF32, out.shape());
   norm_silu_conv(ctx, state, x, norm1_, conv1_, hidden);
-  if (changes_channels()) shortcut_.forward(ctx, x, out);
+  if (!in_place()) shortcut_.forward(ctx, x, out);
   norm_silu_conv(ctx, state, hidden, norm2_, conv2_, out, out);
 }
 

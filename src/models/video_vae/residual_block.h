@@ -1,21 +1,22 @@
 #pragma once
 // ResidualBlock: norm, SiLU, causal convolution, twice, plus a shortcut.
 
-#include "models/video_vae/stream.h"
+#include "models/video_vae/stage.h"
 #include "nn/causal_conv3d.h"
 
 namespace wan {
 
-class ResidualBlock {
+class ResidualBlock final : public Stage {
  public:
   ResidualBlock(const WeightScope& scope, std::int64_t in, std::int64_t out);
 
-  bool changes_channels() const { return in_ != out_; }
-  Shape output_shape(const Shape& group) const { return conv1_.output_shape(group); }
-  /// Without its output. Returns the output's shape.
-  Shape plan(const Shape& group, StreamPlan& plan) const;
-  /// x [T, H, W, in] -> out [T, H, W, out]; out is x where the channels stay the same, and only there.
-  void forward(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out) const;
+  /// Where the channels stay the same.
+  bool in_place() const override { return in_ == out_; }
+  Shape output_shape(const Shape& group, GroupKind) const override { return conv1_.output_shape(group); }
+  void plan(const Shape& group, StreamPlan& plan) const override;
+  /// x [T, H, W, in] -> out [T, H, W, out]; out is x where in_place(), and only there.
+  void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
+               const TensorView& out) const override;
 
  private:
   std::int64_t in_;

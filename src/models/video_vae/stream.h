@@ -8,6 +8,12 @@
 
 namespace wan {
 
+/// Which of a clip's groups of frames.
+enum class GroupKind {
+  kFirst,  // one frame, which the time layers let pass
+  kLater,
+};
+
 /// Filled by the layers' plan() functions, which take and give back what their forward() does, for the largest
 /// group of frames.
 class StreamPlan {
@@ -52,18 +58,17 @@ class StreamState {
   StreamState(ExecContext& ctx, const StreamPlan& plan);
 
   /// Before each group of frames.
-  void begin_group(bool first) {
+  void begin_group(GroupKind group) {
     next_ = 0;
-    first_group_ = first;
+    group_ = group;
   }
-  /// The first group is one frame; the time layers let it pass.
-  bool first_group() const { return first_group_; }
+  GroupKind group() const { return group_; }
   const FeatureCache& next_cache();
 
  private:
   std::vector<FeatureCache> caches_;
   std::size_t next_ = 0;
-  bool first_group_ = true;
+  GroupKind group_ = GroupKind::kFirst;
 };
 
 }  // namespace wan

@@ -1,20 +1,25 @@
 #pragma once
-// Decoder of VAE 2.1: one latent frame in, one group of video frames out.
+// VaeDecoder: one latent frame in, one group of video frames out.
 
-#include <string>
-#include <variant>
-#include <vector>
-
-#include "models/vae21/config.h"
+#include "models/video_vae.h"
+#include "models/video_vae/latent_statistics.h"
 #include "models/video_vae/middle.h"
-#include "models/video_vae/resample.h"
+#include "models/video_vae/stage.h"
 
 namespace wan {
 
-class Vae21Decoder {
+/// What differs between VAEs beside the stages.
+struct VaeDecoderShape {
+  std::int64_t first_channels;  // of the first stage's input
+  std::int64_t last_channels;   // of the last stage's output
+  int patch = 1;                // pixels a side that the convolutions see as one
+};
+
+class VaeDecoder {
  public:
   /// scope: the whole file's ("conv2" and "decoder").
-  Vae21Decoder(const WeightScope& scope, const Vae21Config& config);
+  VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape, const LatentStatistics& statistics,
+             StageList upsamples);
 
   /// Everything that forward() uses for latent frames of height x width.
   void plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const;
@@ -23,19 +28,14 @@ class Vae21Decoder {
                const FrameConsumer& sink) const;
 
  private:
-  using Stage = std::variant<ResidualBlock, Upsample>;
-  struct NamedStage {
-    std::string name;
-    Stage layer;
-  };
-
   TensorView first_convolutions(ExecContext& ctx, StreamState& state, const TensorView& latent) const;
 
+  int patch_;
   CausalConv3d conv2_;  // 1 x 1 x 1, from normalised latents
   CausalConv3d conv1_;
   Middle middle_;
-  std::vector<NamedStage> upsamples_;
-  Tensor head_norm_;  // gamma [dim of the last level]
+  StageList upsamples_;
+  Tensor head_norm_;  // gamma [last channels]
   CausalConv3d head_;
 };
 

@@ -1,20 +1,25 @@
 #pragma once
-// Encoder of VAE 2.1: one group of video frames in, their latent frame out.
+// VaeEncoder: one group of video frames in, their latent frame out.
 
-#include <string>
-#include <variant>
-#include <vector>
-
-#include "models/vae21/config.h"
+#include "models/video_vae.h"
+#include "models/video_vae/latent_statistics.h"
 #include "models/video_vae/middle.h"
-#include "models/video_vae/resample.h"
+#include "models/video_vae/stage.h"
 
 namespace wan {
 
-class Vae21Encoder {
+/// What differs between VAEs beside the stages.
+struct VaeEncoderShape {
+  std::int64_t first_channels;  // of the first stage's input
+  std::int64_t last_channels;   // of the last stage's output
+  int patch = 1;                // pixels a side that the convolutions see as one
+};
+
+class VaeEncoder {
  public:
   /// scope: the whole file's ("encoder" and "conv1").
-  Vae21Encoder(const WeightScope& scope, const Vae21Config& config);
+  VaeEncoder(const WeightScope& scope, const VaeEncoderShape& shape, const LatentStatistics& statistics,
+             StageList downsamples);
 
   /// Everything that forward() uses for groups of frames [T, H, W, 3].
   void plan(const Shape& group, StreamPlan& plan) const;
@@ -24,19 +29,14 @@ class Vae21Encoder {
                const Shape& group, const TensorView& latent) const;
 
  private:
-  using Stage = std::variant<ResidualBlock, Downsample>;
-  struct NamedStage {
-    std::string name;
-    Stage layer;
-  };
-
   TensorView first_convolution(ExecContext& ctx, StreamState& state, const FrameSource& source,
                                std::int64_t first, const Shape& group) const;
 
+  int patch_;
   CausalConv3d conv1_;
-  std::vector<NamedStage> downsamples_;
+  StageList downsamples_;
   Middle middle_;
-  Tensor head_norm_;  // gamma [dim of the last level]
+  Tensor head_norm_;  // gamma [last channels]
   CausalConv3d head_;
   CausalConv3d mean_;  // 1 x 1 x 1: "conv1" of the file, its rows of the mean, to normalised latents
 };

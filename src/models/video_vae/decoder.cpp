@@ -1,0 +1,83 @@
+#include "models/video_vae/decoder.h"
+
+#include <utility>
+
+#include "models/video_vae/pixel_patches.h"
+#include "ops/copy.h"
+
+namespace wan {
+
+namespace {
+
+/// Frames [T, H, W, 3] of patches [T, h, w, 3 patch patch].
+Shape frame_shape(const Shape& patches, int patch) {
+  return {patches[0], patches[1] * patch, patches[2] * patch, 3};
+}
+
+}  // namespace
+
+VaeDecoder::VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape,
+                       const LatentStatistics& statistics, StageList upsamples)
+    : patch_(shape.patch),
+      conv2_(load_denormalizing(scope.child("conv2"), statistics)),
+      conv1_(scope.child("decoder.conv1"), same_size_conv(statistics.channels(), shape.first_channels)),
+      middle_(scope.child("decoder.middle"), shape.first_channels),
+      upsamples_(std::move(upsamples)),
+      head_norm_(load_gamma(scope.child("decoder.head.0"), {shape.last_channels, 1, 1, 1})),
+      head_(scope.child("decoder.head.2"), same_size_conv(shape.last_channels, patch_channels(shape.patch))) {
+}
+
+void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const {
+  const StreamPlan::Scope scope(plan);
+  const Shape latent{1, height, width, conv2_.shape().in};
+  Shape x = conv1_.output_shape(latent);
+  plan.take(x);
+  {
+    const StreamPlan::Scope first(plan);
+    plan.take(latent);
+    plan.open_cache(latent, conv1_.history());
+  }
+  middle_.plan(x, plan);
+  x = upsamples_.plan(x, plan);
+  const Shape patches = head_.output_shape(x);
+  plan.take(patches);
+  {
+    const StreamPlan::Scope head(plan);
+    plan.open_cache(x, head_.history());
+  }
+  if (patch_ > 1) plan.take(frame_shape(patches, patch_));
+}
+
+TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
+                                          const TensorView& latent) const {
+  const Shape shape{1, latent.dim(2), latent.dim(3), latent.dim(0)};
+  const TensorView x = ctx.workspace.take(DType::kF32, conv1_.output_shape(shape));
+  Workspace::Scope scope(ctx.workspace);
+  const TensorView channels_last = ctx.workspace.take(DType::kF32, shape);
+  copy(ctx, {.from = latent.permute({1, 2, 3, 0}), .out = channels_last});
+  const FeatureCache& cache = state.next_cache();
+  const TensorView frames = cache.open(ctx, 1);
+  conv2_.forward(ctx, channels_last, cache.new_frames(frames));
+  ctx.tap("vae.conv2", cache.new_frames(frames));
+  conv1_.forward(ctx, frames, x);
+  ctx.tap("vae.decoder.conv1", x);
+  cache.close(ctx, frames);
+  return x;
+}
+
+void VaeDecoder::forward(ExecContext& ctx, StreamState& state, const TensorView& latent,
+                         const FrameConsumer& sink) const {
+  Workspace::Scope scope(ctx.workspace);
+  TensorView x = first_convolutions(ctx, state, latent);  // [1, h, w, C]
+  middle_.forward(ctx, state, x);
+  x = upsamples_.forward(ctx, state, x);  // [T, H / patch, W / patch, C]
+  const TensorView patches = ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));
+  norm_silu_conv(ctx, state, x, head_norm_, head_, patches);
+  ctx.tap("vae.decoder.head.2", patches);
+  if (patch_ == 1) return sink(patches);
+  const TensorView frames = ctx.workspace.take(DType::kF32, frame_shape(patches.shape(), patch_));
+  copy(ctx, {.from = split_patches(patches, patch_), .out = patches_of_frames(frames, patch_)});
+  sink(frames);
+}
+
+}  // namespace wan

@@ -1,0 +1,47 @@
+#pragma once
+// StreamedVae: a VideoVae made of an encoder and a decoder, tile after tile, group of frames after group of frames.
+
+#include "models/video_vae/decoder.h"
+#include "models/video_vae/encoder.h"
+
+namespace wan {
+
+struct VaePrecision {
+  DType compute = DType::kF32;  // of weights and activations
+};
+
+/// Throws Unsupported where it is not f32. `model` ("vae21") begins the message.
+void check_precision(const char* model, const VaePrecision& precision);
+
+class StreamedVae : public VideoVae {
+ public:
+  VaeGeometry geometry() const final { return geometry_; }
+
+  VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const final;
+  VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const final;
+
+  /// Taps: "vae.conv2" and "vae.decoder.*", each [T, H, W, C], once for each latent frame (and tile).
+  void decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
+              const FrameConsumer& sink) const final;
+  /// Taps: "vae.encoder.*", likewise.
+  void encode(ExecContext& ctx, const FrameSource& source, const VaePlan& plan,
+              const TensorView& latents) const final;
+
+ protected:
+  StreamedVae(const VaeGeometry& geometry, VaeEncoder encoder, VaeDecoder decoder);
+
+ private:
+  /// For one tile of the plan.
+  StreamPlan decode_stream(const VaePlan& plan) const;
+  StreamPlan encode_stream(const VaePlan& plan) const;
+  void decode_tile(ExecContext& ctx, const StreamPlan& stream, const TensorView& latents,
+                   const FrameConsumer& sink) const;
+  void encode_tile(ExecContext& ctx, const StreamPlan& stream, const FrameSource& source,
+                   const TensorView& latents) const;
+
+  VaeGeometry geometry_;
+  VaeEncoder encoder_;
+  VaeDecoder decoder_;
+};
+
+}  // namespace wan
