@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "backends/cpu/cpu_backend.h"
@@ -99,6 +100,20 @@ void run_conv(benchmark::State& state, const ConvShape& s, int threads) {
           [&] { conv3d(bench.ctx, args); });
 }
 
+/// VAE 2.2's shortcuts, to half the resolution or from it; `in` and `out` channels.
+void run_shortcut(benchmark::State& state, const std::string& op, std::int64_t in, std::int64_t out,
+                  int threads) {
+  Bench bench(threads);
+  const Tensor fine = filled(DType::kF32, {4, 64, 64, op == "average_down" ? in : out});
+  const Tensor coarse = filled(DType::kF32, {2, 32, 32, op == "average_down" ? out : in});
+  const double bytes = 4.0 * static_cast<double>(fine.elements() + coarse.elements());
+  const ResampleFactors factors{.time = 2, .space = 2};
+  if (op == "average_down")
+    measure(state, 0, bytes, [&] { average_down(bench.ctx, {fine, factors, coarse}); });
+  if (op == "duplicate_up")
+    measure(state, 0, bytes, [&] { duplicate_up(bench.ctx, {coarse, factors, fine}); });
+}
+
 void run_rows(benchmark::State& state, const std::string& op, std::int64_t rows, std::int64_t width,
               int threads) {
   Bench bench(threads);
@@ -182,6 +197,10 @@ void register_all(int threads) {
     for (const auto& [rows, width] : {std::pair{320, 192}, {512, 5120}})
       add("rows/" + std::string(op) + "/" + std::to_string(rows) + "x" + std::to_string(width), threads,
           run_rows, std::string(op), std::int64_t{rows}, std::int64_t{width});
+  for (const auto& [op, in, out] :
+       {std::tuple{"average_down", 160, 320}, {"duplicate_up", 256, 256}, {"duplicate_up", 256, 128}})
+    add("shortcut/" + std::string(op) + "/4x64x64/" + std::to_string(in) + "to" + std::to_string(out),
+        threads, run_shortcut, std::string(op), std::int64_t{in}, std::int64_t{out});
   for (const auto& [rows, width] : {std::pair{65536, 16}, {16384, 32}, {2048, 64}, {16384, 96}})
     add("rows/channel_norm_silu/" + std::to_string(rows) + "x" + std::to_string(width), threads, run_rows,
         std::string("channel_norm_silu"), std::int64_t{rows}, std::int64_t{width});

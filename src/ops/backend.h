@@ -5,6 +5,7 @@
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/channel_norm.h"
+#include "ops/channel_resample.h"
 #include "ops/conv3d.h"
 #include "ops/copy.h"
 #include "ops/embedding.h"
@@ -38,6 +39,8 @@ class Backend {
   virtual void run(ExecContext&, const ActivationArgs&) = 0;
   virtual bool supports(const AttentionArgs&) const = 0;
   virtual void run(ExecContext&, const AttentionArgs&) = 0;
+  virtual bool supports(const AverageDownArgs&) const = 0;
+  virtual void run(ExecContext&, const AverageDownArgs&) = 0;
   virtual bool supports(const ChannelNormArgs&) const = 0;
   virtual void run(ExecContext&, const ChannelNormArgs&) = 0;
   virtual bool supports(const Conv3dArgs&) const = 0;
@@ -46,6 +49,8 @@ class Backend {
   virtual void run(ExecContext&, const CopyArgs&) = 0;
   virtual bool supports(const CountNonFiniteArgs&) const = 0;
   virtual void run(ExecContext&, const CountNonFiniteArgs&) = 0;
+  virtual bool supports(const DuplicateUpArgs&) const = 0;
+  virtual void run(ExecContext&, const DuplicateUpArgs&) = 0;
   virtual bool supports(const EmbeddingArgs&) const = 0;
   virtual void run(ExecContext&, const EmbeddingArgs&) = 0;
   virtual bool supports(const GatedGeluArgs&) const = 0;

@@ -22,6 +22,8 @@ class CpuBackend final : public Backend {
   void run(ExecContext&, const ActivationArgs&) override;
   bool supports(const AttentionArgs&) const override;
   void run(ExecContext&, const AttentionArgs&) override;
+  bool supports(const AverageDownArgs&) const override;
+  void run(ExecContext&, const AverageDownArgs&) override;
   bool supports(const ChannelNormArgs&) const override;
   void run(ExecContext&, const ChannelNormArgs&) override;
   bool supports(const Conv3dArgs&) const override;
@@ -30,6 +32,8 @@ class CpuBackend final : public Backend {
   void run(ExecContext&, const CopyArgs&) override;
   bool supports(const CountNonFiniteArgs&) const override;
   void run(ExecContext&, const CountNonFiniteArgs&) override;
+  bool supports(const DuplicateUpArgs&) const override;
+  void run(ExecContext&, const DuplicateUpArgs&) override;
   bool supports(const EmbeddingArgs&) const override;
   void run(ExecContext&, const EmbeddingArgs&) override;
   bool supports(const GatedGeluArgs&) const override;
