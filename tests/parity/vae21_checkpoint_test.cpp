@@ -3,37 +3,21 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <functional>
 
 #include "models/vae21/vae21.h"
+#include "support/edited_checkpoint.h"
 #include "support/expect_error.h"
-#include "support/golden.h"
 #include "support/temp_folder.h"
 
 namespace wan::test {
 namespace {
 
-using Edit = std::function<void(std::vector<TensorEntry>&)>;
-
 /// Loads levels4.pth after an edit of its table of tensors.
-void load_edited(const Edit& edit) {
-  const Checkpoint original = Checkpoint::open(golden_path("vae21/levels4.pth"));
-  std::vector<TensorEntry> tensors(original.entries().begin(), original.entries().end());
-  edit(tensors);
-  WeightReport report(Checkpoint::from_files({{.tensors = tensors, .metadata = {}}}, "edited.pth"), "VAE");
+void load_edited(const TensorEdit& edit) {
+  const EditedCheckpoint files = edit_checkpoint("vae21/levels4.pth", edit);
+  WeightReport report(files.edited, "VAE");
   const Vae21 vae(WeightScope(report, {}));
   report.check();
-}
-
-TensorEntry& at(std::vector<TensorEntry>& tensors, const std::string& name) {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [&](const TensorEntry& entry) { return entry.name == name; });
-  WAN_ASSERT(found != tensors.end());
-  return *found;
-}
-
-void drop(std::vector<TensorEntry>& tensors, const std::string& name) {
-  tensors.erase(tensors.begin() + (&at(tensors, name) - tensors.data()));
 }
 
 TEST(Vae21Checkpoint, TheWholeFileIsUsed) {
@@ -59,15 +43,14 @@ TEST(Vae21Checkpoint, MissingTensorsAreListed) {
        {"decoder.middle.1.to_qkv.bias", "decoder.upsamples.3.shortcut.weight", "conv2.weight",
         "encoder.downsamples.3.time_conv.bias", "decoder.head.0.gamma", "conv1.bias"})
     expect_error(ErrorCode::kBadFile, name,
-                 [&] { load_edited([&](auto& tensors) { drop(tensors, name); }); });
+                 [&] { load_edited([&](auto& tensors) { drop_tensor(tensors, name); }); });
 }
 
 TEST(Vae21Checkpoint, MisshapedTensorsAreListedWithBothShapes) {
   expect_error(ErrorCode::kBadFile, "decoder.upsamples.0.residual.2.weight", [] {
     load_edited([](auto& tensors) {
-      TensorEntry& entry = at(tensors, "decoder.upsamples.0.residual.2.weight");
-      entry = at(tensors, "decoder.upsamples.9.residual.2.weight");
-      entry.name = "decoder.upsamples.0.residual.2.weight";
+      replace_tensor(tensors, "decoder.upsamples.0.residual.2.weight",
+                     "decoder.upsamples.9.residual.2.weight");
     });
   });
 }
@@ -83,18 +66,17 @@ TEST(Vae21Checkpoint, UnusedTensorsAreListed) {
 
 TEST(Vae21Checkpoint, OtherModelsAreNamed) {
   expect_error(ErrorCode::kBadFile, "decoder.conv1.weight",
-               [] { load_edited([](auto& tensors) { drop(tensors, "decoder.conv1.weight"); }); });
+               [] { load_edited([](auto& tensors) { drop_tensor(tensors, "decoder.conv1.weight"); }); });
   expect_error(ErrorCode::kBadFile, "multiple of 4 channels", [] {
     load_edited([](auto& tensors) {
-      TensorEntry& entry = at(tensors, "encoder.downsamples.0.residual.2.weight");
-      entry = at(tensors, "decoder.head.2.weight");  // 3 channels
-      entry.name = "encoder.downsamples.0.residual.2.weight";
+      replace_tensor(tensors, "encoder.downsamples.0.residual.2.weight",
+                     "decoder.head.2.weight");  // 3 channels
     });
   });
   expect_error(ErrorCode::kBadFile, "encoder.downsamples.1", [] {
     load_edited([](auto& tensors) {
-      drop(tensors, "encoder.downsamples.1.resample.1.weight");
-      drop(tensors, "encoder.downsamples.1.resample.1.bias");
+      drop_tensor(tensors, "encoder.downsamples.1.resample.1.weight");
+      drop_tensor(tensors, "encoder.downsamples.1.resample.1.bias");
     });
   });
 }
@@ -102,9 +84,8 @@ TEST(Vae21Checkpoint, OtherModelsAreNamed) {
 TEST(Vae21Checkpoint, OtherLatentChannelsAreRefused) {
   expect_error(ErrorCode::kUnsupported, "16 latent channels", [] {
     load_edited([](auto& tensors) {
-      TensorEntry& entry = at(tensors, "decoder.conv1.weight");
-      entry = at(tensors, "decoder.middle.0.residual.2.weight");  // 12 channels in
-      entry.name = "decoder.conv1.weight";
+      replace_tensor(tensors, "decoder.conv1.weight",
+                     "decoder.middle.0.residual.2.weight");  // 12 channels in
     });
   });
 }

@@ -1,5 +1,5 @@
 #pragma once
-// A VAE 2.1 of tests/golden/vae21 with all that it runs on.
+// A VAE of tests/golden with all that it runs on.
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "models/vae21/vae21.h"
+#include "models/vae22/vae22.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
 #include "support/golden.h"
@@ -19,38 +20,39 @@ namespace wan::test {
 
 enum class BackendKind { kPlain, kCpu };
 
-inline GoldenFile vae21_golden(const std::string& name) {
-  return GoldenFile(golden_path("vae21/" + name + ".safetensors"));
+/// `name`: "vae21/levels4", a case of tools/golden/make_vae21.py, or of make_vae22.py.
+inline GoldenFile vae_golden(const std::string& name) {
+  return GoldenFile(golden_path(name + ".safetensors"));
 }
 
-class Vae21Model {
+class VaeModel {
  public:
-  explicit Vae21Model(const std::string& name, BackendKind kind = BackendKind::kCpu)
-      : report_(Checkpoint::open(golden_path("vae21/" + name + ".pth")), "VAE"),
-        vae_(WeightScope(report_, {})),
+  explicit VaeModel(const std::string& name, BackendKind kind = BackendKind::kCpu)
+      : report_(Checkpoint::open(golden_path(name + ".pth")), "VAE"),
+        vae_(load(name, WeightScope(report_, {}))),
         backend_(kind == BackendKind::kCpu ? make_cpu_backend() : std::make_unique<PlainBackend>()) {
     report_.check();
   }
 
-  const Vae21& vae() const { return vae_; }
+  const VideoVae& vae() const { return *vae_; }
   Workspace& workspace() { return workspace_; }
   ExecContext& context() { return context_; }
 
   VaePlan plan_decode(const TensorView& latents, std::size_t budget = 0) const {
-    return vae_.plan_decode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
+    return vae_->plan_decode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
   }
   VaePlan plan_encode(const TensorView& latents, std::size_t budget = 0) const {
-    return vae_.plan_encode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
+    return vae_->plan_encode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
   }
 
   /// All frames [T, H, W, 3]; the sizes of the groups in `groups`.
   Tensor decode(const TensorView& latents, const VaePlan& plan, std::vector<std::int64_t>* groups = nullptr) {
-    const VaeGeometry geometry = vae_.geometry();
+    const VaeGeometry geometry = vae_->geometry();
     const std::int64_t stride = geometry.spatial_stride;
     Tensor frames(DType::kF32,
                   {geometry.frames(latents.dim(1)), latents.dim(2) * stride, latents.dim(3) * stride, 3});
     std::int64_t first = 0;
-    vae_.decode(context_, latents, plan, [&](const TensorView& group) {
+    vae_->decode(context_, latents, plan, [&](const TensorView& group) {
       const TensorView target = frames.view().slice(0, first, first + group.dim(0));
       reference(CopyArgs{.from = group, .out = target});
       first += group.dim(0);
@@ -62,7 +64,7 @@ class Vae21Model {
 
   /// Latents of the first `frames` frames of a clip [T, H, W, 3], clamped.
   Tensor encode(const TensorView& clip, std::int64_t frames, const VaePlan& plan) {
-    const VaeGeometry geometry = vae_.geometry();
+    const VaeGeometry geometry = vae_->geometry();
     const std::int64_t stride = geometry.spatial_stride;
     Tensor latents(DType::kF32, {geometry.z_dim, geometry.latent_frames(frames), clip.dim(1) / stride,
                                  clip.dim(2) / stride});
@@ -71,13 +73,18 @@ class Vae21Model {
       std::transform(from, from + group.elements(), group.as<float>(),
                      [](float value) { return std::clamp(value, -1.0f, 1.0f); });
     };
-    vae_.encode(context_, source, plan, latents);
+    vae_->encode(context_, source, plan, latents);
     return latents;
   }
 
  private:
+  static std::unique_ptr<VideoVae> load(const std::string& name, const WeightScope& scope) {
+    if (name.starts_with("vae22/")) return std::make_unique<Vae22>(scope);
+    return std::make_unique<Vae21>(scope);
+  }
+
   WeightReport report_;
-  Vae21 vae_;
+  std::unique_ptr<VideoVae> vae_;
   std::unique_ptr<Backend> backend_;
   Workspace workspace_{backend_->allocator()};
   SelfCommunicator alone_;

@@ -1,10 +1,10 @@
-// VAE 2.1 against the official one, layer by layer.
+// VAE 2.1 and 2.2 against the official ones, layer by layer.
 
 #include <gtest/gtest.h>
 
 #include "support/compare.h"
 #include "support/tap_recorder.h"
-#include "support/vae21_model.h"
+#include "support/vae_model.h"
 
 namespace wan::test {
 namespace {
@@ -16,16 +16,20 @@ constexpr double kTolerance = 2e-5;
 constexpr double kFrameRms = 1e-5;
 constexpr double kFrameMax = 3e-5;
 
-/// A case of tools/golden/make_vae21.py.
 struct Case {
   const char* name;
   BackendKind backend;
 };
-constexpr Case kCases[] = {{"levels4", BackendKind::kPlain}, {"levels4", BackendKind::kCpu},
-                           {"levels3", BackendKind::kPlain}, {"levels3", BackendKind::kCpu},
-                           {"levels2", BackendKind::kPlain}, {"levels2", BackendKind::kCpu}};
+constexpr Case kCases[] = {
+    {"vae21/levels4", BackendKind::kPlain},      {"vae21/levels4", BackendKind::kCpu},
+    {"vae21/levels3", BackendKind::kPlain},      {"vae21/levels3", BackendKind::kCpu},
+    {"vae21/levels2", BackendKind::kPlain},      {"vae21/levels2", BackendKind::kCpu},
+    {"vae22/levels4", BackendKind::kPlain},      {"vae22/levels4", BackendKind::kCpu},
+    {"vae22/levels3", BackendKind::kPlain},      {"vae22/levels3", BackendKind::kCpu},
+    {"vae22/levels2", BackendKind::kPlain},      {"vae22/levels2", BackendKind::kCpu},
+    {"vae22/levels3_late", BackendKind::kPlain}, {"vae22/levels3_late", BackendKind::kCpu}};
 
-/// Every "SIDE.GROUP.MODULE" of the file against call number GROUP of "vae.MODULE".
+/// Every "SIDE.GROUP.MODULE" of the file against call number GROUP of "vae.MODULE", and no tap that the file lacks.
 void expect_taps(const TapRecorder& taps, const GoldenFile& golden, const std::string& side) {
   const std::vector<std::string> names = golden.names(side + ".");
   EXPECT_FALSE(names.empty());
@@ -36,13 +40,15 @@ void expect_taps(const TapRecorder& taps, const GoldenFile& golden, const std::s
     ASSERT_TRUE(calls != taps.calls().end() && group < calls->second.size()) << name;
     EXPECT_TRUE(all_close(calls->second[group], golden.tensor(side + "." + name), kTolerance)) << name;
   }
+  for (const auto& [name, calls] : taps.calls())
+    EXPECT_TRUE(golden.has(side + ".0" + name.substr(name.find('.')))) << name;
 }
 
-class Vae21Parity : public ::testing::TestWithParam<Case> {};
+class VaeParity : public ::testing::TestWithParam<Case> {};
 
-TEST_P(Vae21Parity, DecoderIsTheOfficialOne) {
-  const GoldenFile golden = vae21_golden(GetParam().name);
-  Vae21Model model(GetParam().name, GetParam().backend);
+TEST_P(VaeParity, DecoderIsTheOfficialOne) {
+  const GoldenFile golden = vae_golden(GetParam().name);
+  VaeModel model(GetParam().name, GetParam().backend);
   TapRecorder taps;
   model.context().taps = taps.listener();
   const Tensor latents = golden.tensor("latents");
@@ -51,9 +57,9 @@ TEST_P(Vae21Parity, DecoderIsTheOfficialOne) {
   if (!golden.names("decode.").empty()) expect_taps(taps, golden, "decode");
 }
 
-TEST_P(Vae21Parity, EncoderIsTheOfficialOne) {
-  const GoldenFile golden = vae21_golden(GetParam().name);
-  Vae21Model model(GetParam().name, GetParam().backend);
+TEST_P(VaeParity, EncoderIsTheOfficialOne) {
+  const GoldenFile golden = vae_golden(GetParam().name);
+  VaeModel model(GetParam().name, GetParam().backend);
   TapRecorder taps;
   model.context().taps = taps.listener();
   const Tensor expected = golden.tensor("encoded");
@@ -63,8 +69,10 @@ TEST_P(Vae21Parity, EncoderIsTheOfficialOne) {
   if (!golden.names("encode.").empty()) expect_taps(taps, golden, "encode");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Vae21Parity, ::testing::ValuesIn(kCases), [](const auto& test) {
-  return std::string(test.param.name) + (test.param.backend == BackendKind::kPlain ? "_plain" : "_cpu");
+INSTANTIATE_TEST_SUITE_P(Models, VaeParity, ::testing::ValuesIn(kCases), [](const auto& test) {
+  std::string name = test.param.name;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name + (test.param.backend == BackendKind::kPlain ? "_plain" : "_cpu");
 });
 
 }  // namespace
