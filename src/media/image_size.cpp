@@ -65,6 +65,7 @@ ImageSize best_output_size(ImageSize image, int width_step, int height_step, std
   if (by_width.width == 0 || by_height.height == 0) refuse(image, expected_area, width_step, height_step);
   by_width.height = down(area / by_width.width, height_step);
   by_height.width = down(area / by_height.height, width_step);
+  // Not below `height` and `width`, but for rounding.
   if (by_width.height == 0 || by_height.width == 0) refuse(image, expected_area, width_step, height_step);
 
   const auto distortion = [&](ImageSize size) {
