@@ -155,7 +155,8 @@ TEST_P(GenerationParity, EveryDumpedTensorIsTheOfficialOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GenerationParity,
-                         ::testing::Values("unipc", "dpmpp", "still", "i2v_unipc", "i2v_dpmpp", "i2v_still"),
+                         ::testing::Values("unipc", "dpmpp", "still", "i2v_unipc", "i2v_dpmpp", "i2v_still",
+                                           "ti2v_text", "ti2v_text_still", "ti2v_image", "ti2v_tall", "ti2v_image_still"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
