@@ -1,11 +1,4 @@
 #pragma once
-// Zeroing memory of any device: the frames before a clip, sums before their first term.
+// fill_zero() by the name under which layers know it.
 
-#include "ops/exec_context.h"
-
-namespace wan {
-
-/// view = 0. f32, any strides.
-void fill_zero(ExecContext& ctx, const TensorView& view);
-
-}  // namespace wan
+#include "ops/fill_zero.h"

@@ -9,6 +9,7 @@
 #include "ops/conv3d.h"
 #include "ops/copy.h"
 #include "ops/embedding.h"
+#include "ops/fill_zero.h"
 #include "ops/finite.h"
 #include "ops/gated_gelu.h"
 #include "ops/gated_residual.h"
@@ -53,6 +54,8 @@ class Backend {
   virtual void run(ExecContext&, const DuplicateUpArgs&) = 0;
   virtual bool supports(const EmbeddingArgs&) const = 0;
   virtual void run(ExecContext&, const EmbeddingArgs&) = 0;
+  virtual bool supports(const FillZeroArgs&) const = 0;
+  virtual void run(ExecContext&, const FillZeroArgs&) = 0;
   virtual bool supports(const GatedGeluArgs&) const = 0;
   virtual void run(ExecContext&, const GatedGeluArgs&) = 0;
   virtual bool supports(const GatedResidualArgs&) const = 0;

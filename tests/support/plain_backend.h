@@ -23,9 +23,9 @@ class Refusing<Base, First, Rest...> : public Refusing<Base, Rest...> {
 
 using RefusingBackend =
     Refusing<Backend, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
-             CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, GatedGeluArgs, GatedResidualArgs,
-             LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, UnpatchifyArgs, RmsNormArgs,
-             RmsNormRopeArgs, UpsampleArgs>;
+             CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+             GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
+             UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
 
 class PlainBackend final : public RefusingBackend {
  public:

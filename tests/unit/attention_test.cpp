@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/op_context.h"
 
 namespace wan::test {
 namespace {
@@ -26,7 +26,7 @@ double tolerance(const Case& c) {
 }
 
 void check(const Case& c, int threads = 2) {
-  CpuContext cpu(threads);
+  OpContext ops(threads);
   const Guarded q = random_tensor(c.dtype, {c.queries, c.heads, c.width}, 1, c.layout, c.scale);
   const Guarded k = random_tensor(c.dtype, {c.keys, c.heads, c.width}, 2, c.layout, c.scale);
   const Guarded v = random_tensor(c.dtype, {c.keys, c.heads, c.width}, 3, c.layout);
@@ -40,7 +40,7 @@ void check(const Case& c, int threads = 2) {
                      c.bias ? bias.view() : TensorView(),
                      c.key_bias ? key_bias.view() : TensorView(),
                      out};
-  attention(cpu.ctx, args);
+  attention(ops.ctx, args);
   const Tensor expected(DType::kF64, out.view().shape());
   args.out = expected;
   reference(args);
@@ -70,6 +70,21 @@ TEST(Attention, MatchesTheCompositeAtModelSizes) {
   check({64, 70, 1, 384});  // one head over a frame's pixels
 }
 
+TEST(Attention, TakesMixedTypes) {
+  OpContext ops;
+  const Guarded q = random_tensor(DType::kF32, {33, 2, 24}, 1);
+  const Guarded k = random_tensor(DType::kBF16, {50, 2, 24}, 2);
+  const Guarded v = random_tensor(DType::kF32, {50, 2, 24}, 3);
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    const Guarded out(type, {33, 2, 24});
+    attention(ops.ctx, {q, k, v, 0.2f, {}, {}, out});
+    const Tensor expected(DType::kF64, {33, 2, 24});
+    reference(AttentionArgs{q, k, v, 0.2f, {}, {}, expected});
+    EXPECT_TRUE(all_close(out, expected, type == DType::kF32 ? 2e-6 : 0.00390625));
+    EXPECT_TRUE(out.intact());
+  }
+}
+
 TEST(Attention, MatchesTheCompositeWhereTilesShareTheKeys) {
   // Keys and values beyond the cache, and tiles enough for the thread: several take each block of keys together.
   for (const Layout layout : {Layout::kContiguous, Layout::kPaddedInner})
@@ -78,14 +93,14 @@ TEST(Attention, MatchesTheCompositeWhereTilesShareTheKeys) {
 
 TEST(Attention, HeadsOutsideTokensWork) {
   // [H, L, D] in memory: the head stride is the larger one.
-  CpuContext cpu;
+  OpContext ops;
   const Guarded q = random_tensor(DType::kF32, {3, 40, 24}, 1);
   const Guarded k = random_tensor(DType::kF32, {3, 50, 24}, 2);
   const Guarded v = random_tensor(DType::kF32, {3, 50, 24}, 3);
   const Guarded out(DType::kF32, {3, 40, 24});
   const auto turned = [](const Guarded& t) { return t.view().permute({1, 0, 2}); };
   AttentionArgs args{turned(q), turned(k), turned(v), 0.2f, {}, {}, turned(out)};
-  attention(cpu.ctx, args);
+  attention(ops.ctx, args);
   const Tensor expected(DType::kF64, {40, 3, 24});
   args.out = expected;
   reference(args);
@@ -98,13 +113,13 @@ TEST(Attention, LargeScoresNeitherOverflowNorLoseTheMaximum) {
   for (const double scale : {8.0, 12.0}) {
     Case c{20, 300, 1, 16};
     c.scale = scale;
-    CpuContext cpu;
+    OpContext ops;
     const Guarded q = random_tensor(DType::kF32, {c.queries, 1, c.width}, 1, Layout::kContiguous, scale);
     const Guarded k = random_tensor(DType::kF32, {c.keys, 1, c.width}, 2, Layout::kContiguous, scale);
     const Guarded v = random_tensor(DType::kF32, {c.keys, 1, c.width}, 3);
     const Guarded out(DType::kF32, {c.queries, 1, c.width});
     AttentionArgs args{q, k, v, 0.25f, {}, {}, out};
-    attention(cpu.ctx, args);
+    attention(ops.ctx, args);
     const Tensor expected(DType::kF64, out.view().shape());
     args.out = expected;
     reference(args);
@@ -113,7 +128,7 @@ TEST(Attention, LargeScoresNeitherOverflowNorLoseTheMaximum) {
 }
 
 TEST(Attention, MaskedKeysDoNotCount) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded q = random_tensor(DType::kF32, {10, 2, 16}, 1);
   const Guarded k = random_tensor(DType::kF32, {200, 2, 16}, 2);
   const Guarded v = random_tensor(DType::kF32, {200, 2, 16}, 3);
@@ -122,7 +137,7 @@ TEST(Attention, MaskedKeysDoNotCount) {
   for (std::int64_t j = 0; j < 200; ++j)
     mask.as<float>()[j] = j < 130 ? -std::numeric_limits<float>::infinity() : 0.0f;
   const Guarded out(DType::kF32, {10, 2, 16});
-  attention(cpu.ctx, {q, k, v, 0.25f, {}, mask, out});
+  attention(ops.ctx, {q, k, v, 0.25f, {}, mask, out});
   const Tensor expected(DType::kF64, {10, 2, 16});
   reference(
       AttentionArgs{q, k.view().slice(0, 130, 200), v.view().slice(0, 130, 200), 0.25f, {}, {}, expected});
@@ -130,7 +145,7 @@ TEST(Attention, MaskedKeysDoNotCount) {
 }
 
 TEST(Attention, AKeyWithBiasLogTwoCountsTwice) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded q = random_tensor(DType::kF32, {5, 1, 8}, 1);
   const Guarded k = random_tensor(DType::kF32, {4, 1, 8}, 2);
   const Guarded v = random_tensor(DType::kF32, {4, 1, 8}, 3);
@@ -140,33 +155,33 @@ TEST(Attention, AKeyWithBiasLogTwoCountsTwice) {
   for (int d = 0; d < 8; ++d)  // keys 2 and 3 are equal
     for (const Guarded* t : {&k, &v}) t->view().as<float>()[24 + d] = t->view().as<float>()[16 + d];
   const Guarded out(DType::kF32, {5, 1, 8});
-  attention(cpu.ctx, {q, k.view().slice(0, 0, 3), v.view().slice(0, 0, 3), 0.3f, {}, bias, out});
+  attention(ops.ctx, {q, k.view().slice(0, 0, 3), v.view().slice(0, 0, 3), 0.3f, {}, bias, out});
   const Tensor expected(DType::kF64, {5, 1, 8});
   reference(AttentionArgs{q, k, v, 0.3f, {}, {}, expected});
   EXPECT_TRUE(all_close(out, expected, 2e-6));
 }
 
 TEST(Attention, MemoryDoesNotGrowWithTheKeys) {
-  CpuContext cpu;
+  OpContext ops;
   const auto capacity_for = [&](std::int64_t keys) {
     const Guarded q = random_tensor(DType::kF32, {64, 1, 8}, 1);
     const Guarded k = random_tensor(DType::kF32, {keys, 1, 8}, 2);
     const Guarded out(DType::kF32, {64, 1, 8});
-    attention(cpu.ctx, {q, k, k, 0.3f, {}, {}, out});
-    return cpu.workspace.capacity();
+    attention(ops.ctx, {q, k, k, 0.3f, {}, {}, out});
+    return ops.scratch().capacity();
   };
   const std::size_t small = capacity_for(64);
   EXPECT_EQ(capacity_for(20000), small);
 }
 
 TEST(Attention, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded q = random_tensor(DType::kF32, {4, 2, 8}, 1);
   const Guarded k = random_tensor(DType::kF32, {6, 2, 8}, 2);
   const Guarded out(DType::kF32, {4, 2, 8});
   const auto with = [&](const TensorView& keys, const TensorView& values, const TensorView& bias,
                         const TensorView& key_bias, const TensorView& result) {
-    attention(cpu.ctx, {q, keys, values, 1.0f, bias, key_bias, result});
+    attention(ops.ctx, {q, keys, values, 1.0f, bias, key_bias, result});
   };
   EXPECT_NO_THROW(with(k, k, {}, {}, out));
   EXPECT_THROW(with(Guarded(DType::kF32, {6, 1, 8}), k, {}, {}, out), Error);

@@ -1,8 +1,8 @@
 #include "ops/conv3d.h"
 
 #include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/op_context.h"
 
 namespace wan::test {
 namespace {
@@ -15,23 +15,30 @@ struct Case {
   SpatialPadding padding = {};
   Layout layout = Layout::kContiguous;
   DType weight = DType::kF32;
+  DType type = DType::kF32;  // of x, residual and out
 };
 
 enum class Residual { kNone, kApart, kInPlace };
 
-// Sums of up to 27 * 96 products: sqrt(2592) * 2^-24 = 3e-6 at worst, a third of that in practice.
-constexpr double kTolerance = 2e-6;
+// f32: sums of up to 27 * 96 products: sqrt(2592) * 2^-24 = 3e-6 at worst, a third of that in practice. In TF32 each factor
+// is rounded by 2^-11 of itself at most, which leaves some 3e-4 of the result. A bf16 result is rounded by 2^-8 at most.
+double tolerance(const OpContext& ops, DType out) {
+  if (out == DType::kBF16) return 0.00390625;
+  return ops.traits().tf32_convolutions ? 1e-3 : 2e-6;
+}
 
 void check(const Case& c, Residual residual = Residual::kNone, bool with_bias = true) {
-  CpuContext cpu;
+  OpContext ops;
+  // The CPU's composite takes bf16 frames.
+  ops.ctx.require_fused = c.type == DType::kF32 || ops.traits().has_every_kernel;
   const Guarded x =
-      random_tensor(DType::kF32, c.x, 1, c.layout == Layout::kContiguous ? c.layout : Layout::kPaddedRows);
+      random_tensor(c.type, c.x, 1, c.layout == Layout::kContiguous ? c.layout : Layout::kPaddedRows);
   const Guarded weight = random_tensor(c.weight, {c.outputs, c.kernel[0], c.kernel[1], c.kernel[2], c.x[3]},
                                        2, Layout::kContiguous, 0.2);
   const Guarded bias = random_tensor(DType::kF32, {c.outputs}, 3);
   Conv3dArgs args{x, weight, with_bias ? bias.view() : TensorView(), c.stride, c.padding, {}, {}};
-  const Guarded out(DType::kF32, conv3d_output_shape(args), c.layout);
-  const Guarded other = random_tensor(DType::kF32, out.view().shape(), 4, c.layout);
+  const Guarded out(c.type, conv3d_output_shape(args), c.layout);
+  const Guarded other = random_tensor(c.type, out.view().shape(), 4, c.layout);
   if (residual == Residual::kApart) args.residual = other;
   if (residual == Residual::kInPlace) {
     fill_random(out, 5);
@@ -41,8 +48,8 @@ void check(const Case& c, Residual residual = Residual::kNone, bool with_bias = 
   args.out = expected;
   reference(args);
   args.out = out;
-  conv3d(cpu.ctx, args);
-  EXPECT_TRUE(all_close(out, expected, kTolerance)) << c.x.to_string() << " to " << c.outputs;
+  conv3d(ops.ctx, args);
+  EXPECT_TRUE(all_close(out, expected, tolerance(ops, c.type))) << c.x.to_string() << " to " << c.outputs;
   EXPECT_TRUE(out.intact());
 }
 
@@ -85,29 +92,39 @@ TEST(Conv3d, TakesBf16Weights) {
   check({{3, 6, 7, 16}, 16, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1}, Layout::kContiguous, DType::kBF16});
 }
 
+TEST(Conv3d, TakesBf16Frames) {
+  for (const DType weight : {DType::kF32, DType::kBF16})
+    for (const Residual residual : {Residual::kNone, Residual::kApart, Residual::kInPlace})
+      for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows}) {
+        check({{3, 6, 7, 16}, 16, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1}, layout, weight, DType::kBF16},
+              residual);
+        check({{3, 5, 6, 8}, 5, {1, 3, 3}, {1, 2, 2}, {0, 1, 0, 1}, layout, weight, DType::kBF16}, residual);
+      }
+}
+
 TEST(Conv3d, SecondPassAllocatesNothing) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {3, 8, 8, 16}, 1);
   const Guarded weight = random_tensor(DType::kF32, {16, 3, 3, 3, 16}, 2);
   const Guarded out(DType::kF32, {1, 8, 8, 16});
   const Conv3dArgs args{x, weight, {}, {1, 1, 1}, {1, 1, 1, 1}, {}, out};
-  for (int pass = 0; pass < 2; ++pass) conv3d(cpu.ctx, args);
-  const int before = cpu.workspace.allocations();
-  conv3d(cpu.ctx, args);
-  EXPECT_EQ(cpu.workspace.allocations(), before);
+  for (int pass = 0; pass < 2; ++pass) conv3d(ops.ctx, args);
+  const int before = ops.scratch().allocations();
+  conv3d(ops.ctx, args);
+  EXPECT_EQ(ops.scratch().allocations(), before);
 }
 
 TEST(Conv3d, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {3, 4, 4, 8}, 1);
   const Guarded weight = random_tensor(DType::kF32, {5, 3, 3, 3, 8}, 2);
   const Guarded out(DType::kF32, {1, 4, 4, 5});
   const Conv3dArgs good{x, weight, {}, {1, 1, 1}, {1, 1, 1, 1}, {}, out};
-  EXPECT_NO_THROW(conv3d(cpu.ctx, good));
+  EXPECT_NO_THROW(conv3d(ops.ctx, good));
   const auto refused = [&](auto&& change) {
     Conv3dArgs args = good;
     change(args);
-    EXPECT_THROW(conv3d(cpu.ctx, args), Error);
+    EXPECT_THROW(conv3d(ops.ctx, args), Error);
   };
   refused([](Conv3dArgs& a) { a.x = {}; });
   refused([](Conv3dArgs& a) { a.stride = {1, 0, 1}; });

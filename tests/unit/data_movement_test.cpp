@@ -7,11 +7,12 @@
 
 #include "ops/copy.h"
 #include "ops/embedding.h"
+#include "ops/fill_zero.h"
 #include "ops/patchify.h"
 #include "ops/upsample.h"
 #include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/op_context.h"
 
 namespace wan::test {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 
 TEST(Copy, MatchesTheCompositeOverOrdersAndLayouts) {
-  CpuContext cpu;
+  OpContext ops;
   constexpr std::array<int, 4> kOrders[] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {3, 0, 1, 2}, {1, 2, 3, 0},
                                             {3, 2, 1, 0}, {0, 1, 3, 2}, {2, 0, 3, 1}};
   for (const Shape& shape : {Shape{2, 3, 5, 7}, Shape{1, 17, 33, 2}, Shape{20, 1, 50, 60}})
@@ -28,35 +29,73 @@ TEST(Copy, MatchesTheCompositeOverOrdersAndLayouts) {
         const Guarded from = random_tensor(DType::kF32, shape, 1, layout);
         const TensorView turned = from.view().permute({a, b, c, d});
         const Guarded out(DType::kF32, turned.shape(), layout);
-        copy(cpu.ctx, {turned, out});
+        copy(ops.ctx, {turned, out});
         EXPECT_TRUE(all_close(out, turned, 0.0)) << turned.shape().to_string();
         EXPECT_TRUE(out.intact());
         const Guarded back(DType::kF32, shape, layout);  // permuted on the writing side
-        copy(cpu.ctx, {turned, back.view().permute({a, b, c, d})});
+        copy(ops.ctx, {turned, back.view().permute({a, b, c, d})});
         EXPECT_TRUE(all_close(back, from, 0.0));
         EXPECT_TRUE(back.intact());
       }
 }
 
+TEST(Copy, RepeatsAndTurnsLargerViews) {
+  OpContext ops;
+  const Guarded row = random_tensor(DType::kF32, {48}, 1);
+  const TensorView repeated(row.view().data(), DType::kF32, {7, 48}, {0, 1}, Device{});
+  const Guarded rows(DType::kF32, {7, 48}, Layout::kPaddedRows);
+  copy(ops.ctx, {repeated, rows});
+  EXPECT_TRUE(all_close(rows, repeated, 0.0));
+  EXPECT_TRUE(rows.intact());
+  const Guarded narrow(DType::kBF16, {7, 48});
+  copy(ops.ctx, {repeated, narrow});
+  EXPECT_TRUE(all_close(narrow, repeated, 0.00390625));
+  // Sixteen-byte rows at addresses that are not.
+  const Guarded from = random_tensor(DType::kBF16, {9, 40}, 2);
+  const Guarded out(DType::kBF16, {9, 40});
+  for (const std::int64_t skip : {1, 3, 8}) {
+    copy(ops.ctx, {from.view().slice(1, skip, 40), out.view().slice(1, 0, 40 - skip)});
+    EXPECT_TRUE(all_close(out.view().slice(1, 0, 40 - skip), from.view().slice(1, skip, 40), 0.0));
+  }
+  EXPECT_TRUE(out.intact());
+}
+
+TEST(FillZero, ZeroesTheViewAndNothingElse) {
+  OpContext ops;
+  for (const Shape& shape :
+       {Shape{1}, Shape{33}, Shape{5, 7}, Shape{2, 3, 16}, Shape{2, 5, 4, 24}, Shape{3, 0}})
+    for (const DType type : {DType::kF32, DType::kBF16, DType::kU8})
+      for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows, Layout::kPaddedInner}) {
+        const Guarded view(type, shape, layout);
+        fill_zero(ops.ctx, view);
+        EXPECT_TRUE(view.intact());
+        const Tensor copied(type, shape);
+        reference(CopyArgs{view, copied});
+        for (std::size_t i = 0; i < copied.bytes(); ++i)
+          ASSERT_EQ(copied.view().data()[i], std::byte{0}) << shape.to_string();
+      }
+}
+
 TEST(Copy, CopiesEveryDtypeByteForByte) {
-  CpuContext cpu;
+  OpContext ops;
   for (const DType type : {DType::kF64, DType::kF32, DType::kF16, DType::kBF16, DType::kI64, DType::kI32,
                            DType::kU8, DType::kBool}) {
     const Tensor from(type, {5, 9});
     for (std::size_t i = 0; i < from.bytes(); ++i)
       from.view().data()[i] = static_cast<std::byte>(i * 37 + 11);
     const Guarded turned(type, {9, 5});
-    copy(cpu.ctx, {from.view().permute({1, 0}), turned});
+    copy(ops.ctx, {from.view().permute({1, 0}), turned});
     EXPECT_TRUE(turned.intact());
     const Tensor back(type, {5, 9});
-    copy(cpu.ctx, {turned.view().permute({1, 0}), back});
+    copy(ops.ctx, {turned.view().permute({1, 0}), back});
     EXPECT_EQ(std::memcmp(back.view().data(), from.view().data(), from.bytes()), 0) << dtype_name(type);
   }
 }
 
 TEST(Copy, ConvertsAsTheCompositeDoes) {
-  CpuContext cpu;
-  cpu.ctx.require_fused = false;  // f16, and conversions that turn dimensions, are the composite's
+  OpContext ops;
+  ops.ctx.require_fused =
+      ops.traits().has_every_kernel;  // f16, and conversions that turn dimensions, are the composite's
   const DType types[] = {DType::kF32, DType::kBF16, DType::kF16};
   for (const DType from_type : types)
     for (const DType to_type : types)
@@ -64,27 +103,27 @@ TEST(Copy, ConvertsAsTheCompositeDoes) {
         const Guarded from = random_tensor(from_type, {3, 4, 37}, 1, layout);
         const Guarded out(to_type, {3, 4, 37}, layout);
         const Guarded expected(to_type, {3, 4, 37});
-        copy(cpu.ctx, {from, out});
+        copy(ops.ctx, {from, out});
         reference(CopyArgs{from, expected});
         EXPECT_TRUE(all_close(out, expected, 0.0)) << dtype_name(from_type) << " to " << dtype_name(to_type);
         EXPECT_TRUE(out.intact());
         const Guarded turned(to_type, {37, 4, 3});
-        copy(cpu.ctx, {from.view().permute({2, 1, 0}), turned});
+        copy(ops.ctx, {from.view().permute({2, 1, 0}), turned});
         EXPECT_TRUE(all_close(turned.view().permute({2, 1, 0}), expected, 0.0));
       }
 }
 
 TEST(Copy, ScalarsEmptyViewsAndErrors) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded one = random_tensor(DType::kF32, {1}, 1);
   const Guarded out(DType::kF32, {1});
-  copy(cpu.ctx, {one.view().select(0, 0), out.view().select(0, 0)});
+  copy(ops.ctx, {one.view().select(0, 0), out.view().select(0, 0)});
   EXPECT_TRUE(all_close(out, one, 0.0));
   const Guarded none(DType::kF32, {3, 0});
-  EXPECT_NO_THROW(copy(cpu.ctx, {none, Guarded(DType::kF32, {3, 0})}));
-  EXPECT_THROW(copy(cpu.ctx, {one, Guarded(DType::kI32, {1})}), Error);
-  EXPECT_THROW(copy(cpu.ctx, {one, Guarded(DType::kF32, {2})}), Error);
-  EXPECT_THROW(copy(cpu.ctx, {{}, out}), Error);
+  EXPECT_NO_THROW(copy(ops.ctx, {none, Guarded(DType::kF32, {3, 0})}));
+  EXPECT_THROW(copy(ops.ctx, {one, Guarded(DType::kI32, {1})}), Error);
+  EXPECT_THROW(copy(ops.ctx, {one, Guarded(DType::kF32, {2})}), Error);
+  EXPECT_THROW(copy(ops.ctx, {{}, out}), Error);
 }
 
 struct Patching {
@@ -96,7 +135,7 @@ const Patching kPatchings[] = {
     {{16, 3, 4, 6}, {1, 2, 2}}, {{3, 4, 6, 9}, {2, 3, 3}}, {{16, 5, 16, 16}, {1, 2, 2}}};
 
 TEST(Patchify, MatchesTheCompositeForAnyRangeOfTokens) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Patching& p : kPatchings)
     for (const DType type : kTypes)
       for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows}) {
@@ -107,7 +146,7 @@ TEST(Patchify, MatchesTheCompositeForAnyRangeOfTokens) {
              {std::pair<std::int64_t, std::int64_t>{0, tokens}, {2, tokens - 3}, {tokens - 1, 1}}) {
           const Guarded out(type, {count, p.latent[0] * volume}, layout);
           const Guarded expected(type, out.view().shape());
-          patchify(cpu.ctx, {latent, p.patch, first, out});
+          patchify(ops.ctx, {latent, p.patch, first, out});
           reference(PatchifyArgs{latent, p.patch, first, expected});
           EXPECT_TRUE(all_close(out, expected, 0.0));
           EXPECT_TRUE(out.intact());
@@ -116,7 +155,7 @@ TEST(Patchify, MatchesTheCompositeForAnyRangeOfTokens) {
 }
 
 TEST(Unpatchify, MatchesTheCompositeAndLeavesOtherTokensAlone) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Patching& p : kPatchings)
     for (const DType type : kTypes)
       for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows}) {
@@ -127,7 +166,7 @@ TEST(Unpatchify, MatchesTheCompositeAndLeavesOtherTokensAlone) {
           const Guarded from = random_tensor(type, {count, p.latent[0] * volume}, 2, layout);
           const Guarded latent = random_tensor(DType::kF32, p.latent, 3);
           const Guarded expected = random_tensor(DType::kF32, p.latent, 3);
-          unpatchify(cpu.ctx, {from, p.patch, first, latent});
+          unpatchify(ops.ctx, {from, p.patch, first, latent});
           reference(UnpatchifyArgs{from, p.patch, first, expected});
           EXPECT_TRUE(all_close(latent, expected, 0.0));
           EXPECT_TRUE(latent.intact());
@@ -136,37 +175,37 @@ TEST(Unpatchify, MatchesTheCompositeAndLeavesOtherTokensAlone) {
 }
 
 TEST(Patchify, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded latent = random_tensor(DType::kF32, {2, 2, 4, 4}, 1);
   const Guarded tokens(DType::kF32, {8, 8});
-  EXPECT_NO_THROW(patchify(cpu.ctx, {latent, {1, 2, 2}, 0, tokens}));
-  EXPECT_THROW(patchify(cpu.ctx, {latent, {1, 3, 2}, 0, tokens}), Error);
-  EXPECT_THROW(patchify(cpu.ctx, {latent, {1, 2, 2}, 1, tokens}), Error);
-  EXPECT_THROW(patchify(cpu.ctx, {latent, {1, 2, 2}, -1, tokens}), Error);
-  EXPECT_THROW(unpatchify(cpu.ctx, {Guarded(DType::kF32, {8, 7}), {1, 2, 2}, 0, latent}), Error);
-  EXPECT_THROW(unpatchify(cpu.ctx, {tokens, {1, 2, 2}, 0, Guarded(DType::kBF16, {2, 2, 4, 4})}), Error);
+  EXPECT_NO_THROW(patchify(ops.ctx, {latent, {1, 2, 2}, 0, tokens}));
+  EXPECT_THROW(patchify(ops.ctx, {latent, {1, 3, 2}, 0, tokens}), Error);
+  EXPECT_THROW(patchify(ops.ctx, {latent, {1, 2, 2}, 1, tokens}), Error);
+  EXPECT_THROW(patchify(ops.ctx, {latent, {1, 2, 2}, -1, tokens}), Error);
+  EXPECT_THROW(unpatchify(ops.ctx, {Guarded(DType::kF32, {8, 7}), {1, 2, 2}, 0, latent}), Error);
+  EXPECT_THROW(unpatchify(ops.ctx, {tokens, {1, 2, 2}, 0, Guarded(DType::kBF16, {2, 2, 4, 4})}), Error);
 }
 
 TEST(Upsample, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{3, 16, 20, 32}})
     for (const DType type : kTypes) {
       const Guarded x = random_tensor(type, shape, 1);
       const Shape doubled{shape[0], 2 * shape[1], 2 * shape[2], shape[3]};
       const Guarded out(type, doubled);
       const Guarded expected(type, doubled);
-      upsample_nearest_2x(cpu.ctx, {x, out});
+      upsample_nearest_2x(ops.ctx, {x, out});
       reference(UpsampleArgs{x, expected});
       EXPECT_TRUE(all_close(out, expected, 0.0));
       EXPECT_TRUE(out.intact());
     }
   const Guarded x(DType::kF32, {1, 2, 2, 3});
-  EXPECT_THROW(upsample_nearest_2x(cpu.ctx, {x, Guarded(DType::kF32, {1, 4, 2, 3})}), Error);
-  EXPECT_THROW(upsample_nearest_2x(cpu.ctx, {x, Guarded(DType::kBF16, {1, 4, 4, 3})}), Error);
+  EXPECT_THROW(upsample_nearest_2x(ops.ctx, {x, Guarded(DType::kF32, {1, 4, 2, 3})}), Error);
+  EXPECT_THROW(upsample_nearest_2x(ops.ctx, {x, Guarded(DType::kBF16, {1, 4, 4, 3})}), Error);
 }
 
 TEST(Embedding, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   const std::vector<std::int64_t> ids{0, 12, 3, 3, 11, 0, 7};
   const auto count = static_cast<std::int64_t>(ids.size());
   for (const DType table_type : kTypes)
@@ -175,21 +214,34 @@ TEST(Embedding, MatchesTheComposite) {
         const Guarded table = random_tensor(table_type, {13, width}, 1);
         const Guarded out(out_type, {count, width});
         const Guarded expected(out_type, {count, width});
-        embedding(cpu.ctx, {table, ids, out});
+        embedding(ops.ctx, {table, ids, out});
         reference(EmbeddingArgs{table, ids, expected});
         EXPECT_TRUE(all_close(out, expected, 0.0));
         EXPECT_TRUE(out.intact());
       }
 }
 
+TEST(Embedding, TakesAsManyIdsAsAText) {
+  OpContext ops;
+  std::vector<std::int64_t> ids(600);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(i * 7 % 13);
+  const Guarded table = random_tensor(DType::kBF16, {13, 24}, 1);
+  const Guarded out(DType::kF32, {600, 24});
+  const Guarded expected(DType::kF32, {600, 24});
+  embedding(ops.ctx, {table, ids, out});
+  reference(EmbeddingArgs{table, ids, expected});
+  EXPECT_TRUE(all_close(out, expected, 0.0));
+  EXPECT_TRUE(out.intact());
+}
+
 TEST(Embedding, RefusesIdsOutsideTheTable) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded table = random_tensor(DType::kF32, {13, 4}, 1);
   const Guarded out(DType::kF32, {1, 4});
   for (const std::int64_t id : {std::int64_t{-1}, std::int64_t{13}, std::int64_t{1} << 40}) {
     const std::vector<std::int64_t> ids{id};
     try {
-      embedding(cpu.ctx, {table, ids, out});
+      embedding(ops.ctx, {table, ids, out});
       ADD_FAILURE() << id << " was accepted";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);

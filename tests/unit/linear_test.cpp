@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/op_context.h"
 
 namespace wan::test {
 namespace {
@@ -22,13 +22,13 @@ double tolerance(DType out) {
 /// Expects linear() to give the composite's result, within the tolerance of out's dtype.
 void check(const Case& c, DType x_type, DType weight_type, DType out_type, Layout layout,
            ActivationKind activation, bool with_bias) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(x_type, {c.rows, c.inner}, 1, layout);
   const Guarded weight = random_tensor(weight_type, {c.columns, c.inner}, 2, Layout::kContiguous, 0.2);
   const Guarded bias = random_tensor(DType::kF32, {c.columns}, 3);
   const Guarded out(out_type, {c.rows, c.columns}, layout);
   LinearArgs args{x, weight, with_bias ? bias.view() : TensorView(), out, activation};
-  linear(cpu.ctx, args);
+  linear(ops.ctx, args);
   const Tensor expected(DType::kF64, out.view().shape());
   args.out = expected;
   reference(args);
@@ -67,7 +67,7 @@ TEST(Linear, MatchesTheCompositeAtTheDemosSizes) {
 
 TEST(Linear, EpiloguesHoldTheirAccuracyFarFromZero) {
   // 1 x 1 products: the activation alone, over values of every size that it treats differently.
-  CpuContext cpu;
+  OpContext ops;
   constexpr std::int64_t kCount = 400;
   const Tensor x(DType::kF32, {kCount, 1});
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = static_cast<float>(i - kCount / 2) * 0.1f;
@@ -75,7 +75,7 @@ TEST(Linear, EpiloguesHoldTheirAccuracyFarFromZero) {
   *one.as<float>() = 1.0f;
   for (const auto activation : {ActivationKind::kSiLU, ActivationKind::kGeluTanh}) {
     const Tensor out(DType::kF32, {kCount, 1});
-    linear(cpu.ctx, {x, one, {}, out, activation});
+    linear(ops.ctx, {x, one, {}, out, activation});
     const Tensor expected(DType::kF64, {kCount, 1});
     reference(LinearArgs{x, one, {}, expected, activation});
     for (std::int64_t i = 0; i < kCount; ++i) {
@@ -87,38 +87,38 @@ TEST(Linear, EpiloguesHoldTheirAccuracyFarFromZero) {
 }
 
 TEST(Linear, NoRowsWriteNothing) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
   const Guarded weight = random_tensor(DType::kF32, {3, 8}, 2);
   const Guarded out(DType::kF32, {0, 3});
-  linear(cpu.ctx, {x.view().slice(0, 2, 2), weight, {}, out});
+  linear(ops.ctx, {x.view().slice(0, 2, 2), weight, {}, out});
   EXPECT_TRUE(out.intact());
 }
 
 TEST(Linear, SecondPassAllocatesNothing) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {40, 64}, 1);
   const Guarded weight = random_tensor(DType::kBF16, {48, 64}, 2);
   const Guarded out(DType::kF32, {40, 48});
-  for (int pass = 0; pass < 2; ++pass) linear(cpu.ctx, {x, weight, {}, out});
-  const int before = cpu.workspace.allocations();
-  linear(cpu.ctx, {x, weight, {}, out});
-  EXPECT_EQ(cpu.workspace.allocations(), before);
+  for (int pass = 0; pass < 2; ++pass) linear(ops.ctx, {x, weight, {}, out});
+  const int before = ops.scratch().allocations();
+  linear(ops.ctx, {x, weight, {}, out});
+  EXPECT_EQ(ops.scratch().allocations(), before);
 }
 
 TEST(Linear, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
   const Guarded weight = random_tensor(DType::kF32, {3, 8}, 2);
   const Guarded out(DType::kF32, {4, 3});
   const Guarded bias(DType::kF32, {4});
-  EXPECT_THROW(linear(cpu.ctx, {{}, weight, {}, out}), Error);
-  EXPECT_THROW(linear(cpu.ctx, {x, x, {}, out}), Error);
-  EXPECT_THROW(linear(cpu.ctx, {x, weight, bias, out}), Error);
-  EXPECT_THROW(linear(cpu.ctx, {x, Guarded(DType::kI32, {3, 8}), {}, out}), Error);
-  EXPECT_THROW(linear(cpu.ctx, {x, Guarded(DType::kF32, {3, 8}, Layout::kPaddedRows), {}, out}), Error);
+  EXPECT_THROW(linear(ops.ctx, {{}, weight, {}, out}), Error);
+  EXPECT_THROW(linear(ops.ctx, {x, x, {}, out}), Error);
+  EXPECT_THROW(linear(ops.ctx, {x, weight, bias, out}), Error);
+  EXPECT_THROW(linear(ops.ctx, {x, Guarded(DType::kI32, {3, 8}), {}, out}), Error);
+  EXPECT_THROW(linear(ops.ctx, {x, Guarded(DType::kF32, {3, 8}, Layout::kPaddedRows), {}, out}), Error);
   const Guarded square(DType::kF32, {8, 8});
-  EXPECT_THROW(linear(cpu.ctx, {square.view().permute({1, 0}), weight, {}, Guarded(DType::kF32, {8, 3})}),
+  EXPECT_THROW(linear(ops.ctx, {square.view().permute({1, 0}), weight, {}, Guarded(DType::kF32, {8, 3})}),
                Error);
 }
 

@@ -7,8 +7,8 @@
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
 #include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/op_context.h"
 
 namespace wan::test {
 namespace {
@@ -21,22 +21,22 @@ double tolerance(DType out) {
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 // One vector or less, one more, several and a part, and past the rows for which threads are started.
-const Shape kShapes[] = {{1, 1}, {3, 5}, {7, 16}, {4, 17}, {2, 48}, {5, 129}, {300, 192}};
+const Shape kShapes[] = {{1, 1}, {3, 5}, {7, 16}, {4, 17}, {2, 48}, {5, 129}, {300, 192}, {3, 1544}};
 
 template <typename Args>
-void check(CpuContext& cpu, void (*op)(ExecContext&, const Args&), Args args, const Guarded& out,
+void check(OpContext& ops, void (*op)(ExecContext&, const Args&), Args args, const Guarded& out,
            double allowed) {
   const Tensor expected(DType::kF64, out.view().shape());
   args.out = expected;
   reference(args);
   args.out = out;
-  op(cpu.ctx, args);
+  op(ops.ctx, args);
   EXPECT_TRUE(all_close(out, expected, allowed)) << out.view().shape().to_string();
   EXPECT_TRUE(out.intact());
 }
 
 TEST(LayerNorm, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Shape& shape : kShapes) {
     if (shape[1] == 1) continue;  // the variance of one value is 0: only eps is left
     for (const DType out_type : kTypes) {
@@ -46,12 +46,12 @@ TEST(LayerNorm, MatchesTheComposite) {
       const Guarded out(out_type, shape);
       LayerNormArgs plain{};
       plain.x = x;
-      check(cpu, layer_norm, plain, out, tolerance(out_type));
+      check(ops, layer_norm, plain, out, tolerance(out_type));
       LayerNormArgs affine = plain;
       affine.weight = a;
       affine.bias = b;
       affine.eps = 0.01f;
-      check(cpu, layer_norm, affine, out, tolerance(out_type));
+      check(ops, layer_norm, affine, out, tolerance(out_type));
       for (const std::vector<std::int64_t>& ends :
            {std::vector<std::int64_t>{shape[0]}, {1, shape[0]}, {0, shape[0] / 2, shape[0]}}) {
         const auto count = static_cast<std::int64_t>(ends.size());
@@ -61,25 +61,42 @@ TEST(LayerNorm, MatchesTheComposite) {
         modulated.scale = scale;
         modulated.shift = shift;
         modulated.segments = {ends};
-        check(cpu, layer_norm, modulated, out, tolerance(out_type));
+        check(ops, layer_norm, modulated, out, tolerance(out_type));
       }
     }
   }
 }
 
+TEST(LayerNorm, TakesManySegments) {
+  OpContext ops;
+  std::vector<std::int64_t> ends;
+  for (std::int64_t end = 0; end <= 80; end += 2) ends.push_back(end);  // the first is empty
+  const auto count = static_cast<std::int64_t>(ends.size());
+  const Guarded x = random_tensor(DType::kF32, {80, 40}, 1);
+  const Guarded scale = random_tensor(DType::kF32, {count, 40}, 2);
+  const Guarded shift = random_tensor(DType::kF32, {count, 40}, 3);
+  const Guarded out(DType::kF32, {80, 40});
+  LayerNormArgs args{};
+  args.x = x;
+  args.scale = scale;
+  args.shift = shift;
+  args.segments = {ends};
+  check(ops, layer_norm, args, out, tolerance(DType::kF32));
+}
+
 TEST(LayerNorm, TwoPassesKeepSmallVariancesOnALargeMean) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x(DType::kF32, {3, 200});
   fill_random(x, 1, 0.01, 100.0);  // E[x^2] - E[x]^2 in f32 would be off by more than the variance itself
   const Guarded out(DType::kF32, {3, 200});
   LayerNormArgs args{};
   args.x = x;
   // The mean is known to 2^-24 * 100 or so, 6e-4 of the deviation; the composite sees the same f32 input.
-  check(cpu, layer_norm, args, out, 1e-3);
+  check(ops, layer_norm, args, out, 1e-3);
 }
 
 TEST(LayerNorm, WorksInPlace) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {5, 37}, 1);
   LayerNormArgs args{};
   args.x = x;
@@ -87,12 +104,12 @@ TEST(LayerNorm, WorksInPlace) {
   args.out = expected;
   reference(args);
   args.out = x;
-  layer_norm(cpu.ctx, args);
+  layer_norm(ops.ctx, args);
   EXPECT_TRUE(all_close(x, expected, 5e-7));
 }
 
 TEST(LayerNorm, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
   const Guarded out(DType::kF32, {4, 8});
   const Guarded row(DType::kF32, {8});
@@ -106,11 +123,11 @@ TEST(LayerNorm, RefusesWhatItsContractDoesNotAllow) {
   good.scale = table;
   good.shift = table;
   good.segments = {ends};
-  EXPECT_NO_THROW(layer_norm(cpu.ctx, good));
+  EXPECT_NO_THROW(layer_norm(ops.ctx, good));
   const auto refused = [&](auto&& change) {
     LayerNormArgs args = good;
     change(args);
-    EXPECT_THROW(layer_norm(cpu.ctx, args), Error);
+    EXPECT_THROW(layer_norm(ops.ctx, args), Error);
   };
   refused([&](LayerNormArgs& a) { a.segments = {falling}; });
   refused([&](LayerNormArgs& a) { a.segments = {short_of}; });
@@ -124,7 +141,7 @@ TEST(LayerNorm, RefusesWhatItsContractDoesNotAllow) {
 }
 
 TEST(RmsNorm, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Shape& shape : kShapes)
     for (const DType x_type : kTypes)
       for (const DType weight_type : kTypes)
@@ -133,28 +150,28 @@ TEST(RmsNorm, MatchesTheComposite) {
             const Guarded x = random_tensor(x_type, shape, 1, layout);
             const Guarded weight = random_tensor(weight_type, {shape[1]}, 2);
             const Guarded out(out_type, shape, layout);
-            check(cpu, rms_norm, RmsNormArgs{x, weight, 1e-3f, {}}, out, tolerance(out_type));
+            check(ops, rms_norm, RmsNormArgs{x, weight, 1e-3f, {}}, out, tolerance(out_type));
           }
 }
 
 TEST(RmsNorm, WorksInPlace) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {5, 37}, 1);
   const Guarded weight = random_tensor(DType::kF32, {37}, 2);
   const Tensor expected(DType::kF64, {5, 37});
   reference(RmsNormArgs{x, weight, 1e-6f, expected});
-  rms_norm(cpu.ctx, {x, weight, 1e-6f, x});
+  rms_norm(ops.ctx, {x, weight, 1e-6f, x});
   EXPECT_TRUE(all_close(x, expected, 5e-7));
 }
 
 TEST(RmsNorm, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
   const Guarded weight(DType::kF32, {8});
-  EXPECT_THROW(rms_norm(cpu.ctx, {x, Guarded(DType::kF32, {7}), 1e-6f, x}), Error);
-  EXPECT_THROW(rms_norm(cpu.ctx, {x, weight, 1e-6f, Guarded(DType::kF32, {8, 4})}), Error);
-  EXPECT_THROW(rms_norm(cpu.ctx, {x, weight, 1e-6f, Guarded(DType::kF16, {4, 8})}), Error);
-  EXPECT_THROW(rms_norm(cpu.ctx, {x, {}, 1e-6f, x}), Error);
+  EXPECT_THROW(rms_norm(ops.ctx, {x, Guarded(DType::kF32, {7}), 1e-6f, x}), Error);
+  EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, Guarded(DType::kF32, {8, 4})}), Error);
+  EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, Guarded(DType::kF16, {4, 8})}), Error);
+  EXPECT_THROW(rms_norm(ops.ctx, {x, {}, 1e-6f, x}), Error);
 }
 
 /// cos and sin of angles that differ by row and pair.
@@ -168,7 +185,7 @@ Tensor rope_table(std::int64_t rows, std::int64_t pairs) {
 }
 
 TEST(RmsNormRope, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   struct Heads {
     std::int64_t rows, heads, width;
   };
@@ -181,40 +198,40 @@ TEST(RmsNormRope, MatchesTheComposite) {
             const Guarded weight = random_tensor(weight_type, {h.heads * h.width}, 2);
             const Tensor table = rope_table(h.rows, h.width / 2);
             const Guarded out(out_type, {h.rows, h.heads, h.width}, layout);
-            check(cpu, rms_norm_rope, RmsNormRopeArgs{x, weight, 1e-6f, table, {}}, out, tolerance(out_type));
+            check(ops, rms_norm_rope, RmsNormRopeArgs{x, weight, 1e-6f, table, {}}, out, tolerance(out_type));
           }
 }
 
 TEST(RmsNormRope, WorksInPlace) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {5, 40}, 1);
   const Guarded weight = random_tensor(DType::kF32, {40}, 2);
   const Tensor table = rope_table(5, 10);
   const Tensor expected(DType::kF64, {5, 2, 20});
   reference(RmsNormRopeArgs{x, weight, 1e-6f, table, expected});
   const TensorView heads = x.view().reshape({5, 2, 20});
-  rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, table, heads});
+  rms_norm_rope(ops.ctx, {x, weight, 1e-6f, table, heads});
   EXPECT_TRUE(all_close(heads, expected, 5e-7));
 }
 
 TEST(RmsNormRope, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 24}, 1);
   const Guarded weight(DType::kF32, {24});
   const Tensor table = rope_table(4, 6);
   const Guarded out(DType::kF32, {4, 2, 12});
-  EXPECT_NO_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, table, out}));
-  EXPECT_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, rope_table(4, 5), out}), Error);
-  EXPECT_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, rope_table(3, 6), out}), Error);
-  EXPECT_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, table, Guarded(DType::kF32, {4, 3, 12})}), Error);
-  EXPECT_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, table, Guarded(DType::kF32, {4, 8, 3})}), Error);
-  EXPECT_THROW(rms_norm_rope(cpu.ctx, {x, weight, 1e-6f, table,
+  EXPECT_NO_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, table, out}));
+  EXPECT_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, rope_table(4, 5), out}), Error);
+  EXPECT_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, rope_table(3, 6), out}), Error);
+  EXPECT_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, table, Guarded(DType::kF32, {4, 3, 12})}), Error);
+  EXPECT_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, table, Guarded(DType::kF32, {4, 8, 3})}), Error);
+  EXPECT_THROW(rms_norm_rope(ops.ctx, {x, weight, 1e-6f, table,
                                        Guarded(DType::kF32, {4, 2, 12}, Layout::kPaddedInner)}),
                Error);
 }
 
 TEST(ChannelNorm, MatchesTheComposite) {
-  CpuContext cpu;
+  OpContext ops;
   for (const Shape& shape : kShapes)
     for (const auto activation : {ActivationKind::kNone, ActivationKind::kSiLU})
       for (const DType x_type : kTypes)
@@ -223,37 +240,37 @@ TEST(ChannelNorm, MatchesTheComposite) {
             const Guarded x = random_tensor(x_type, shape, 1, layout);
             const Guarded gamma = random_tensor(DType::kF32, {shape[1]}, 2);
             const Guarded out(out_type, shape, layout);
-            check(cpu, channel_norm, ChannelNormArgs{x, gamma, activation, {}}, out, tolerance(out_type));
+            check(ops, channel_norm, ChannelNormArgs{x, gamma, activation, {}}, out, tolerance(out_type));
           }
 }
 
 TEST(ChannelNorm, ZeroPixelsStayZero) {
-  CpuContext cpu;
+  OpContext ops;
   const Tensor x(DType::kF32, {2, 16});
   std::fill_n(x.as<float>(), 32, 0.0f);
   const Guarded gamma = random_tensor(DType::kF32, {16}, 2);
   const Guarded out(DType::kF32, {2, 16});
-  channel_norm(cpu.ctx, {x, gamma, ActivationKind::kSiLU, out});
+  channel_norm(ops.ctx, {x, gamma, ActivationKind::kSiLU, out});
   EXPECT_TRUE(all_close(out, x, 0.0));
 }
 
 TEST(ChannelNorm, WorksInPlace) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {9, 40}, 1);
   const Guarded gamma = random_tensor(DType::kF32, {40}, 2);
   const Tensor expected(DType::kF64, {9, 40});
   reference(ChannelNormArgs{x, gamma, ActivationKind::kSiLU, expected});
-  channel_norm(cpu.ctx, {x, gamma, ActivationKind::kSiLU, x});
+  channel_norm(ops.ctx, {x, gamma, ActivationKind::kSiLU, x});
   EXPECT_TRUE(all_close(x, expected, 5e-7));
 }
 
 TEST(ChannelNorm, RefusesWhatItsContractDoesNotAllow) {
-  CpuContext cpu;
+  OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
   const Guarded gamma(DType::kF32, {8});
-  EXPECT_THROW(channel_norm(cpu.ctx, {x, Guarded(DType::kBF16, {8}), ActivationKind::kNone, x}), Error);
-  EXPECT_THROW(channel_norm(cpu.ctx, {x, gamma, ActivationKind::kNone, Guarded(DType::kF32, {4, 9})}), Error);
-  EXPECT_THROW(channel_norm(cpu.ctx, {{}, gamma, ActivationKind::kNone, x}), Error);
+  EXPECT_THROW(channel_norm(ops.ctx, {x, Guarded(DType::kBF16, {8}), ActivationKind::kNone, x}), Error);
+  EXPECT_THROW(channel_norm(ops.ctx, {x, gamma, ActivationKind::kNone, Guarded(DType::kF32, {4, 9})}), Error);
+  EXPECT_THROW(channel_norm(ops.ctx, {{}, gamma, ActivationKind::kNone, x}), Error);
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ class CpuBackend final : public Backend {
   void run(ExecContext&, const DuplicateUpArgs&) override;
   bool supports(const EmbeddingArgs&) const override;
   void run(ExecContext&, const EmbeddingArgs&) override;
+  bool supports(const FillZeroArgs&) const override;
+  void run(ExecContext&, const FillZeroArgs&) override;
   bool supports(const GatedGeluArgs&) const override;
   void run(ExecContext&, const GatedGeluArgs&) override;
   bool supports(const GatedResidualArgs&) const override;

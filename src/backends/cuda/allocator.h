@@ -1,0 +1,40 @@
+#pragma once
+// Device memory from the driver's stream-ordered pool.
+
+#include <atomic>
+
+#include "tensor/buffer.h"
+
+#include <cuda_runtime_api.h>
+
+namespace wan::cuda {
+
+/// Allocates and releases in the order of one stream: memory may be released while kernels of that stream still use it.
+/// What is released stays in the pool, so that taking it again costs no call of the driver. Where the device has no pools
+/// (some virtual GPUs), cudaMalloc and cudaFree, which wait for the device.
+class StreamAllocator final : public Allocator {
+ public:
+  /// The device must be current.
+  StreamAllocator(int device, cudaStream_t stream);
+
+  Device device() const override { return {DeviceKind::kCuda, device_}; }
+  /// 256-byte aligned. Throws OutOfMemory with the sizes asked for, free and in use.
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* data, std::size_t bytes) noexcept override;
+
+  /// Gives memory that is released but kept back to the driver. Waits for the stream.
+  void trim();
+  std::size_t used() const { return used_.load(std::memory_order_relaxed); }
+  std::size_t peak() const { return peak_.load(std::memory_order_relaxed); }
+
+ private:
+  cudaError_t try_allocate(void** data, std::size_t bytes);
+
+  int device_;
+  cudaStream_t stream_;
+  cudaMemPool_t pool_ = nullptr;  // the device's default pool, or none
+  std::atomic<std::size_t> used_{0};
+  std::atomic<std::size_t> peak_{0};
+};
+
+}  // namespace wan::cuda

@@ -1,0 +1,35 @@
+#pragma once
+// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take bf16 without biases.
+
+#include <memory>
+
+#include "ops/attention.h"
+
+#include <cuda_runtime_api.h>
+
+namespace wan::cuda {
+
+/// What both take: bf16, no bias, head width 128, keys enough for a tile, strides of whole 16-byte pieces.
+bool is_plain_bf16_attention(const AttentionArgs& args);
+
+/// Whether this build has code for the Hopper kernels; the device is another question.
+bool has_hopper_attention();
+/// q, k, v and out as is_plain_bf16_attention() says, on a device of compute capability 9.0.
+void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                          const AttentionArgs& args);
+
+/// cuDNN's scaled dot product attention. Plans are kept under everything that they depend on. One thread at a time.
+class AttentionLibrary {
+ public:
+  AttentionLibrary();
+  ~AttentionLibrary();
+
+  /// False, and nothing is done, where cuDNN has no plan for it.
+  bool run(cudaStream_t stream, Workspace& workspace, const AttentionArgs& args);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace wan::cuda

@@ -1,0 +1,97 @@
+#include "backends/cuda/backend_impl.h"
+
+#include "backends/cuda/kernels/data_movement.h"
+#include "backends/cuda/kernels/elementwise.h"
+#include "backends/cuda/kernels/random.h"
+#include "base/error.h"
+
+namespace wan::cuda {
+
+namespace {
+
+void check_transfer(const TensorView& host, const TensorView& device, Device expected) {
+  WAN_CHECK(host.dtype() == device.dtype() && host.elements() == device.elements() && host.is_contiguous() &&
+                device.is_contiguous(),
+            kInternal, "[cuda] expected contiguous views of one dtype and size, got {} {} and {} {}",
+            dtype_name(host.dtype()), host.shape().to_string(), dtype_name(device.dtype()),
+            device.shape().to_string());
+  WAN_CHECK(host.device().kind == DeviceKind::kCpu && device.device() == expected, kInternal,
+            "[cuda] expected views on cpu and {}, got {} and {}", to_string(expected),
+            to_string(host.device()), to_string(device.device()));
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(const CudaBackendOptions& options)
+    : options_(options),
+      info_(cuda_device_info(options.device)),
+      current_(options.device),
+      allocator_(options.device, stream_),
+      convolutions_(options.tf32_convolutions),
+      counter_(allocator_, sizeof(unsigned long long)),
+      counted_(sizeof(unsigned long long)) {}
+
+CudaBackend::~CudaBackend() {
+  // Nothing of this may be destroyed under a kernel that runs.
+  cudaSetDevice(options_.device);
+  cudaStreamSynchronize(stream_);
+}
+
+void CudaBackend::synchronize() {
+  WAN_CUDA(cudaSetDevice(options_.device));
+  WAN_CUDA(cudaStreamSynchronize(stream_));
+}
+
+void CudaBackend::upload(const TensorView& host, const TensorView& device) {
+  check_transfer(host, device, this->device());
+  WAN_CUDA(cudaSetDevice(options_.device));
+  staging_.upload(host.data(), device.data(), host.bytes(), stream_);
+}
+
+void CudaBackend::download(const TensorView& device, const TensorView& host) {
+  check_transfer(host, device, this->device());
+  WAN_CUDA(cudaSetDevice(options_.device));
+  staging_.download(device.data(), host.data(), host.bytes(), stream_);
+}
+
+cudaStream_t CudaBackend::stream_for(const char* op, std::initializer_list<TensorView> views) {
+  for (const TensorView& view : views)
+    WAN_CHECK(!view || view.device() == device(), kInternal, "[{}] expected views on {}, got one on {}", op,
+              to_string(device()), to_string(view.device()));
+  WAN_CUDA(cudaSetDevice(options_.device));
+  return stream_;
+}
+
+TensorView CudaBackend::as_type(Workspace& workspace, const TensorView& view, DType dtype) {
+  if (view.empty() || view.dtype() == dtype) return view;
+  const TensorView converted = workspace.take(dtype, view.shape());
+  launch_copy(stream_, {view, converted});
+  return converted;
+}
+
+void CudaBackend::run(ExecContext&, const CountNonFiniteArgs& args) {
+  const cudaStream_t stream = stream_for("count_non_finite", {args.x});
+  auto* const counter = reinterpret_cast<unsigned long long*>(counter_.data());
+  auto* const counted = reinterpret_cast<unsigned long long*>(counted_.data());
+  WAN_CUDA(cudaMemsetAsync(counter, 0, sizeof *counter, stream));
+  launch_count_non_finite(stream, args.x, counter);
+  WAN_CUDA(cudaMemcpyAsync(counted, counter, sizeof *counter, cudaMemcpyDeviceToHost, stream));
+  WAN_CUDA(cudaStreamSynchronize(stream));
+  *args.count = static_cast<std::int64_t>(*counted);
+}
+
+void CudaBackend::normal(const CudaNormalArgs& args, std::uint64_t& calls) {
+  WAN_CHECK(args.out.dtype() == DType::kF32 && args.out.is_contiguous(), kInternal,
+            "[random] expected contiguous f32, got {} {}", dtype_name(args.out.dtype()),
+            args.out.shape().to_string());
+  WAN_CHECK(args.out.elements() <= 0x7fffffff, kInvalidArgument,
+            "[random] expected at most {} values a draw, got {}; ask for fewer frames or a smaller size",
+            0x7fffffff, args.out.elements());
+  calls += launch_normal(stream_for("random", {args.out}), args, calls);
+}
+
+CudaMemoryUse CudaBackend::memory_use() const {
+  return {static_cast<std::int64_t>(allocator_.used()), static_cast<std::int64_t>(allocator_.peak())};
+}
+
+}  // namespace wan::cuda

@@ -1,0 +1,60 @@
+#pragma once
+// The CUDA backend: cuBLASLt for matrix products, cuDNN for convolutions, kernels of its own for the rest. In a build
+// without CUDA these functions exist too: there is no device, and the reason says so.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "ops/backend.h"
+
+namespace wan {
+
+struct CudaBackendOptions {
+  int device = 0;
+  /// Convolutions of f32 data multiply in TF32, as PyTorch's do unless told otherwise. Matrix products never do.
+  bool tf32_convolutions = true;
+  /// The Hopper attention kernels, where the device has them. Off: what other devices run.
+  bool hopper_attention = true;
+};
+
+struct CudaDeviceInfo {
+  std::string name;  // "NVIDIA H200"
+  int compute_major = 0, compute_minor = 0;
+  int multiprocessors = 0;
+  int threads_per_multiprocessor = 0;
+  std::int64_t free_bytes = 0;  // of the whole device, other programs counted
+  std::int64_t total_bytes = 0;
+};
+
+/// Why cuda:device cannot be used by this build, as a sentence for a person ("this build has no CUDA", no driver, no such
+/// device, no code for its architecture); empty where it can.
+std::string cuda_unusable_reason(int device);
+/// Devices that the driver shows; 0 without a driver or in a build without CUDA.
+int cuda_device_count();
+/// Throws Device.
+CudaDeviceInfo cuda_device_info(int device);
+
+/// Throws Unsupported, with the reason, where the device cannot be used. One thread at a time may run ops; upload and
+/// download may be called from others.
+std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options);
+
+/// Bytes that a CUDA backend's allocator has given out: now, and at most so far. Throws Internal for another backend.
+struct CudaMemoryUse {
+  std::int64_t now = 0;
+  std::int64_t peak = 0;
+};
+CudaMemoryUse cuda_memory_use(Backend& backend);
+
+/// torch.randn on this GPU: fills `out` (contiguous f32 on the backend's device, at most 2^31 - 1 values) with the bits that
+/// PyTorch's CUDA generator of this seed gives a device of this many multiprocessors. `calls` is the generator's place,
+/// PyTorch's philox_offset over 4: 0 at first, moved on by each call.
+struct CudaNormalArgs {
+  std::uint64_t seed = 0;
+  int multiprocessors = 0;  // of cuda_device_info(), or another GPU's
+  int threads_per_multiprocessor = 0;
+  TensorView out;
+};
+void cuda_normal(Backend& backend, const CudaNormalArgs& args, std::uint64_t& calls);
+
+}  // namespace wan

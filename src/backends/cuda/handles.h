@@ -1,0 +1,77 @@
+#pragma once
+// Owners of the CUDA runtime's handles.
+
+#include <cstddef>
+#include <utility>
+
+#include "backends/cuda/check.h"
+
+namespace wan::cuda {
+
+/// A stream that does not wait for the legacy default stream.
+class Stream {
+ public:
+  Stream() { WAN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() {
+    if (stream_ != nullptr) cudaStreamDestroy(stream_);
+  }
+  Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
+  Stream& operator=(Stream&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    return *this;
+  }
+  operator cudaStream_t() const { return stream_; }  // NOLINT: used wherever the runtime takes one
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+/// A mark in a stream, without timing.
+class Event {
+ public:
+  Event() { WAN_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~Event() {
+    if (event_ != nullptr) cudaEventDestroy(event_);
+  }
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  void record(cudaStream_t stream) { WAN_CUDA(cudaEventRecord(event_, stream)); }
+  /// Waits on the host. Returns at once where nothing was recorded.
+  void synchronize() { WAN_CUDA(cudaEventSynchronize(event_)); }
+  operator cudaEvent_t() const { return event_; }  // NOLINT
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+/// Page-locked host memory, which the device copies from and to while the host goes on.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  explicit PinnedMemory(std::size_t bytes) : size_(bytes) {
+    void* data = nullptr;
+    WAN_CUDA(cudaHostAlloc(&data, bytes, cudaHostAllocDefault));
+    data_ = static_cast<std::byte*>(data);
+  }
+  ~PinnedMemory() {
+    if (data_ != nullptr) cudaFreeHost(data_);
+  }
+  PinnedMemory(PinnedMemory&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace wan::cuda

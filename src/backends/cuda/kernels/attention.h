@@ -1,0 +1,14 @@
+#pragma once
+// Launcher of the attention kernel that takes every argument the op allows up to a head width.
+
+#include "backends/cuda/check.h"
+#include "ops/attention.h"
+
+namespace wan::cuda {
+
+inline constexpr int kWidestPlainHead = 384;
+
+/// q, k and v of one dtype; head width up to kWidestPlainHead.
+void launch_plain_attention(cudaStream_t stream, const AttentionArgs& args);
+
+}  // namespace wan::cuda

@@ -1,0 +1,55 @@
+#include "ops/linear.h"
+
+#include "backends/cuda/backend_impl.h"
+#include "backends/cuda/kernels/elementwise.h"
+#include "backends/cuda/kernels/plain_products.h"
+
+namespace wan::cuda {
+
+namespace {
+
+/// What is left to do after a library's product.
+struct Rest {
+  bool done = false;  // the product itself
+  bool bias = false;
+  ActivationKind activation = ActivationKind::kNone;
+};
+
+/// Lets the library fuse as much as it can.
+Rest multiply(MatmulLibrary& library, cudaStream_t stream, Allocator& allocator, MatmulProblem problem,
+              ActivationKind activation) {
+  // cuBLASLt's GELU is precise enough for a bf16 result only.
+  problem.gelu = activation == ActivationKind::kGeluTanh && problem.out.dtype() == DType::kBF16;
+  if (problem.gelu && library.run(stream, allocator, problem)) return {.done = true};
+  problem.gelu = false;
+  if (library.run(stream, allocator, problem)) return {.done = true, .activation = activation};
+  if (!problem.bias) return {};
+  problem.bias = {};
+  if (library.run(stream, allocator, problem)) return {.done = true, .bias = true, .activation = activation};
+  return {};
+}
+
+}  // namespace
+
+void CudaBackend::run(ExecContext& ctx, const LinearArgs& args) {
+  const cudaStream_t stream = stream_for("linear", {args.x, args.weight, args.bias, args.out});
+  if (args.out.elements() == 0) return;
+  const Workspace::Scope scope(ctx.workspace);
+  const DType input = args.weight.dtype();
+  // Products of f32 are f32; those of bf16 are either.
+  const DType result = input == DType::kF32 ? DType::kF32 : args.out.dtype();
+  MatmulProblem problem;
+  problem.x = as_type(ctx.workspace, args.x, input);
+  problem.weight = args.weight;
+  problem.bias = as_type(ctx.workspace, args.bias, result);
+  problem.out = result == args.out.dtype() ? args.out : ctx.workspace.take(result, args.out.shape());
+  const Rest rest = multiply(products_, stream, allocator_, problem, args.activation);
+  if (!rest.done) return launch_plain_linear(stream, args);
+  if (!rest.bias && rest.activation == ActivationKind::kNone && result == args.out.dtype()) return;
+  launch_finish_rows(stream, {.x = problem.out,
+                              .bias = rest.bias ? args.bias : TensorView(),
+                              .activation = rest.activation,
+                              .out = args.out});
+}
+
+}  // namespace wan::cuda

@@ -1,0 +1,40 @@
+#pragma once
+// Matrix products through cuBLASLt, with what it can fuse.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "ops/exec_context.h"
+
+#include <cuda_runtime_api.h>
+
+namespace wan::cuda {
+
+/// out[m, n] = gelu?(sum_k x[m, k] weight[n, k] + bias[n]), sums in f32 and never in TF32. x and weight of one type; out
+/// f32, or bf16 where they are; bias of out's type or missing; rows of x and out may be strided. GELU is the tanh form.
+struct MatmulProblem {
+  TensorView x;
+  TensorView weight;
+  TensorView bias;
+  TensorView out;
+  bool gelu = false;
+};
+
+/// Plans are kept under everything that they depend on. One thread at a time.
+class MatmulLibrary {
+ public:
+  MatmulLibrary();
+  ~MatmulLibrary();
+
+  /// Enqueues the product; false, and nothing is done, where the library has no algorithm for it.
+  bool run(cudaStream_t stream, Allocator& allocator, const MatmulProblem& problem);
+  /// Problems that have a plan, those without an algorithm included.
+  std::size_t plans() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace wan::cuda

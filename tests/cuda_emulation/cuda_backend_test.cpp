@@ -1,0 +1,129 @@
+// The backend's host code on a fake machine: devices and drivers that are not there, memory that runs out, transfers, views
+// of the wrong device.
+
+#include "backends/cuda/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "cuda_emulation/fake_runtime.h"
+#include "support/guarded.h"
+
+namespace wan::test {
+namespace {
+
+using cuda_emulation::fake_machine;
+using cuda_emulation::FakeMachine;
+
+/// Changes the fake machine for one test.
+class CudaBackend : public ::testing::Test {
+ protected:
+  ~CudaBackend() override { fake_machine() = FakeMachine(); }
+};
+
+::testing::AssertionResult says(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << '"' << text << "\" does not say \"" << part << '"';
+}
+
+TEST_F(CudaBackend, SaysWhyThereIsNoDevice) {
+  EXPECT_EQ(cuda_unusable_reason(0), "");
+  EXPECT_EQ(cuda_device_count(), 1);
+  EXPECT_TRUE(says(cuda_unusable_reason(1), "there is no cuda:1: the driver shows 1 device"));
+  EXPECT_TRUE(says(cuda_unusable_reason(-1), "there is no cuda:-1"));
+  fake_machine().devices = 0;
+  EXPECT_EQ(cuda_device_count(), 0);
+  EXPECT_NE(cuda_unusable_reason(0), "");
+  fake_machine() = FakeMachine();
+  fake_machine().driver_version = 0;
+  EXPECT_TRUE(says(cuda_unusable_reason(0), "no NVIDIA driver is loaded"));
+  fake_machine().driver_version = 11040;
+  EXPECT_TRUE(says(cuda_unusable_reason(0), "the NVIDIA driver is too old: it runs CUDA 11.4"));
+  fake_machine() = FakeMachine();
+  fake_machine().has_code = false;
+  EXPECT_TRUE(says(cuda_unusable_reason(0), "-DWAN_CUDA_ARCHITECTURES=86"));
+  try {
+    make_cuda_backend({});
+    ADD_FAILURE() << "a device without code was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  }
+}
+
+TEST_F(CudaBackend, TellsAboutItsDevice) {
+  const CudaDeviceInfo info = cuda_device_info(0);
+  EXPECT_EQ(info.name, "Emulated GPU");
+  EXPECT_EQ(info.multiprocessors, 2);
+  EXPECT_EQ(info.threads_per_multiprocessor, 1536);
+  EXPECT_EQ(info.total_bytes, std::int64_t{8} << 30);
+  EXPECT_THROW(cuda_device_info(3), Error);
+}
+
+TEST_F(CudaBackend, MovesMoreThanItsStagingBlocksHold) {
+  const auto backend = make_cuda_backend({});
+  for (const std::int64_t bytes : {std::int64_t{0}, std::int64_t{1}, std::int64_t{32} << 20,
+                                   (std::int64_t{64} << 20) + 1, (std::int64_t{100} << 20) + 12345}) {
+    const Tensor from(DType::kU8, {bytes});
+    for (std::int64_t i = 0; i < bytes; ++i) from.view().data()[i] = static_cast<std::byte>(i * 31 % 251);
+    const Tensor there(backend->allocator(), DType::kU8, {bytes});
+    const Tensor back(DType::kU8, {bytes});
+    backend->upload(from, there);
+    backend->download(there, back);
+    EXPECT_TRUE(bytes == 0 ||
+                std::memcmp(from.view().data(), back.view().data(), static_cast<std::size_t>(bytes)) == 0);
+  }
+  const Tensor host(DType::kF32, {4});
+  const Tensor there(backend->allocator(), DType::kF32, {4});
+  EXPECT_THROW(backend->upload(host, host), Error);
+  EXPECT_THROW(backend->upload(there, there), Error);
+  EXPECT_THROW(backend->upload(Tensor(DType::kF32, {5}), there), Error);
+  EXPECT_THROW(backend->download(there, Tensor(DType::kBF16, {4})), Error);
+}
+
+TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {
+  const auto backend = make_cuda_backend({});
+  const std::int64_t before = cuda_memory_use(*backend).now;
+  {
+    const Tensor large(backend->allocator(), DType::kU8, {std::int64_t{1} << 30});
+    EXPECT_EQ(cuda_memory_use(*backend).now, before + (std::int64_t{1} << 30));
+    try {
+      const Tensor larger(backend->allocator(), DType::kU8, {std::int64_t{8} << 30});
+      ADD_FAILURE() << "more than there is was given";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+      EXPECT_TRUE(says(error.what(), "cannot allocate 8.59 GB"));
+      EXPECT_TRUE(says(error.what(), "of 8.59 GB are free"));
+      EXPECT_TRUE(says(error.what(), "holds 1.07 GB"));
+    }
+  }
+  EXPECT_EQ(cuda_memory_use(*backend).now, before);
+  EXPECT_EQ(cuda_memory_use(*backend).peak, before + (std::int64_t{1} << 30));
+}
+
+TEST_F(CudaBackend, RefusesViewsOfTheHost) {
+  const auto backend = make_cuda_backend({});
+  Workspace workspace(backend->allocator());
+  SelfCommunicator communicator;
+  ExecContext ctx{*backend, workspace, communicator, {}, nullptr, true};
+  const Tensor host(DType::kF32, {4});
+  const Tensor there(backend->allocator(), DType::kF32, {4});
+  EXPECT_THROW(activation(ctx, {host, ActivationKind::kSiLU, there}), Error);
+  EXPECT_THROW(activation(ctx, {there, ActivationKind::kSiLU, host}), Error);
+  EXPECT_NO_THROW(activation(ctx, {there, ActivationKind::kSiLU, there}));
+}
+
+TEST_F(CudaBackend, WorksWithoutPoolsAndGivesEverythingBack) {
+  fake_machine().has_pools = false;
+  const std::size_t before = cuda_emulation::fake_used_bytes();
+  {
+    const auto backend = make_cuda_backend({});
+    const Tensor there(backend->allocator(), DType::kF32, {4});
+    EXPECT_GT(cuda_emulation::fake_used_bytes(), before);
+  }
+  EXPECT_EQ(cuda_emulation::fake_used_bytes(), before);
+  EXPECT_EQ(cuda_emulation::damaged_guards(), 0);
+}
+
+}  // namespace
+}  // namespace wan::test

@@ -1,0 +1,201 @@
+#include "cuda_emulation/emulator.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace wan::cuda_emulation {
+
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kMostThreads = 1024;
+constexpr std::size_t kMostShared = std::size_t{99} * 1024;  // a block's, on the smallest device supported
+constexpr std::size_t kStack = std::size_t{64} * 1024;
+
+enum class State { kReady, kAtBarrier, kAtExchange, kDone };
+
+struct Fiber {
+  ucontext_t context{};
+  std::unique_ptr<std::byte[]> stack = std::make_unique_for_overwrite<std::byte[]>(kStack);
+  State state = State::kDone;
+  std::uint32_t exchanges = 0;  // warp operations so far
+};
+
+/// Values on their way between lanes. Two sets: a lane may give its next value before another has taken this one.
+struct Warp {
+  std::array<std::array<std::uint32_t, kWarp>, 2> values{};
+};
+
+struct Machine {
+  std::vector<Fiber> fibers;
+  std::vector<Warp> warps;
+  std::vector<unsigned> order;
+  std::vector<std::byte> shared;
+  ucontext_t scheduler{};
+  unsigned current = 0;
+  unsigned count = 0;  // threads of the block
+  unsigned launches = 0;
+  std::string failure;
+  const std::function<void()>* body = nullptr;
+  std::mt19937 random{1};
+};
+
+Machine& machine() {
+  static thread_local Machine instance;
+  return instance;
+}
+
+void yield_to_scheduler(State state) {
+  Machine& m = machine();
+  Fiber& fiber = m.fibers[m.current];
+  fiber.state = state;
+  swapcontext(&fiber.context, &m.scheduler);
+}
+
+void fiber_main() {
+  (*machine().body)();
+  yield_to_scheduler(State::kDone);
+}
+
+void start_fibers(Machine& m) {
+  for (unsigned t = 0; t < m.count; ++t) {
+    Fiber& fiber = m.fibers[t];
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStack;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, fiber_main, 0);
+    fiber.state = State::kReady;
+    fiber.exchanges = 0;
+  }
+}
+
+/// Forwards, backwards or shuffled, by the number of the launch.
+void order_threads(Machine& m) {
+  m.order.resize(m.count);
+  std::iota(m.order.begin(), m.order.end(), 0u);
+  if (m.launches % 3 == 1) std::reverse(m.order.begin(), m.order.end());
+  if (m.launches % 3 == 2) std::shuffle(m.order.begin(), m.order.end(), m.random);
+}
+
+/// Lets whole warps past an operation that all of their lanes wait at. True where there was one.
+bool release_warps(Machine& m) {
+  bool released = false;
+  for (unsigned first = 0; first < m.count; first += kWarp) {
+    const unsigned end = std::min(first + kWarp, m.count);
+    bool all = true;
+    for (unsigned t = first; t < end; ++t)
+      all = all && m.fibers[t].state == State::kAtExchange &&
+            m.fibers[t].exchanges == m.fibers[first].exchanges;
+    if (!all) continue;
+    released = true;
+    for (unsigned t = first; t < end; ++t) m.fibers[t].state = State::kReady;
+  }
+  return released;
+}
+
+bool release_block(Machine& m) {
+  for (unsigned t = 0; t < m.count; ++t)
+    if (m.fibers[t].state != State::kAtBarrier) return false;
+  for (unsigned t = 0; t < m.count; ++t) m.fibers[t].state = State::kReady;
+  return true;
+}
+
+bool all_done(const Machine& m) {
+  return std::all_of(m.fibers.begin(), m.fibers.begin() + m.count,
+                     [](const Fiber& fiber) { return fiber.state == State::kDone; });
+}
+
+std::string describe_hang(const Machine& m) {
+  std::array<unsigned, 4> counts{};
+  for (unsigned t = 0; t < m.count; ++t) ++counts[static_cast<std::size_t>(m.fibers[t].state)];
+  return fmt::format("{} threads wait at a barrier, {} at a warp operation and {} have returned",
+                     counts[static_cast<std::size_t>(State::kAtBarrier)],
+                     counts[static_cast<std::size_t>(State::kAtExchange)],
+                     counts[static_cast<std::size_t>(State::kDone)]);
+}
+
+void run_block(Machine& m, const Grid& grid, const uint3& block,
+               const std::function<void(const ThreadPlace&)>& place_thread) {
+  // Whatever was there before means nothing: as f32 or bf16, NaN.
+  std::fill(m.shared.begin(), m.shared.end(), std::byte{0xff});
+  start_fibers(m);
+  while (!all_done(m)) {
+    order_threads(m);
+    for (const unsigned t : m.order) {
+      if (m.fibers[t].state != State::kReady) continue;
+      m.current = t;
+      const dim3& size = grid.block;
+      place_thread({uint3{t % size.x, t / size.x % size.y, t / size.x / size.y}, block});
+      swapcontext(&m.scheduler, &m.fibers[t].context);
+      WAN_CHECK(m.failure.empty(), kDevice, "[cuda emulation] {}, in thread {} of block {}, {}", m.failure, t,
+                block.x, block.y);
+    }
+    if (release_warps(m) || release_block(m) || all_done(m)) continue;
+    fail(ErrorCode::kDevice, "[cuda emulation] block {}, {} hangs: {}", block.x, block.y, describe_hang(m));
+  }
+}
+
+}  // namespace
+
+void run_grid(const Grid& grid, const std::function<void(const ThreadPlace&)>& place_thread,
+              const std::function<void()>& body) {
+  Machine& m = machine();
+  m.count = grid.block.x * grid.block.y * grid.block.z;
+  WAN_CHECK(m.count > 0 && m.count <= kMostThreads, kDevice, "[cuda emulation] a block of {} threads",
+            m.count);
+  WAN_CHECK(grid.shared_bytes <= kMostShared, kDevice, "[cuda emulation] {} bytes of shared memory",
+            grid.shared_bytes);
+  WAN_CHECK(grid.grid.y <= 65535 && grid.grid.z <= 65535, kDevice,
+            "[cuda emulation] a grid of {} x {} x {} blocks", grid.grid.x, grid.grid.y, grid.grid.z);
+  if (m.fibers.size() < m.count) m.fibers.resize(m.count);
+  m.warps.resize((m.count + kWarp - 1) / kWarp);
+  m.shared.resize(grid.shared_bytes);
+  m.failure.clear();
+  m.body = &body;
+  ++m.launches;
+  for (unsigned z = 0; z < grid.grid.z; ++z)
+    for (unsigned y = 0; y < grid.grid.y; ++y)
+      for (unsigned x = 0; x < grid.grid.x; ++x) run_block(m, grid, {x, y, z}, place_thread);
+}
+
+void block_barrier() {
+  yield_to_scheduler(State::kAtBarrier);
+}
+
+unsigned lane() {
+  return machine().current % kWarp;
+}
+
+std::uint32_t warp_exchange(unsigned mask, std::uint32_t value, unsigned source) {
+  if (mask != 0xffffffffu) stop("a warp operation with some lanes only");
+  Machine& m = machine();
+  const unsigned warp = m.current / kWarp;
+  const unsigned lanes = std::min(kWarp, m.count - warp * kWarp);
+  if (source >= lanes) stop("a value from a lane that the block does not have");
+  Fiber& fiber = m.fibers[m.current];
+  auto& values = m.warps[warp].values[fiber.exchanges++ % 2];
+  values[lane()] = value;
+  yield_to_scheduler(State::kAtExchange);
+  return values[source];
+}
+
+std::byte* dynamic_shared_memory() {
+  return machine().shared.data();
+}
+
+void stop(const char* why) {
+  machine().failure = why;
+  yield_to_scheduler(State::kDone);
+}
+
+}  // namespace wan::cuda_emulation

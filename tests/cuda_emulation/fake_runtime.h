@@ -1,0 +1,24 @@
+#pragma once
+// The CUDA runtime's functions that the backend calls, on host memory: what is enqueued is done at once. Linked in place of
+// the runtime, so that the backend's own host code is tested too. Memory of the "device" starts as NaN, has guards on
+// both sides that are looked at when it is freed, and copies check that each side is where the call says.
+
+#include <cstddef>
+
+namespace wan::cuda_emulation {
+
+/// What the fake machine has. Tests change it and put it back.
+struct FakeMachine {
+  int devices = 1;
+  int driver_version = 13000;  // 0: no driver
+  bool has_code = true;        // this build's kernels run on the device
+  bool has_pools = true;
+  std::size_t total_bytes = std::size_t{8} << 30;
+};
+FakeMachine& fake_machine();
+
+/// Bytes of the device that are in use, and how often guards round them were found damaged.
+std::size_t fake_used_bytes();
+int damaged_guards();
+
+}  // namespace wan::cuda_emulation

@@ -1,0 +1,93 @@
+#pragma once
+// MirrorBackend: a device's backend that takes host memory, so that a test written for the CPU runs on the device unchanged.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "support/views_of.h"
+
+namespace wan::test {
+
+/// Host memory that views of one call refer to, and its copy on the device, at the same place within 256 bytes and with
+/// sentinels on both sides.
+class Mirror {
+ public:
+  explicit Mirror(Backend& backend) : backend_(backend) {}
+
+  /// Notes the memory of a view. Views may overlap.
+  void add(const TensorView& view);
+  /// Copies everything to the device.
+  void upload();
+  /// The device's view of memory that was added.
+  TensorView on_device(const TensorView& view) const;
+  /// Copies everything back, the gaps between a view's elements too; expects the sentinels whole.
+  void download();
+
+ private:
+  struct Piece {
+    std::byte* begin;
+    std::byte* end;
+    Tensor device;       // bytes, sentinels included
+    std::size_t offset;  // of begin in it
+  };
+  Backend& backend_;
+  std::vector<Piece> pieces_;
+};
+
+/// Overrides supports() and run() of Base for each of Args: on the device, by way of a Mirror.
+template <typename Base, typename... Args>
+class Mirroring : public Base {
+ public:
+  using Base::Base;
+};
+
+template <typename Base, typename First, typename... Rest>
+class Mirroring<Base, First, Rest...> : public Mirroring<Base, Rest...> {
+ public:
+  using Mirroring<Base, Rest...>::Mirroring;
+  using Mirroring<Base, Rest...>::supports;
+  using Mirroring<Base, Rest...>::run;
+  bool supports(const First& args) const override { return this->inner().supports(args); }
+  void run(ExecContext& ctx, const First& args) override {
+    Mirror mirror(this->inner());
+    First on_device = args;
+    visit_views(on_device, [&](TensorView& view) { mirror.add(view); });
+    mirror.upload();
+    visit_views(on_device, [&](TensorView& view) { view = mirror.on_device(view); });
+    ExecContext inner{this->inner(), this->workspace(), ctx.communicator, {},
+                      ctx.cancelled, ctx.require_fused};
+    this->inner().run(inner, on_device);
+    this->inner().synchronize();
+    mirror.download();
+  }
+};
+
+class MirrorBase : public Backend {
+ public:
+  /// `inner` outlives this.
+  explicit MirrorBase(Backend& inner) : inner_(inner), workspace_(inner.allocator()) {}
+
+  const char* name() const override { return inner_.name(); }
+  Device device() const override { return {}; }
+  Allocator& allocator() override { return cpu_allocator(); }
+  void synchronize() override { inner_.synchronize(); }
+  void upload(const TensorView& host, const TensorView& device) override;
+  void download(const TensorView& device, const TensorView& host) override { upload(device, host); }
+
+  Backend& inner() const { return inner_; }
+  /// The device's.
+  Workspace& workspace() { return workspace_; }
+
+ private:
+  Backend& inner_;
+  Workspace workspace_;
+};
+
+using MirrorBackend =
+    Mirroring<MirrorBase, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs,
+              CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+              GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
+              UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
+
+}  // namespace wan::test
