@@ -13,6 +13,8 @@
 
 namespace wan {
 
+class Backend;
+
 struct EngineOptions {
   /// A folder in the official layout. Must be given.
   std::filesystem::path ckpt_dir;
@@ -78,6 +80,9 @@ class Engine {
 
  private:
   struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  friend Engine make_engine(const EngineOptions&, std::unique_ptr<Backend>);
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "base/memory_info.h"
+#include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
 #include "engine/settings_resolver.h"
 #include "pipeline/image_to_video.h"
@@ -33,11 +34,11 @@ std::unique_ptr<Backend> make_backend(const EngineOptions& options) {
 }  // namespace
 
 struct Engine::Impl {
-  explicit Impl(const EngineOptions& engine_options)
+  Impl(const EngineOptions& engine_options, std::unique_ptr<Backend> made_backend)
       : options(engine_options),
         precision(options.precision.empty() ? "fp32" : options.precision),
         weights(parse_precision(precision)),
-        backend(make_backend(options)),
+        backend(std::move(made_backend)),
         models(options.ckpt_dir) {}
 
   PlannedRun plan(const ResolvedRequest& request) {
@@ -136,10 +137,15 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
           .seconds = seconds};
 }
 
-Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Engine::Engine(const EngineOptions& options) : Engine(make_engine(options, make_backend(options))) {}
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
+
+Engine make_engine(const EngineOptions& options, std::unique_ptr<Backend> backend) {
+  return Engine(std::make_unique<Engine::Impl>(options, std::move(backend)));
+}
 
 void Engine::check(const GenerationRequest& request) const {
   impl_->plan(resolve_request(request, impl_->models, impl_->precision));

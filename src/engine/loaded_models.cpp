@@ -158,10 +158,11 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
   residency_ = make_residency(scopes.groups(models), options.residency);
   if (options.residency.kind == ResidencyKind::kResident) residency_->preload(progress);
   const std::size_t count = models.transformers.size();
+  const DType compute = backend.device().kind == DeviceKind::kCpu ? DType::kF32 : options.weights;
   for (std::size_t i = 0; i < count; ++i) {
-    // Activations stay in f32 on the CPU, whatever the weights' dtype.
+    // Activations stay in f32 on the CPU, whatever the weights' dtype; a device has them in the weights'.
     transformers_.push_back(std::make_unique<WanTransformer>(models.transformers[i].config, scopes.scopes[i],
-                                                             *residency_, static_cast<int>(i), DType::kF32,
+                                                             *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));
   }
   text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(), *residency_,

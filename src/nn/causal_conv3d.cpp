@@ -9,9 +9,9 @@ namespace wan {
 namespace {
 
 CausalConv3d load(const WeightScope& scope, const ConvShape& shape, const Shape& stored) {
-  Tensor weight = scope.load("weight", stored, WeightDType::kFloat32);
+  const Tensor weight = scope.on_host().load("weight", stored, WeightDType::kFloat32);
   Tensor bias = scope.load("bias", {shape.out}, WeightDType::kFloat32);
-  return {channels_last_weight(weight), std::move(bias), shape};
+  return {scope.place(channels_last_weight(weight)), std::move(bias), shape};
 }
 
 }  // namespace

@@ -56,6 +56,21 @@ Tensor WeightScope::load(const WeightSpec& spec) const {
   return tensor;
 }
 
+WeightScope WeightScope::on_host() const {
+  WeightScope scope = *this;
+  if (loads())
+    scope.loader_ = std::make_shared<WeightLoader>(
+        WeightTarget{.compute_dtype = compute_dtype_, .threads = target().threads});
+  return scope;
+}
+
+Tensor WeightScope::place(Tensor host) const {
+  if (host.empty() || !loads() || target().allocator->device().kind == DeviceKind::kCpu) return host;
+  Tensor placed(*target().allocator, host.dtype(), host.shape());
+  target().upload(host, placed);
+  return placed;
+}
+
 const WeightTarget& WeightScope::target() const {
   WAN_ASSERT(loads());
   return loader_->target();

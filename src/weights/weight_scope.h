@@ -41,6 +41,10 @@ class WeightScope {
   Tensor load(std::string_view name, const Shape& shape, WeightDType dtype = WeightDType::kCompute) const {
     return load(WeightSpec{.name = std::string(name), .shape = shape, .dtype = dtype});
   }
+  /// This scope, loading into host memory: for weights that the model changes before they are used. Then place() them.
+  WeightScope on_host() const;
+  /// A weight from on_host() on the target's device: `host` itself where that is the host, or empty.
+  Tensor place(Tensor host) const;
   /// Checks and marks a weight that is loaded later (BlockResidency). nullptr when it is not usable.
   const TensorEntry* declare(const WeightSpec& spec) const;
   /// Known and not needed: "encoder." of a VAE that only decodes.

@@ -9,8 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "backends/cpu/cpu_backend.h"
+#include "engine/engine_internals.h"
 #include "media/npy.h"
 #include "support/compare.h"
+#include "support/fenced_backend.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 #include "wan/engine.h"
@@ -30,6 +33,9 @@ constexpr double kConditionTolerance = 2e-5;
 // A step begins with what rounding and noise have left so far, and guidance multiplies the predictions'
 // differences by up to 2 * 4 - 1 = 7. The largest difference seen, over six steps, is 4.5e-6.
 constexpr double kStepTolerance = 2e-5;
+// Each layer rounds to 8 bits of mantissa: 0.5% and 0.8% seen.
+constexpr double kBf16StepTolerance = 2e-2;
+constexpr double kBf16LatentTolerance = 2e-2;
 // Bytes are truncated, not rounded: a value on an edge falls either way.
 constexpr double kGreyLevels = 1.0;
 
@@ -74,11 +80,31 @@ Tensor as_floats(const Tensor& tensor) {
   return all_close(a, b, kStepTolerance);
 }
 
-class GenerationParity : public ::testing::TestWithParam<const char*> {
+/// What a golden file's case asks for, outputs apart.
+GenerationRequest request_of(const nlohmann::json& asked) {
+  GenerationRequest request;
+  request.task = asked.value("task", "t2v-A14B");
+  request.prompt = asked["prompt"];
+  if (asked.contains("image")) request.image = golden_path("pipeline") / asked["image"].get<std::string>();
+  if (!asked["negative_prompt"].is_null()) request.negative_prompt = asked["negative_prompt"];
+  request.size = parse_video_size(asked["size"].get<std::string>());
+  request.frame_num = asked["frame_num"];
+  request.seed = asked["base_seed"];
+  request.sample_solver = asked["sample_solver"];
+  request.sample_steps = asked["sample_steps"];
+  request.sample_shift = asked["sample_shift"];
+  request.sample_guide_scale = GuidanceScale{asked["sample_guide_scale"][0], asked["sample_guide_scale"][1]};
+  return request;
+}
+
+/// The CPU, or its kernels on memory that only the backend can touch, as a GPU's.
+enum class On { kCpu, kFencedDevice };
+
+class GenerationParity : public ::testing::TestWithParam<std::tuple<const char*, On>> {
  protected:
   GenerationParity()
-      : case_(read_case(golden_path(std::string("pipeline/") + GetParam() + ".json"))),
-        golden_(golden_path(std::string("pipeline/") + GetParam() + ".safetensors")) {}
+      : case_(read_case(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".json"))),
+        golden_(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".safetensors")) {}
 
   static nlohmann::json read_case(const std::filesystem::path& path) {
     std::ifstream stream(path);
@@ -86,25 +112,11 @@ class GenerationParity : public ::testing::TestWithParam<const char*> {
   }
 
   GenerationRequest request() const {
-    GenerationRequest request;
-    request.task = task();
-    request.prompt = case_["prompt"];
-    if (case_.contains("image")) request.image = golden_path("pipeline") / case_["image"].get<std::string>();
-    if (!case_["negative_prompt"].is_null()) request.negative_prompt = case_["negative_prompt"];
-    request.size = parse_video_size(case_["size"].get<std::string>());
-    request.frame_num = case_["frame_num"];
-    request.seed = case_["base_seed"];
-    request.sample_solver = case_["sample_solver"];
-    request.sample_steps = case_["sample_steps"];
-    request.sample_shift = case_["sample_shift"];
-    request.sample_guide_scale =
-        GuidanceScale{case_["sample_guide_scale"][0], case_["sample_guide_scale"][1]};
+    GenerationRequest request = request_of(case_);
     request.save_file = folder_ / "frame_%05d.png";
     request.dump_dir = folder_ / "dump";
     return request;
   }
-
-  std::string task() const { return case_.value("task", "t2v-A14B"); }
 
   /// The checkpoint's folder, with a generation_config.json where the case has a boundary.
   std::filesystem::path checkpoint() {
@@ -134,7 +146,11 @@ TEST_P(GenerationParity, EveryDumpedTensorIsTheOfficialOne) {
   EngineOptions options;
   options.ckpt_dir = checkpoint();
   options.threads = 2;
-  Engine(options).generate(request());
+  options.precision = "fp32";
+  auto backend = make_cpu_backend({.threads = 2});
+  if (std::get<1>(GetParam()) == On::kFencedDevice)
+    backend = std::make_unique<FencedBackend>(std::move(backend));
+  make_engine(options, std::move(backend)).generate(request());
   for (const std::string& name : golden_.names()) {
     const std::filesystem::path file = folder_ / "dump" / (name + ".npy");
     if (may_be_missing(name)) {
@@ -154,10 +170,36 @@ TEST_P(GenerationParity, EveryDumpedTensorIsTheOfficialOne) {
   EXPECT_GT(dumped, 0);
 }
 
+// On a device bf16 weights have bf16 activations beside them, on the CPU f32 ones.
+TEST(GenerationInBf16, IsCloseToTheOfficialOneOnADevice) {
+  const GoldenFile golden(golden_path("pipeline/ti2v_image.safetensors"));
+  const TempFolder folder;
+  EngineOptions options;
+  options.ckpt_dir = golden_path("pipeline/checkpoint_ti2v");
+  options.precision = "bf16";
+  GenerationRequest request;
+  std::ifstream stream(golden_path("pipeline/ti2v_image.json"));
+  request = request_of(nlohmann::json::parse(stream));
+  request.save_file = folder / "frame_%05d.png";
+  request.dump_dir = folder / "dump";
+  make_engine(options, std::make_unique<FencedBackend>(make_cpu_backend({.threads = 2}))).generate(request);
+  const Tensor first = read_npy(folder / "dump" / "step_00_cond.npy");
+  const Tensor latents = read_npy(folder / "dump" / "latents.npy");
+  EXPECT_TRUE(all_close(first, golden.tensor("step_00_cond"), kBf16StepTolerance));
+  EXPECT_TRUE(all_close(latents, golden.tensor("latents"), kBf16LatentTolerance));
+  EXPECT_FALSE(all_close(first, golden.tensor("step_00_cond"), kStepTolerance)) << "bf16 was not used";
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, GenerationParity,
-                         ::testing::Values("unipc", "dpmpp", "still", "i2v_unipc", "i2v_dpmpp", "i2v_still",
-                                           "ti2v_text", "ti2v_text_still", "ti2v_image", "ti2v_tall", "ti2v_image_still"),
-                         [](const auto& test) { return std::string(test.param); });
+                         ::testing::Combine(::testing::Values("unipc", "dpmpp", "still", "i2v_unipc",
+                                                              "i2v_dpmpp", "i2v_still", "ti2v_text",
+                                                              "ti2v_text_still", "ti2v_image", "ti2v_tall",
+                                                              "ti2v_image_still"),
+                                            ::testing::Values(On::kCpu, On::kFencedDevice)),
+                         [](const auto& test) {
+                           return std::string(std::get<0>(test.param)) +
+                                  (std::get<1>(test.param) == On::kCpu ? "_cpu" : "_fenced");
+                         });
 
 }  // namespace
 }  // namespace wan::test

@@ -6,8 +6,9 @@ namespace wan {
 
 CausalConv3d load_denormalizing(const WeightScope& scope, const LatentStatistics& statistics) {
   const std::int64_t z_dim = statistics.channels();
-  Tensor weight = channels_last_weight(scope.load("weight", {z_dim, z_dim, 1, 1, 1}, WeightDType::kFloat32));
-  Tensor bias = scope.load("bias", {z_dim}, WeightDType::kFloat32);
+  const WeightScope host = scope.on_host();
+  Tensor weight = channels_last_weight(host.load("weight", {z_dim, z_dim, 1, 1, 1}, WeightDType::kFloat32));
+  Tensor bias = host.load("bias", {z_dim}, WeightDType::kFloat32);
   if (!weight.empty() && !bias.empty()) {
     float* const w = weight.as<float>();
     for (std::int64_t o = 0; o < z_dim; ++o) {
@@ -21,15 +22,18 @@ CausalConv3d load_denormalizing(const WeightScope& scope, const LatentStatistics
       bias.as<float>()[o] = static_cast<float>(sum);
     }
   }
-  return {std::move(weight), std::move(bias), {.in = z_dim, .out = z_dim, .kernel = {1, 1, 1}}};
+  return {scope.place(std::move(weight)),
+          scope.place(std::move(bias)),
+          {.in = z_dim, .out = z_dim, .kernel = {1, 1, 1}}};
 }
 
 CausalConv3d load_normalizing(const WeightScope& scope, const LatentStatistics& statistics) {
   const std::int64_t z_dim = statistics.channels();
   const std::int64_t in = 2 * z_dim;
+  const WeightScope host = scope.on_host();
   const Tensor both_weight =
-      channels_last_weight(scope.load("weight", {in, in, 1, 1, 1}, WeightDType::kFloat32));
-  const Tensor both_bias = scope.load("bias", {in}, WeightDType::kFloat32);
+      channels_last_weight(host.load("weight", {in, in, 1, 1, 1}, WeightDType::kFloat32));
+  const Tensor both_bias = host.load("bias", {in}, WeightDType::kFloat32);
   const ConvShape shape{.in = in, .out = z_dim, .kernel = {1, 1, 1}};
   if (both_weight.empty() || both_bias.empty()) return {{}, {}, shape};
   Tensor weight(DType::kF32, {z_dim, 1, 1, 1, in});
@@ -42,7 +46,7 @@ CausalConv3d load_normalizing(const WeightScope& scope, const LatentStatistics& 
     bias.as<float>()[o] =
         static_cast<float>((static_cast<double>(both_bias.as<float>()[o]) - mean) / deviation);
   }
-  return {std::move(weight), std::move(bias), shape};
+  return {scope.place(std::move(weight)), scope.place(std::move(bias)), shape};
 }
 
 }  // namespace wan

@@ -1,0 +1,101 @@
+#pragma once
+// FencedBackend: the CPU's kernels on memory that calls itself a device's and that nobody but the backend can touch: a read
+// or write of the host faults at once. A model or pipeline that runs on it will run on a GPU.
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "ops/backend.h"
+#include "support/views_of.h"
+
+namespace wan::test {
+
+/// Page-wise memory without any access rights while the fence is closed. Thread-safe.
+class FencedMemory final : public Allocator {
+ public:
+  Device device() const override { return {DeviceKind::kCuda, 0}; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* data, std::size_t bytes) noexcept override;
+
+  /// Access while one of these lives.
+  class Opening {
+   public:
+    explicit Opening(FencedMemory& memory) : memory_(memory) { memory_.open(); }
+    ~Opening() { memory_.close(); }
+    Opening(const Opening&) = delete;
+    Opening& operator=(const Opening&) = delete;
+
+   private:
+    FencedMemory& memory_;
+  };
+
+ private:
+  void open();
+  void close();
+  void protect(int rights) const;
+
+  std::mutex mutex_;
+  std::map<std::byte*, std::size_t> blocks_;  // whole pages
+  int openings_ = 0;
+};
+
+class FencedBase : public Backend {
+ public:
+  explicit FencedBase(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+
+  const char* name() const override { return "fenced"; }
+  Device device() const override { return memory_.device(); }
+  Allocator& allocator() override { return memory_; }
+  void synchronize() override {}
+  void upload(const TensorView& host, const TensorView& device) override;
+  void download(const TensorView& device, const TensorView& host) override;
+
+ protected:
+  Backend& inner() const { return *inner_; }
+  /// The same memory as the host's, for kernels behind the fence.
+  static TensorView on_host(const TensorView& view);
+
+  FencedMemory memory_;
+
+ private:
+  std::unique_ptr<Backend> inner_;
+};
+
+/// Overrides supports() and run() of Base for each of Args: the inner backend's kernel, or the composite.
+template <typename Base, typename... Args>
+class Fencing : public Base {
+ public:
+  using Base::Base;
+};
+
+template <typename Base, typename First, typename... Rest>
+class Fencing<Base, First, Rest...> : public Fencing<Base, Rest...> {
+ public:
+  using Fencing<Base, Rest...>::Fencing;
+  using Fencing<Base, Rest...>::supports;
+  using Fencing<Base, Rest...>::run;
+  bool supports(const First&) const override { return true; }
+  void run(ExecContext& ctx, const First& args) override {
+    First here = args;
+    visit_views(here, [&](TensorView& view) {
+      WAN_CHECK(!view || view.device() == this->device(), kInternal, "[fenced] an op got a view on {}",
+                to_string(view.device()));
+      view = this->on_host(view);
+    });
+    const FencedMemory::Opening opening(this->memory_);
+    if (this->inner().supports(here)) {
+      this->inner().run(ctx, here);
+    } else {
+      reference(here);
+    }
+  }
+};
+
+using FencedBackend =
+    Fencing<FencedBase, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
+            CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+            GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, UnpatchifyArgs,
+            RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
+
+}  // namespace wan::test
