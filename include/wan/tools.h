@@ -29,7 +29,7 @@ struct InspectedTensor {
 
 struct InspectedModel {
   std::string path;  // as given, or relative to the checkpoint directory
-  std::string kind;  // "diffusion transformer", "umT5 text encoder", "VAE 2.1", ...
+  std::string kind;  // "diffusion transformer", "umT5 text encoder", "VAE 2.1", "VAE 2.2", "tensors"
   std::vector<std::pair<std::string, std::string>> dimensions;  // "dim" -> "5120", ...
   std::vector<InspectedTensor> tensors;                         // in the order of their names
   std::int64_t bytes;

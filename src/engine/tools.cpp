@@ -3,6 +3,7 @@
 #include "engine/checkpoint_files.h"
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
+#include "models/vae22/vae22.h"
 #include "text/tokenizer.h"
 #include "weights/inspect.h"
 
@@ -36,12 +37,21 @@ Dimensions describe(const Umt5Config& config) {
           {"buckets", fmt::format("{}", config.num_buckets)}};
 }
 
+std::string describe(const VaeGeometry& geometry) {
+  return fmt::format("{}x{}x{}", geometry.temporal_stride, geometry.spatial_stride, geometry.spatial_stride);
+}
+
 Dimensions describe(const Vae21Config& config) {
-  const VaeGeometry geometry = config.geometry();
   return {{"dim", fmt::format("{}", config.dim)},
           {"latent channels", fmt::format("{}", config.z_dim)},
-          {"stride", fmt::format("{}x{}x{}", geometry.temporal_stride, geometry.spatial_stride,
-                                 geometry.spatial_stride)}};
+          {"stride", describe(config.geometry())}};
+}
+
+Dimensions describe(const Vae22Config& config) {
+  return {{"dim", fmt::format("{} encoder, {} decoder", config.encoder_dim, config.decoder_dim)},
+          {"latent channels", fmt::format("{}", config.z_dim)},
+          {"stride", describe(config.geometry())},
+          {"patch", fmt::format("{0}x{0}", Vae22Config::kPatch)}};
 }
 
 /// Recognises a model by its tensors and checks it; a file that is no model of Wan2.2 is only listed.
@@ -53,6 +63,9 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   } else if (checkpoint.find("token_embedding.weight") != nullptr) {
     model.kind = "umT5 text encoder";
     model.dimensions = describe(check_text_encoder(report));
+  } else if (looks_like_vae22(checkpoint)) {
+    model.kind = "VAE 2.2";
+    model.dimensions = describe(Vae22(WeightScope::describing(report)).config());
   } else if (checkpoint.find("decoder.conv1.weight") != nullptr) {
     model.kind = "VAE 2.1";
     model.dimensions = describe(Vae21(WeightScope::describing(report)).config());

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, WanTest, change_tensors, read_safetensors
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WanTest, change_tensors, read_safetensors
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
 
@@ -35,6 +35,12 @@ class Inspect(WanTest):
                 self.assertGreater(len(model["tensors"]), 10)
                 self.assertNotEqual(model["kind"], "tensors")
         self.assertIn("blocks.0.", self.run_wan("inspect", CHECKPOINT / EXPERT, "--tensors").out)
+
+    def test_vae22(self):
+        (model,) = json.loads(self.run_wan("inspect", "--json", SOURCE / "tests/golden/vae22/levels4.pth").out)
+        self.assertEqual((model["kind"], model["findings"]), ("VAE 2.2", ""))
+        self.assertEqual(model["dimensions"], {"dim": "4 encoder, 3 decoder", "latent channels": "48",
+                                               "stride": "4x16x16", "patch": "2x2"})
 
     def test_findings(self):
         checkpoint = self.copy_checkpoint()

@@ -1,5 +1,6 @@
 #include "models/vae22/config.h"
 
+#include <algorithm>
 #include <string>
 
 namespace wan {
@@ -45,6 +46,12 @@ void check_shortcuts(const Vae22Config& config) {
 }
 
 }  // namespace
+
+bool looks_like_vae22(const Checkpoint& checkpoint) {
+  return std::any_of(checkpoint.entries().begin(), checkpoint.entries().end(), [](const TensorEntry& entry) {
+    return entry.name.starts_with("encoder.downsamples.0.downsamples.");
+  });
+}
 
 ResampleFactors Vae22Config::factors(int level) const {
   if (level + 1 == levels.count()) return {};

@@ -28,6 +28,9 @@ struct Vae22Config {
   std::int64_t multiplier(int level) const { return levels.multipliers[static_cast<std::size_t>(level)]; }
 };
 
+/// Whether a file's layers lie as in a VAE 2.2, whatever it lacks.
+bool looks_like_vae22(const Checkpoint& checkpoint);
+
 /// From the tensors' shapes and from which tensors exist. Throws BadFile where they fit no VAE 2.2. Tensors that
 /// contradict one another are left to the report of the weights that the model then asks for.
 Vae22Config vae22_config(const WeightScope& scope);
