@@ -25,18 +25,20 @@ LATENT_STD = (0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.4990, 0.4818, 0.5013, 0.
               0.5726, 1.2042, 0.5458, 1.6887, 0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744)
 
 # The widths of encoder and decoder differ; a shortcut's groups and repeats are smaller than, equal to and larger than a
-# cell of 2 x 2 or 2 x 2 x 2 values, and the last level of "levels4" averages two channels.
+# cell of 2 x 2 or 2 x 2 x 2 values, and the last level of "levels4" averages two channels. In "levels4_early" the two
+# frames that a shortcut makes of one differ (four repeats), so that it counts which one the first group keeps. The
+# encoder of "levels2" is so narrow that its pixels are the most memory it takes.
 CASES = {
     "levels4": Case(dict(dim=4, dec_dim=3, dim_mult=[1, 2, 4, 2], num_res_blocks=1,
                          temperal_downsample=[False, True, True]),
                     (1, 3), 3, 9, torch.bfloat16, ("decode", "encode")),
     "levels3": Case(dict(dim=3, dec_dim=4, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True]),
                     (3, 5), 5, 17, torch.float32),
-    "levels2": Case(dict(dim=6, dec_dim=5, dim_mult=[2, 1], num_res_blocks=2, temperal_downsample=[True]),
+    "levels2": Case(dict(dim=2, dec_dim=5, dim_mult=[2, 1], num_res_blocks=2, temperal_downsample=[True]),
                     (3, 5), 4, 5, torch.bfloat16, ("decode",)),
-    "levels3_late": Case(dict(dim=3, dec_dim=2, dim_mult=[1, 4, 4], num_res_blocks=1,
-                              temperal_downsample=[False, True]),
-                         (5, 2), 1, 1, torch.bfloat16),
+    "levels4_early": Case(dict(dim=3, dec_dim=2, dim_mult=[1, 2, 4, 4], num_res_blocks=1,
+                               temperal_downsample=[True, False, True]),
+                          (3, 1), 2, 5, torch.bfloat16),
 }
 
 

@@ -18,7 +18,8 @@ Vae21Config vae21_config(const WeightScope& scope) {
             scope.report().checkpoint().path());
   const WeightScope downsamples = scope.child("encoder.downsamples");
   std::vector<WeightScope> layers;
-  for (int i = 0; i < count_layers(downsamples); ++i) layers.push_back(downsamples.child(std::to_string(i)));
+  const int count = count_layers(downsamples);
+  for (int i = 0; i < count; ++i) layers.push_back(downsamples.child(std::to_string(i)));
   config.levels = read_levels(layers, kFile, config.dim);
   return config;
 }

@@ -13,9 +13,12 @@ constexpr VaeFile kFile{.model = "vae22", .name = "Wan2.2_VAE.pth"};
 std::vector<WeightScope> encoder_layers(const WeightScope& scope) {
   const WeightScope blocks = scope.child("encoder.downsamples");
   std::vector<WeightScope> layers;
-  for (int block = 0; block < count_layers(blocks); ++block) {
+  // One more than there can be, where the file has more: read_levels() says so.
+  const int count = std::min(count_layers(blocks), VaeLevels::kMost + 1);
+  for (int block = 0; block < count; ++block) {
     const WeightScope inside = blocks.child(std::to_string(block)).child("downsamples");
-    for (int i = 0; i < count_layers(inside); ++i) layers.push_back(inside.child(std::to_string(i)));
+    const int inner = count_layers(inside);
+    for (int i = 0; i < inner; ++i) layers.push_back(inside.child(std::to_string(i)));
   }
   return layers;
 }

@@ -9,8 +9,7 @@ namespace wan {
 
 namespace {
 
-constexpr std::size_t kMostLevels = 8;  // a stride of 128
-constexpr int kMostLayers = 1000;       // of hostile files
+constexpr int kMostLayers = 1000;  // of hostile files
 
 bool has_any(const WeightScope& layer, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(), [&](const char* name) { return layer.has(name); });
@@ -77,13 +76,13 @@ VaeLevels read_levels(const std::vector<WeightScope>& layers, const VaeFile& fil
     }
   }
   WAN_CHECK(
-      !levels.multipliers.empty() && levels.multipliers.size() <= kMostLevels &&
+      !levels.multipliers.empty() && levels.count() <= VaeLevels::kMost &&
           levels.halves_time.size() + 1 == levels.multipliers.size(),
       kBadFile,
       "[{}] expected 1 to {} levels of residual blocks with a resampling layer between each two below "
       "encoder.downsamples, got {} levels and {} resampling layers; the file is damaged or of another model: "
       "use the {} of the checkpoint",
-      file.model, kMostLevels, levels.multipliers.size(), levels.halves_time.size(), file.name);
+      file.model, VaeLevels::kMost, levels.multipliers.size(), levels.halves_time.size(), file.name);
   return levels;
 }
 

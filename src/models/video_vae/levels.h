@@ -10,6 +10,8 @@ namespace wan {
 
 /// Full resolution first.
 struct VaeLevels {
+  static constexpr int kMost = 8;  // a stride of 128
+
   std::vector<std::int64_t> multipliers;  // channels of each level in units of the first one's
   int res_blocks = 0;                     // of each level of the encoder; the decoder has one more
   std::vector<bool> halves_time;          // between levels i and i + 1, going down
