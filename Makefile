@@ -5,10 +5,15 @@ PROMPT ?= a red circle moves right on a blue background
 SEED ?= 42
 SAVE_FILE ?= demo.mp4
 PREFIX ?= /usr/local
+# CUDA=1: with the CUDA backend, for the GPU architectures of CUDA_ARCHITECTURES ("86;90a"; CMake's list where it is empty).
+CUDA ?= 0
+CUDA_ARCHITECTURES ?=
+CUDA_OPTIONS = -DWAN_WITH_CUDA=ON $(if $(CUDA_ARCHITECTURES),-DWAN_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)")
+CMAKE_OPTIONS += $(if $(filter 1,$(CUDA)),$(CUDA_OPTIONS))
 export PROMPT SEED SAVE_FILE
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test install format check deps-build deps-test deps-ci configure clean
+.PHONY: help build demo test test-gpu install format check deps-build deps-test deps-ci configure clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,12 +30,17 @@ test: deps-test configure ## Build and run every test that needs no GPU
 	@cmake --build $(BUILD) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
+test-gpu: deps-test configure ## Build and run the tests that need a GPU; fails where there is none
+	@cmake -DWAN_BUILD_TESTS=ON $(CUDA_OPTIONS) $(BUILD) >/dev/null
+	@cmake --build $(BUILD) --target gpu_tests -j $(JOBS)
+	@WAN_REQUIRE_GPU=1 ctest --test-dir $(BUILD) -L gpu --output-on-failure
+
 install: build ## Install program, library and headers below PREFIX (/usr/local)
 	@cmake --build $(BUILD) -j $(JOBS)
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 format: ## Format all C++ files
-	@git ls-files '*.cpp' '*.h' | xargs clang-format -i
+	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format -i
 
 check: deps-ci ## Formatting, lint, include direction, sanitizers, fuzzing: what CI adds to the tests
 	@tools/checks/run_all.sh
@@ -44,7 +54,7 @@ deps-ci:
 
 configure: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=OFF >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=OFF $(CMAKE_OPTIONS) >/dev/null
 
 clean: ## Remove the build folder
 	@rm -rf $(BUILD)

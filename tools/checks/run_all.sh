@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 jobs=$(nproc)
 
 echo "== formatting"
-git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run -Werror
+git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
 
 echo "== include direction"
 tools/checks/include_direction.py
@@ -20,6 +20,16 @@ cmake -S . -B build-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_
 cmake --build build-asan -j "$jobs" --target sanitized_tests
 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --test-dir build-asan -L 'unit|format' --output-on-failure -j "$jobs"
+
+# The GPU code that most users need: Ampere's, and Hopper's with its own attention kernels. Nothing of it runs here.
+if command -v nvcc >/dev/null 2>&1; then
+  echo "== the CUDA backend compiles and links"
+  cmake -S . -B build-cuda -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_WITH_CUDA=ON \
+    -DWAN_CUDA_ARCHITECTURES="86-real;90a-real" >/dev/null
+  cmake --build build-cuda -j "$jobs" --target gpu_tests wan
+else
+  echo "== no nvcc: the CUDA backend is not compiled"
+fi
 
 echo "== fuzzing"
 tools/checks/fuzz.sh "${FUZZ_SECONDS:-60}"

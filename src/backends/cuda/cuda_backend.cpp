@@ -27,7 +27,8 @@ std::string no_devices_reason(int& count) {
   int runtime = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
   if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
-  if (driver == 0) return fmt::format("no NVIDIA driver is loaded: {}; use --device cpu", reason_of(status));
+  if (driver == 0)
+    return fmt::format("no NVIDIA driver is loaded ({}); use --device cpu", cudaGetErrorName(status));
   if (status == cudaErrorInsufficientDriver)
     return fmt::format(
         "the NVIDIA driver is too old: it runs CUDA {}, this build needs {}; update the driver or build with "

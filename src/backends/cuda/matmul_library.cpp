@@ -33,10 +33,12 @@ struct Destroy {
   }
 };
 using Handle = std::unique_ptr<std::remove_pointer_t<cublasLtHandle_t>, Destroy<cublasLtDestroy>>;
-using MatmulDesc = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, Destroy<cublasLtMatmulDescDestroy>>;
-using Layout = std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>, Destroy<cublasLtMatrixLayoutDestroy>>;
-using Preference =
-    std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, Destroy<cublasLtMatmulPreferenceDestroy>>;
+using MatmulDesc =
+    std::unique_ptr<std::remove_pointer_t<cublasLtMatmulDesc_t>, Destroy<cublasLtMatmulDescDestroy>>;
+using Layout =
+    std::unique_ptr<std::remove_pointer_t<cublasLtMatrixLayout_t>, Destroy<cublasLtMatrixLayoutDestroy>>;
+using Preference = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
+                                   Destroy<cublasLtMatmulPreferenceDestroy>>;
 
 cudaDataType_t type_of(const TensorView& view) {
   return view.dtype() == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
@@ -72,15 +74,24 @@ std::int64_t leading_of(const TensorView& view) {
 }
 
 /// Everything that a plan depends on.
-using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t,           // rows, inner, columns
-                       std::int64_t, std::int64_t,                         // leading dimensions of x and out
-                       DType, DType, bool, bool,                           // of x and out; bias, GELU
+using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t,  // rows, inner, columns
+                       std::int64_t, std::int64_t,                // leading dimensions of x and out
+                       DType, DType, bool, bool,                  // of x and out; bias, GELU
                        std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>;  // alignments
 
 Key key_of(const MatmulProblem& p) {
-  return {p.x.dim(0),         p.x.dim(1),           p.weight.dim(0),     leading_of(p.x),
-          leading_of(p.out),  p.x.dtype(),          p.out.dtype(),       !p.bias.empty(),
-          p.gelu,             alignment_of(p.x),    alignment_of(p.weight), alignment_of(p.out),
+  return {p.x.dim(0),
+          p.x.dim(1),
+          p.weight.dim(0),
+          leading_of(p.x),
+          leading_of(p.out),
+          p.x.dtype(),
+          p.out.dtype(),
+          !p.bias.empty(),
+          p.gelu,
+          alignment_of(p.x),
+          alignment_of(p.weight),
+          alignment_of(p.out),
           alignment_of(p.bias)};
 }
 
@@ -144,9 +155,9 @@ std::optional<Plan> make_plan(cublasLtHandle_t handle, const MatmulProblem& p) {
 
 void note_refusal(const MatmulProblem& p) {
   log(LogLevel::kDebug,
-      fmt::format("[linear] cuBLASLt has no algorithm for {} x {} x {} of {} to {}{}{}", p.x.dim(0), p.x.dim(1),
-                  p.weight.dim(0), dtype_name(p.x.dtype()), dtype_name(p.out.dtype()), p.bias ? ", bias" : "",
-                  p.gelu ? ", GELU" : ""));
+      fmt::format("[linear] cuBLASLt has no algorithm for {} x {} x {} of {} to {}{}{}", p.x.dim(0),
+                  p.x.dim(1), p.weight.dim(0), dtype_name(p.x.dtype()), dtype_name(p.out.dtype()),
+                  p.bias ? ", bias" : "", p.gelu ? ", GELU" : ""));
 }
 
 }  // namespace
@@ -179,9 +190,10 @@ bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const MatmulP
   if (p.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.data()));
   const float one = 1.0f;
   const float zero = 0.0f;
-  WAN_CUBLAS(cublasLtMatmul(impl_->handle.get(), plan.desc.get(), &one, p.weight.data(), plan.weight.get(), p.x.data(),
-                            plan.x.get(), &zero, p.out.data(), plan.out.get(), p.out.data(), plan.out.get(),
-                            &plan.algorithm, impl_->workspace.data(), kWorkspaceBytes, stream));
+  WAN_CUBLAS(cublasLtMatmul(impl_->handle.get(), plan.desc.get(), &one, p.weight.data(), plan.weight.get(),
+                            p.x.data(), plan.x.get(), &zero, p.out.data(), plan.out.get(), p.out.data(),
+                            plan.out.get(), &plan.algorithm, impl_->workspace.data(), kWorkspaceBytes,
+                            stream));
   return true;
 }
 

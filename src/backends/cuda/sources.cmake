@@ -5,4 +5,4 @@ set(WAN_CUDA_HOST_SOURCES
 set(WAN_CUDA_KERNEL_SOURCES
   kernels/attention.cu kernels/channel_resample.cu kernels/data_movement.cu kernels/elementwise.cu kernels/plain_products.cu kernels/probe.cu
   kernels/random.cu kernels/rows.cu)
-set(WAN_CUDA_LIBRARY_SOURCES matmul_library.cpp cudnn_convolution.cpp cudnn_attention.cpp)
+set(WAN_CUDA_LIBRARY_SOURCES cudnn_libraries.cpp driver_functions.cpp matmul_library.cpp)

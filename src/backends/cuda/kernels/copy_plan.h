@@ -1,10 +1,21 @@
 #pragma once
 // From two views of one shape to the smallest plan of a copy between them. Host code.
 
-#include "backends/cuda/kernels/data_movement_kernels.h"
+#include <cstdint>
+
 #include "tensor/tensor.h"
 
 namespace wan::cuda {
+
+/// A copy's extents and strides in elements, the last dimension first in memory order of the result.
+struct CopyPlan {
+  static constexpr int kMostDims = 6;
+  std::int64_t extents[kMostDims];
+  std::int64_t from_strides[kMostDims];
+  std::int64_t out_strides[kMostDims];
+  int rank;
+  std::int64_t count;  // packs in all
+};
 
 /// Dimensions of one index left out, neighbours that are one run in both views merged, and the dimension in which the
 /// result is densest last. The views are not empty.

@@ -3,19 +3,10 @@
 
 #include <cstdint>
 
+#include "backends/cuda/kernels/copy_plan.h"
 #include "backends/cuda/kernels/device_math.h"
 
 namespace wan::cuda {
-
-/// A copy's extents and strides in elements, the last dimension first in memory order of the result.
-struct CopyPlan {
-  static constexpr int kMostDims = 6;
-  std::int64_t extents[kMostDims];
-  std::int64_t from_strides[kMostDims];
-  std::int64_t out_strides[kMostDims];
-  int rank;
-  std::int64_t count;  // packs in all
-};
 
 /// Raw elements of 1, 2, 4, 8 or 16 bytes. Index: 32 bits where the counts allow, because division by a run-time number
 /// is what this kernel spends its time on.

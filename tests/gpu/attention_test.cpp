@@ -1,0 +1,122 @@
+// The bf16 attention of heads of 128: CUTLASS's on Hopper, cuDNN's elsewhere, against the composite and, at a video's
+// lengths, against our own kernel.
+
+#include "ops/attention.h"
+
+#include <cmath>
+
+#include "gpu/device_values.h"
+
+namespace wan::test {
+namespace {
+
+// Weights of softmax rounded to bf16 before they multiply values: 2^-9 of each, at random; the result too.
+constexpr double kTolerance = 6e-3;
+constexpr std::int64_t kWidth = 128;
+const float kScale = 1.0f / std::sqrt(128.0f);
+
+/// Tokens outermost: a view of `heads` heads in rows of some more.
+struct Tokens {
+  Tensor memory;
+  TensorView view;
+  Tokens(GpuContext& gpu, std::int64_t tokens, std::int64_t heads, std::int64_t memory_heads,
+         std::uint64_t seed)
+      : memory(gpu.random(DType::kBF16, {tokens, memory_heads, kWidth}, seed)),
+        view(memory.view().slice(1, 0, heads)) {}
+};
+
+TEST(GpuAttention, MatchesTheCompositeForAnyLength) {
+  GpuContext gpu;
+  for (const std::int64_t queries : {1, 8, 63, 64, 127, 128, 129, 200, 391})
+    for (const std::int64_t keys : {128, 129, 255, 256, 333, 512})
+      for (const std::int64_t memory_heads : {2, 3}) {
+        const Tokens q(gpu, queries, 2, memory_heads, 1);
+        const Tokens k(gpu, keys, 2, memory_heads, 2);
+        const Tokens v(gpu, keys, 2, memory_heads, 3);
+        // More rows than the result has, to see that they are left alone.
+        const Tensor out = gpu.random(DType::kBF16, {queries + 200, 2, kWidth}, 4);
+        const Tensor before = gpu.on_host(out);
+        attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, {}, out.view().slice(0, 0, queries)});
+        const Tensor after = gpu.on_host(out);
+        const auto on_host = [&](const Tokens& t) { return gpu.on_host(t.memory); };
+        const Tensor host_q = on_host(q);
+        const Tensor host_k = on_host(k);
+        const Tensor host_v = on_host(v);
+        const Tensor expected(DType::kF64, {queries, 2, kWidth});
+        reference(AttentionArgs{host_q.view().slice(1, 0, 2),
+                                host_k.view().slice(1, 0, 2),
+                                host_v.view().slice(1, 0, 2),
+                                kScale,
+                                {},
+                                {},
+                                expected});
+        EXPECT_TRUE(all_close(after.view().slice(0, 0, queries), expected, kTolerance))
+            << queries << " queries, " << keys << " keys, rows of " << memory_heads << " heads";
+        EXPECT_TRUE(all_close(after.view().slice(0, queries, queries + 200),
+                              before.view().slice(0, queries, queries + 200), 0.0))
+            << queries << " queries: rows past the last were written";
+      }
+}
+
+TEST(GpuAttention, TakesAnyScale) {
+  GpuContext gpu;
+  const Tokens q(gpu, 200, 1, 1, 1);
+  const Tokens k(gpu, 300, 1, 1, 2);
+  const Tokens v(gpu, 300, 1, 1, 3);
+  for (const float scale : {0.02f, 0.2f, 1.0f}) {
+    const Tensor out = gpu.empty(DType::kBF16, {200, 1, kWidth});
+    attention(gpu.ctx, {q.view, k.view, v.view, scale, {}, {}, out});
+    const Tensor host_q = gpu.on_host(q.memory);
+    const Tensor host_k = gpu.on_host(k.memory);
+    const Tensor host_v = gpu.on_host(v.memory);
+    const Tensor expected(DType::kF64, {200, 1, kWidth});
+    reference(AttentionArgs{host_q, host_k, host_v, scale, {}, {}, expected});
+    EXPECT_TRUE(all_close(gpu.on_host(out), expected, kTolerance)) << scale;
+  }
+}
+
+/// The faster kernel against our own, in f32, at the lengths of videos: 31,899 tokens are those of a video whose length is no
+/// multiple of anything.
+TEST(GpuAttention, MatchesOurOwnKernelAtVideoLengths) {
+  for (const std::int64_t tokens : {4096, 31899, 32760}) {
+    GpuContext gpu;
+    const Tokens q(gpu, tokens, 2, 2, 1);
+    const Tokens k(gpu, tokens, 2, 2, 2);
+    const Tokens v(gpu, tokens, 2, 2, 3);
+    const Tensor out = gpu.empty(DType::kBF16, {tokens, 2, kWidth});
+    attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, {}, out});
+    // f32 data goes to our own kernel.
+    const auto as_f32 = [&](const Tokens& t) {
+      Tensor made = gpu.empty(DType::kF32, {tokens, 2, kWidth});
+      copy(gpu.ctx, {t.view, made});
+      return made;
+    };
+    const Tensor expected = gpu.empty(DType::kF32, {tokens, 2, kWidth});
+    attention(gpu.ctx, {as_f32(q), as_f32(k), as_f32(v), kScale, {}, {}, expected});
+    EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << tokens;
+  }
+}
+
+TEST(GpuAttention, WithoutTheHopperKernelsToo) {
+  GpuContext gpu({.hopper_attention = false});
+  const Tokens q(gpu, 391, 2, 3, 1);
+  const Tokens k(gpu, 517, 2, 3, 2);
+  const Tokens v(gpu, 517, 2, 3, 3);
+  const Tensor out = gpu.empty(DType::kBF16, {391, 2, kWidth});
+  attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, {}, out});
+  const Tensor host_q = gpu.on_host(q.memory);
+  const Tensor host_k = gpu.on_host(k.memory);
+  const Tensor host_v = gpu.on_host(v.memory);
+  const Tensor expected(DType::kF64, {391, 2, kWidth});
+  reference(AttentionArgs{host_q.view().slice(1, 0, 2),
+                          host_k.view().slice(1, 0, 2),
+                          host_v.view().slice(1, 0, 2),
+                          kScale,
+                          {},
+                          {},
+                          expected});
+  EXPECT_TRUE(all_close(gpu.on_host(out), expected, kTolerance));
+}
+
+}  // namespace
+}  // namespace wan::test

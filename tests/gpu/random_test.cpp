@@ -1,0 +1,64 @@
+// The normals against values that PyTorch drew on a GPU (tests/golden/random): the same bits.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/mapped_file.h"
+#include "gpu/device_values.h"
+#include "weights/safetensors.h"
+
+namespace wan::test {
+namespace {
+
+template <typename T>
+std::vector<T> values_of(const TensorEntry& entry) {
+  WAN_ASSERT(entry.dtype == dtype_of<T>());
+  std::vector<T> values(entry.elements());
+  std::memcpy(values.data(), entry.storage.data(), entry.storage.size());
+  return values;
+}
+
+TEST(GpuRandom, EqualsPyTorchBitForBit) {
+  const std::string folder = WAN_SOURCE_DIR "/tests/golden/random/";
+  std::ifstream file(folder + "torch_cuda_randn.json");
+  const nlohmann::json facts = nlohmann::json::parse(file);
+  const MappedFile mapped(folder + "torch_cuda_randn.safetensors");
+  std::map<std::string, TensorEntry> tensors;
+  for (const TensorEntry& entry : parse_safetensors(mapped.bytes(), "torch_cuda_randn.safetensors").tensors)
+    tensors.emplace(entry.name, entry);
+  GpuContext gpu;
+  std::int64_t compared = 0;
+  std::int64_t different = 0;
+  for (const std::uint64_t seed : facts["seeds"])
+    for (const std::int64_t count : facts["counts"]) {
+      const std::string n = std::to_string(count);
+      const auto indices = values_of<std::int32_t>(tensors.at("index_" + n));
+      std::uint64_t calls = 0;
+      for (int draw = 0; draw < facts["draws"]; ++draw) {
+        const Tensor out = gpu.empty(DType::kF32, {count});
+        cuda_normal(*gpu.backend,
+                    {.seed = seed,
+                     .multiprocessors = facts["multiprocessors"],
+                     .threads_per_multiprocessor = facts["threads_per_multiprocessor"],
+                     .out = out},
+                    calls);
+        const Tensor values = gpu.on_host(out);
+        const std::string name = "seed_" + std::to_string(seed) + "_n_" + n + "_draw_" + std::to_string(draw);
+        const auto expected = values_of<float>(tensors.at(name));
+        for (std::size_t i = 0; i < indices.size(); ++i, ++compared) {
+          const float value = values.as<float>()[indices[i]];
+          different += std::memcmp(&value, &expected[i], sizeof value) != 0 ? 1 : 0;
+          EXPECT_NEAR(value, expected[i], 4e-6) << name << ", value " << indices[i];
+        }
+      }
+    }
+  EXPECT_GT(compared, 3000);
+  EXPECT_EQ(different, 0) << "of " << compared;
+}
+
+}  // namespace
+}  // namespace wan::test
