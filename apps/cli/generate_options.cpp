@@ -111,17 +111,21 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       .add_option("--negative_prompt", o.negative_prompt,
                   "What to avoid; \"\" for nothing (default: the model's)")
       ->group(kMore);
-  command.add_option("--device", o.device, "cpu")->capture_default_str()->group(kMore);
-  command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU)")->group(kMore);
-  command.add_option("--rng", o.rng, "torch-cpu, or torch-cuda[:SMSxTHREADS|:GPU name]")
+  command.add_option("--device", o.device, "cpu, cuda, cuda:N, or auto: a GPU where one is usable")
       ->capture_default_str()
+      ->group(kMore);
+  command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)")
+      ->group(kMore);
+  command
+      .add_option("--rng", o.rng, "torch-cpu, or torch-cuda[:SMSxTHREADS|:GPU name] (default: the device's)")
       ->group(kMore);
   command
       .add_option("--residency", o.residency,
                   "Transformer blocks: resident, streamed from the files, or auto")
       ->capture_default_str()
       ->group(kMore);
-  command.add_option("--memory_limit", o.memory_limit, "Host memory to plan for, such as 16GB")->group(kMore);
+  command.add_option("--memory_limit", o.memory_limit, "Memory of the device to plan for, such as 16GB")
+      ->group(kMore);
   add_number<int>(command, "--threads", o.threads, "CPU threads (default: all this process may use)")
       ->group(kMore);
   command.add_option("--save_latents", o.save_latents, "Keep the final latents in FILE.safetensors")

@@ -33,9 +33,9 @@ struct GenerateOptions {
   // ours
   std::string last_image;
   std::optional<std::string> negative_prompt;
-  std::string device = "cpu";
+  std::string device = "auto";
   std::string precision;
-  std::string rng = "torch-cpu";
+  std::string rng;
   std::string residency = "auto";
   std::optional<std::string> memory_limit;
   int threads = 0;

@@ -132,9 +132,13 @@ void ProgressDisplay::show(const RunSettings& event) {
 
 void ProgressDisplay::show(const Finished& event) {
   end_line();
-  fmt::print(stream_, "saved {} ({} frame{}) in {}, at most {:.2f} GB of memory\n", event.save_file,
+  const std::string device =
+      event.peak_device_bytes > 0
+          ? fmt::format(" and {:.2f} GB of the GPU's", static_cast<double>(event.peak_device_bytes) * 1e-9)
+          : "";
+  fmt::print(stream_, "saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", event.save_file,
              event.frames, event.frames == 1 ? "" : "s", duration(event.seconds),
-             static_cast<double>(event.peak_host_bytes) * 1e-9);
+             static_cast<double>(event.peak_host_bytes) * 1e-9, device);
 }
 
 }  // namespace wan

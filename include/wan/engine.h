@@ -18,14 +18,14 @@ class Backend;
 struct EngineOptions {
   /// A folder in the official layout. Must be given.
   std::filesystem::path ckpt_dir;
-  /// "cpu".
-  std::string device = "cpu";
-  /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: the device's default, fp32 on the CPU.
+  /// "cpu", "cuda", "cuda:N", or "auto": the first GPU where this build and machine have a usable one, otherwise the CPU.
+  std::string device = "auto";
+  /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
   /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
   /// read from the checkpoint one block ahead), or "auto": resident where they fit.
   std::string residency = "auto";
-  /// Bytes of host memory to stay under where possible; 0: what the machine has free.
+  /// Bytes of the device's memory to stay under where possible; 0: what is free.
   std::int64_t memory_limit = 0;
   /// CPU threads; 0: as many as this process may use.
   int threads = 0;

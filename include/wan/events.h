@@ -52,8 +52,9 @@ struct RunSettings {
 struct Finished {
   std::string save_file;
   std::int64_t frames;
-  double seconds;                // of the whole generate() call
-  std::int64_t peak_host_bytes;  // of the process
+  double seconds;                      // of the whole generate() call
+  std::int64_t peak_host_bytes;        // of the process
+  std::int64_t peak_device_bytes = 0;  // of this engine on its GPU; 0 on the CPU
 };
 
 using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;

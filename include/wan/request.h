@@ -53,8 +53,9 @@ struct GenerationRequest {
   /// Above 0.
   std::optional<double> sample_shift;
   std::optional<GuidanceScale> sample_guide_scale;
-  /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name".
-  std::string rng = "torch-cpu";
+  /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name". Empty: torch-cpu on the CPU, on a GPU
+  /// torch-cuda with that GPU's launch grid.
+  std::string rng = {};
   /// The picture that the video begins with (JPEG, PNG or WebP): i2v-A14B, and ti2v-5B where given.
   std::filesystem::path image;
   /// The picture that it ends with, with `image` or alone: i2v-A14B.

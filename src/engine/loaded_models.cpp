@@ -155,12 +155,19 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
     : models_(models) {
   Scopes scopes(
       models, [&](WeightReport& report) { return WeightScope(report, target_of(backend, options.weights)); });
-  residency_ = make_residency(scopes.groups(models), options.residency);
+  ResidencyOptions residency = options.residency;
+  if (backend.device().kind != DeviceKind::kCpu) {
+    residency.mark_use = [&backend] { return backend.mark_work(); };
+    residency.upload = [&backend](const TensorView& host, const TensorView& device) {
+      backend.upload_beside(host, device);
+    };
+  }
+  residency_ = make_residency(scopes.groups(models), residency);
+  backend.synchronize();  // the blocks' memory is there, for uploads beside other work
   if (options.residency.kind == ResidencyKind::kResident) residency_->preload(progress);
   const std::size_t count = models.transformers.size();
-  const DType compute = backend.device().kind == DeviceKind::kCpu ? DType::kF32 : options.weights;
+  const DType compute = compute_dtype(backend, options.weights);
   for (std::size_t i = 0; i < count; ++i) {
-    // Activations stay in f32 on the CPU, whatever the weights' dtype; a device has them in the weights'.
     transformers_.push_back(std::make_unique<WanTransformer>(models.transformers[i].config, scopes.scopes[i],
                                                              *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));

@@ -45,6 +45,11 @@ struct CheckpointModels {
   mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
 
+/// Activations stay in f32 on the CPU, whatever the weights' dtype; a device has them in the weights'.
+inline DType compute_dtype(const Backend& backend, DType weights) {
+  return backend.device().kind == DeviceKind::kCpu ? DType::kF32 : weights;
+}
+
 struct LoadOptions {
   DType weights;  // f32 or bf16
   ResidencyOptions residency;

@@ -12,19 +12,29 @@ namespace {
 constexpr double kGb = 1e-9;
 constexpr std::size_t kBranches = 2;
 
-/// f32 scratch of one transformer pass over `tokens`, as WanTransformer::forward takes it. Attention works in blocks.
-std::int64_t activation_bytes(const WanConfig& config, std::int64_t tokens) {
-  const std::int64_t rows_of_dim = kBranches + 6;  // residual streams; normed, q, k, v, attended, branch
+/// Scratch of one transformer pass over `tokens`, as WanTransformer::forward takes it: residual streams, patches and the
+/// rotary table in f32; normed, query, key, value, attended, branch and the feed-forward's hidden layer in `compute`.
+/// Attention works in blocks.
+std::int64_t activation_bytes(const WanConfig& config, std::int64_t tokens, DType compute) {
   const std::int64_t patch = config.in_dim * config.patch[0] * config.patch[1] * config.patch[2];
-  return 4 * tokens * (rows_of_dim * config.dim + config.ffn_dim + config.head_dim() + 2 * patch);
+  const std::int64_t f32 = kBranches * config.dim + config.head_dim() + 2 * patch;
+  return tokens *
+         (4 * f32 + static_cast<std::int64_t>(dtype_size(compute)) * (6 * config.dim + config.ffn_dim));
 }
 
-std::int64_t context_bytes(const CheckpointModels& models) {
+/// The embedded text in f32, keys and values in `compute`.
+std::int64_t context_bytes(const CheckpointModels& models, DType compute) {
   std::int64_t bytes = 0;
   for (const CheckedTransformer& transformer : models.transformers)
-    bytes += static_cast<std::int64_t>(kBranches) * 4 * transformer.config.text_len * transformer.config.dim *
-             (2 * transformer.config.num_layers + 1);
+    bytes += static_cast<std::int64_t>(kBranches) * transformer.config.text_len * transformer.config.dim *
+             (4 + static_cast<std::int64_t>(dtype_size(compute)) * 2 * transformer.config.num_layers);
   return bytes;
+}
+
+/// What the device has for this engine: what is free, and what the engine holds of it already.
+std::int64_t available_bytes(const Backend& backend) {
+  if (backend.device().kind == DeviceKind::kCpu) return available_memory_bytes();
+  return backend.free_bytes() + backend.memory_use().now;
 }
 
 std::int64_t text_encoder_scratch(const Umt5Config& config, std::int64_t text_len) {
@@ -55,12 +65,13 @@ PlannedRun plan_run(const PlanInput& input) {
   const std::int64_t tokens =
       latent[1] / config.patch[0] * (latent[2] / config.patch[1]) * (latent[3] / config.patch[2]);
 
+  const DType compute = compute_dtype(input.backend, input.weights);
   PlannedRun run{};
   MemoryPlan& plan = run.plan;
-  plan.available = input.memory_limit > 0 ? input.memory_limit : available_memory_bytes();
-  plan.activations =
-      std::max(activation_bytes(config, tokens), text_encoder_scratch(models.text_encoder, config.text_len));
-  plan.context_cache = context_bytes(models);
+  plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
+  plan.activations = std::max(activation_bytes(config, tokens, compute),
+                              text_encoder_scratch(models.text_encoder, config.text_len));
+  plan.context_cache = context_bytes(models, compute);
   plan.latents =
       4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
   plan.latents +=

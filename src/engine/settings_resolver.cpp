@@ -47,7 +47,15 @@ void check_frame_num(int frames, int stride) {
             std::min(nearest, kMost - 3));
 }
 
-GenerationSettings settings_of(const GenerationRequest& request, const ModelDefaults& defaults) {
+/// PyTorch's generator of the device that the official code would run on.
+RandomSpec random_spec_of(const GenerationRequest& request, const EngineFacts& engine) {
+  const bool on_cpu = engine.device.kind == DeviceKind::kCpu;
+  return parse_random_spec(request.rng.empty() ? (on_cpu ? "torch-cpu" : "torch-cuda") : request.rng,
+                           engine.grid);
+}
+
+GenerationSettings settings_of(const GenerationRequest& request, const ModelDefaults& defaults,
+                               const EngineFacts& engine) {
   GenerationSettings s;
   s.task = request.task;
   s.prompt = request.prompt;
@@ -61,7 +69,8 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.shift = request.sample_shift.value_or(defaults.sample_shift);
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
   s.boundary = defaults.boundary;
-  s.rng = parse_random_spec(request.rng);
+  s.rng = random_spec_of(request, engine);
+  s.precision = engine.precision;
   s.area = s.size;
   s.image = request.image.string();
   s.last_image = request.last_image.string();
@@ -152,17 +161,17 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
 /// Settings of a run that goes on from `saved`; size and frames of latents of another program come from their shape.
 GenerationSettings resumed_settings(const GenerationRequest& request, const ModelDefaults& defaults,
                                     const SavedLatents& saved, const VaeGeometry& vae,
-                                    const std::string& precision) {
+                                    const EngineFacts& engine) {
   if (saved.settings) {
     check_agreement(request, *saved.settings);
     GenerationSettings settings = *saved.settings;
     WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}",
               settings.task);
-    WAN_CHECK(saved.finished() || settings.precision == precision, kInvalidArgument,
+    WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
               "the unfinished run was begun with --precision {}; go on with it", settings.precision);
     return settings;
   }
-  GenerationSettings settings = settings_of(request, defaults);
+  GenerationSettings settings = settings_of(request, defaults, engine);
   const Shape& shape = saved.slots[0].shape();
   WAN_CHECK(shape[1] >= 1 && shape[2] >= 1 && shape[3] >= 1 && shape[1] < 30000 && shape[2] < 2000 &&
                 shape[3] < 2000,
@@ -201,7 +210,7 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
 }  // namespace
 
 ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
-                                const std::string& precision) {
+                                const EngineFacts& engine) {
   const ModelDefaults defaults = load_model_defaults(request.task, models.files.root);
   const VaeGeometry vae = models.vae->geometry();
   WAN_CHECK(models.task->name == request.task, kInvalidArgument, "{} holds {}; use --task {}",
@@ -210,14 +219,14 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   ResolvedRequest resolved;
   GenerationSettings& settings = resolved.settings;
   if (request.from_latents.empty()) {
-    settings = settings_of(request, defaults);
+    settings = settings_of(request, defaults, engine);
     resolved.images = load_images(request);
     const InputImages& images = resolved.images;
     if (images.first || images.last)
       settings.size = size_from_image(images.first ? *images.first : *images.last, settings.area, models);
   } else {
     resolved.resumed = load_latents(request.from_latents);
-    settings = resumed_settings(request, defaults, *resolved.resumed, vae, precision);
+    settings = resumed_settings(request, defaults, *resolved.resumed, vae, engine);
   }
   check_text("--prompt", settings.prompt);
   check_text("--negative_prompt", settings.negative_prompt);
@@ -229,7 +238,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
                  settings.shift);  // throws for steps and shifts that cannot be
   const Guidance guidance(settings.guide_scale, settings.boundary);
   if (settings.model.empty()) settings.model = fs::weakly_canonical(models.files.root).filename().string();
-  settings.precision = precision;
+  settings.precision = engine.precision;
 
   resolved.latent = {vae.z_dim, vae.latent_frames(settings.frame_num),
                      settings.size.height / vae.spatial_stride, settings.size.width / vae.spatial_stride};

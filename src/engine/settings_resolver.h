@@ -19,9 +19,16 @@ struct ResolvedRequest {
   std::optional<SavedLatents> resumed;
 };
 
-/// Throws InvalidArgument, Unsupported or BadFile, each in a line that says what would be right. `precision`: of the
-/// engine. Draws a seed where none is given.
+/// What of an engine's device and options decides defaults.
+struct EngineFacts {
+  std::string precision;
+  Device device;
+  CudaLaunchGrid grid;  // of "torch-cuda" without a grid
+};
+
+/// Throws InvalidArgument, Unsupported or BadFile, each in a line that says what would be right. Draws a seed where none is
+/// given.
 ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
-                                const std::string& precision);
+                                const EngineFacts& engine);
 
 }  // namespace wan

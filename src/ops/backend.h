@@ -2,6 +2,9 @@
 // Backend: what a device must implement. One pair of functions an op: whether its kernel takes these
 // arguments, and the kernel. Ops are called through the functions of ops/*.h, which validate first.
 
+#include <cstdint>
+#include <functional>
+
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/channel_norm.h"
@@ -23,6 +26,14 @@
 
 namespace wan {
 
+/// torch.randn(out.elements(), generator = torch.Generator("cuda") of this seed), on a GPU of this size.
+struct CudaNormalsArgs {
+  std::uint64_t seed = 0;
+  int multiprocessors = 0;
+  int threads_per_multiprocessor = 0;
+  TensorView out;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -35,6 +46,25 @@ class Backend {
   /// may be reused, or is filled, when the call returns.
   virtual void upload(const TensorView& host, const TensorView& device) = 0;
   virtual void download(const TensorView& device, const TensorView& host) = 0;
+
+  /// upload() beside the work that is enqueued, not behind it: into memory that none of that work touches, from any thread.
+  /// The device has the bytes when the call returns.
+  virtual void upload_beside(const TensorView& host, const TensorView& device) { upload(host, device); }
+  /// Marks the work that is enqueued so far. What it returns waits, on any thread, until the device has done it; empty where
+  /// work is done when a call returns.
+  virtual std::function<void()> mark_work() noexcept { return {}; }
+  /// Fills out (contiguous f32 on the device) with the first values of PyTorch's CUDA generator, to the bit; false where the
+  /// device has no such kernel. Grid: see diffusion/random.h.
+  virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }
+
+  /// What the allocator has given out, in bytes; 0 where nobody counts.
+  struct MemoryUse {
+    std::int64_t now = 0;
+    std::int64_t peak = 0;
+  };
+  virtual MemoryUse memory_use() const { return {}; }
+  /// Free memory of the device for a plan, in bytes; 0 where the device's memory is the host's.
+  virtual std::int64_t free_bytes() const { return 0; }
 
   virtual bool supports(const ActivationArgs&) const = 0;
   virtual void run(ExecContext&, const ActivationArgs&) = 0;

@@ -12,14 +12,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void fill_noise(const RunContext& run, const TensorView& sample) {
+void draw_noise(const RunContext& run, const TensorView& sample) {
+  const RandomSpec& spec = run.settings.rng;
+  if (spec.kind == RandomKind::kTorchCuda &&
+      run.exec.backend.draw_cuda_normals({.seed = static_cast<std::uint64_t>(run.settings.seed),
+                                          .multiprocessors = spec.grid.multiprocessors,
+                                          .threads_per_multiprocessor = spec.grid.threads_per_multiprocessor,
+                                          .out = sample}))
+    return;
   const Tensor host(DType::kF32, sample.shape());
-  // Drawn on one rank and broadcast, so that every rank works on the same latent.
-  if (run.exec.communicator.rank() == 0) {
-    const auto generator = make_random_generator(run.settings.rng, run.settings.seed);
-    generator->normal({host.as<float>(), static_cast<std::size_t>(host.elements())});
-  }
+  const auto generator = make_random_generator(spec, run.settings.seed);
+  generator->normal({host.as<float>(), static_cast<std::size_t>(host.elements())});
   run.exec.backend.upload(host, sample);
+}
+
+/// Drawn on one rank and broadcast, so that every rank works on the same latent.
+void fill_noise(const RunContext& run, const TensorView& sample) {
+  if (run.exec.communicator.rank() == 0) draw_noise(run, sample);
   run.exec.communicator.broadcast(sample, 0);
   if (run.dump != nullptr) run.dump->tensor(run.exec, "noise", sample);
 }

@@ -45,7 +45,8 @@ Json describe(const Finished& event) {
           {"save_file", event.save_file},
           {"frames", event.frames},
           {"seconds", event.seconds},
-          {"peak_host_bytes", event.peak_host_bytes}};
+          {"peak_host_bytes", event.peak_host_bytes},
+          {"peak_device_bytes", event.peak_device_bytes}};
 }
 
 }  // namespace

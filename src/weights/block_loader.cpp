@@ -4,7 +4,8 @@
 
 namespace wan {
 
-BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads) : groups_(std::move(groups)) {
+BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, const WeightUpload& upload)
+    : groups_(std::move(groups)) {
   WAN_CHECK(!groups_.empty(), kInternal, "[residency] no groups of blocks");
   for (const BlockGroup& group : groups_) {
     entries_.emplace_back();
@@ -18,6 +19,7 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads) : groups_(
     if (!group.scope.loads()) continue;
     WeightTarget target = group.scope.target();
     if (threads > 0) target.threads = threads;
+    if (upload) target.upload = upload;
     WAN_CHECK(target.allocator->device() == groups_.front().scope.target().allocator->device(), kInternal,
               "[residency] groups on several devices");
     loaders_.emplace_back(std::move(target));

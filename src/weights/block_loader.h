@@ -11,8 +11,8 @@ namespace wan {
 /// Not thread-safe. Declares the blocks' weights when made.
 class BlockLoader {
  public:
-  /// `threads` for conversions; 0: as the scopes say.
-  BlockLoader(std::vector<BlockGroup> groups, int threads);
+  /// `threads` for conversions and `upload`: 0 and empty: as the scopes say.
+  BlockLoader(std::vector<BlockGroup> groups, int threads, const WeightUpload& upload);
 
   const std::vector<BlockGroup>& groups() const { return groups_; }
   /// Throws InvalidArgument for a block that does not exist.

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "weights/block_layout.h"
+#include "weights/weight_loader.h"
 
 namespace wan {
 
@@ -122,6 +123,8 @@ struct ResidencyOptions {
   /// memory is overwritten, and returns when the device has done with it (an event on the compute stream).
   /// Empty where work is done when a call returns.
   std::function<std::function<void()>()> mark_use{};
+  /// How blocks go to the device, where it is another way than other weights go; empty: the groups' own.
+  WeightUpload upload{};
 };
 
 /// Declares every block's weights on its scope's report, loads nothing yet. All groups have one device.

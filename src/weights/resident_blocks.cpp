@@ -6,8 +6,8 @@
 
 namespace wan {
 
-ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups)
-    : loader_(std::move(groups), 0), bytes_(residency_bytes(loader_.groups(), {})) {
+ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const WeightUpload& upload)
+    : loader_(std::move(groups), 0, upload), bytes_(residency_bytes(loader_.groups(), {})) {
   for (const BlockGroup& group : loader_.groups())
     places_.emplace_back(static_cast<std::size_t>(group.count));
 }

@@ -8,7 +8,7 @@ namespace wan {
 
 class ResidentBlocks final : public BlockResidency {
  public:
-  explicit ResidentBlocks(std::vector<BlockGroup> groups);
+  ResidentBlocks(std::vector<BlockGroup> groups, const WeightUpload& upload);
 
   void preload(const LoadProgress& progress) override;
   /// Every block stays in place, so the schedule serves only the statistics.

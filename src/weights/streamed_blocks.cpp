@@ -7,7 +7,7 @@
 namespace wan {
 
 StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions options)
-    : loader_(std::move(groups), options.threads),
+    : loader_(std::move(groups), options.threads, options.upload),
       options_(std::move(options)),
       bytes_(residency_bytes(loader_.groups(), options_)) {
   WAN_CHECK(options_.places >= 2, kInternal, "[residency] streaming needs 2 places or more, got {}",

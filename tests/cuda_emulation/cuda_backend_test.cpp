@@ -83,10 +83,10 @@ TEST_F(CudaBackend, MovesMoreThanItsStagingBlocksHold) {
 
 TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {
   const auto backend = make_cuda_backend({});
-  const std::int64_t before = cuda_memory_use(*backend).now;
+  const std::int64_t before = backend->memory_use().now;
   {
     const Tensor large(backend->allocator(), DType::kU8, {std::int64_t{1} << 30});
-    EXPECT_EQ(cuda_memory_use(*backend).now, before + (std::int64_t{1} << 30));
+    EXPECT_EQ(backend->memory_use().now, before + (std::int64_t{1} << 30));
     try {
       const Tensor larger(backend->allocator(), DType::kU8, {std::int64_t{8} << 30});
       ADD_FAILURE() << "more than there is was given";
@@ -97,8 +97,8 @@ TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {
       EXPECT_TRUE(says(error.what(), "holds 1.07 GB"));
     }
   }
-  EXPECT_EQ(cuda_memory_use(*backend).now, before);
-  EXPECT_EQ(cuda_memory_use(*backend).peak, before + (std::int64_t{1} << 30));
+  EXPECT_EQ(backend->memory_use().now, before);
+  EXPECT_EQ(backend->memory_use().peak, before + (std::int64_t{1} << 30));
 }
 
 TEST_F(CudaBackend, RefusesViewsOfTheHost) {

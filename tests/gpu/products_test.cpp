@@ -70,11 +70,11 @@ TEST(GpuProducts, PlansAreKeptAndNothingIsAllocatedAgain) {
     conv3d(gpu.ctx, {frames, kernel, {}, {1, 1, 1}, {1, 1, 1, 1}, {}, result});
   };
   for (int i = 0; i < 3; ++i) pass();
-  const std::int64_t before = cuda_memory_use(*gpu.backend).peak;
+  const std::int64_t before = gpu.backend->memory_use().peak;
   const int allocations = gpu.workspace.allocations();
   for (int i = 0; i < 3; ++i) pass();
   gpu.backend->synchronize();
-  EXPECT_EQ(cuda_memory_use(*gpu.backend).peak, before);
+  EXPECT_EQ(gpu.backend->memory_use().peak, before);
   EXPECT_EQ(gpu.workspace.allocations(), allocations);
 }
 

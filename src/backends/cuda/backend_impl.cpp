@@ -54,6 +54,45 @@ void CudaBackend::download(const TensorView& device, const TensorView& host) {
   staging_.download(device.data(), host.data(), host.bytes(), stream_);
 }
 
+void CudaBackend::upload_beside(const TensorView& host, const TensorView& device) {
+  check_transfer(host, device, this->device());
+  WAN_CUDA(cudaSetDevice(options_.device));
+  copies_staging_.upload(host.data(), device.data(), host.bytes(), copies_);
+  WAN_CUDA(cudaStreamSynchronize(copies_));
+}
+
+std::function<void()> CudaBackend::mark_work() noexcept {
+  try {
+    WAN_CUDA(cudaSetDevice(options_.device));
+    const auto event = std::make_shared<Event>();
+    event->record(stream_);
+    return [event, device = options_.device] {
+      WAN_CUDA(cudaSetDevice(device));
+      event->synchronize();
+    };
+  } catch (const Error&) {
+    return [this] { synchronize(); };  // throws what failed to whoever waits
+  }
+}
+
+bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {
+  std::uint64_t calls = 0;
+  normal({.seed = args.seed,
+          .multiprocessors = args.multiprocessors,
+          .threads_per_multiprocessor = args.threads_per_multiprocessor,
+          .out = args.out},
+         calls);
+  return true;
+}
+
+std::int64_t CudaBackend::free_bytes() const {
+  WAN_CUDA(cudaSetDevice(options_.device));
+  std::size_t free = 0;
+  std::size_t total = 0;
+  WAN_CUDA(cudaMemGetInfo(&free, &total));
+  return static_cast<std::int64_t>(free);
+}
+
 cudaStream_t CudaBackend::stream_for(const char* op, std::initializer_list<TensorView> views) {
   for (const TensorView& view : views)
     WAN_CHECK(!view || view.device() == device(), kInternal, "[{}] expected views on {}, got one on {}", op,
@@ -90,7 +129,7 @@ void CudaBackend::normal(const CudaNormalArgs& args, std::uint64_t& calls) {
   calls += launch_normal(stream_for("random", {args.out}), args, calls);
 }
 
-CudaMemoryUse CudaBackend::memory_use() const {
+Backend::MemoryUse CudaBackend::memory_use() const {
   return {static_cast<std::int64_t>(allocator_.used()), static_cast<std::int64_t>(allocator_.peak())};
 }
 

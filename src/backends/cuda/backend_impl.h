@@ -23,6 +23,11 @@ class CudaBackend final : public Backend {
   void synchronize() override;
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
+  void upload_beside(const TensorView& host, const TensorView& device) override;
+  std::function<void()> mark_work() noexcept override;
+  bool draw_cuda_normals(const CudaNormalsArgs& args) override;
+  MemoryUse memory_use() const override;
+  std::int64_t free_bytes() const override;
 
   bool supports(const ActivationArgs&) const override { return true; }
   void run(ExecContext&, const ActivationArgs&) override;
@@ -66,7 +71,6 @@ class CudaBackend final : public Backend {
   void run(ExecContext&, const UpsampleArgs&) override;
 
   void normal(const CudaNormalArgs& args, std::uint64_t& calls);
-  CudaMemoryUse memory_use() const;
 
  private:
   /// The stream to launch on, its device made current. Throws Internal, naming op, where a view is not on the device.
@@ -88,6 +92,8 @@ class CudaBackend final : public Backend {
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_{kStagingBlock};
+  Stream copies_;  // of upload_beside(), which has staging of its own
+  Staging copies_staging_{kStagingBlock};
   MatmulLibrary products_;
   ConvolutionLibrary convolutions_;
   AttentionLibrary attentions_;

@@ -107,10 +107,6 @@ cuda::CudaBackend& as_cuda(Backend& backend) {
 
 }  // namespace
 
-CudaMemoryUse cuda_memory_use(Backend& backend) {
-  return as_cuda(backend).memory_use();
-}
-
 void cuda_normal(Backend& backend, const CudaNormalArgs& args, std::uint64_t& calls) {
   as_cuda(backend).normal(args, calls);
 }

@@ -39,13 +39,6 @@ CudaDeviceInfo cuda_device_info(int device);
 /// download may be called from others.
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options);
 
-/// Bytes that a CUDA backend's allocator has given out: now, and at most so far. Throws Internal for another backend.
-struct CudaMemoryUse {
-  std::int64_t now = 0;
-  std::int64_t peak = 0;
-};
-CudaMemoryUse cuda_memory_use(Backend& backend);
-
 /// torch.randn on this GPU: fills `out` (contiguous f32 on the backend's device, at most 2^31 - 1 values) with the bits that
 /// PyTorch's CUDA generator of this seed gives a device of this many multiprocessors. `calls` is the generator's place,
 /// PyTorch's philox_offset over 4: 0 at first, moved on by each call.

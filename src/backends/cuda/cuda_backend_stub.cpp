@@ -31,10 +31,6 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions&) {
   fail_without_cuda();
 }
 
-CudaMemoryUse cuda_memory_use(Backend&) {
-  fail_without_cuda();
-}
-
 void cuda_normal(Backend&, const CudaNormalArgs&, std::uint64_t&) {
   fail_without_cuda();
 }

@@ -1,0 +1,23 @@
+#pragma once
+// Which device an engine computes on.
+
+#include <cstdint>
+#include <memory>
+
+#include "diffusion/random.h"
+#include "ops/backend.h"
+#include "wan/engine.h"
+
+namespace wan {
+
+/// A backend, and what the engine must know of its device.
+struct ChosenBackend {
+  std::unique_ptr<Backend> backend;
+  CudaLaunchGrid grid = kDefaultCudaGrid;  // what "torch-cuda" without a grid means
+};
+
+/// By options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPU where one is usable, otherwise the CPU. Throws
+/// InvalidArgument for other names and Unsupported, with the reason, where the device cannot be used.
+ChosenBackend make_backend(const EngineOptions& options);
+
+}  // namespace wan
