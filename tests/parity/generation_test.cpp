@@ -84,6 +84,7 @@ Tensor as_floats(const Tensor& tensor) {
 GenerationRequest request_of(const nlohmann::json& asked) {
   GenerationRequest request;
   request.task = asked.value("task", "t2v-A14B");
+  request.rng = "torch-cpu";  // whatever the device
   request.prompt = asked["prompt"];
   if (asked.contains("image")) request.image = golden_path("pipeline") / asked["image"].get<std::string>();
   if (!asked["negative_prompt"].is_null()) request.negative_prompt = asked["negative_prompt"];
