@@ -49,6 +49,13 @@ struct Machine {
   std::mt19937 random{1};
 };
 
+/// The block that runs, and how its threads are told who they are.
+struct BlockPlace {
+  uint3 block;
+  dim3 size;
+  const std::function<void(const ThreadPlace&)>& place_thread;
+};
+
 Machine& machine() {
   static thread_local Machine instance;
   return instance;
@@ -83,23 +90,29 @@ void start_fibers(Machine& m) {
 void order_threads(Machine& m) {
   m.order.resize(m.count);
   std::iota(m.order.begin(), m.order.end(), 0u);
-  if (m.launches % 3 == 1) std::reverse(m.order.begin(), m.order.end());
-  if (m.launches % 3 == 2) std::shuffle(m.order.begin(), m.order.end(), m.random);
+  if (m.launches % 4 == 1) std::reverse(m.order.begin(), m.order.end());
+  if (m.launches % 4 == 2) std::shuffle(m.order.begin(), m.order.end(), m.random);
 }
 
-/// Lets whole warps past an operation that all of their lanes wait at. True where there was one.
+/// In every fourth launch, and the one after it, warps do not go on together: one goes as far as it can before the next
+/// does anything.
+bool warps_run_apart(const Machine& m) {
+  return m.launches % 4 == 3 || m.launches % 8 == 0;
+}
+
+/// Lets a warp past an operation that all of its lanes wait at. True where there was one.
+bool release_warp(Machine& m, unsigned first) {
+  const unsigned end = std::min(first + kWarp, m.count);
+  for (unsigned t = first; t < end; ++t)
+    if (m.fibers[t].state != State::kAtExchange || m.fibers[t].exchanges != m.fibers[first].exchanges)
+      return false;
+  for (unsigned t = first; t < end; ++t) m.fibers[t].state = State::kReady;
+  return true;
+}
+
 bool release_warps(Machine& m) {
   bool released = false;
-  for (unsigned first = 0; first < m.count; first += kWarp) {
-    const unsigned end = std::min(first + kWarp, m.count);
-    bool all = true;
-    for (unsigned t = first; t < end; ++t)
-      all = all && m.fibers[t].state == State::kAtExchange &&
-            m.fibers[t].exchanges == m.fibers[first].exchanges;
-    if (!all) continue;
-    released = true;
-    for (unsigned t = first; t < end; ++t) m.fibers[t].state = State::kReady;
-  }
+  for (unsigned first = 0; first < m.count; first += kWarp) released = release_warp(m, first) || released;
   return released;
 }
 
@@ -124,24 +137,38 @@ std::string describe_hang(const Machine& m) {
                      counts[static_cast<std::size_t>(State::kDone)]);
 }
 
-void run_block(Machine& m, const Grid& grid, const uint3& block,
-               const std::function<void(const ThreadPlace&)>& place_thread) {
+/// Lets thread t go on until it waits, where it can.
+void run_thread(Machine& m, const BlockPlace& place, unsigned t) {
+  if (m.fibers[t].state != State::kReady) return;
+  m.current = t;
+  const dim3& size = place.size;
+  place.place_thread({uint3{t % size.x, t / size.x % size.y, t / size.x / size.y}, place.block});
+  swapcontext(&m.scheduler, &m.fibers[t].context);
+  WAN_CHECK(m.failure.empty(), kDevice, "[cuda emulation] {}, in thread {} of block {}, {}", m.failure, t,
+            place.block.x, place.block.y);
+}
+
+void run_block(Machine& m, const BlockPlace& place) {
   // Whatever was there before means nothing: as f32 or bf16, NaN.
   std::fill(m.shared.begin(), m.shared.end(), std::byte{0xff});
   start_fibers(m);
   while (!all_done(m)) {
     order_threads(m);
-    for (const unsigned t : m.order) {
-      if (m.fibers[t].state != State::kReady) continue;
-      m.current = t;
-      const dim3& size = grid.block;
-      place_thread({uint3{t % size.x, t / size.x % size.y, t / size.x / size.y}, block});
-      swapcontext(&m.scheduler, &m.fibers[t].context);
-      WAN_CHECK(m.failure.empty(), kDevice, "[cuda emulation] {}, in thread {} of block {}, {}", m.failure, t,
-                block.x, block.y);
+    if (warps_run_apart(m)) {
+      const bool backwards = m.launches % 8 == 7;
+      const unsigned warps = (m.count + kWarp - 1) / kWarp;
+      for (unsigned w = 0; w < warps; ++w) {
+        const unsigned first = (backwards ? warps - 1 - w : w) * kWarp;
+        do {
+          for (unsigned t = first; t < std::min(first + kWarp, m.count); ++t) run_thread(m, place, t);
+        } while (release_warp(m, first));
+      }
+    } else {
+      for (const unsigned t : m.order) run_thread(m, place, t);
     }
     if (release_warps(m) || release_block(m) || all_done(m)) continue;
-    fail(ErrorCode::kDevice, "[cuda emulation] block {}, {} hangs: {}", block.x, block.y, describe_hang(m));
+    fail(ErrorCode::kDevice, "[cuda emulation] block {}, {} hangs: {}", place.block.x, place.block.y,
+         describe_hang(m));
   }
 }
 
@@ -165,7 +192,7 @@ void run_grid(const Grid& grid, const std::function<void(const ThreadPlace&)>& p
   ++m.launches;
   for (unsigned z = 0; z < grid.grid.z; ++z)
     for (unsigned y = 0; y < grid.grid.y; ++y)
-      for (unsigned x = 0; x < grid.grid.x; ++x) run_block(m, grid, {x, y, z}, place_thread);
+      for (unsigned x = 0; x < grid.grid.x; ++x) run_block(m, {{x, y, z}, grid.block, place_thread});
 }
 
 void block_barrier() {

@@ -40,13 +40,41 @@ std::vector<int> shifted(bool with_barrier, int first) {
 
 TEST(Emulator, BarriersOrderSharedMemoryAndTheirAbsenceShows) {
   int wrong = 0;
-  for (int first = 0; first < 300; first += 100) {
+  for (int first = 0; first < 800; first += 100) {
     std::vector<int> expected(64);
     for (int i = 0; i < 64; ++i) expected[static_cast<std::size_t>(i)] = first + (i + 1) % 64;
     EXPECT_EQ(shifted(true, first), expected);
     const std::vector<int> unordered = shifted(false, first + 1000);
     wrong += unordered != shifted(true, first + 1000) ? 1 : 0;
   }
+  EXPECT_GT(wrong, 0);
+}
+
+/// Without a barrier a warp that is ahead overwrites what another has yet to read.
+__global__ void ahead_kernel(float* values, bool with_barrier) {
+  __shared__ float shared[64];
+  shared[threadIdx.x] = values[threadIdx.x];
+  __syncthreads();
+  const float other = __shfl_xor_sync(0xffffffffu, shared[63 - threadIdx.x], 0);
+  if (with_barrier) __syncthreads();
+  shared[threadIdx.x] = -1.0f;
+  __syncthreads();
+  values[threadIdx.x] = other;
+}
+
+TEST(Emulator, AWarpMayBeAheadOfAnother) {
+  int wrong = 0;
+  for (int launch_number = 0; launch_number < 8; ++launch_number)
+    for (const bool with_barrier : {true, false}) {
+      std::vector<float> values(64);
+      std::iota(values.begin(), values.end(), 0.0f);
+      launch(nullptr, {dim3(1), dim3(64)}, ahead_kernel, values.data(), with_barrier);
+      const bool right = values[0] == 63.0f && values[63] == 0.0f;
+      if (with_barrier) {
+        EXPECT_TRUE(right);
+      }
+      wrong += right ? 0 : 1;
+    }
   EXPECT_GT(wrong, 0);
 }
 

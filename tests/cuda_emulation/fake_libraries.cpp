@@ -65,4 +65,8 @@ void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
   WAN_ASSERT(false && "there are no Hopper kernels");
 }
 
+void run_hopper_key_bias_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
+  WAN_ASSERT(false && "there are no Hopper kernels");
+}
+
 }  // namespace wan::cuda

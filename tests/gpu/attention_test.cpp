@@ -28,7 +28,7 @@ struct Tokens {
 TEST(GpuAttention, MatchesTheCompositeForAnyLength) {
   GpuContext gpu;
   for (const std::int64_t queries : {1, 8, 63, 64, 127, 128, 129, 200, 391})
-    for (const std::int64_t keys : {128, 129, 255, 256, 333, 512})
+    for (const std::int64_t keys : {1, 31, 128, 129, 255, 256, 333})
       for (const std::int64_t memory_heads : {2, 3}) {
         const Tokens q(gpu, queries, 2, memory_heads, 1);
         const Tokens k(gpu, keys, 2, memory_heads, 2);
@@ -73,6 +73,36 @@ TEST(GpuAttention, TakesAnyScale) {
     reference(AttentionArgs{host_q, host_k, host_v, scale, {}, {}, expected});
     EXPECT_TRUE(all_close(gpu.on_host(out), expected, kTolerance)) << scale;
   }
+}
+
+TEST(GpuAttention, AddsABiasForEachKey) {
+  GpuContext gpu;
+  for (const std::int64_t keys : {1, 7, 20, 64, 127, 128, 129, 300, 512})
+    for (const std::int64_t queries : {64, 391}) {
+      const Tokens q(gpu, queries, 2, 3, 1);
+      const Tokens k(gpu, keys, 2, 3, 2);
+      const Tokens v(gpu, keys, 2, 3, 3);
+      Guarded key_bias = random_tensor(DType::kF32, {keys}, 4);
+      key_bias.view().as<float>()[keys - 1] = std::log(400.0f);  // a padding row that counts as 400
+      const Tensor device_bias = gpu.on_device(key_bias);
+      const Tensor out = gpu.empty(DType::kBF16, {queries, 2, kWidth});
+      for (const float scale : {kScale, 0.3f}) {
+        attention(gpu.ctx, {q.view, k.view, v.view, scale, {}, device_bias, out});
+        const Tensor host_q = gpu.on_host(q.memory);
+        const Tensor host_k = gpu.on_host(k.memory);
+        const Tensor host_v = gpu.on_host(v.memory);
+        const Tensor expected(DType::kF64, {queries, 2, kWidth});
+        reference(AttentionArgs{host_q.view().slice(1, 0, 2),
+                                host_k.view().slice(1, 0, 2),
+                                host_v.view().slice(1, 0, 2),
+                                scale,
+                                {},
+                                key_bias,
+                                expected});
+        EXPECT_TRUE(all_close(gpu.on_host(out), expected, kTolerance))
+            << queries << " queries, " << keys << " keys";
+      }
+    }
 }
 
 /// The faster kernel against our own, in f32, at the lengths of videos: 31,899 tokens are those of a video whose length is no

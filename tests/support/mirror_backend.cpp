@@ -7,9 +7,9 @@ namespace wan::test {
 
 namespace {
 
-constexpr std::size_t kAlignment = 256;  // what a device's allocator gives
-constexpr std::size_t kMargin = 1024;    // sentinels on each side
-constexpr auto kSentinel = std::byte{0xb3};
+constexpr std::size_t kAlignment = 256;      // what a device's allocator gives
+constexpr std::size_t kMargin = 1024;        // sentinels on each side
+constexpr auto kSentinel = std::byte{0xff};  // as f32 or bf16, NaN: what is read there shows in sums
 
 /// Bytes from the first to past the last element; strides are not negative.
 std::size_t span_bytes(const TensorView& view) {

@@ -67,6 +67,7 @@ TEST(Conv3d, MatchesTheCompositeOverStridesAndPaddings) {
   check({{1, 9, 12, 16}, 16, {1, 3, 3}, {1, 2, 2}, {0, 1, 0, 1}});  // the encoder halves height and width
   check({{1, 8, 8, 5}, 7, {1, 3, 3}, {1, 2, 2}, {0, 1, 0, 1}});
   check({{5, 4, 3, 16}, 16, {3, 1, 1}, {2, 1, 1}});  // and time
+  check({{7, 4, 3, 6}, 5, {3, 1, 1}, {2, 1, 1}});
   check({{3, 6, 5, 4}, 6, {3, 3, 3}, {1, 1, 1}, {2, 0, 0, 1}});
   check({{3, 6, 5, 4}, 6, {2, 3, 2}, {1, 1, 1}, {0, 2, 1, 0}});
 }

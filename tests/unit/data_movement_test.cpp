@@ -57,6 +57,11 @@ TEST(Copy, RepeatsAndTurnsLargerViews) {
     copy(ops.ctx, {from.view().slice(1, skip, 40), out.view().slice(1, 0, 40 - skip)});
     EXPECT_TRUE(all_close(out.view().slice(1, 0, 40 - skip), from.view().slice(1, skip, 40), 0.0));
   }
+  // Rows of whole packs from one element off, and to one element off.
+  copy(ops.ctx, {from.view().slice(1, 1, 33), out.view().slice(1, 0, 32)});
+  EXPECT_TRUE(all_close(out.view().slice(1, 0, 32), from.view().slice(1, 1, 33), 0.0));
+  copy(ops.ctx, {from.view().slice(1, 0, 32), out.view().slice(1, 1, 33)});
+  EXPECT_TRUE(all_close(out.view().slice(1, 1, 33), from.view().slice(1, 0, 32), 0.0));
   EXPECT_TRUE(out.intact());
 }
 

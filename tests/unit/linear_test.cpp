@@ -54,7 +54,7 @@ TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {
           for (const auto activation :
                {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh})
             for (const bool with_bias : {false, true})
-              for (const Case& c : {Case{1, 33, 20}, Case{37, 70, 45}})
+              for (const Case& c : {Case{1, 33, 20}, Case{37, 70, 45}, Case{6, 40, 24}})
                 check(c, x, weight, out, layout, activation, with_bias);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take bf16 without biases.
+// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take bf16.
 
 #include <memory>
 
@@ -9,14 +9,17 @@
 
 namespace wan::cuda {
 
-/// What both take: bf16, no bias, head width 128, keys enough for a tile, strides of whole 16-byte pieces.
-bool is_plain_bf16_attention(const AttentionArgs& args);
+/// What both take: bf16, no bias, head width 128, strides of whole 16-byte pieces. key_bias is another question.
+bool is_bf16_attention(const AttentionArgs& args);
 
 /// Whether this build has code for the Hopper kernels; the device is another question.
 bool has_hopper_attention();
-/// q, k, v and out as is_plain_bf16_attention() says, on a device of compute capability 9.0.
+/// args as is_bf16_attention() says, without key_bias, on a device of compute capability 9.0.
 void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
                           const AttentionArgs& args);
+/// The same with key_bias.
+void run_hopper_key_bias_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                                   const AttentionArgs& args);
 
 /// cuDNN's scaled dot product attention. Plans are kept under everything that they depend on. One thread at a time.
 class AttentionLibrary {
