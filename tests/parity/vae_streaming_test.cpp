@@ -122,7 +122,7 @@ TEST_P(VaeStreaming, PlansSayHowMuchMemoryIsUsed) {
   const Tensor latents = first_latents(golden.tensor("latents"), 2);
   const Tensor frames = golden.tensor("frames");
   const std::int64_t pictures = 3;
-  VaeModel model(case_of("levels2"), BackendKind::kPlain);  // takes nothing of its own from the workspace
+  VaeModel model(case_of("levels2"), Kernels::kPlain);  // takes nothing of its own from the workspace
   for (const bool compact : {false, true}) {
     SCOPED_TRACE(compact ? "compact" : "in place");
     const std::size_t decode_budget = compact ? model.plan_decode(latents).bytes - 1 : 0;
@@ -214,7 +214,7 @@ TEST_P(VaeTiles, DifferLittleFromTheWholeAndLessWithMoreOverlap) {
 }
 
 TEST_P(VaeTiles, StayWithinTheBudgetAndKeepTheGroups) {
-  VaeModel model(case_of("levels2"), BackendKind::kPlain);
+  VaeModel model(case_of("levels2"), Kernels::kPlain);
   const Tensor latents = random_latents({model.vae().geometry().z_dim, 3, 9, 12});
   const VaePlan decode = model.plan_decode(latents, model.plan_decode(latents).bytes / 2);
   ASSERT_LT(decode.tile_height * decode.tile_width, 9 * 12);

@@ -16,18 +16,8 @@ constexpr double kTolerance = 2e-5;
 constexpr double kFrameRms = 1e-5;
 constexpr double kFrameMax = 3e-5;
 
-struct Case {
-  const char* name;
-  BackendKind backend;
-};
-constexpr Case kCases[] = {
-    {"vae21/levels4", BackendKind::kPlain},       {"vae21/levels4", BackendKind::kCpu},
-    {"vae21/levels3", BackendKind::kPlain},       {"vae21/levels3", BackendKind::kCpu},
-    {"vae21/levels2", BackendKind::kPlain},       {"vae21/levels2", BackendKind::kCpu},
-    {"vae22/levels4", BackendKind::kPlain},       {"vae22/levels4", BackendKind::kCpu},
-    {"vae22/levels3", BackendKind::kPlain},       {"vae22/levels3", BackendKind::kCpu},
-    {"vae22/levels2", BackendKind::kPlain},       {"vae22/levels2", BackendKind::kCpu},
-    {"vae22/levels4_early", BackendKind::kPlain}, {"vae22/levels4_early", BackendKind::kCpu}};
+/// A case of tools/golden/make_vae21.py or make_vae22.py, and what to run it on.
+using Case = std::tuple<const char*, Kernels>;
 
 /// Every "SIDE.GROUP.MODULE" of the file against call number GROUP of "vae.MODULE", and no tap that the file lacks.
 void expect_taps(const TapRecorder& taps, const GoldenFile& golden, const std::string& side) {
@@ -47,8 +37,8 @@ void expect_taps(const TapRecorder& taps, const GoldenFile& golden, const std::s
 class VaeParity : public ::testing::TestWithParam<Case> {};
 
 TEST_P(VaeParity, DecoderIsTheOfficialOne) {
-  const GoldenFile golden = vae_golden(GetParam().name);
-  VaeModel model(GetParam().name, GetParam().backend);
+  const GoldenFile golden = vae_golden(std::get<0>(GetParam()));
+  VaeModel model(std::get<0>(GetParam()), std::get<1>(GetParam()));
   TapRecorder taps;
   model.context().taps = taps.listener();
   const Tensor latents = golden.tensor("latents");
@@ -58,8 +48,8 @@ TEST_P(VaeParity, DecoderIsTheOfficialOne) {
 }
 
 TEST_P(VaeParity, EncoderIsTheOfficialOne) {
-  const GoldenFile golden = vae_golden(GetParam().name);
-  VaeModel model(GetParam().name, GetParam().backend);
+  const GoldenFile golden = vae_golden(std::get<0>(GetParam()));
+  VaeModel model(std::get<0>(GetParam()), std::get<1>(GetParam()));
   TapRecorder taps;
   model.context().taps = taps.listener();
   const Tensor expected = golden.tensor("encoded");
@@ -69,11 +59,18 @@ TEST_P(VaeParity, EncoderIsTheOfficialOne) {
   if (!golden.names("encode.").empty()) expect_taps(taps, golden, "encode");
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, VaeParity, ::testing::ValuesIn(kCases), [](const auto& test) {
-  std::string name = test.param.name;
+std::string case_name(const ::testing::TestParamInfo<Case>& instance) {
+  std::string name = std::get<0>(instance.param);
   std::replace(name.begin(), name.end(), '/', '_');
-  return name + (test.param.backend == BackendKind::kPlain ? "_plain" : "_cpu");
-});
+  return name + "_" + kernels_name(std::get<1>(instance.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, VaeParity,
+                         ::testing::Combine(::testing::Values("vae21/levels4", "vae21/levels3", "vae21/levels2",
+                                                              "vae22/levels4", "vae22/levels3", "vae22/levels2",
+                                                              "vae22/levels4_early"),
+                                            ::testing::ValuesIn(all_kernels())),
+                         case_name);
 
 }  // namespace
 }  // namespace wan::test

@@ -180,7 +180,7 @@ std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>&
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, WanTransformerParity,
-                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kAllKernels)),
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(all_kernels())),
                          case_name);
 
 TEST(WanTransformer, BranchesShareAPassAndKeepTheirTexts) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <vector>
 
 #include "support/views_of.h"
@@ -50,6 +51,8 @@ class Mirroring<Base, First, Rest...> : public Mirroring<Base, Rest...> {
   using Mirroring<Base, Rest...>::run;
   bool supports(const First& args) const override { return this->inner().supports(args); }
   void run(ExecContext& ctx, const First& args) override {
+    // Ranks of a test share the device, whose ops are for one thread.
+    const std::scoped_lock lock(this->device_mutex());
     Mirror mirror(this->inner());
     First on_device = args;
     visit_views(on_device, [&](TensorView& view) { mirror.add(view); });
@@ -78,6 +81,10 @@ class MirrorBase : public Backend {
   Backend& inner() const { return inner_; }
   /// The device's.
   Workspace& workspace() { return workspace_; }
+  static std::mutex& device_mutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
 
  private:
   Backend& inner_;

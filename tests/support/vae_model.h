@@ -8,17 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/cpu_backend.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
+#include "support/backends.h"
 #include "support/golden.h"
-#include "support/plain_backend.h"
 
 namespace wan::test {
-
-enum class BackendKind { kPlain, kCpu };
 
 /// `name`: "vae21/levels4", a case of tools/golden/make_vae21.py, or of make_vae22.py.
 inline GoldenFile vae_golden(const std::string& name) {
@@ -27,10 +24,10 @@ inline GoldenFile vae_golden(const std::string& name) {
 
 class VaeModel {
  public:
-  explicit VaeModel(const std::string& name, BackendKind kind = BackendKind::kCpu)
+  explicit VaeModel(const std::string& name, Kernels kernels = Kernels::kCpu)
       : report_(Checkpoint::open(golden_path(name + ".pth")), "VAE"),
         vae_(load(name, WeightScope(report_, {}))),
-        backend_(kind == BackendKind::kCpu ? make_cpu_backend() : std::make_unique<PlainBackend>()) {
+        backend_(make_backend(kernels)) {
     report_.check();
   }
 
