@@ -9,6 +9,7 @@
 
 #include "base/mapped_file.h"
 #include "gpu/device_values.h"
+#include "support/golden.h"
 #include "weights/safetensors.h"
 
 namespace wan::test {
@@ -23,10 +24,9 @@ std::vector<T> values_of(const TensorEntry& entry) {
 }
 
 TEST(GpuRandom, EqualsPyTorchBitForBit) {
-  const std::string folder = WAN_SOURCE_DIR "/tests/golden/random/";
-  std::ifstream file(folder + "torch_cuda_randn.json");
+  std::ifstream file(golden_path("random/torch_cuda_randn.json"));
   const nlohmann::json facts = nlohmann::json::parse(file);
-  const MappedFile mapped(folder + "torch_cuda_randn.safetensors");
+  const MappedFile mapped(golden_path("random/torch_cuda_randn.safetensors"));
   std::map<std::string, TensorEntry> tensors;
   for (const TensorEntry& entry : parse_safetensors(mapped.bytes(), "torch_cuda_randn.safetensors").tensors)
     tensors.emplace(entry.name, entry);

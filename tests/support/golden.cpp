@@ -1,12 +1,16 @@
 #include "support/golden.h"
 
+#include <cstdlib>
+
 #include "base/error.h"
 #include "weights/convert.h"
 
 namespace wan::test {
 
 std::filesystem::path golden_path(std::string_view relative) {
-  return std::filesystem::path(WAN_SOURCE_DIR) / "tests" / "golden" / relative;
+  // The environment's, for test programs that were carried to another machine.
+  const char* const source = std::getenv("WAN_SOURCE_DIR");
+  return std::filesystem::path(source != nullptr ? source : WAN_SOURCE_DIR) / "tests" / "golden" / relative;
 }
 
 Tensor GoldenFile::tensor(const std::string& name) const {

@@ -29,7 +29,18 @@ LAYERS = {
     "pipeline": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "wan"},
     "engine": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "pipeline", "backends", "wan"},
 }
+# Implementations side by side that must not know one another: what is below one of these folders includes nothing below the
+# others.
+APART = [{"backends/cpu", "backends/cuda"}]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+
+
+def neighbours(path, included):
+    inside = "/".join(path.parts[1:3])
+    target = "/".join(included.split("/")[:2])
+    for group in APART:
+        if inside in group and target in group and inside != target:
+            yield f"{path}: {inside} must not include {target} (\"{included}\")"
 
 
 def violations(root):
@@ -46,6 +57,8 @@ def violations(root):
                 yield f"{path.relative_to(root)}: src/{folder} has no place in LAYERS"
             elif target != folder and target not in allowed:
                 yield f"{path.relative_to(root)}: {folder} must not include {target} (\"{included}\")"
+            else:
+                yield from neighbours(path.relative_to(root), included)
     for path in sorted((root / "include").rglob("*.h")):
         for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
             if not included.startswith("wan/"):

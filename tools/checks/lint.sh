@@ -3,4 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 [ -f build/compile_commands.json ] || cmake -S . -B build -G Ninja >/dev/null
-git ls-files 'src/*.cpp' 'apps/*.cpp' | xargs -P "$(nproc)" -n 4 clang-tidy -p build --quiet 2>/dev/null
+# What the build compiles: not the files that call CUDA's libraries, which it has without a GPU's compiler only emulated.
+git ls-files 'src/*.cpp' 'apps/*.cpp' | while read -r file; do
+  if grep -q "/$file\"" build/compile_commands.json; then echo "$file"; fi
+done | xargs -P "$(nproc)" -n 4 clang-tidy -p build --quiet 2>/dev/null

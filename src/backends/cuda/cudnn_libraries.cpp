@@ -108,7 +108,13 @@ std::optional<Plan> make_plan(cudnnHandle_t handle, std::unique_ptr<fe::graph::G
 
 void execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
   const Workspace::Scope scope(workspace);
-  void* const scratch = plan.workspace > 0 ? workspace.take(DType::kU8, {plan.workspace}).data() : nullptr;
+  void* scratch = nullptr;
+  if (plan.workspace > 0) {
+    // Aligned as device allocations are, which cuDNN may count on; the workspace's own alignment is less.
+    constexpr std::int64_t kAlignment = 256;
+    std::byte* const taken = workspace.take(DType::kU8, {plan.workspace + kAlignment}).data();
+    scratch = taken + (kAlignment - reinterpret_cast<std::intptr_t>(taken) % kAlignment) % kAlignment;
+  }
   auto status = plan.graph->execute(handle, pointers, scratch);
   WAN_CHECK(status.is_good(), kDevice, "[cuda] a plan of cuDNN failed: {}", status.get_message());
 }

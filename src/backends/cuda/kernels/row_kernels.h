@@ -118,7 +118,7 @@ __global__ void rms_norm_rope_kernel(const X* x, std::int64_t x_stride, Vector w
     float angles[N];  // cosine and sine of each pair
     load_pack<N>(from + c, values);
     weight.load(c, factors);
-    load_pack<N>(table + share.row * head + c % head, angles);
+    load_pack<N>(table + share.row * head + static_cast<int>(c) % head, angles);
 #pragma unroll
     for (int i = 0; i < N; i += 2) {
       const float even = values[i] * inverse * factors[i];

@@ -1,0 +1,190 @@
+// Time and rate of the CUDA backend's ops at A14B's shapes, beside two ceilings measured in the same run: a device copy, and
+// cuBLASLt's best product. Random values; medians of repeats after warming up.
+//
+//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760]
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <vector>
+
+#include "backends/cuda/cuda_backend.h"
+#include "ops/conv3d.h"
+
+namespace {
+
+using namespace wan;
+
+struct Bench {
+  std::unique_ptr<Backend> backend = make_cuda_backend({});
+  Workspace workspace{backend->allocator()};
+  SelfCommunicator communicator;
+  ExecContext ctx{*backend, workspace, communicator, {}, nullptr, true};
+  std::uint64_t seed = 1;
+
+  Tensor random(DType dtype, const Shape& shape, double scale = 1.0) {
+    const Tensor f32(backend->allocator(), DType::kF32, shape);
+    std::uint64_t calls = 0;
+    cuda_normal(*backend,
+                {.seed = seed++, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32},
+                calls);
+    linear_combination(ctx, {{{scale, f32}}, f32});
+    Tensor made(backend->allocator(), dtype, shape);
+    copy(ctx, {f32, made});
+    return made;
+  }
+
+  /// Prints the median time of one call, and rates where flops or bytes are given.
+  void measure(const char* name, double flops, double bytes, const std::function<void()>& call) {
+    using Clock = std::chrono::steady_clock;
+    const auto timed = [&](int calls) {
+      backend->synchronize();
+      const auto start = Clock::now();
+      for (int i = 0; i < calls; ++i) call();
+      backend->synchronize();
+      return std::chrono::duration<double>(Clock::now() - start).count() / calls;
+    };
+    try {
+      timed(2);
+      const int calls = std::clamp(static_cast<int>(0.05 / timed(1)), 1, 1000);
+      std::vector<double> times;
+      for (int i = 0; i < 7; ++i) times.push_back(timed(calls));
+      std::sort(times.begin(), times.end());
+      const double median = times[3];
+      std::printf("%-58s %9.3f ms (%.3f to %.3f)", name, 1e3 * median, 1e3 * times.front(),
+                  1e3 * times.back());
+      if (flops > 0) std::printf("  %7.1f TF/s", 1e-12 * flops / median);
+      if (bytes > 0) std::printf("  %7.2f TB/s", 1e-12 * bytes / median);
+      std::printf("\n");
+    } catch (const Error& error) {
+      std::printf("%-58s %s\n", name, error.what());
+    }
+    std::fflush(stdout);
+  }
+};
+
+void run_products(Bench& b, std::int64_t rows) {
+  struct Product {
+    const char* name;
+    std::int64_t inner, columns;
+    ActivationKind activation;
+    DType out;
+  };
+  for (const Product& p :
+       {Product{"linear 5120 -> 5120, bf16", 5120, 5120, ActivationKind::kNone, DType::kBF16},
+        {"linear 5120 -> 13824, GELU, bf16", 5120, 13824, ActivationKind::kGeluTanh, DType::kBF16},
+        {"linear 13824 -> 5120, bf16 to f32", 13824, 5120, ActivationKind::kNone, DType::kF32}}) {
+    const Tensor x = b.random(DType::kBF16, {rows, p.inner});
+    const Tensor weight = b.random(DType::kBF16, {p.columns, p.inner}, 0.02);
+    const Tensor bias = b.random(DType::kF32, {p.columns});
+    const Tensor out(b.backend->allocator(), p.out, {rows, p.columns});
+    b.measure(p.name, 2e0 * static_cast<double>(rows * p.inner * p.columns), 0, [&] {
+      linear(b.ctx, {x, weight, bias, out, p.activation});
+    });
+  }
+}
+
+void run_attention(Bench& b, std::int64_t rows) {
+  const auto heads = [](const Tensor& t) { return t.view().reshape({t.dim(0), 40, 128}); };
+  const Tensor q = b.random(DType::kBF16, {rows, 5120});
+  const Tensor k = b.random(DType::kBF16, {rows, 5120});
+  const Tensor v = b.random(DType::kBF16, {rows, 5120});
+  const Tensor out(b.backend->allocator(), DType::kBF16, {rows, 5120});
+  const float scale = 1.0f / std::sqrt(128.0f);
+  const auto flops = [&](std::int64_t keys) {
+    return 4.0 * static_cast<double>(rows) * static_cast<double>(keys) * 5120;
+  };
+  b.measure("self-attention, 40 heads of 128, bf16", flops(rows), 0, [&] {
+    attention(b.ctx, {heads(q), heads(k), heads(v), scale, {}, {}, heads(out)});
+  });
+  for (const std::int64_t keys : {40, 512}) {
+    const Tensor key_bias = b.random(DType::kF32, {keys});
+    const TensorView text_k = heads(k).slice(0, 0, keys);
+    const TensorView text_v = heads(v).slice(0, 0, keys);
+    b.measure(
+        keys == 40 ? "attention to 40 keys with a bias, bf16" : "attention to 512 keys with a bias, bf16",
+        flops(keys), 0, [&] {
+          attention(b.ctx, {heads(q), text_k, text_v, scale, {}, key_bias, heads(out)});
+        });
+  }
+}
+
+void run_rows(Bench& b, std::int64_t rows) {
+  const Tensor x = b.random(DType::kF32, {rows, 5120});
+  const Tensor y = b.random(DType::kBF16, {rows, 5120});
+  const Tensor out(b.backend->allocator(), DType::kBF16, {rows, 5120});
+  const Tensor table = b.random(DType::kF32, {rows, 64, 2});
+  const Tensor row = b.random(DType::kF32, {1, 5120});
+  const Tensor weight = b.random(DType::kF32, {5120});
+  const std::vector<std::int64_t> ends{rows};
+  const auto elements = static_cast<double>(rows * 5120);
+  b.measure("layer_norm with scale and shift, f32 to bf16", 0, 6 * elements, [&] {
+    LayerNormArgs args{};
+    args.x = x;
+    args.scale = row;
+    args.shift = row;
+    args.segments = {ends};
+    args.out = out;
+    layer_norm(b.ctx, args);
+  });
+  b.measure("rms_norm_rope, bf16 in place", 0, 4 * elements, [&] {
+    rms_norm_rope(b.ctx, {out, weight, 1e-6f, table, out.view().reshape({rows, 40, 128})});
+  });
+  b.measure("gated_residual, f32 += bf16", 0, 10 * elements, [&] {
+    gated_residual(b.ctx, {x, y, row, {ends}});
+  });
+  b.measure("copy f32 to f32: the ceiling of the three", 0, 8 * elements, [&] {
+    const TensorView half = x.view().slice(0, 0, rows / 2);
+    copy(b.ctx, {half, x.view().slice(0, rows / 2, rows / 2 * 2)});
+    copy(b.ctx, {half, x.view().slice(0, rows / 2, rows / 2 * 2)});
+  });
+}
+
+void run_vae(Bench& b) {
+  for (const DType type : {DType::kF32, DType::kBF16})
+    for (const std::int64_t channels : {96, 384}) {
+      const std::int64_t shrink = channels == 96 ? 1 : 4;
+      const std::int64_t height = 720 / shrink;
+      const std::int64_t width = 1280 / shrink;
+      const Tensor x = b.random(type, {6, height, width, channels});
+      const Tensor weight = b.random(type, {channels, 3, 3, 3, channels}, 0.05);
+      const Tensor bias = b.random(DType::kF32, {channels});
+      const Tensor gamma = b.random(DType::kF32, {channels});
+      const Tensor out = b.random(type, {4, height, width, channels});
+      const std::string suffix = fmt::format(" of {} channels, {}", channels, dtype_name(type));
+      const auto elements = static_cast<double>(4 * height * width * channels);
+      b.measure(("conv3d 3x3x3, residual," + suffix).c_str(),
+                2 * 27 * elements * static_cast<double>(channels), 0, [&] {
+                  conv3d(b.ctx, {x, weight, bias, {1, 1, 1}, {1, 1, 1, 1}, out, out});
+                });
+      const TensorView pixels = out.view().reshape({4 * height * width, channels});
+      b.measure(("channel_norm, SiLU," + suffix).c_str(), 0,
+                2 * elements * static_cast<double>(dtype_size(type)), [&] {
+                  channel_norm(b.ctx, {pixels, gamma, ActivationKind::kSiLU, pixels});
+                });
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::int64_t rows = argc > 1 ? std::atoll(argv[1]) : 32760;
+    Bench bench;
+    const CudaDeviceInfo info = cuda_device_info(0);
+    std::printf("%s, %lld rows\n", info.name.c_str(), static_cast<long long>(rows));
+    run_rows(bench, rows);
+    run_products(bench, rows);
+    run_attention(bench, rows);
+    run_vae(bench);
+    std::printf("peak device memory %.2f GB\n",
+                1e-9 * static_cast<double>(cuda_memory_use(*bench.backend).peak));
+    return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
