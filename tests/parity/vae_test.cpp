@@ -65,12 +65,12 @@ std::string case_name(const ::testing::TestParamInfo<Case>& instance) {
   return name + "_" + kernels_name(std::get<1>(instance.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, VaeParity,
-                         ::testing::Combine(::testing::Values("vae21/levels4", "vae21/levels3", "vae21/levels2",
-                                                              "vae22/levels4", "vae22/levels3", "vae22/levels2",
-                                                              "vae22/levels4_early"),
-                                            ::testing::ValuesIn(all_kernels())),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(
+    Models, VaeParity,
+    ::testing::Combine(::testing::Values("vae21/levels4", "vae21/levels3", "vae21/levels2", "vae22/levels4",
+                                         "vae22/levels3", "vae22/levels2", "vae22/levels4_early"),
+                       ::testing::ValuesIn(all_kernels())),
+    case_name);
 
 }  // namespace
 }  // namespace wan::test
