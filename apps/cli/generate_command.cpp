@@ -74,7 +74,7 @@ void run_generate(const GenerateOptions& options) {
 }  // namespace
 
 Command add_generate_command(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("generate", "Make a video from a prompt");
+  CLI::App* command = app.add_subcommand("generate", "Make a video from a prompt, an image or both");
   const auto options = std::make_shared<GenerateOptions>();
   add_generate_options(*command, *options);
   return [options] { run_generate(*options); };

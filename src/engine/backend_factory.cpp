@@ -23,7 +23,7 @@ int device_index(const std::string& device) {
 
 ChosenBackend make_cuda(const std::string& device, int index) {
   const std::string reason = cuda_unusable_reason(index);
-  WAN_CHECK(reason.empty(), kUnsupported, "--device {}: {}; use --device cpu", device, reason);
+  WAN_CHECK(reason.empty(), kUnsupported, "--device {}: {}", device, reason);
   const CudaDeviceInfo info = cuda_device_info(index);
   return {.backend = make_cuda_backend({.device = index}),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor}};
