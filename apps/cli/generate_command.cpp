@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "commands.h"
 #include "generate_options.h"
+#include "output.h"
 #include "progress.h"
 #include "wan/engine.h"
 
@@ -23,6 +24,18 @@ std::atomic<bool> interrupted{false};
 void on_interrupt(int signal) {
   interrupted.store(true);
   std::signal(signal, SIG_DFL);
+}
+
+/// When a terminal closes, the kernel and the shell each send one: the second must not end what the first began.
+void on_hangup(int) {
+  interrupted.store(true);
+}
+
+void watch_signals() {
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  if (std::signal(SIGHUP, on_hangup) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup has its way
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away costs events, not the video
 }
 
 /// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
@@ -47,17 +60,15 @@ void run_generate(const GenerateOptions& options) {
   engine.check(request);
   if (options.plan) {
     const MemoryPlan plan = engine.plan(request);
-    fmt::print("{}", options.json ? to_json(plan) + "\n" : to_string(plan));
+    write_output(options.json ? to_json(plan) + "\n" : to_string(plan));
     return;
   }
 
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
+  watch_signals();
   ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1);
   const EventHandler on_event = [&](const Event& event) {
     if (options.json) {
-      fmt::print("{}\n", to_json(event));
-      std::fflush(stdout);
+      write_output(to_json(event) + "\n");
     } else {
       display(event);
     }
@@ -69,6 +80,9 @@ void run_generate(const GenerateOptions& options) {
     display.end_line();
     throw;
   }
+  WAN_CHECK(lost_output() == nullptr, kIo,
+            "{} is whole, but events were lost: cannot write standard output: {}", request.save_file.string(),
+            lost_output());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "commands.h"
+#include "output.h"
 #include "wan/tools.h"
 
 namespace wan {
@@ -30,15 +31,16 @@ nlohmann::ordered_json as_json(const InspectedModel& model) {
           {"bytes", model.bytes}, {"findings", model.findings}, {"tensors", tensors}};
 }
 
-void print_model(const InspectedModel& model, const InspectOptions& options) {
-  fmt::print("{}: {}, {} tensors, {:.1f} MB\n", model.path, model.kind, model.tensors.size(),
-             static_cast<double>(model.bytes) * 1e-6);
-  for (const auto& [key, value] : model.dimensions) fmt::print("  {:<16} {}\n", key, value);
-  if (!model.findings.empty()) fmt::print("  {}\n", model.findings);
-  if (!options.tensors) return;
+std::string as_text(const InspectedModel& model, const InspectOptions& options) {
+  std::string text = fmt::format("{}: {}, {} tensors, {:.1f} MB\n", model.path, model.kind,
+                                 model.tensors.size(), static_cast<double>(model.bytes) * 1e-6);
+  for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, value);
+  if (!model.findings.empty()) text += fmt::format("  {}\n", model.findings);
+  if (!options.tensors) return text;
   for (const InspectedTensor& tensor : model.tensors)
-    fmt::print("  {:<56} {:<5} [{}]  {} bytes\n", tensor.name, tensor.dtype, fmt::join(tensor.shape, ", "),
-               tensor.bytes);
+    text += fmt::format("  {:<56} {:<5} [{}]  {} bytes\n", tensor.name, tensor.dtype,
+                        fmt::join(tensor.shape, ", "), tensor.bytes);
+  return text;
 }
 
 void run_inspect(const InspectOptions& options) {
@@ -46,9 +48,9 @@ void run_inspect(const InspectOptions& options) {
   if (options.json) {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const InspectedModel& model : models) json.push_back(as_json(model));
-    fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    write_output(json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   } else {
-    for (const InspectedModel& model : models) print_model(model, options);
+    for (const InspectedModel& model : models) write_output(as_text(model, options));
   }
   for (const InspectedModel& model : models)
     WAN_CHECK(model.findings.empty(), kBadFile, "{} is not a whole model", model.path);

@@ -6,25 +6,32 @@
 #include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string_view>
 
 #include "arguments.h"
 #include "base/log.h"
 #include "commands.h"
+#include "output.h"
 #include "thread_waiting.h"
 #include "wan/engine.h"
 #include "wan/error.h"
 
 namespace {
 
-/// Where a command writes events to standard output, an error is one of them; `stream` is standard error otherwise.
-int report(wan::ErrorCode code, const std::string& message, bool json, std::FILE* stream) {
+/// Where a command writes events to standard output (`events`), an error is one of them; otherwise, and where those are
+/// lost, it goes to standard error.
+int report(wan::ErrorCode code, const std::string& message, bool json, bool events) {
   if (json) {
     const nlohmann::ordered_json event = {
         {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
-    fmt::print(stream, "{}\n", event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    const std::string line =
+        event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    if (events) wan::write_output(line);
+    if (!events || wan::lost_output() != nullptr) wan::write_note(stderr, line);
   } else {
-    fmt::print(stderr, "{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message);
+    wan::write_note(
+        stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message));
   }
   return wan::exit_status(code);
 }
@@ -42,7 +49,10 @@ int run(const std::vector<std::string>& arguments) {
   try {
     wan::parse_arguments(app, arguments);
   } catch (const CLI::ParseError& help) {
-    return app.exit(help);
+    std::ostringstream text;
+    const int status = app.exit(help, text, text);
+    wan::write_output(text.str());
+    return status;
   }
   if (verbose) wan::set_log_level(wan::LogLevel::kDebug);
   for (const auto& [name, command] : commands)
@@ -53,18 +63,21 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  wan::open_closed_streams();
   if (argc > 1 && std::string_view(argv[1]) == "generate") wan::restart_with_short_spins(argv);
   const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
   const auto given = [&](const char* word) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
   };
   // The other commands print one JSON document, which an error must not break.
-  std::FILE* const stream = given("generate") ? stdout : stderr;
   const auto fail_with = [&](wan::ErrorCode code, const std::string& message) {
-    return report(code, message, given("--json"), stream);
+    return report(code, message, given("--json"), given("generate"));
   };
   try {
-    return run(arguments);
+    const int status = run(arguments);
+    const char* const lost = wan::lost_output();
+    if (lost == nullptr) return status;
+    return fail_with(wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost));
   } catch (const wan::Error& error) {
     return fail_with(error.code(), error.what());
   } catch (const std::bad_alloc&) {

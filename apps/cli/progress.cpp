@@ -1,7 +1,5 @@
 #include "progress.h"
 
-#include <fmt/format.h>
-
 namespace wan {
 
 namespace {
@@ -77,11 +75,10 @@ std::string bar(std::int64_t done, std::int64_t total) {
 
 void ProgressDisplay::operator()(const Event& event) {
   std::visit([this](const auto& e) { show(e); }, event);
-  std::fflush(stream_);
 }
 
 void ProgressDisplay::end_line() {
-  if (open_line_) fmt::print(stream_, "\n");
+  if (open_line_) write_note(stream_, "\n");
   open_line_ = false;
 }
 
@@ -90,7 +87,6 @@ void ProgressDisplay::show(const PhaseStarted& event) {
   if (event.phase == Phase::kEncode) return;
   end_line();
   phase_ = event.phase;
-  total_ = event.total;
   last_drawn_ = {};
 }
 
@@ -106,11 +102,11 @@ void ProgressDisplay::show(const PhaseProgress& event) {
                                      : 0;
   const std::string remaining = last ? duration(event.seconds) : duration(left) + " left";
   if (terminal_) {
-    fmt::print(stream_, "\r\033[K{:<10} {}  {}  {}  {}", title(event.phase), bar(event.done, event.total),
-               amount(event), speed(event), remaining);
+    print("\r\033[K{:<10} {}  {}  {}  {}", title(event.phase), bar(event.done, event.total), amount(event),
+          speed(event), remaining);
     open_line_ = true;
   } else {
-    fmt::print(stream_, "{}: {}, {}, {}\n", title(event.phase), amount(event), speed(event), remaining);
+    print("{}: {}, {}, {}\n", title(event.phase), amount(event), speed(event), remaining);
   }
 }
 
@@ -121,13 +117,13 @@ void ProgressDisplay::show(const PhaseFinished& event) {
 
 void ProgressDisplay::show(const Notice& event) {
   end_line();
-  fmt::print(stream_, "note: {}\n", event.message);
+  print("note: {}\n", event.message);
 }
 
 void ProgressDisplay::show(const RunSettings& event) {
   end_line();
   for (const auto& [key, value] : event.values)
-    if (!value.empty()) fmt::print(stream_, "{:<18} {}\n", key, value);
+    if (!value.empty()) print("{:<18} {}\n", key, value);
 }
 
 void ProgressDisplay::show(const Finished& event) {
@@ -136,9 +132,9 @@ void ProgressDisplay::show(const Finished& event) {
       event.peak_device_bytes > 0
           ? fmt::format(" and {:.2f} GB of the GPU's", static_cast<double>(event.peak_device_bytes) * 1e-9)
           : "";
-  fmt::print(stream_, "saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", event.save_file,
-             event.frames, event.frames == 1 ? "" : "s", duration(event.seconds),
-             static_cast<double>(event.peak_host_bytes) * 1e-9, device);
+  print("saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", event.save_file, event.frames,
+        event.frames == 1 ? "" : "s", duration(event.seconds),
+        static_cast<double>(event.peak_host_bytes) * 1e-9, device);
 }
 
 }  // namespace wan

@@ -1,10 +1,14 @@
 #pragma once
 // What a person sees of a run: a bar a phase on a terminal, plain lines elsewhere.
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <utility>
 
+#include "output.h"
 #include "wan/events.h"
 
 namespace wan {
@@ -28,11 +32,15 @@ class ProgressDisplay {
   void show(const RunSettings& event);
   void show(const Finished& event);
 
+  template <typename... Args>
+  void print(fmt::format_string<Args...> format, Args&&... args) const {
+    write_note(stream_, fmt::format(format, std::forward<Args>(args)...));
+  }
+
   std::FILE* stream_;
   bool terminal_;
   bool open_line_ = false;
   Phase phase_ = Phase::kLoad;
-  std::int64_t total_ = 0;
   Clock::time_point last_drawn_{};
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "commands.h"
+#include "output.h"
 #include "wan/tools.h"
 
 namespace wan {
@@ -27,11 +28,12 @@ void run_tokenize(const TokenizeOptions& options) {
                                          {"used", text.ids.size()},
                                          {"limit", text.limit},
                                          {"truncated", text.truncated}};
-    fmt::print("{}\n", json.dump());
+    write_output(json.dump() + "\n");
     return;
   }
-  fmt::print("cleaned  {}\nids      {}\nused     {} of {}{}\n", text.cleaned, fmt::join(text.ids, " "),
-             text.ids.size(), text.limit, text.truncated ? "; the rest of the prompt was cut off" : "");
+  write_output(fmt::format("cleaned  {}\nids      {}\nused     {} of {}{}\n", text.cleaned,
+                           fmt::join(text.ids, " "), text.ids.size(), text.limit,
+                           text.truncated ? "; the rest of the prompt was cut off" : ""));
 }
 
 }  // namespace

@@ -74,7 +74,8 @@ class Engine {
   MemoryPlan plan(const GenerationRequest& request) const;
 
   /// Makes the video. `cancelled` may be set by any thread or signal handler: the call then throws Cancelled within one
-  /// step and says what was kept. One call at a time. Throws Error; nothing half-made stays under the final name.
+  /// step and says what was kept. One call at a time. Throws Error; nothing half-made stays under the final name. What
+  /// `on_event` throws ends the run like any failure: what was reached is kept, and Error{Internal} holds its text.
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event = {},
                             const std::atomic<bool>* cancelled = nullptr);
 

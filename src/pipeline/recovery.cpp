@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <new>
+
+#include "base/log.h"
+
 namespace wan {
 
 namespace {
@@ -23,6 +27,15 @@ SavedLatents to_host(const RunContext& run, const Reached& reached) {
   return saved;
 }
 
+/// Whoever listens may fail, as on a terminal that was closed; what is kept must not depend on it.
+void tell_quietly(const RunContext& run, const std::string& message) {
+  try {
+    run.tell(Notice{message});
+  } catch (const std::exception& error) {
+    log(LogLevel::kWarning, fmt::format("{} ({})", message, error.what()));
+  }
+}
+
 }  // namespace
 
 fs::path keep_latents(const RunContext& run, const Reached& reached, const fs::path& file) {
@@ -31,16 +44,16 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const fs::p
     save_latents(file, latents);
     return file;
   } catch (const Error& error) {
-    run.tell(Notice{error.what()});
+    tell_quietly(run, error.what());
   }
   try {
     fs::path spare =
         fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.filename().string());
     save_latents(spare, latents);
-    run.tell(Notice{fmt::format("the latents are kept in {} instead", spare.string())});
+    tell_quietly(run, fmt::format("the latents are kept in {} instead", spare.string()));
     return spare;
   } catch (const std::exception& error) {  // filesystem_error: there is no such folder
-    run.tell(Notice{fmt::format("the latents could not be kept: {}", error.what())});
+    tell_quietly(run, fmt::format("the latents could not be kept: {}", error.what()));
     return {};
   }
 }
@@ -62,9 +75,17 @@ void rethrow_with_latents(const fs::path& kept, const Error& error) {
                           error.what(), kept.string(), kept.string()));
 }
 
-Error out_of_memory() {
-  return Error(ErrorCode::kOutOfMemory,
-               "the machine's memory is used up; try --residency streamed or a smaller --size");
+Error current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory,
+                 "the machine's memory is used up; try --residency streamed or a smaller --size");
+  } catch (const std::exception& error) {
+    return Error(ErrorCode::kInternal, error.what());
+  }
 }
 
 // Slots that an update writes before anything reads them need no value; saved ones get theirs back.

@@ -15,7 +15,8 @@ struct Reached {
 };
 
 /// Saves what was reached to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
-/// where it is; empty where neither can be written: a run is not given up for that. Tells a Notice in both cases.
+/// where it is; empty where neither can be written: a run is not given up for that. Tells a Notice in both cases. Throws
+/// nothing but what memory that ran out throws.
 std::filesystem::path keep_latents(const RunContext& run, const Reached& reached,
                                    const std::filesystem::path& file);
 
@@ -26,8 +27,8 @@ std::filesystem::path keep_latents(const RunContext& run, const Reached& reached
 /// Rethrows a failure after the last step; `kept`: where the finished latents are, empty for nowhere.
 [[noreturn]] void rethrow_with_latents(const std::filesystem::path& kept, const Error& error);
 
-/// What a person can do about memory that ran out in the middle.
-Error out_of_memory();
+/// The exception that is being handled, as an Error; memory that ran out says what a person can do about it.
+Error current_failure();
 
 /// Fills the state from an earlier run's. Throws BadFile where it belongs to another model or solver.
 void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& state);

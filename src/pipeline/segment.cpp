@@ -1,7 +1,7 @@
 #include "pipeline/segment.h"
 
 #include <algorithm>
-#include <new>
+#include <exception>
 
 #include "pipeline/decode.h"
 #include "pipeline/recovery.h"
@@ -88,10 +88,8 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
              .conditioning = input.conditioning,
              .given_frames = input.given_frames},
             state);
-  } catch (const Error& error) {
-    keep_and_rethrow(run, {state, input.condition}, latents_file, error);
-  } catch (const std::bad_alloc&) {
-    keep_and_rethrow(run, {state, input.condition}, latents_file, out_of_memory());
+  } catch (const std::exception&) {  // of any kind: `on_event` is the caller's
+    keep_and_rethrow(run, {state, input.condition}, latents_file, current_failure());
   }
   return state;
 }

@@ -1,6 +1,6 @@
 #include "pipeline/single_segment.h"
 
-#include <new>
+#include <exception>
 
 #include "base/log.h"
 #include "media/output.h"
@@ -48,10 +48,8 @@ void make_single_segment_video(const RunContext& run, const PipelineModels& mode
     const auto sink = make_frame_sink(output.save_file, format, to_metadata(settings));
     decode_segment(run, models, decode_plan, state.slots[Scheduler::kSample], *sink);
     finish_output(run, *sink);
-  } catch (const Error& error) {
-    rethrow_with_latents(kept, error);
-  } catch (const std::bad_alloc&) {
-    rethrow_with_latents(kept, out_of_memory());
+  } catch (const std::exception&) {  // of any kind: `on_event` is the caller's
+    rethrow_with_latents(kept, current_failure());
   }
   release_latents(output, kept);
 }

@@ -127,6 +127,29 @@ TEST_F(EngineTest, ACancelledRunKeepsItsStateAndGoesOnToTheSameVideo) {
   expect_error(ErrorCode::kInvalidArgument, "--sample_steps", [&] { engine.check(rest); });
 }
 
+TEST_F(EngineTest, AListenerThatThrowsCostsNoStep) {
+  Engine engine({.ckpt_dir = kCheckpoint, .threads = 2});
+  GenerationRequest still = request();
+  still.sample_steps = 4;
+  still.frame_num = 1;
+  still.save_file = folder_ / "still.png";
+  const std::string kept = still.save_file.string() + ".latents.safetensors";
+  const auto fail_after_two = [](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress != nullptr && progress->step == 2) throw std::runtime_error("the listener is gone");
+  };
+  expect_error(ErrorCode::kInternal, "the listener is gone; 2 of 4 steps are kept in " + kept,
+               [&] { engine.generate(still, fail_after_two); });
+  const auto fail_in_decode = [](const Event& event) {
+    const auto* phase = std::get_if<PhaseStarted>(&event);
+    if (phase != nullptr && phase->phase == Phase::kDecode) throw std::runtime_error("the listener is gone");
+  };
+  expect_error(ErrorCode::kInternal, "the listener is gone; the finished latents are kept in " + kept,
+               [&] { engine.generate(still, fail_in_decode); });
+  EXPECT_TRUE(std::filesystem::exists(kept));
+  EXPECT_FALSE(std::filesystem::exists(still.save_file));
+}
+
 TEST_F(EngineTest, InspectNamesTheModelsAndTokenizeCounts) {
   const std::vector<InspectedModel> models = inspect(kCheckpoint);
   ASSERT_EQ(models.size(), 4u);
