@@ -7,13 +7,11 @@
 #include <new>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <string_view>
 
 #include "arguments.h"
 #include "base/log.h"
 #include "commands.h"
 #include "output.h"
-#include "thread_waiting.h"
 #include "wan/engine.h"
 #include "wan/error.h"
 
@@ -64,7 +62,6 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   wan::open_closed_streams();
-  if (argc > 1 && std::string_view(argv[1]) == "generate") wan::restart_with_short_spins(argv);
   const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
   const auto given = [&](const char* word) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();

@@ -27,7 +27,9 @@ struct EngineOptions {
   std::string residency = "auto";
   /// Bytes of the device's memory to stay under where possible; 0: what is free.
   std::int64_t memory_limit = 0;
-  /// CPU threads; 0: as many as this process may use.
+  /// CPU threads; 0: as many as this process may use. With more than one, an engine lets the OpenMP threads of the whole
+  /// process sleep soon after their work (as many threads as there are processors are held asleep for that); set
+  /// OMP_WAIT_POLICY or GOMP_SPINCOUNT before the program starts to choose otherwise.
   int threads = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include "backends/cpu/kernels/kernels.h"
 #include "backends/cpu/primitive_cache.h"
+#include "backends/cpu/short_spins.h"
 #include "ops/backend.h"
 
 namespace wan {
@@ -63,6 +64,7 @@ class CpuBackend final : public Backend {
   int threads_;
   const CpuKernels& kernels_;
   PrimitiveCache primitives_;
+  std::shared_ptr<ShortSpins> short_spins_;
 };
 
 }  // namespace wan

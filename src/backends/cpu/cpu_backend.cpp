@@ -65,7 +65,10 @@ int available_cpus() {
   return count;
 }
 
-CpuBackend::CpuBackend(int threads) : threads_(threads), kernels_(cpu_kernels()) {}
+CpuBackend::CpuBackend(int threads)
+    : threads_(threads),
+      kernels_(cpu_kernels()),
+      short_spins_(threads > 1 ? hold_short_spins(threads) : nullptr) {}
 
 void CpuBackend::upload(const TensorView& host, const TensorView& device) {
   WAN_CHECK(host.dtype() == device.dtype() && host.elements() == device.elements() && host.is_contiguous() &&
