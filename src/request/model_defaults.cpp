@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/untrusted_text.h"
+#include "request/attributed.h"
 #include "request/tasks.h"
 
 namespace wan {
@@ -73,7 +75,7 @@ class Overrides {
     const auto found = json_.find("task");
     if (found == json_.end()) return;
     WAN_CHECK(found->is_string() && found->get<std::string>() == task, kInvalidArgument,
-              "this checkpoint is for --task {}, not {}", found->dump(), task);
+              "this checkpoint is for --task {}, not {}", shortened(found->dump()), task);
   }
 
   template <typename Apply>
@@ -82,11 +84,10 @@ class Overrides {
     const auto found = json_.find(key);
     if (found == json_.end()) return;
     try {
-      apply(*found);
+      attributed(path_, key, [&] { apply(*found); });
     } catch (const Json::exception&) {
-      fail(ErrorCode::kBadFile, "{}: \"{}\" is {}, which is of the wrong kind", path_, key, found->dump());
-    } catch (const Error& error) {
-      fail(ErrorCode::kBadFile, "{}: \"{}\": {}", path_, key, error.what());
+      fail(ErrorCode::kBadFile, "{}: \"{}\" is {}, which is of the wrong kind", path_, key,
+           shortened(found->dump()));
     }
   }
 
@@ -111,7 +112,7 @@ class Overrides {
   void refuse_unknown() const {
     for (const auto& [key, value] : json_.items())
       WAN_CHECK(key == "task" || std::find(known_.begin(), known_.end(), key) != known_.end(), kBadFile,
-                "{}: \"{}\" is not a known key", path_, key);
+                "{}: \"{}\" is not a known key", path_, shortened(key));
   }
 
  private:

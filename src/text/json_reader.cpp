@@ -1,6 +1,7 @@
 #include "text/json_reader.h"
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "text/unicode.h"
 
 namespace wan {
@@ -9,12 +10,13 @@ std::optional<JsonReader> JsonReader::find(const std::string& key) const {
   if (!value_->is_object()) fail_type("an object");
   const auto found = value_->find(key);
   if (found == value_->end() || found->is_null()) return std::nullopt;
-  return JsonReader(*found, place_ + "." + key);
+  return JsonReader(*found, place_ + "." + shortened(key));
 }
 
 JsonReader JsonReader::at(const std::string& key) const {
   const auto member = find(key);
-  WAN_CHECK(member, kBadFile, "[{}] expected a member \"{}\", there is none; replace the file", place_, key);
+  WAN_CHECK(member, kBadFile, "[{}] expected a member \"{}\", there is none; replace the file", place_,
+            shortened(key));
   return *member;
 }
 
@@ -30,7 +32,7 @@ std::vector<std::pair<std::string, JsonReader>> JsonReader::members() const {
   if (!value_->is_object()) fail_type("an object");
   std::vector<std::pair<std::string, JsonReader>> out;
   for (const auto& [key, value] : value_->items())
-    out.emplace_back(key, JsonReader(value, place_ + "." + key));
+    out.emplace_back(key, JsonReader(value, place_ + "." + shortened(key)));
   return out;
 }
 
@@ -77,7 +79,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& place) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    fail(ErrorCode::kBadFile, "[{}] expected JSON: {}; replace the file", place, error.what());
+    fail(ErrorCode::kBadFile, "[{}] expected JSON: {}; replace the file", place, json_reason(error.what()));
   }
 }
 

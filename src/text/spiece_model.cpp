@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "text/protobuf_reader.h"
 #include "text/tokenizer_sources.h"
 #include "text/unicode.h"
@@ -92,7 +93,7 @@ void check_vocabulary(const SpieceModel& model) {
     WAN_CHECK(seen.insert(piece.text).second, kBadFile,
               "[{}] expected each piece once, \"{}\" is there twice; "
               "replace the file",
-              kPlace, u32_to_utf8(piece.text));
+              kPlace, shortened(u32_to_utf8(piece.text)));
     if (piece.type == PieceType::kUnknown) ++unknown;
   }
   WAN_CHECK(unknown == 1, kBadFile, "[{}] expected one piece of type unknown, got {}; replace the file",

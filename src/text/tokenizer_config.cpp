@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "text/json_reader.h"
 #include "text/unicode.h"
 
@@ -56,7 +57,7 @@ std::map<std::int64_t, AddedToken> read_added_tokens_decoder(const JsonReader& j
     std::int64_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     WAN_CHECK(error == std::errc() && end == key.data() + key.size() && id >= 0, kBadFile,
-              "[{}] expected token ids as names, got \"{}\"; replace the file", json.place(), key);
+              "[{}] expected token ids as names, got \"{}\"; replace the file", json.place(), shortened(key));
     tokens[id] = read_added_token(value);
   }
   return tokens;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "text/base64.h"
 #include "text/json_reader.h"
 #include "text/tokenizer_sources.h"
@@ -14,7 +15,7 @@ constexpr int kDeepestSequence = 8;  // of sequences in sequences
 
 [[noreturn]] void fail_unsupported(const JsonReader& json, const std::string& type, const char* known) {
   fail(ErrorCode::kUnsupported, "[{}] expected one of {}, got \"{}\"; use a T5-like tokenizer.json",
-       json.place(), known, type);
+       json.place(), known, shortened(type));
 }
 
 void check_depth(const JsonReader& json, int depth) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "text/unicode.h"
 
 namespace wan {
@@ -56,7 +57,7 @@ class UnigramTokenizer final : public Tokenizer {
     if (!id) id = parts_.model.find(token);
     WAN_CHECK(id, kBadFile,
               "[tokenizer] expected the {} token \"{}\" in the vocabulary; replace the tokenizer", role,
-              u32_to_utf8(token));
+              shortened(u32_to_utf8(token)));
     return *id;
   }
 

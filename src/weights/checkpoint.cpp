@@ -5,9 +5,9 @@
 
 #include "base/checked_math.h"
 #include "base/mapped_file.h"
+#include "base/untrusted_text.h"
 #include "weights/pth.h"
 #include "weights/safetensors.h"
-#include "weights/untrusted_text.h"
 
 namespace wan {
 

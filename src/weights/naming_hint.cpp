@@ -8,7 +8,7 @@
 #include <set>
 #include <string_view>
 
-#include "weights/untrusted_text.h"
+#include "base/untrusted_text.h"
 
 namespace wan {
 

@@ -4,10 +4,10 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "weights/byte_reader.h"
 #include "weights/pickle_globals.h"
 #include "weights/pickle_opcodes.h"
-#include "weights/untrusted_text.h"
 
 namespace wan {
 

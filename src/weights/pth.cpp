@@ -4,8 +4,8 @@
 #include <set>
 
 #include "base/checked_math.h"
+#include "base/untrusted_text.h"
 #include "weights/pickle.h"
-#include "weights/untrusted_text.h"
 #include "weights/zip_directory.h"
 
 namespace wan {

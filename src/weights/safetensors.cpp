@@ -6,9 +6,9 @@
 #include <tuple>
 
 #include "base/checked_math.h"
+#include "base/untrusted_text.h"
 #include "weights/byte_reader.h"
 #include "weights/strict_json.h"
-#include "weights/untrusted_text.h"
 
 namespace wan {
 

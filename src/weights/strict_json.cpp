@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "weights/untrusted_text.h"
+#include "base/untrusted_text.h"
 
 namespace wan {
 
@@ -39,12 +39,8 @@ nlohmann::json parse_strict_json(std::span<const std::byte> text, const std::str
   try {
     return json::parse(begin, begin + text.size(), check);
   } catch (const json::exception& error) {
-    // "[json.exception.parse_error.101] parse error at line 1, ...: ...; last read: ...": the last part
-    // quotes the input.
-    std::string what = error.what();
-    what.erase(0, what.find(']') + 2);
     fail(ErrorCode::kBadFile, "[{}] malformed JSON ({}); the file is damaged, download it again", where,
-         quote_name(what.substr(0, what.find(';'))));
+         json_reason(error.what()));
   }
 }
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "weights/naming_hint.h"
-#include "weights/untrusted_text.h"
 
 namespace wan {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/untrusted_text.h"
 #include "weights/byte_reader.h"
-#include "weights/untrusted_text.h"
 
 namespace wan {
 

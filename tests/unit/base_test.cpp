@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +11,8 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/memory_info.h"
+#include "base/shell_quote.h"
+#include "base/untrusted_text.h"
 
 namespace wan {
 namespace {
@@ -100,6 +103,33 @@ TEST_F(BaseTest, ReleasedPagesReadTheSameAgain) {
   file.release_pages(file.bytes().subspan(10, 20));  // less than a page
   EXPECT_EQ(text(), content);
   EXPECT_THROW(file.release_pages(std::span(file.bytes().data(), file.bytes().size() + 1)), Error);
+}
+
+TEST_F(BaseTest, APipeIsNoFileToMap) {
+  const fs::path pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(MappedFile{pipe}, Error);  // and does not wait for a writer
+}
+
+TEST_F(BaseTest, ShellTakesAQuotedPathAsItIs) {
+  EXPECT_EQ(shell_quoted("runs/a_b-1.mp4"), "runs/a_b-1.mp4");
+  EXPECT_EQ(shell_quoted("two words"), "'two words'");
+  EXPECT_EQ(shell_quoted("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_quoted("$(rm *)\n"), "'$(rm *)\n'");
+  EXPECT_EQ(shell_quoted("-x"), "./-x");
+  EXPECT_EQ(shell_quoted(""), "''");
+}
+
+TEST_F(BaseTest, LongTextIsCutBetweenCharacters) {
+  EXPECT_EQ(shortened("short"), "short");
+  std::string umlauts = "x";
+  for (int i = 0; i < 1000; ++i) umlauts += "ä";
+  const std::string cut = shortened(umlauts);
+  EXPECT_LT(cut.size(), 170u);
+  EXPECT_TRUE(is_plain_utf8(cut)) << cut;
+  EXPECT_EQ(json_reason("[json.exception.parse_error.101] parse error at line 1: bad; last read: 'xyz'"),
+            "parse error at line 1: bad");
+  EXPECT_EQ(json_reason("plain"), "plain");
 }
 
 TEST_F(BaseTest, MemoryInfoIsPlausible) {

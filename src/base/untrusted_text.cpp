@@ -1,11 +1,37 @@
-#include "weights/untrusted_text.h"
+#include "base/untrusted_text.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace wan {
 
+namespace {
+
+constexpr std::size_t kLongest = 160;
+
+bool continues_a_character(char c) {
+  return (static_cast<std::uint8_t>(c) & 0xc0u) == 0x80u;
+}
+
+}  // namespace
+
+std::string shortened(std::string_view text) {
+  if (text.size() <= kLongest) return std::string(text);
+  std::size_t head = kLongest / 2;
+  while (head > 0 && continues_a_character(text[head])) --head;
+  std::size_t tail = text.size() - kLongest / 2;
+  while (tail < text.size() && continues_a_character(text[tail])) ++tail;
+  return std::string(text.substr(0, head)) + "..." + std::string(text.substr(tail));
+}
+
+// "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ... - unexpected ...; last read:
+// '...'"
+std::string json_reason(std::string_view message) {
+  if (message.starts_with('[')) message.remove_prefix(std::min(message.find(']') + 2, message.size()));
+  return shortened(message.substr(0, message.find("; last read")));
+}
+
 std::string quote_name(std::string_view name) {
-  constexpr std::size_t kLongest = 160;
   std::string result = "'";
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (name.size() > kLongest && i == kLongest / 2) {
