@@ -87,6 +87,9 @@ void check_parts_fit(const CheckpointModels& models) {
                   config.text_len == other.text_len && config.head_dim() == other.head_dim(),
               kBadFile, "the two experts in {} do not belong together: their dimensions differ",
               models.files.root.string());
+    WAN_CHECK(config.eps == other.eps, kBadFile,
+              "the two experts in {} do not belong together: \"eps\" is {} and {} in their config.json",
+              models.files.root.string(), config.eps, other.eps);
     WAN_CHECK(models.text_encoder.dim == other.text_dim, kBadFile,
               "the text encoder gives vectors of {}, the transformers take {}", models.text_encoder.dim,
               other.text_dim);

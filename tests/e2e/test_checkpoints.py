@@ -5,7 +5,7 @@ import os
 import shutil
 import unittest
 
-from support import (BAD_FILE, INVALID_ARGUMENT, WanTest, change_tensors, generate_arguments, read_safetensors,
+from support import (BAD_FILE, INVALID_ARGUMENT, REFUSAL_SECONDS, WanTest, change_tensors, generate_arguments, read_safetensors,
                      write_safetensors)
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
@@ -74,6 +74,7 @@ class Damage(WanTest):
                 with self.subTest(part, share=share):
                     path.write_bytes(content[: int(len(content.rstrip()) * share)])
                     self.assert_bad(*part.rsplit("/", 1))
+                    self.assertLess(len(self.run_on_it().err), 1000)
             path.write_bytes(content)
 
     def test_without_tokenizer_json_spiece_model_serves(self):
@@ -123,12 +124,16 @@ class Damage(WanTest):
         path = self.checkpoint / "low_noise_model/config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         for key, value in (("num_heads", config["num_heads"] + 1), ("num_layers", 99), ("dim", -4),
-                           ("model_type", "i2v"), ("text_len", 0), ("in_dim", "many")):
+                           ("model_type", "i2v"), ("text_len", 0), ("in_dim", "many"), ("eps", 1e-5),
+                           ("num_layers", 1 << 20)):
             with self.subTest(key):
                 path.write_text(json.dumps({**config, key: value}), encoding="utf-8")
                 result = self.run_on_it()
                 self.assertIn(result.status, (BAD_FILE, 69), result.err)
                 self.assertEqual(result.err.count("error:"), 1)
+                self.assertLess(result.seconds, REFUSAL_SECONDS)
+                if key in ("eps", "num_layers", "text_len"):
+                    self.assertIn(f'"{key}"', result.err)
 
     @unittest.skipIf(os.geteuid() == 0, "root reads everything")
     def test_unreadable_part(self):
@@ -168,7 +173,10 @@ class Defaults(WanTest):
         for content, words in [
             ("{", ["JSON"]),
             ("[]", ["JSON object"]),
-            ({"size": "33*32", "frame_num": 5, "sample_steps": 2}, ["33*32"]),
+            ({"size": "33*32", "frame_num": 5, "sample_steps": 2}, ['"size"', "33*32"]),
+            ({"size": "100x"}, ['"size"', "100x"]),
+            ({"size": "x" * 100000}, ['"size"']),
+            ({"frame_num": 6, "size": "32*32"}, ['"frame_num"', "4n + 1"]),
             ({"size": 5}, ['"size"']),
             ({"frame_num": "5"}, ['"frame_num"', "integer"]),
             ({"frame_num": 0}, ['"frame_num"']),
@@ -178,13 +186,15 @@ class Defaults(WanTest):
             ({"sample_guide_scale": [1, 2, 3]}, ['"sample_guide_scale"']),
             ({"sample_guide_scale": []}, ['"sample_guide_scale"']),
             ({"boundary": 2}, ['"boundary"']),
-            ({"sample_solver": "ddim", "size": "32*32", "frame_num": 5}, ["ddim", "unipc"]),
+            ({"sample_solver": "ddim", "size": "32*32", "frame_num": 5}, ['"sample_solver"', "ddim", "unipc"]),
             ({"sample_stepz": 3}, ["sample_stepz", "not a known key"]),
         ]:
             with self.subTest(content=content):
                 result = self.with_defaults(content)
                 self.assertIn(result.status, (BAD_FILE, INVALID_ARGUMENT))
-                self.assert_refused(result, result.status, *words)
+                self.assert_refused(result, result.status, "generation_config.json", *words)
+                self.assertNotIn("--", result.err)
+                self.assertLess(len(result.err), 500)
 
     def test_another_task(self):
         self.assert_refused(self.with_defaults({"task": "i2v-A14B"}), INVALID_ARGUMENT, "i2v-A14B")

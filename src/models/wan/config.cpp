@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/untrusted_text.h"
 #include "weights/strict_json.h"
 
 namespace wan {
@@ -40,7 +41,10 @@ class ConfigReader {
   std::string text(const char* key) const {
     const auto found = json_.find(key);
     WAN_CHECK(found != json_.end() && found->is_string(), kBadFile, "{} has no string \"{}\"", path_, key);
-    return found->get<std::string>();
+    std::string value = found->get<std::string>();
+    WAN_CHECK(value.size() <= 64, kBadFile, "{}: \"{}\" is {}, expected a word", path_, key,
+              quote_name(value));
+    return value;
   }
 
   const std::string& path() const { return path_; }
@@ -88,6 +92,10 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   const MappedFile file(path);
   WanConfig config = parse_wan_config(
       {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
+  // Every block holds tensors; what a file cannot hold is refused before each of them is asked for by name.
+  const auto most = static_cast<std::int64_t>(weights.report().checkpoint().entries().size());
+  WAN_CHECK(config.num_layers <= most, kBadFile, "{}: \"num_layers\" is {}, but {} holds {} tensors in all",
+            path.string(), config.num_layers, weights.report().checkpoint().path(), most);
   config.text_dim = required_shape(weights, "text_embedding.0.weight", 2)[1];
   const Shape patch = required_shape(weights, "patch_embedding.weight", 5);
   for (int i = 0; i < 3; ++i) {
