@@ -82,7 +82,7 @@ void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_
   const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, *backend, load_options));
   PhaseReporter phase(on_event, Phase::kLoad, total);
   loaded.emplace(models, *backend, load_options, [&](std::size_t done, std::size_t) {
-    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request while loading");
+    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
     phase.progress(static_cast<std::int64_t>(done));
   });
   loaded_kind = load_options.residency.kind;
@@ -96,8 +96,12 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const PlannedRun planned = plan(resolved);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
-  if (on_event) on_event(RunSettings{to_metadata(settings)});
-  load(planned.load, on_event, cancelled);
+  if (on_event) {
+    on_event(RunSettings{to_metadata(settings)});
+    for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+  }
+  const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
+  run_before_first_step(resumed, [&] { load(planned.load, on_event, cancelled); });
 
   std::optional<DumpWriter> dump;
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
@@ -115,8 +119,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                                 .experts = loaded->experts(),
                                 .residency = loaded->residency(),
                                 .vae = loaded->vae()};
-  const VideoOutput output{resolved.save_file, resolved.latents_file, resolved.keep_latents};
-  const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
+  const VideoOutput output{resolved.save_file, resolved.latents};
   if (settings.image.empty() && settings.last_image.empty()) {
     text_to_video(run, pipeline, planned.decode, resolved.latent, output, resumed);
   } else if (models.task->image == ImageUse::kRequired) {
@@ -135,7 +138,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                       .peak_host_bytes = peak_resident_bytes(),
                       .peak_device_bytes = backend->memory_use().peak});
   return {.save_file = resolved.save_file,
-          .latents_file = resolved.keep_latents ? resolved.latents_file : std::filesystem::path(),
+          .latents_file = resolved.latents.requested ? resolved.latents.path : std::filesystem::path(),
           .seed = settings.seed,
           .frames = settings.frame_num,
           .seconds = seconds};

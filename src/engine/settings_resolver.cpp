@@ -4,11 +4,11 @@
 #include <random>
 
 #include "base/atomic_file.h"
+#include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
-#include "pipeline/image_to_video.h"
-#include "pipeline/text_image_to_video.h"
+#include "request/attributed.h"
 #include "text/prompt_cleaning.h"
 
 namespace wan {
@@ -26,6 +26,17 @@ std::int64_t random_seed() {
 int nearest_multiple(int value, int unit) {
   return std::max(unit, (value + unit / 2) / unit * unit);
 }
+
+/// Where values come from that no option gives: errors must name that file, and no option.
+struct ValueSource {
+  std::string file;
+
+  template <typename Check>
+  decltype(auto) checked(bool given, const char* key, Check&& check) const {
+    if (given) return check();
+    return attributed(file, key, check);
+  }
+};
 
 void check_size(const VideoSize& size, const PatchSize& patch, const VaeGeometry& vae) {
   const int unit_x = vae.spatial_stride * patch[2];
@@ -55,7 +66,7 @@ RandomSpec random_spec_of(const GenerationRequest& request, const EngineFacts& e
 }
 
 GenerationSettings settings_of(const GenerationRequest& request, const ModelDefaults& defaults,
-                               const EngineFacts& engine) {
+                               const EngineFacts& engine, const ValueSource& where) {
   GenerationSettings s;
   s.task = request.task;
   s.prompt = request.prompt;
@@ -64,7 +75,9 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.size = request.size.value_or(defaults.size);
   s.frame_num = request.frame_num.value_or(defaults.frame_num);
   s.fps = defaults.fps;
-  s.solver = parse_solver(request.sample_solver.value_or(defaults.sample_solver));
+  s.solver = where.checked(request.sample_solver.has_value(), "sample_solver", [&] {
+    return parse_solver(request.sample_solver.value_or(defaults.sample_solver));
+  });
   s.steps = request.sample_steps.value_or(defaults.sample_steps);
   s.shift = request.sample_shift.value_or(defaults.sample_shift);
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
@@ -77,6 +90,14 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   return s;
 }
 
+std::string cleaned(const char* option, const std::string& text) {
+  try {
+    return clean_prompt(text);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", option, error.what());
+  }
+}
+
 /// Images are given where the task takes them, and only there.
 void check_image_options(const GenerationRequest& request, const TaskInfo& task) {
   WAN_CHECK(request.image.empty() || task.image != ImageUse::kNone, kInvalidArgument,
@@ -87,7 +108,7 @@ void check_image_options(const GenerationRequest& request, const TaskInfo& task)
   const bool given = !request.image.empty() || !request.last_image.empty();
   WAN_CHECK(given || task.image != ImageUse::kRequired, kInvalidArgument,
             "--image is missing: name the picture that the video begins with");
-  WAN_CHECK(given || request.prompt.find_first_not_of(" \t\r\n") != std::string::npos, kInvalidArgument,
+  WAN_CHECK(given || !cleaned("--prompt", request.prompt).empty(), kInvalidArgument,
             "--prompt is empty: say what the video shows");
 }
 
@@ -110,95 +131,14 @@ VideoSize size_from_image(const Image& image, const VideoSize& area, const Check
   return {size.width, size.height};
 }
 
-/// What an unfinished run's images became, in the shape that the task's pipeline takes it.
-void check_kept_condition(const ResolvedRequest& resolved, const CheckpointModels& models,
-                          const std::string& where) {
-  const GenerationSettings& settings = resolved.settings;
-  const SavedLatents& saved = *resolved.resumed;
-  if (saved.finished() || (settings.image.empty() && settings.last_image.empty())) return;
-  const Shape expected = models.task->image == ImageUse::kRequired
-                             ? image_channels_shape(models.vae->geometry(), resolved.latent)
-                             : first_frame_shape(resolved.latent);
-  WAN_CHECK(!saved.condition.empty() && saved.condition.shape() == expected, kBadFile,
-            "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
-            where, expected.to_string());
-}
-
-/// An option given beside --from_latents must not contradict what the run was begun with.
-template <typename Given, typename Kept>
-void check_agrees(const char* option, const std::optional<Given>& given, const Kept& kept,
-                  const std::string& shown) {
-  WAN_CHECK(!given || *given == kept, kInvalidArgument,
-            "{} contradicts the latents, which were begun with {}; leave it out to go on with them", option,
-            shown);
-}
-
-void check_agreement(const GenerationRequest& request, const GenerationSettings& kept) {
-  const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
-  check_agrees("--prompt", prompt, kept.prompt, kept.prompt);
-  check_agrees("--negative_prompt", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
-  const VideoSize& size = kept.image.empty() && kept.last_image.empty() ? kept.size : kept.area;
-  check_agrees("--size", request.size, size, format_video_size(size));
-  const auto path = [](const fs::path& given) {
-    return given.empty() ? std::nullopt : std::optional(given.string());
-  };
-  check_agrees("--image", path(request.image), kept.image, kept.image.empty() ? "no image" : kept.image);
-  check_agrees("--last_image", path(request.last_image), kept.last_image,
-               kept.last_image.empty() ? "no image" : kept.last_image);
-  check_agrees("--frame_num", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
-  check_agrees("--base_seed", request.seed, kept.seed, std::to_string(kept.seed));
-  check_agrees("--sample_solver", request.sample_solver, std::string(solver_name(kept.solver)),
-               solver_name(kept.solver));
-  check_agrees("--sample_steps", request.sample_steps, kept.steps, std::to_string(kept.steps));
-  check_agrees("--sample_shift", request.sample_shift, kept.shift, fmt::format("{}", kept.shift));
-  const auto scale = request.sample_guide_scale
-                         ? std::optional(format_guidance_scale(*request.sample_guide_scale))
-                         : std::nullopt;
-  check_agrees("--sample_guide_scale", scale, format_guidance_scale(kept.guide_scale),
-               format_guidance_scale(kept.guide_scale));
-}
-
-/// Settings of a run that goes on from `saved`; size and frames of latents of another program come from their shape.
-GenerationSettings resumed_settings(const GenerationRequest& request, const ModelDefaults& defaults,
-                                    const SavedLatents& saved, const VaeGeometry& vae,
-                                    const EngineFacts& engine) {
-  if (saved.settings) {
-    check_agreement(request, *saved.settings);
-    GenerationSettings settings = *saved.settings;
-    WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}",
-              settings.task);
-    WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
-              "the unfinished run was begun with --precision {}; go on with it", settings.precision);
-    return settings;
-  }
-  GenerationSettings settings = settings_of(request, defaults, engine);
-  const Shape& shape = saved.slots[0].shape();
-  WAN_CHECK(shape[1] >= 1 && shape[2] >= 1 && shape[3] >= 1 && shape[1] < 30000 && shape[2] < 2000 &&
-                shape[3] < 2000,
-            kBadFile, "the latents have the shape {}", shape.to_string());
-  settings.size = {static_cast<int>(shape[3]) * vae.spatial_stride,
-                   static_cast<int>(shape[2]) * vae.spatial_stride};
-  settings.area = settings.size;
-  settings.frame_num = static_cast<int>(vae.frames(shape[1]));
-  return settings;
-}
-
-void check_text(const char* option, const std::string& text) {
-  try {
-    clean_prompt(text);
-  } catch (const Error& error) {
-    fail(error.code(), "{}: {}", option, error.what());
-  }
-}
-
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "--save_file is missing: name the video, such as video.mp4");
   check_output_writable(request.save_file, resolved.settings.frame_num);
-  check_writable_target(resolved.latents_file);
-  if (resolved.keep_latents)
-    WAN_CHECK(resolved.latents_file.extension() == ".safetensors", kInvalidArgument,
-              "--save_latents {}: expected a name that ends in .safetensors", resolved.latents_file.string());
+  WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
+            kInvalidArgument, "--save_latents {}: expected a name that ends in .safetensors",
+            request.save_latents.string());
+  check_writable_target(resolved.latents.path);
   WAN_CHECK(!request.dump_taps || !request.dump_dir.empty(), kInvalidArgument,
             "--dump_taps needs --dump, the folder that the layer outputs go to");
   if (request.dump_dir.empty()) return;
@@ -218,41 +158,49 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   check_image_options(request, *models.task);
   ResolvedRequest resolved;
   GenerationSettings& settings = resolved.settings;
-  if (request.from_latents.empty()) {
-    settings = settings_of(request, defaults, engine);
-    resolved.images = load_images(request);
-    const InputImages& images = resolved.images;
-    if (images.first || images.last)
-      settings.size = size_from_image(images.first ? *images.first : *images.last, settings.area, models);
+  ValueSource where{(models.files.root / "generation_config.json").string()};
+  if (!request.from_latents.empty()) resolved.resumed = load_latents(request.from_latents);
+  const bool kept = resolved.resumed && resolved.resumed->settings;
+  if (kept) {
+    settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
+    where.file = request.from_latents.string();
   } else {
-    resolved.resumed = load_latents(request.from_latents);
-    settings = resumed_settings(request, defaults, *resolved.resumed, vae, engine);
+    settings = settings_of(request, defaults, engine, where);
+    settings.model = fs::weakly_canonical(models.files.root).filename().string();
+    if (resolved.resumed) {
+      take_size_of_latents(request, *resolved.resumed, vae, settings);
+      where.file = request.from_latents.string();
+    } else {
+      resolved.images = load_images(request);
+      const InputImages& images = resolved.images;
+      if (images.first || images.last)
+        settings.size = size_from_image(images.first ? *images.first : *images.last, settings.area, models);
+    }
   }
-  check_text("--prompt", settings.prompt);
-  check_text("--negative_prompt", settings.negative_prompt);
-  check_size(settings.size, models.config().patch, vae);
-  check_frame_num(settings.frame_num, vae.temporal_stride);
+  where.checked(!kept, "prompt", [&] { cleaned("--prompt", settings.prompt); });
+  where.checked(!kept, "negative_prompt", [&] { cleaned("--negative_prompt", settings.negative_prompt); });
+  where.checked(request.size.has_value(), "size",
+                [&] { check_size(settings.size, models.config().patch, vae); });
+  where.checked(request.frame_num.has_value(), "frame_num",
+                [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
   WAN_CHECK(settings.last_image.empty() || settings.frame_num > 1, kInvalidArgument,
             "--last_image with --frame_num 1: a still has no last frame; use --image");
   make_scheduler(settings.solver, settings.steps,
                  settings.shift);  // throws for steps and shifts that cannot be
   const Guidance guidance(settings.guide_scale, settings.boundary);
-  if (settings.model.empty()) settings.model = fs::weakly_canonical(models.files.root).filename().string();
-  settings.precision = engine.precision;
 
   resolved.latent = {vae.z_dim, vae.latent_frames(settings.frame_num),
                      settings.size.height / vae.spatial_stride, settings.size.width / vae.spatial_stride};
-  if (resolved.resumed)
-    WAN_CHECK(resolved.resumed->slots[0].shape() == resolved.latent, kBadFile,
-              "{}: the latents are {}, expected {} for {} frames of {}", request.from_latents.string(),
-              resolved.resumed->slots[0].shape().to_string(), resolved.latent.to_string(), settings.frame_num,
+  if (resolved.resumed) {
+    const SavedLatents& resumed = *resolved.resumed;
+    WAN_CHECK(resumed.slots[0].shape() == resolved.latent, kBadFile,
+              "{}: the latents are {}, expected {} for {} frames of {}", resumed.file.string(),
+              resumed.slots[0].shape().to_string(), resolved.latent.to_string(), settings.frame_num,
               format_video_size(settings.size));
-  if (resolved.resumed) check_kept_condition(resolved, models, request.from_latents.string());
+    check_kept_condition(resumed, settings, resolved.latent, models);
+  }
   resolved.save_file = request.save_file;
-  resolved.keep_latents = !request.save_latents.empty();
-  resolved.latents_file = resolved.keep_latents
-                              ? request.save_latents
-                              : fs::path(request.save_file.string() + ".latents.safetensors");
+  resolved.latents = choose_latents_file(request, resolved.resumed);
   check_outputs(request, resolved);
   return resolved;
 }

@@ -3,6 +3,7 @@
 
 #include "engine/loaded_models.h"
 #include "pipeline/input_images.h"
+#include "pipeline/recovery.h"
 #include "pipeline/saved_latents.h"
 #include "wan/request.h"
 
@@ -14,9 +15,9 @@ struct ResolvedRequest {
   Shape latent;        // [z, F, h, w]
   InputImages images;  // none where resumed: what they became is kept with the latents
   std::filesystem::path save_file;
-  std::filesystem::path latents_file;
-  bool keep_latents = false;
+  LatentsFile latents;
   std::optional<SavedLatents> resumed;
+  std::vector<std::string> notices;  // worth telling before the run
 };
 
 /// What of an engine's device and options decides defaults.

@@ -87,7 +87,8 @@ void image_to_video(const RunContext& run, const PipelineModels& models, const V
                     const VideoOutput& output, const SavedLatents* resumed) {
   SegmentInput input{.latent = latent, .condition = {}, .conditioning = {}, .given_frames = {}};
   if (resumed == nullptr) {
-    input.condition = encode_condition(run, models.vae, encode_plan, latent, images);
+    input.condition = run_before_first_step(
+        resumed, [&] { return encode_condition(run, models.vae, encode_plan, latent, images); });
   } else if (!resumed->finished()) {
     input.condition = restore_condition(run, *resumed);
   }

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/log.h"
+#include "base/shell_quote.h"
 
 namespace wan {
 
@@ -18,13 +19,18 @@ Tensor to_host(const RunContext& run, const TensorView& view) {
   return host;
 }
 
-SavedLatents to_host(const RunContext& run, const Reached& reached) {
+SavedLatents to_host(const RunContext& run, const Reached& reached, const LatentsFile& file) {
   SavedLatents saved;
   saved.next_step = reached.state.next_step;
   saved.settings = run.settings;
+  saved.automatic = !file.requested;
   for (const Tensor& slot : reached.state.slots) saved.slots.push_back(to_host(run, slot));
   if (reached.condition && !saved.finished()) saved.condition = to_host(run, reached.condition);
   return saved;
+}
+
+std::string go_on_with(const fs::path& latents) {
+  return "go on with --from_latents " + shell_quoted(latents);
 }
 
 /// Whoever listens may fail, as on a terminal that was closed; what is kept must not depend on it.
@@ -38,17 +44,17 @@ void tell_quietly(const RunContext& run, const std::string& message) {
 
 }  // namespace
 
-fs::path keep_latents(const RunContext& run, const Reached& reached, const fs::path& file) {
-  const SavedLatents latents = to_host(run, reached);
+fs::path keep_latents(const RunContext& run, const Reached& reached, const LatentsFile& file) {
+  const SavedLatents latents = to_host(run, reached, file);
   try {
-    save_latents(file, latents);
-    return file;
+    save_latents(file.path, latents);
+    return file.path;
   } catch (const Error& error) {
     tell_quietly(run, error.what());
   }
   try {
     fs::path spare =
-        fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.filename().string());
+        fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.path.filename().string());
     save_latents(spare, latents);
     tell_quietly(run, fmt::format("the latents are kept in {} instead", spare.string()));
     return spare;
@@ -58,21 +64,30 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const fs::p
   }
 }
 
-void keep_and_rethrow(const RunContext& run, const Reached& reached, const fs::path& file,
+void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
                       const Error& error) {
   const int steps = reached.state.next_step;
-  if (steps == 0) throw Error(error.code(), fmt::format("{}; no step was finished", error.what()));
-  const std::string kept = keep_latents(run, reached, file).string();
+  if (steps == (reached.resumed != nullptr ? reached.resumed->next_step : 0))
+    throw before_first_step(error, reached.resumed);
+  const fs::path kept = keep_latents(run, reached, file);
   if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
-  throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: go on with --from_latents {}",
-                                        error.what(), steps, run.settings.steps, kept, kept));
+  throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: {}", error.what(), steps,
+                                        run.settings.steps, kept.string(), go_on_with(kept)));
+}
+
+Error before_first_step(const Error& error, const SavedLatents* resumed) {
+  if (resumed != nullptr)
+    return Error(error.code(), fmt::format("{}; no step was added, the kept latents are still in {}: {}",
+                                           error.what(), resumed->file.string(), go_on_with(resumed->file)));
+  if (error.code() != ErrorCode::kCancelled) return error;
+  return Error(error.code(),
+               fmt::format("{} before the first step was done; nothing is lost, start again", error.what()));
 }
 
 void rethrow_with_latents(const fs::path& kept, const Error& error) {
   if (kept.empty()) throw error;
-  throw Error(error.code(),
-              fmt::format("{}; the finished latents are kept in {}: go on with --from_latents {}",
-                          error.what(), kept.string(), kept.string()));
+  throw Error(error.code(), fmt::format("{}; the finished latents are kept in {}: {}", error.what(),
+                                        kept.string(), go_on_with(kept)));
 }
 
 Error current_failure() {

@@ -12,6 +12,9 @@ namespace {
 
 constexpr const char* kNextStep = "next_step";
 constexpr const char* kCondition = "condition";
+constexpr const char* kKept = "kept";
+constexpr const char* kAutomatic = "automatic";
+constexpr const char* kRequested = "requested";
 
 std::string slot_name(std::size_t slot) {
   return slot == 0 ? "latents" : fmt::format("slot_{}", slot);
@@ -32,6 +35,16 @@ Tensor read_tensor(const TensorEntry& entry, const Shape& shape, const std::stri
 
 }  // namespace
 
+bool is_automatic_latents_file(const std::filesystem::path& path) {
+  try {
+    const Checkpoint file = Checkpoint::open(path);
+    const auto kept = file.metadata().find(kKept);
+    return kept != file.metadata().end() && kept->second == kAutomatic;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void save_latents(const std::filesystem::path& path, const SavedLatents& latents) {
   WAN_ASSERT(latents.settings && !latents.slots.empty());
   const std::size_t kept = latents.finished() ? 1 : latents.slots.size();
@@ -46,6 +59,7 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   if (!latents.condition.empty()) add(kCondition, latents.condition);
   Metadata metadata = to_metadata(*latents.settings);
   metadata.emplace_back(kNextStep, std::to_string(latents.next_step));
+  metadata.emplace_back(kKept, latents.automatic ? kAutomatic : kRequested);
   write_safetensors(path, entries, metadata);
 }
 
@@ -56,6 +70,7 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   WAN_CHECK(first != nullptr && first->shape.rank() == 4, kBadFile,
             "{}: expected a tensor \"latents\" [channels, frames, height, width]", where);
   SavedLatents latents;
+  latents.file = path;
   const TensorEntry* condition = file.find(kCondition);
   if (condition != nullptr) latents.condition = read_tensor(*condition, condition->shape, where);
   const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0);
@@ -65,7 +80,7 @@ SavedLatents load_latents(const std::filesystem::path& path) {
     latents.slots.push_back(read_tensor(*entry, first->shape, where));
   }
   const Metadata metadata(file.metadata().begin(), file.metadata().end());
-  if (metadata.empty()) {
+  if (!holds_settings(metadata) && !file.metadata().contains(kNextStep)) {
     WAN_CHECK(latents.slots.size() == 1, kBadFile, "{}: the settings of the unfinished run are missing",
               where);
     return latents;
@@ -76,6 +91,11 @@ SavedLatents load_latents(const std::filesystem::path& path) {
                 step->second.find_first_not_of("0123456789") == std::string::npos,
             kBadFile, "{}: the metadata has no \"{}\"", where, kNextStep);
   latents.next_step = std::stoi(step->second);
+  WAN_CHECK(latents.next_step <= latents.settings->steps, kBadFile,
+            "{}: \"{}\" is {}, expected 0 to the {} steps", where, kNextStep, latents.next_step,
+            latents.settings->steps);
+  const auto kept = file.metadata().find(kKept);
+  latents.automatic = kept != file.metadata().end() && kept->second == kAutomatic;
   return latents;
 }
 

@@ -16,11 +16,17 @@ struct SavedLatents {
   /// What an unfinished run's images became [C, F', h, w] f32, so that it needs them no more; empty for none.
   Tensor condition;
   int next_step = 0;  // equals the number of steps when finished
+  /// Kept by this program on its own, until the video is whole; otherwise because someone asked for it.
+  bool automatic = false;
+  std::filesystem::path file;  // that they were loaded from
   /// Empty for a file of another program that holds a tensor "latents" and nothing else.
   std::optional<GenerationSettings> settings;
 
   bool finished() const { return !settings || next_step >= settings->steps; }
 };
+
+/// Whether the file at `path` holds latents that this program kept on its own: such a file may be replaced.
+bool is_automatic_latents_file(const std::filesystem::path& path);
 
 /// Appears whole or not at all. Throws Io.
 void save_latents(const std::filesystem::path& path, const SavedLatents& latents);

@@ -4,13 +4,10 @@
 #include <exception>
 
 #include "pipeline/decode.h"
-#include "pipeline/recovery.h"
 
 namespace wan {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 void draw_noise(const RunContext& run, const TensorView& sample) {
   const RandomSpec& spec = run.settings.rng;
@@ -56,7 +53,7 @@ void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
 }  // namespace
 
 DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,
-                             const fs::path& latents_file, const SavedLatents* resumed) {
+                             const LatentsFile& latents_file, const SavedLatents* resumed) {
   const GenerationSettings& settings = run.settings;
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const Guidance guidance(settings.guide_scale, settings.boundary);
@@ -77,8 +74,10 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
       whole_schedule(models, needs_negative ? 2 : 1,
                      denoise_schedule(scheduler, guidance, models.experts, state.next_step)));
   const WanTransformer* expert = models.experts[0] != nullptr ? models.experts[0] : models.experts[1];
-  const EncodedText text = encode_text(run, models.tokenizer, models.text_encoder,
-                                       static_cast<int>(expert->config().text_len), needs_negative);
+  const EncodedText text = run_before_first_step(resumed, [&] {
+    return encode_text(run, models.tokenizer, models.text_encoder,
+                       static_cast<int>(expert->config().text_len), needs_negative);
+  });
   try {
     denoise(run,
             {.scheduler = scheduler,
@@ -89,7 +88,7 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
              .given_frames = input.given_frames},
             state);
   } catch (const std::exception&) {  // of any kind: `on_event` is the caller's
-    keep_and_rethrow(run, {state, input.condition}, latents_file, current_failure());
+    keep_and_rethrow(run, {state, input.condition, resumed}, latents_file, current_failure());
   }
   return state;
 }

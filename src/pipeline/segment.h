@@ -1,11 +1,10 @@
 #pragma once
 // One segment of a video: noise to latents, latents to frames. Tasks are made of these.
 
-#include <filesystem>
-
 #include "media/frame_sink.h"
 #include "models/video_vae.h"
 #include "pipeline/denoise.h"
+#include "pipeline/recovery.h"
 #include "pipeline/saved_latents.h"
 
 namespace wan {
@@ -33,7 +32,7 @@ struct SegmentInput {
 /// The finished latent in slot kSample. `resumed`: an earlier run's latents to go on from, or nullptr. A failure after
 /// the first step, Cancelled included, keeps what was reached in `latents_file` and says so.
 DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,
-                             const std::filesystem::path& latents_file, const SavedLatents* resumed);
+                             const LatentsFile& latents_file, const SavedLatents* resumed);
 
 /// Decodes a segment's latents into `output`, which stays open for the next one.
 void decode_segment(const RunContext& run, const PipelineModels& models, const VaePlan& plan,

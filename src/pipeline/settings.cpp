@@ -1,8 +1,13 @@
 #include "pipeline/settings.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <cmath>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
+#include "request/attributed.h"
 #include "request/tasks.h"
 #include "wan/version.h"
 
@@ -28,19 +33,19 @@ class Pairs {
     T result{};
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
     WAN_CHECK(error == std::errc() && end == value.data() + value.size(), kBadFile,
-              "{}: \"{}\" is \"{}\", no number", where_, key, value);
+              "{}: \"{}\" is {}, no number", where_, key, quote_name(value));
     return result;
   }
 
   /// parse(text), its error attributed to the file.
   template <typename Parse>
   auto parsed(const char* key, Parse&& parse) const {
-    const std::string value = text(key);
-    try {
-      return parse(value);
-    } catch (const Error& error) {
-      fail(ErrorCode::kBadFile, "{}: \"{}\": {}", where_, key, error.what());
-    }
+    return attributed(where_, key, [&] { return parse(text(key)); });
+  }
+
+  /// Holds a value that was read to what a run can have.
+  void expect(bool holds, const char* key, const char* expected) const {
+    WAN_CHECK(holds, kBadFile, "{}: \"{}\" is {}, expected {}", where_, key, quote_name(text(key)), expected);
   }
 
  private:
@@ -76,6 +81,21 @@ Metadata to_metadata(const GenerationSettings& s) {
   return metadata;
 }
 
+bool holds_settings(const Metadata& metadata) {
+  constexpr std::array kKeys = {"prompt",        "negative_prompt",
+                                "seed",          "task",
+                                "model",         "size",
+                                "frame_num",     "fps",
+                                "sample_solver", "sample_steps",
+                                "sample_shift",  "sample_guide_scale",
+                                "rng",           "precision",
+                                "boundary",      "area",
+                                "image",         "last_image"};
+  return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
+    return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
+  });
+}
+
 GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where) {
   const Pairs pairs(metadata, where);
   GenerationSettings s;
@@ -95,7 +115,17 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
       pairs.parsed("sample_guide_scale", [](const std::string& text) { return parse_guidance_scale(text); });
   s.rng = pairs.parsed("rng", [](const std::string& text) { return parse_random_spec(text); });
   s.precision = pairs.text("precision");
-  if (task.transformers > 1) s.boundary = pairs.number<double>("boundary");
+  pairs.expect(s.seed >= 0, "seed", "0 or more");
+  pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
+  pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
+  pairs.expect(s.fps >= 0.01 && s.fps <= 1000.0, "fps", "0.01 to 1000");
+  pairs.expect(s.steps >= 1 && s.steps <= Scheduler::kTrainTimesteps, "sample_steps", "1 to 1000");
+  pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
+  pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");
+  if (task.transformers > 1) {
+    s.boundary = pairs.number<double>("boundary");
+    pairs.expect(*s.boundary > 0.0 && *s.boundary <= 1.0, "boundary", "a number above 0 and up to 1");
+  }
   if (task.image != ImageUse::kNone) {
     s.area = pairs.parsed("area", [](const std::string& text) { return parse_video_size(text); });
     s.image = pairs.text("image");

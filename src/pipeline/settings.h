@@ -39,7 +39,11 @@ struct GenerationSettings {
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
 Metadata to_metadata(const GenerationSettings& settings);
 
-/// Reads pairs back. Throws BadFile, naming `where` and the key, for a missing or malformed value.
+/// Whether there is any key of to_metadata() but "version": other programs have keys of their own.
+bool holds_settings(const Metadata& metadata);
+
+/// Reads pairs back. Throws BadFile, naming `where` and the key, for a value that is missing, malformed or that no run
+/// can have.
 GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where);
 
 }  // namespace wan

@@ -7,12 +7,11 @@ namespace wan {
 
 struct VideoOutput {
   std::filesystem::path save_file;
-  std::filesystem::path latents_file;  // where the latents go before they are decoded
-  bool keep_latents = false;           // otherwise removed once the video is whole
+  LatentsFile latents;
 };
 
 /// Makes the video of run.settings. `resumed`: an earlier run's latents, to go on from, or nullptr. On Cancelled and on
-/// failures after the first step, what was reached is kept in output.latents_file, and the message says how to go on.
+/// failures after the first step, what was reached is kept in output.latents, and the message says how to go on.
 void make_single_segment_video(const RunContext& run, const PipelineModels& models,
                                const VaePlan& decode_plan, const SegmentInput& input,
                                const VideoOutput& output, const SavedLatents* resumed);

@@ -41,7 +41,8 @@ void text_image_to_video(const RunContext& run, const PipelineModels& models, co
                          const VideoOutput& output, const SavedLatents* resumed) {
   SegmentInput input{.latent = latent, .condition = {}, .conditioning = {}, .given_frames = {}};
   if (resumed == nullptr) {
-    input.condition = encode_condition(run, models.vae, encode_plan, latent, *images.first);
+    input.condition = run_before_first_step(
+        resumed, [&] { return encode_condition(run, models.vae, encode_plan, latent, *images.first); });
   } else if (!resumed->finished()) {
     input.condition = restore_condition(run, *resumed);
   }

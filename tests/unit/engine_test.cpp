@@ -127,6 +127,46 @@ TEST_F(EngineTest, ACancelledRunKeepsItsStateAndGoesOnToTheSameVideo) {
   expect_error(ErrorCode::kInvalidArgument, "--sample_steps", [&] { engine.check(rest); });
 }
 
+TEST_F(EngineTest, ARunStoppedBeforeItsFirstStepSaysThatNothingIsLost) {
+  GenerationRequest still = request();
+  still.sample_steps = 4;
+  still.frame_num = 1;
+  still.save_file = folder_ / "still.png";
+  const std::string kept = still.save_file.string() + ".latents.safetensors";
+  std::atomic<bool> cancelled{false};
+  const auto stop_in = [&](Phase phase) {
+    return [&cancelled, phase](const Event& event) {
+      const auto* started = std::get_if<PhaseStarted>(&event);
+      cancelled = cancelled || (started != nullptr && started->phase == phase);
+    };
+  };
+  for (const Phase phase : {Phase::kLoad, Phase::kText, Phase::kHighNoise}) {
+    Engine engine({.ckpt_dir = kCheckpoint, .threads = 1});
+    cancelled = false;
+    expect_error(ErrorCode::kCancelled, "before the first step was done; nothing is lost, start again",
+                 [&] { engine.generate(still, stop_in(phase), &cancelled); });
+    EXPECT_FALSE(std::filesystem::exists(kept));
+  }
+  const auto stop_after_two = [&](const Event& event) {
+    if (const auto* progress = std::get_if<PhaseProgress>(&event))
+      cancelled = cancelled || progress->step == 2;
+  };
+  Engine engine({.ckpt_dir = kCheckpoint, .threads = 1});
+  cancelled = false;
+  expect_error(ErrorCode::kCancelled, "2 of 4 steps",
+               [&] { engine.generate(still, stop_after_two, &cancelled); });
+  GenerationRequest rest;
+  rest.from_latents = kept;
+  rest.save_file = folder_ / "rest.png";
+  for (const Phase phase : {Phase::kLoad, Phase::kText}) {
+    Engine other({.ckpt_dir = kCheckpoint, .threads = 1});
+    cancelled = false;
+    expect_error(ErrorCode::kCancelled,
+                 "the kept latents are still in " + kept + ": go on with --from_latents " + kept,
+                 [&] { other.generate(rest, stop_in(phase), &cancelled); });
+  }
+}
+
 TEST_F(EngineTest, AListenerThatThrowsCostsNoStep) {
   Engine engine({.ckpt_dir = kCheckpoint, .threads = 2});
   GenerationRequest still = request();

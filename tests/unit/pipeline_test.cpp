@@ -75,6 +75,36 @@ TEST(Settings, EveryKeyIsNeededAndChecked) {
   }
 }
 
+TEST(Settings, ValuesThatNoRunCanHaveAreRefused) {
+  const Metadata whole = to_metadata(some_settings());
+  const std::pair<const char*, const char*> wrong[] = {{"seed", "-1"},
+                                                       {"model", ""},
+                                                       {"frame_num", "0"},
+                                                       {"fps", "0"},
+                                                       {"fps", "-8"},
+                                                       {"fps", "nan"},
+                                                       {"fps", "1e9"},
+                                                       {"fps", "inf"},
+                                                       {"sample_steps", "0"},
+                                                       {"sample_steps", "1001"},
+                                                       {"sample_shift", "0"},
+                                                       {"sample_shift", "nan"},
+                                                       {"precision", "fp8"},
+                                                       {"precision", ""},
+                                                       {"boundary", "nan"},
+                                                       {"boundary", "0"},
+                                                       {"task", "t2v-99B"},
+                                                       {"size", "0*16"},
+                                                       {"sample_guide_scale", "nan"}};
+  for (const auto& [key, value] : wrong) {
+    Metadata changed = whole;
+    for (auto& pair : changed)
+      if (pair.first == key) pair.second = value;
+    expect_error(ErrorCode::kBadFile, std::string("test: \"") + key + '"',
+                 [&] { settings_from_metadata(changed, "test"); });
+  }
+}
+
 TEST(SavedLatents, KeepAnUnfinishedRunWhole) {
   const TempFolder folder;
   const SavedLatents latents = unfinished();
@@ -108,6 +138,23 @@ TEST(SavedLatents, OfAnotherProgramNeedOnlyATensor) {
   const SavedLatents back = load_latents(folder / "a.safetensors");
   EXPECT_TRUE(back.finished());
   EXPECT_FALSE(back.settings);
+  EXPECT_FALSE(is_automatic_latents_file(folder / "a.safetensors"));
+  write_safetensors(folder / "b.safetensors", std::span(&entry, 1), {{"format", "pt"}});
+  EXPECT_FALSE(load_latents(folder / "b.safetensors").settings)
+      << "keys of another program mean nothing here";
+}
+
+TEST(SavedLatents, TellWhoseFileTheyAre) {
+  const TempFolder folder;
+  SavedLatents latents = unfinished();
+  save_latents(folder / "requested.safetensors", latents);
+  latents.automatic = true;
+  save_latents(folder / "automatic.safetensors", latents);
+  EXPECT_FALSE(load_latents(folder / "requested.safetensors").automatic);
+  EXPECT_TRUE(load_latents(folder / "automatic.safetensors").automatic);
+  EXPECT_FALSE(is_automatic_latents_file(folder / "requested.safetensors"));
+  EXPECT_TRUE(is_automatic_latents_file(folder / "automatic.safetensors"));
+  EXPECT_FALSE(is_automatic_latents_file(folder / "none.safetensors"));
 }
 
 TEST(SavedLatents, RefuseWhatTheyAreNot) {
@@ -127,8 +174,11 @@ TEST(SavedLatents, RefuseWhatTheyAreNot) {
   refuse("latents", {1, 1, 2, 2}, 0.0f, {{"prompt", "x"}}, "metadata");
   Metadata no_step = to_metadata(some_settings());
   refuse("latents", {1, 1, 2, 2}, 0.0f, no_step, "next_step");
-  no_step.emplace_back("next_step", "-1");
-  refuse("latents", {1, 1, 2, 2}, 0.0f, no_step, "next_step");
+  for (const char* step : {"-1", "21", "x", ""}) {
+    Metadata metadata = no_step;
+    metadata.emplace_back("next_step", step);
+    refuse("latents", {1, 1, 2, 2}, 0.0f, metadata, "next_step");
+  }
 }
 
 }  // namespace

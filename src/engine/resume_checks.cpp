@@ -1,0 +1,123 @@
+#include "engine/resume_checks.h"
+
+#include "base/untrusted_text.h"
+#include "pipeline/image_to_video.h"
+#include "pipeline/text_image_to_video.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// An option given beside --from_latents must not contradict what the run was begun with.
+template <typename Given, typename Kept>
+void check_agrees(const char* option, const std::optional<Given>& given, const Kept& kept,
+                  const std::string& shown) {
+  WAN_CHECK(!given || *given == kept, kInvalidArgument,
+            "{} contradicts the latents, which were begun with {}; leave it out to go on with them", option,
+            shortened(shown));
+}
+
+void check_agreement(const GenerationRequest& request, const GenerationSettings& kept,
+                     const EngineFacts& engine) {
+  const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
+  check_agrees("--prompt", prompt, kept.prompt, kept.prompt);
+  check_agrees("--negative_prompt", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
+  const VideoSize& size = kept.image.empty() && kept.last_image.empty() ? kept.size : kept.area;
+  check_agrees("--size", request.size, size, format_video_size(size));
+  const auto path = [](const fs::path& given) {
+    return given.empty() ? std::nullopt : std::optional(given.string());
+  };
+  check_agrees("--image", path(request.image), kept.image, kept.image.empty() ? "no image" : kept.image);
+  check_agrees("--last_image", path(request.last_image), kept.last_image,
+               kept.last_image.empty() ? "no image" : kept.last_image);
+  check_agrees("--frame_num", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
+  check_agrees("--base_seed", request.seed, kept.seed, std::to_string(kept.seed));
+  check_agrees("--sample_solver", request.sample_solver, std::string(solver_name(kept.solver)),
+               solver_name(kept.solver));
+  check_agrees("--sample_steps", request.sample_steps, kept.steps, std::to_string(kept.steps));
+  check_agrees("--sample_shift", request.sample_shift, kept.shift, fmt::format("{}", kept.shift));
+  const auto scale = request.sample_guide_scale
+                         ? std::optional(format_guidance_scale(*request.sample_guide_scale))
+                         : std::nullopt;
+  check_agrees("--sample_guide_scale", scale, format_guidance_scale(kept.guide_scale),
+               format_guidance_scale(kept.guide_scale));
+  const auto rng =
+      request.rng.empty() ? std::nullopt : std::optional(parse_random_spec(request.rng, engine.grid));
+  check_agrees("--rng", rng, kept.rng, format_random_spec(kept.rng));
+}
+
+bool is_same_file(const fs::path& a, const fs::path& b) {
+  std::error_code none;
+  return fs::equivalent(a, b, none);
+}
+
+fs::path automatic_latents_path(const fs::path& save_file, const std::optional<SavedLatents>& resumed) {
+  for (int number = 1;; ++number) {
+    const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
+    const fs::path path = save_file.string() + mark + ".latents.safetensors";
+    std::error_code none;
+    if (!fs::exists(path, none) || (resumed && is_same_file(path, resumed->file)) ||
+        is_automatic_latents_file(path))
+      return path;
+  }
+}
+
+}  // namespace
+
+GenerationSettings kept_settings(const GenerationRequest& request, const SavedLatents& saved,
+                                 const CheckpointModels& models, const EngineFacts& engine,
+                                 std::vector<std::string>& notices) {
+  const GenerationSettings& settings = *saved.settings;
+  WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}", settings.task);
+  check_agreement(request, settings, engine);
+  WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
+            "the unfinished run was begun with --precision {}; go on with it", settings.precision);
+  // Folders get renamed, so another name need not be another model.
+  const std::string model = fs::weakly_canonical(models.files.root).filename().string();
+  if (settings.model != model)
+    notices.push_back(
+        fmt::format("the latents were made with the checkpoint {}, this one is {}; another model makes "
+                    "another video",
+                    quote_name(settings.model), quote_name(model)));
+  return settings;
+}
+
+void take_size_of_latents(const GenerationRequest& request, const SavedLatents& saved, const VaeGeometry& vae,
+                          GenerationSettings& settings) {
+  const Shape& shape = saved.slots[0].shape();
+  WAN_CHECK(shape[1] >= 1 && shape[2] >= 1 && shape[3] >= 1 && shape[1] < 30000 && shape[2] < 2000 &&
+                shape[3] < 2000,
+            kBadFile, "{}: the latents have the shape {}", saved.file.string(), shape.to_string());
+  settings.size = {static_cast<int>(shape[3]) * vae.spatial_stride,
+                   static_cast<int>(shape[2]) * vae.spatial_stride};
+  settings.area = settings.size;
+  settings.frame_num = static_cast<int>(vae.frames(shape[1]));
+  const auto check = [&](const char* option, const auto& given, const auto& held, const std::string& shown) {
+    WAN_CHECK(!given || *given == held, kInvalidArgument,
+              "{} contradicts the latents, which hold {}; leave it out to go on with them", option, shown);
+  };
+  check("--size", request.size, settings.size, format_video_size(settings.size));
+  check("--frame_num", request.frame_num, settings.frame_num, fmt::format("{} frames", settings.frame_num));
+}
+
+void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
+                          const CheckpointModels& models) {
+  if (saved.finished() || (settings.image.empty() && settings.last_image.empty())) return;
+  const Shape expected = models.task->image == ImageUse::kRequired
+                             ? image_channels_shape(models.vae->geometry(), latent)
+                             : first_frame_shape(latent);
+  WAN_CHECK(!saved.condition.empty() && saved.condition.shape() == expected, kBadFile,
+            "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
+            saved.file.string(), expected.to_string());
+}
+
+LatentsFile choose_latents_file(const GenerationRequest& request,
+                                const std::optional<SavedLatents>& resumed) {
+  if (!request.save_latents.empty()) return {request.save_latents, true};
+  const fs::path path = automatic_latents_path(request.save_file, resumed);
+  return {path, resumed && !resumed->automatic && is_same_file(path, resumed->file)};
+}
+
+}  // namespace wan
