@@ -72,9 +72,17 @@ std::string help_command(const CLI::App& app) {
   const std::vector<std::string> extras = app.remaining(true);
   const std::string unknown = extras.empty() ? "" : extras.front();
   const std::string name = unknown.substr(0, unknown.find('='));
+  const std::vector<std::string> names = option_names(app);
+  const auto commands = app.get_subcommands();
+  if (!commands.empty() && std::find(names.begin(), names.end(), name) != names.end()) {
+    const std::string command = commands.front()->get_name();
+    if (app.get_option_no_throw(name) != nullptr)
+      fail(ErrorCode::kInvalidArgument, "{0} goes before the command: wan {0} {1} ...", name, command);
+    fail(ErrorCode::kInvalidArgument, "{0} goes behind the command: wan {1} {0} ...", name, command);
+  }
   if (name.starts_with("-"))
     fail(ErrorCode::kInvalidArgument, "unknown option {}{}; {} lists what there is", name,
-         suggestion(option_names(app), name), help_command(app));
+         suggestion(names, name), help_command(app));
   fail(ErrorCode::kInvalidArgument,
        "unexpected argument \"{}\"; text with spaces needs quotes round it, {} lists the options", unknown,
        help_command(app));
@@ -148,7 +156,8 @@ template <typename T>
 T parse_number(const std::string& option, const std::string& text) {
   T value{};
   const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const bool plus = text.starts_with('+') && !text.starts_with("+-");  // as Python reads numbers
+  const auto [stop, error] = std::from_chars(text.data() + (plus ? 1 : 0), end, value);
   const char* const kind = std::is_integral_v<T> ? "a whole number" : "a number";
   WAN_CHECK(error != std::errc::result_out_of_range, kInvalidArgument, "{} {}: the number is too large",
             option, text);

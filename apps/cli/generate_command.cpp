@@ -39,12 +39,17 @@ void watch_signals() {
 }
 
 /// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
-std::string unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
+std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
     const std::string suffix = ".latents.safetensors";
     WAN_CHECK(options.from_latents.ends_with(suffix), kInvalidArgument,
               "--save_file is missing: name the video that {} becomes", options.from_latents);
-    return options.from_latents.substr(0, options.from_latents.size() - suffix.size());
+    const std::filesystem::path video =
+        options.from_latents.substr(0, options.from_latents.size() - suffix.size());
+    // Beside another's latents they are called video.mp4.2.latents.safetensors.
+    const std::string number = video.extension().string();
+    const bool numbered = number.size() > 1 && number.find_first_not_of("0123456789", 1) == std::string::npos;
+    return numbered ? video.parent_path() / video.stem() : video;
   }
   const ModelDefaults defaults = load_model_defaults(request.task, options.ckpt_dir);
   return default_save_file(options, request.size.value_or(defaults.size),

@@ -79,7 +79,7 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kOfficial);
   command.add_option("--save_file", o.save_file, "NAME.mp4, NAME.png (a still) or NAME_%05d.png (frames)")
       ->group(kOfficial);
-  add_number<std::int64_t>(command, "--base_seed", o.base_seed, "Seed of the noise; -1 draws one")
+  add_number<std::int64_t>(command, "--base_seed", o.base_seed, "Seed of the noise; a negative one draws one")
       ->default_str("-1")
       ->group(kOfficial);
   command.add_option("--sample_solver", o.sample_solver, "unipc, dpm++ or euler")->group(kOfficial);
@@ -169,8 +169,6 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.negative_prompt = o.negative_prompt;
   if (o.size) request.size = parse_video_size(*o.size);
   request.frame_num = o.frame_num;
-  WAN_CHECK(o.base_seed >= -1, kInvalidArgument, "--base_seed {}: expected 0 or more, or -1 to draw one",
-            o.base_seed);
   if (o.base_seed >= 0) request.seed = o.base_seed;
   request.sample_solver = o.sample_solver;
   request.sample_steps = o.sample_steps;

@@ -17,16 +17,18 @@
 
 namespace {
 
-/// Where a command writes events to standard output (`events`), an error is one of them; otherwise, and where those are
-/// lost, it goes to standard error.
-int report(wan::ErrorCode code, const std::string& message, bool json, bool events) {
-  if (json) {
+enum class ErrorForm { kText, kJson, kEvent };
+
+/// Where a command writes events to standard output, an error is one of them; otherwise, and where those are lost, it goes
+/// to standard error.
+int report(wan::ErrorCode code, const std::string& message, ErrorForm form) {
+  if (form != ErrorForm::kText) {
     const nlohmann::ordered_json event = {
         {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
     const std::string line =
         event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-    if (events) wan::write_output(line);
-    if (!events || wan::lost_output() != nullptr) wan::write_note(stderr, line);
+    if (form == ErrorForm::kEvent) wan::write_output(line);
+    if (form == ErrorForm::kJson || wan::lost_output() != nullptr) wan::write_note(stderr, line);
   } else {
     wan::write_note(
         stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message));
@@ -63,12 +65,14 @@ int run(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
   wan::open_closed_streams();
   const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
-  const auto given = [&](const char* word) {
-    return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
-  };
-  // The other commands print one JSON document, which an error must not break.
+  // What stands before the command takes no values. The other commands print one JSON document, which an error must not
+  // break.
+  const auto command = std::find_if(arguments.begin(), arguments.end(),
+                                    [](const std::string& argument) { return !argument.starts_with("-"); });
+  const bool events = command != arguments.end() && *command == "generate";
+  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
   const auto fail_with = [&](wan::ErrorCode code, const std::string& message) {
-    return report(code, message, given("--json"), given("generate"));
+    return report(code, message, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);
   };
   try {
     const int status = run(arguments);

@@ -72,6 +72,14 @@ class Options(WanTest):
         self.assertEqual(self.settings(result)["prompt"], "-a cat-")
         self.generate(base_seed="-1", save_file="still.png", frame_num="1")
 
+    def test_numbers_as_python_reads_them(self):
+        result = self.generate("--sample_shift", "+4", "--json", save_file="still.png", frame_num="+1", base_seed="-5",
+                               sample_guide_scale="+3")
+        settings = self.settings(result)
+        self.assertEqual((settings["sample_guide_scale"], settings["sample_shift"], settings["frame_num"]),
+                         ("3", "4", "1"))
+        self.assertGreaterEqual(int(settings["seed"]), 0)
+
     def test_size_spellings(self):
         for size in ("48*32", "48x32"):
             self.generate(save_file="video.mp4", size=size)
