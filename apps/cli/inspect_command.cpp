@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "commands.h"
@@ -31,9 +32,19 @@ nlohmann::ordered_json as_json(const InspectedModel& model) {
           {"bytes", model.bytes}, {"findings", model.findings}, {"tensors", tensors}};
 }
 
+/// "bf16, fp32"
+std::string dtypes_of(const InspectedModel& model) {
+  std::set<std::string> dtypes;
+  for (const InspectedTensor& tensor : model.tensors) dtypes.insert(tensor.dtype);
+  return fmt::format("{}", fmt::join(dtypes, ", "));
+}
+
 std::string as_text(const InspectedModel& model, const InspectOptions& options) {
-  std::string text = fmt::format("{}: {}, {} tensors, {:.1f} MB\n", model.path, model.kind,
-                                 model.tensors.size(), static_cast<double>(model.bytes) * 1e-6);
+  std::string text = fmt::format("{}: {}", model.path, model.kind);
+  if (!model.tensors.empty())
+    text += fmt::format(", {} tensors of {}, {:.1f} MB", model.tensors.size(), dtypes_of(model),
+                        static_cast<double>(model.bytes) * 1e-6);
+  text += "\n";
   for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, value);
   if (!model.findings.empty()) text += fmt::format("  {}\n", model.findings);
   if (!options.tensors) return text;

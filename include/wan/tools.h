@@ -33,10 +33,12 @@ struct InspectedModel {
   std::vector<std::pair<std::string, std::string>> dimensions;  // "dim" -> "5120", ...
   std::vector<InspectedTensor> tensors;                         // in the order of their names
   std::int64_t bytes;
-  std::string findings;  // missing, unused and mis-shaped tensors; empty: none
+  std::string findings;  // missing, unused and mis-shaped tensors, why it cannot be read; empty: none
 };
 
-/// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory. Throws BadFile.
+/// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would
+/// refuse beside its models' findings is an entry of its own. Throws BadFile for a file that cannot be read and a folder
+/// without any.
 std::vector<InspectedModel> inspect(const std::filesystem::path& path);
 
 }  // namespace wan

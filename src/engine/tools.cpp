@@ -1,6 +1,9 @@
 #include "wan/tools.h"
 
+#include <algorithm>
+
 #include "engine/checkpoint_files.h"
+#include "engine/loaded_models.h"
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
@@ -71,9 +74,37 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
     model.dimensions = describe(Vae21(WeightScope::describing(report)).config());
   } else {
     model.kind = "tensors";
+    if (model.tensors.empty()) model.findings = "it holds no tensors";
     return;
   }
   if (!report.clean()) model.findings = report.describe();
+}
+
+/// Of the official layout, and not one of its models.
+bool is_checkpoint_directory(const fs::path& path) {
+  for (const char* part : {"high_noise_model", "low_noise_model", "models_t5_umt5-xxl-enc-bf16.pth", "google",
+                           "Wan2.1_VAE.pth", "Wan2.2_VAE.pth"})
+    if (fs::exists(path / part)) return true;
+  return false;
+}
+
+/// What generation would refuse of a checkpoint directory beside the findings of its models; empty for nothing.
+std::string whole_findings(const fs::path& path, const std::vector<InspectedModel>& models) {
+  std::string findings;
+  const auto check = [&](auto&& refuse) {
+    try {
+      refuse();
+    } catch (const Error& error) {
+      findings += (findings.empty() ? "" : "\n  ") + std::string(error.what());
+    }
+  };
+  check([&] { find_checkpoint_files(path); });
+  const fs::path tokenizer = path / "google" / "umt5-xxl";
+  if (fs::exists(tokenizer)) check([&] { load_tokenizer(tokenizer); });
+  const bool sound = std::all_of(models.begin(), models.end(),
+                                 [](const InspectedModel& model) { return model.findings.empty(); });
+  if (sound && findings.empty()) check([&] { const CheckpointModels whole(path); });
+  return findings;
 }
 
 }  // namespace
@@ -90,6 +121,7 @@ TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
 }
 
 std::vector<InspectedModel> inspect(const fs::path& path) {
+  const bool several = fs::is_directory(path);
   std::vector<InspectedModel> models;
   for (const CheckpointFacts& facts : inspect_checkpoints(path)) {
     InspectedModel model;
@@ -102,10 +134,29 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
                                {extents.begin(), extents.end()},
                                static_cast<std::int64_t>(tensor.bytes)});
     }
-    const fs::path opened(facts.path);
-    recognize(Checkpoint::open(opened), fs::is_directory(opened) ? opened : opened.parent_path(), model);
+    if (facts.problem.empty()) {
+      const fs::path opened(facts.path);
+      try {
+        recognize(Checkpoint::open(opened), fs::is_directory(opened) ? opened : opened.parent_path(), model);
+      } catch (const Error& error) {
+        if (!several) throw;
+        model.findings = error.what();
+      }
+    } else {
+      model.kind = facts.kind;
+      model.findings = facts.problem;
+    }
     models.push_back(std::move(model));
   }
+  if (!several || !is_checkpoint_directory(path)) return models;
+  const std::string findings = whole_findings(path, models);
+  if (!findings.empty())
+    models.push_back({.path = path.string(),
+                      .kind = "checkpoint directory",
+                      .dimensions = {},
+                      .tensors = {},
+                      .bytes = 0,
+                      .findings = findings});
   return models;
 }
 

@@ -78,7 +78,16 @@ std::vector<CheckpointFacts> inspect_checkpoints(const fs::path& path) {
             "[{}] holds no .safetensors and no .pth file, nor do its folders; name a checkpoint directory",
             path.string());
   std::vector<CheckpointFacts> facts;
-  for (const fs::path& file : found) facts.push_back(inspect_one(file));
+  for (const fs::path& file : found) {
+    try {
+      facts.push_back(inspect_one(file));
+    } catch (const Error& problem) {
+      facts.emplace_back();
+      facts.back().path = file.string();
+      facts.back().kind = "unreadable";
+      facts.back().problem = problem.what();
+    }
+  }
   return facts;
 }
 

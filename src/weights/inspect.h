@@ -34,11 +34,12 @@ struct CheckpointFacts {
   std::size_t total_elements = 0;
   std::map<DType, DTypeFacts> dtypes;
   std::map<std::string, std::string> metadata;
+  std::string problem;  // why a file of a folder cannot be read; there is nothing else of it then
 };
 
 /// `path` is what Checkpoint::open takes, or a checkpoint directory in the official layout: then every
 /// checkpoint in it and in its folders, in the order of their names. Throws BadFile when there is none, and
-/// what Checkpoint::open throws.
+/// what Checkpoint::open throws for a single file.
 std::vector<CheckpointFacts> inspect_checkpoints(const std::filesystem::path& path);
 
 }  // namespace wan

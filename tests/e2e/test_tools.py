@@ -1,9 +1,11 @@
 """wan inspect and wan tokenize."""
 
 import json
+import os
+import shutil
 import unittest
 
-from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WanTest, change_tensors, read_safetensors
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WanTest, change_tensors, generate_arguments, read_safetensors
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
 
@@ -52,6 +54,55 @@ class Inspect(WanTest):
         self.assertEqual(result.status, BAD_FILE)
         self.assertTrue([model for model in json.loads(result.out) if "head.head.bias" in model["findings"]])
         self.assertEqual(json.loads(result.err)["code"], "bad_file")
+
+    def test_dtypes(self):
+        self.assertRegex(self.run_wan("inspect", CHECKPOINT).out, r"umT5 text encoder, \d+ tensors of bf16, ")
+
+    def test_what_generation_would_refuse(self):
+        def empty_expert(checkpoint):
+            change_tensors(checkpoint / EXPERT, lambda tensors: tensors.clear())
+
+        def link_out(checkpoint):
+            (checkpoint / EXPERT).rename(self.folder / "outside.safetensors")
+            (checkpoint / EXPERT).symlink_to(self.folder / "outside.safetensors")
+
+        def unlike_experts(checkpoint):
+            config = checkpoint / "low_noise_model/config.json"
+            config.write_text(json.dumps({**json.loads(config.read_text(encoding="utf-8")), "eps": 1e-5}),
+                              encoding="utf-8")
+
+        damages = {
+            "empty expert": (empty_expert, "no tensors"),
+            "link": (link_out, "link out of its folder"),
+            "unlike": (unlike_experts, '"eps"'),
+            "no expert": (lambda c: shutil.rmtree(c / "high_noise_model"), "lacks high_noise_model"),
+            "no text encoder": (lambda c: (c / "models_t5_umt5-xxl-enc-bf16.pth").unlink(), "lacks models_t5"),
+            "no VAE": (lambda c: (c / "Wan2.1_VAE.pth").unlink(), "lacks Wan2.1_VAE.pth"),
+            "no tokenizer": (lambda c: shutil.rmtree(c / "google"), "lacks google/umt5-xxl"),
+            "broken tokenizer": (lambda c: (c / "google/umt5-xxl/tokenizer.json").write_text("{"), "tokenizer.json"),
+            "broken file": (lambda c: (c / EXPERT).write_bytes(b"x" * 100), "diffusion_pytorch_model.safetensors"),
+            "layers": (lambda c: (c / "low_noise_model/config.json").write_text(
+                (c / "low_noise_model/config.json").read_text().replace('"num_layers": ', '"num_layers": 9')),
+                "num_layers"),
+        }
+        for name, (damage, words) in damages.items():
+            with self.subTest(name):
+                checkpoint = self.copy_checkpoint()
+                damage(checkpoint)
+                self.assertNotEqual(self.run_wan(*generate_arguments(checkpoint)).status, 0)
+                result = self.run_wan("inspect", checkpoint)
+                self.assertEqual(result.status, BAD_FILE, result.out)
+                self.assertIn(words, result.out)
+                self.assertIn("not a whole model", result.err)
+                models = json.loads(self.run_wan("inspect", checkpoint, "--json").out)
+                self.assertTrue([model for model in models if words in model["findings"]])
+                # What is left of it is still shown.
+                self.assertGreaterEqual(len([model for model in models if not model["findings"]]), 2)
+                shutil.rmtree(checkpoint)
+
+    def test_pipe(self):
+        os.mkfifo(self.folder / "pipe.safetensors")
+        self.assert_refused(self.run_wan("inspect", "pipe.safetensors"), BAD_FILE, "not a regular file")
 
     def test_errors(self):
         (self.folder / "text").write_text("no tensors")
