@@ -8,6 +8,7 @@
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
+#include "pipeline/dump_folder.h"
 #include "request/attributed.h"
 #include "text/prompt_cleaning.h"
 
@@ -144,6 +145,7 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   if (request.dump_dir.empty()) return;
   WAN_CHECK(!fs::exists(request.dump_dir) || fs::is_directory(request.dump_dir), kInvalidArgument,
             "--dump {}: it is a file; name a folder", request.dump_dir.string());
+  check_dump_folder(request.dump_dir);
   check_writable_target(fs::exists(request.dump_dir) ? request.dump_dir / "manifest.json" : request.dump_dir);
 }
 

@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/log.h"
 #include "ops/copy.h"
+#include "pipeline/dump_folder.h"
 
 namespace wan {
 
@@ -32,6 +34,10 @@ Tensor to_host(ExecContext& ctx, const TensorView& view) {
   return host;
 }
 
+std::string tap_name(std::string_view layer, int call) {
+  return fmt::format("{}.{:04}", layer, call);
+}
+
 std::span<const float> values_of(const Tensor& host) {
   return {host.as<float>(), static_cast<std::size_t>(host.elements())};
 }
@@ -40,10 +46,17 @@ std::span<const float> values_of(const Tensor& host) {
 
 DumpWriter::DumpWriter(fs::path folder, int steps)
     : folder_(std::move(folder)), digits_(std::max(2, static_cast<int>(std::to_string(steps - 1).size()))) {
+  clear_dump_folder(folder_);
   make_folder(folder_);
-  std::error_code ignored;
-  fs::remove(folder_ / "manifest.json",
-             ignored);  // of an earlier run: it would name files that this run replaces
+}
+
+DumpWriter::~DumpWriter() {
+  if (finished_) return;
+  try {
+    write_manifest({});
+  } catch (const std::exception& error) {  // a full disk: the run's own error tells it
+    log(LogLevel::kDebug, error.what());
+  }
 }
 
 void DumpWriter::integers(const std::string& name, std::span<const std::int64_t> values,
@@ -73,8 +86,8 @@ void DumpWriter::step_timestep(int step, std::int64_t timestep) {
 void DumpWriter::tap(ExecContext& ctx, std::string_view name, const TensorView& view) {
   const auto [call, first] = tap_calls_.try_emplace(std::string(name), 0);
   if (tap_calls_.size() == 1 && first) make_folder(folder_ / "taps");
-  const std::string file = fmt::format("{}.{:04}.npy", name, call->second++);
-  write_npy(folder_ / "taps" / file, values_of(to_host(ctx, view)), view.shape().extents());
+  write_npy(folder_ / "taps" / (tap_name(name, call->second++) + ".npy"), values_of(to_host(ctx, view)),
+            view.shape().extents());
 }
 
 void DumpWriter::begin_frames(std::int64_t count, std::int64_t height, std::int64_t width) {
@@ -108,11 +121,21 @@ void DumpWriter::frames(std::int64_t first, std::span<const float> pixels,
 void DumpWriter::finish(const std::vector<std::pair<std::string, std::string>>& settings) {
   if (float_frames_) float_frames_->finish();
   if (byte_frames_) byte_frames_->finish();
+  write_manifest(settings);
+  finished_ = true;
+}
+
+void DumpWriter::write_manifest(const std::vector<std::pair<std::string, std::string>>& settings) {
   nlohmann::ordered_json request = nlohmann::ordered_json::object();
   for (const auto& [key, value] : settings) request[key] = value;
   nlohmann::ordered_json files = nlohmann::ordered_json::object();
   for (const auto& [name, file] : files_) files[name] = {{"dtype", file.dtype}, {"shape", file.shape}};
-  const nlohmann::ordered_json manifest = {{"producer", "wan.cpp"}, {"settings", request}, {"files", files}};
+  nlohmann::ordered_json manifest = {{"producer", "wan.cpp"}, {"settings", request}, {"files", files}};
+  if (!tap_calls_.empty()) {
+    auto& taps = manifest["taps"] = nlohmann::ordered_json::array();
+    for (const auto& [name, calls] : tap_calls_)
+      for (int call = 0; call < calls; ++call) taps.push_back(tap_name(name, call));
+  }
   write_file_atomically(
       folder_ / "manifest.json",
       manifest.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");

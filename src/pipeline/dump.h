@@ -20,8 +20,12 @@ namespace wan {
 
 class DumpWriter {
  public:
-  /// Creates the folder where it is missing. Throws Io.
+  /// Creates the folder where it is missing, and removes an earlier dump from it: see clear_dump_folder(). Throws Io.
   DumpWriter(std::filesystem::path folder, int steps);
+  /// Writes a manifest of what there is where the run ended early, so that the next one may remove it; without settings.
+  ~DumpWriter();
+  DumpWriter(const DumpWriter&) = delete;
+  DumpWriter& operator=(const DumpWriter&) = delete;
 
   void integers(const std::string& name, std::span<const std::int64_t> values,
                 std::span<const std::int64_t> shape);
@@ -38,7 +42,7 @@ class DumpWriter {
   /// pixels [n, H, W, 3] as decoded, clamped here; levels the bytes that go to the encoder.
   void frames(std::int64_t first, std::span<const float> pixels, std::span<const std::uint8_t> levels);
 
-  /// Ends the frames and writes manifest.json: settings, and every file's dtype and shape.
+  /// Ends the frames and writes manifest.json: settings, every file's dtype and shape, and the taps' names.
   void finish(const std::vector<std::pair<std::string, std::string>>& settings);
 
  private:
@@ -49,6 +53,7 @@ class DumpWriter {
   std::filesystem::path path_of(const std::string& name, const char* dtype,
                                 std::span<const std::int64_t> shape);
   std::string step_name(int step, const char* what) const;
+  void write_manifest(const std::vector<std::pair<std::string, std::string>>& settings);
 
   std::filesystem::path folder_;
   int digits_;
@@ -58,6 +63,7 @@ class DumpWriter {
   std::unique_ptr<NpyWriter> byte_frames_;
   std::int64_t frame_count_ = 0;
   std::int64_t frame_pixels_ = 0;
+  bool finished_ = false;
 };
 
 }  // namespace wan

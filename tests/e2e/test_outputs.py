@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import unittest
 
-from support import WanTest, frame_values, read_mp4, read_npy, read_png
+from support import (CANCELLED, INVALID_ARGUMENT, WAN, WanTest, environment, frame_values, generate_arguments, read_mp4,
+                     read_npy, read_png)
 
 LATENT_CHANNELS, TEXT_DIM, TEXT_LEN = 16, 64, 512
 
@@ -116,6 +118,15 @@ class Outputs(WanTest):
                          ("finished", "video.mp4", 5))
         self.assertGreater(events[-1]["peak_host_bytes"], 1 << 20)
 
+    def test_an_output_that_is_a_link_stays_one(self):
+        (self.folder / "disk").mkdir()
+        for name in ("video.mp4", "still.png"):
+            (self.folder / name).symlink_to(f"disk/{name}")
+            self.generate(save_file=name, frame_num="1")
+            self.assertTrue((self.folder / name).is_symlink())
+            self.assertGreater((self.folder / "disk" / name).stat().st_size, 100)
+        self.assertEqual(sorted(path.name for path in (self.folder / "disk").iterdir()), ["still.png", "video.mp4"])
+
     def test_plain_progress(self):
         lines = self.generate(save_file="video.mp4").err.splitlines()
         for word in ("load:", "text:", "high noise: step", "low noise: step", "decode:", "saved video.mp4"):
@@ -206,6 +217,50 @@ class Dump(WanTest):
         for name in taps:
             self.assertRegex(name, r"\.\d{4}\.npy$")
             read_npy(self.folder / "dump/taps" / name)
+
+    def test_a_second_dump_leaves_nothing_of_the_first(self):
+        self.generate("--dump_taps", save_file="video.mp4", dump="dump")
+        (self.folder / "dump/notes.txt").write_text("mine")
+        self.generate(save_file="video.mp4", dump="dump", sample_steps="2", sample_guide_scale="1")
+        (self.folder / "dump/notes.txt").unlink()
+        self.assert_dumped(self.listed(2, skipped=range(2), negative=False))
+
+    def test_a_dump_that_ended_early_is_replaced(self):
+        with subprocess.Popen([WAN, *generate_arguments(json=True, save_file="video.mp4", dump="dump",
+                                                        sample_steps="1000", sample_solver="euler")],
+                              cwd=self.folder, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if json.loads(line).get("step", 0) == 3:
+                    process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(timeout=60), CANCELLED)
+        self.assertTrue((self.folder / "dump/step_002_latent.npy").exists())
+        self.generate(save_file="video.mp4", dump="dump")
+        self.assert_dumped(self.listed(3))
+
+    def test_a_folder_with_arrays_of_others_is_left_alone(self):
+        self.generate(save_file="video.mp4", dump="dump")
+        manifest = self.folder / "dump/manifest.json"
+        before = sorted(path.name for path in (self.folder / "dump").iterdir())
+        own = manifest.read_text(encoding="utf-8")
+        for text in (None, "{", json.dumps({"producer": "reference", "files": {}})):
+            with self.subTest(manifest=text):
+                manifest.unlink(missing_ok=True)
+                if text is not None:
+                    manifest.write_text(text, encoding="utf-8")
+                result = self.run_wan(*generate_arguments(save_file="new.mp4", dump="dump"))
+                self.assert_refused(result, INVALID_ARGUMENT, "--dump dump", "name another folder")
+        manifest.write_text(own, encoding="utf-8")
+        self.assertEqual(sorted(path.name for path in (self.folder / "dump").iterdir()), before)
+
+    def test_a_manifest_removes_nothing_outside(self):
+        (self.folder / "dump").mkdir()
+        (self.folder / "dump/taps").mkdir()
+        (self.folder / "mine.npy").write_text("x")
+        (self.folder / "dump/manifest.json").write_text(json.dumps(
+            {"producer": "wan.cpp", "files": {"../mine": {}, str(self.folder / "mine"): {}, "": {}},
+             "taps": ["../../mine", 5, ".."]}), encoding="utf-8")
+        self.generate(save_file="video.mp4", dump="dump")
+        self.assertTrue((self.folder / "mine.npy").exists())
 
     def test_a_second_dump_replaces_the_first(self):
         self.generate(save_file="video.mp4", dump="dump")
