@@ -4,6 +4,7 @@
 #include <cctype>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -89,6 +90,9 @@ void check_output_writable(const fs::path& path, int frame_count) {
     case OutputKind::kPngSequence: {
       const FramePattern pattern(path);
       check_writable_target(pattern.name(frame_count - 1));  // the longest name
+      std::vector<fs::path> names;
+      for (int number = 0; number < frame_count; ++number) names.push_back(pattern.name(number));
+      remove_abandoned(names);
       for (int number = 0; number < frame_count; ++number)
         WAN_CHECK(!fs::is_directory(pattern.name(number)), kInvalidArgument,
                   "cannot write {}: it is a folder; name the frames differently",
