@@ -1,5 +1,9 @@
 #include "progress.h"
 
+#include <sys/ioctl.h>
+
+#include <algorithm>
+
 namespace wan {
 
 namespace {
@@ -63,12 +67,31 @@ std::string speed(const PhaseProgress& event) {
   return fmt::format("{:.2f} s each", 1.0 / rate);
 }
 
-std::string bar(std::int64_t done, std::int64_t total) {
-  constexpr int kWidth = 24;
-  const int filled = total > 0 ? static_cast<int>(done * kWidth / total) : kWidth;
+std::string bar(std::int64_t done, std::int64_t total, int width) {
+  const int filled = total > 0 ? static_cast<int>(done * width / total) : width;
   std::string text;
-  for (int i = 0; i < kWidth; ++i) text += i < filled ? "━" : "─";
+  for (int i = 0; i < width; ++i) text += i < filled ? "━" : "─";
   return text;
+}
+
+/// Columns of the terminal that `stream` is; many where that is unknown.
+int columns_of(std::FILE* stream) {
+  winsize size{};
+  return ::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 1000;
+}
+
+/// A line within `columns`, for one that wraps cannot be redrawn: the bar shrinks first, then what is least needed goes.
+std::string line_within(int columns, const PhaseProgress& event, const std::string& remaining) {
+  constexpr int kWidestBar = 24;
+  constexpr int kNarrowestBar = 4;
+  const std::string name = fmt::format("{:<10} ", title(event.phase));
+  const std::string facts = fmt::format("{}  {}  {}", amount(event), speed(event), remaining);
+  const int room = columns - static_cast<int>(name.size() + facts.size() + 2);
+  if (room >= kNarrowestBar)
+    return name + bar(event.done, event.total, std::min(room, kWidestBar)) + "  " + facts;
+  const auto width = static_cast<std::size_t>(std::max(columns, 0));
+  if ((name + facts).size() <= width) return name + facts;
+  return fmt::format("{} {}  {}", title(event.phase), amount(event), remaining).substr(0, width);
 }
 
 }  // namespace
@@ -102,8 +125,7 @@ void ProgressDisplay::show(const PhaseProgress& event) {
                                      : 0;
   const std::string remaining = last ? duration(event.seconds) : duration(left) + " left";
   if (terminal_) {
-    print("\r\033[K{:<10} {}  {}  {}  {}", title(event.phase), bar(event.done, event.total), amount(event),
-          speed(event), remaining);
+    print("\r\033[K{}", line_within(columns_of(stream_) - 1, event, remaining));
     open_line_ = true;
   } else {
     print("{}: {}, {}, {}\n", title(event.phase), amount(event), speed(event), remaining);

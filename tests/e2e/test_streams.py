@@ -1,10 +1,14 @@
 """Standard streams that fail: a run goes on without its report, and what was asked for and lost is told."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
+import termios
 import unittest
 
 from support import CANCELLED, CHECKPOINT, IO, WAN, WanTest, environment, generate_arguments
@@ -39,6 +43,34 @@ class Streams(WanTest):
             os.close(ours)
             self.assertEqual(process.wait(timeout=120), 0)
         self.assertEqual(self.names(), ["video.mp4"])
+
+    def progress_on_terminal(self, columns):
+        """Everything that a run writes to a terminal of this width."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with subprocess.Popen([WAN, *generate_arguments(save_file="video.mp4")], cwd=self.folder, env=environment(),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+            os.close(theirs)
+            text = b""
+            try:
+                while chunk := os.read(ours, 4096):
+                    text += chunk
+            except OSError:  # the other side is closed
+                pass
+            os.close(ours)
+            self.assertEqual(process.wait(timeout=120), 0)
+        return text.decode("utf-8")
+
+    def test_progress_fits_the_terminal(self):
+        for columns in (200, 60, 40, 30, 12):
+            lines = re.findall("\r\x1b\\[K([^\r\n]*)", self.progress_on_terminal(columns))
+            self.assertGreater(len(lines), 3)
+            for line in lines:
+                self.assertLess(len(line), columns)
+            bars = [len(re.sub("[^━─]", "", line)) for line in lines]
+            self.assertEqual(max(bars), 24 if columns == 200 else max(bars))
+            if columns <= 30:
+                self.assertEqual(max(bars), 0)
 
     def interrupt_with(self, *signals):
         with subprocess.Popen([WAN, *generate_arguments(json=True, save_file="video.mp4", **LONG)], cwd=self.folder,
