@@ -35,14 +35,19 @@ struct EngineOptions {
 
 /// What is needed where, in bytes; made before anything loads.
 struct MemoryPlan {
-  std::int64_t text_encoder = 0;
+  std::int64_t program =
+      0;  // on the CPU: what the process took before its first plan: code, libraries, the caller's own
+  std::int64_t text_encoder =
+      0;  // weights; streamed blocks are counted with the transformers, whose places they share
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch
   std::int64_t latents = 0;      // the latent, the solver's history, the branches' predictions
-  std::int64_t peak = 0;         // the largest sum that is alive at once
-  std::int64_t available = 0;
+  /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, and pages of the mapped files,
+  /// which are page cache.
+  std::int64_t peak = 0;
+  std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
   int vae_tile = 0;  // pixels of a decoder tile's side; 0: whole frames
 };

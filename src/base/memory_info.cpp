@@ -1,6 +1,7 @@
 #include "base/memory_info.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -23,6 +24,16 @@ std::int64_t peak_resident_bytes() {
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;  // Linux counts KiB
+}
+
+std::int64_t program_bytes() {
+  static const std::int64_t bytes = [] {
+    std::ifstream statm("/proc/self/statm");
+    std::int64_t total = 0;
+    std::int64_t resident = 0;
+    return statm >> total >> resident ? resident * ::sysconf(_SC_PAGESIZE) : 0;
+  }();
+  return bytes;
 }
 
 std::int64_t available_memory_bytes() {

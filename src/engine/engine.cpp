@@ -79,7 +79,7 @@ void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_
                         const std::atomic<bool>* cancelled) {
   if (loaded && loaded_kind == load_options.residency.kind) return;
   loaded.reset();
-  const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, *backend, load_options));
+  const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, load_options).all());
   PhaseReporter phase(on_event, Phase::kLoad, total);
   loaded.emplace(models, *backend, load_options, [&](std::size_t done, std::size_t) {
     WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");

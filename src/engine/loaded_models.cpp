@@ -145,12 +145,15 @@ std::size_t CheckpointModels::vae_bytes() const {
   return bytes;
 }
 
-std::size_t planned_residency_bytes(const CheckpointModels& models, Backend& backend,
-                                    const LoadOptions& options) {
+ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options) {
   const Scopes scopes(models,
                       [&](WeightReport& report) { return WeightScope::describing(report, options.weights); });
-  static_cast<void>(backend);
-  return residency_bytes(scopes.groups(models), options.residency);
+  const std::vector<BlockGroup> groups = scopes.groups(models);
+  const std::size_t all = residency_bytes(groups, options.residency);
+  if (options.residency.kind == ResidencyKind::kStreamed) return {.transformers = all, .text_encoder = 0};
+  const auto text_encoder = static_cast<std::size_t>(models.text_encoder_group());
+  const std::size_t text = residency_bytes(std::span(groups).subspan(text_encoder, 1), options.residency);
+  return {.transformers = all - text, .text_encoder = text};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, const LoadOptions& options,

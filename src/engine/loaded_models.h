@@ -55,9 +55,13 @@ struct LoadOptions {
   ResidencyOptions residency;
 };
 
-/// What the residency would take for all groups, for a plan.
-std::size_t planned_residency_bytes(const CheckpointModels& models, Backend& backend,
-                                    const LoadOptions& options);
+/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
+struct ResidencyBytes {
+  std::size_t transformers = 0;
+  std::size_t text_encoder = 0;
+  std::size_t all() const { return transformers + text_encoder; }
+};
+ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options);
 
 class LoadedModels {
  public:

@@ -31,9 +31,13 @@ std::int64_t context_bytes(const CheckpointModels& models, DType compute) {
   return bytes;
 }
 
-/// What the device has for this engine: what is free, and what the engine holds of it already.
+bool on_cpu(const Backend& backend) {
+  return backend.device().kind == DeviceKind::kCpu;
+}
+
+/// What the device has for this engine: what is free, and what the engine or the program holds of it already.
 std::int64_t available_bytes(const Backend& backend) {
-  if (backend.device().kind == DeviceKind::kCpu) return available_memory_bytes();
+  if (on_cpu(backend)) return available_memory_bytes() + program_bytes();
   return backend.free_bytes() + backend.memory_use().now;
 }
 
@@ -68,6 +72,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const DType compute = compute_dtype(input.backend, input.weights);
   PlannedRun run{};
   MemoryPlan& plan = run.plan;
+  plan.program = on_cpu(input.backend) ? program_bytes() : 0;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   plan.activations = std::max(activation_bytes(config, tokens, compute),
                               text_encoder_scratch(models.text_encoder, config.text_len));
@@ -83,11 +88,11 @@ PlannedRun plan_run(const PlanInput& input) {
   const LatentExtent extent{latent[1], latent[2], latent[3]};
   const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
   run.load = {.weights = input.weights, .residency = {.kind = ResidencyKind::kResident}};
-  const auto blocks = [&] {
-    return static_cast<std::int64_t>(planned_residency_bytes(models, input.backend, run.load));
-  };
-  const std::int64_t resident = blocks();
-  const std::int64_t base = others + vae_weights + plan.latents;
+  const auto blocks = [&] { return planned_residency_bytes(models, run.load); };
+  const ResidencyBytes all_blocks = blocks();
+  const auto resident = static_cast<std::int64_t>(all_blocks.all());
+  const std::int64_t text_norm = 4 * models.text_encoder.dim;  // its token table stays in the mapped file
+  const std::int64_t base = plan.program + others + text_norm + vae_weights + plan.latents;
   const std::int64_t denoising = plan.activations + plan.context_cache;
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
             kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
@@ -98,12 +103,15 @@ PlannedRun plan_run(const PlanInput& input) {
       input.residency == "resident" || (input.residency == "auto" && beside_resident >= denoising &&
                                         decodes_whole_frames(*models.vae, extent, beside_resident));
   run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
-  const std::int64_t held = plan.blocks_resident ? resident : blocks();
-  plan.transformers = held + others;
+  const ResidencyBytes held_blocks = plan.blocks_resident ? all_blocks : blocks();
+  const auto held = static_cast<std::int64_t>(held_blocks.all());
+  plan.transformers = static_cast<std::int64_t>(held_blocks.transformers) + others;
+  plan.text_encoder = static_cast<std::int64_t>(held_blocks.text_encoder) + text_norm;
 
   const std::int64_t budget = plan.available - base - held;
   WAN_CHECK(budget >= denoising, kOutOfMemory,
-            "a transformer pass over {} tokens needs {:.2f} GB beside {:.2f} GB of weights, {:.2f} GB are "
+            "a transformer pass over {} tokens needs {:.2f} GB beside {:.2f} GB of weights and program, "
+            "{:.2f} GB are "
             "free; choose a "
             "smaller --size or --frame_num{}",
             tokens, static_cast<double>(denoising) * kGb, static_cast<double>(base + held) * kGb,
@@ -122,21 +130,26 @@ PlannedRun plan_run(const PlanInput& input) {
 
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(
-      R"({{"event":"plan","text_encoder":{},"transformers":{},"context_cache":{},"activations":{},"vae":{},)"
+      R"({{"event":"plan","program":{},"text_encoder":{},"transformers":{},"context_cache":{},"activations":{},"vae":{},)"
       R"("latents":{},"peak":{},"available":{},"blocks_resident":{},"vae_tile":{}}})",
-      plan.text_encoder, plan.transformers, plan.context_cache, plan.activations, plan.vae, plan.latents,
-      plan.peak, plan.available, plan.blocks_resident, plan.vae_tile);
+      plan.program, plan.text_encoder, plan.transformers, plan.context_cache, plan.activations, plan.vae,
+      plan.latents, plan.peak, plan.available, plan.blocks_resident, plan.vae_tile);
 }
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
   return fmt::format(
+      "program        {:8.3f} GB\n"
+      "text encoder   {:8.3f} GB{}\n"
       "transformers   {:8.3f} GB  ({})\n"
       "context cache  {:8.3f} GB\n"
       "activations    {:8.3f} GB\n"
       "VAE            {:8.3f} GB  ({})\n"
       "latents        {:8.3f} GB\n"
-      "peak           {:8.3f} GB of {:.3f} GB free\n",
+      "peak           {:8.3f} GB of {:.3f} GB; activations and context cache, or VAE frames, at a time\n"
+      "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
+      "cache\n",
+      gb(plan.program), gb(plan.text_encoder), plan.blocks_resident ? "" : "  (in the transformers' places)",
       gb(plan.transformers), plan.blocks_resident ? "all blocks resident" : "blocks streamed",
       gb(plan.context_cache), gb(plan.activations), gb(plan.vae),
       plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames", gb(plan.latents),

@@ -8,7 +8,7 @@ namespace wan {
 
 struct PlanInput {
   const CheckpointModels& models;
-  Backend& backend;
+  const Backend& backend;
   Shape latent;  // [z, F, h, w]
   DType weights;
   std::optional<LatentExtent> encodes;  // the clip that images become

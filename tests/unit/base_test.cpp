@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -73,6 +75,41 @@ TEST_F(BaseTest, AtomicFileLeavesNothingUnlessCommitted) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
 }
 
+TEST_F(BaseTest, AtomicFileFollowsLinks) {
+  fs::create_directory(folder_ / "disk");
+  fs::create_symlink("disk/there.mp4", folder_ / "link.mp4");  // dangling at first
+  fs::create_symlink(folder_ / "link.mp4", folder_ / "second.mp4");
+  for (const char* content : {"first", "again"}) {
+    check_writable_target(folder_ / "second.mp4");
+    write_file_atomically(folder_ / "second.mp4", content);
+    std::string found;
+    std::ifstream(folder_ / "disk/there.mp4") >> found;
+    EXPECT_EQ(found, content);
+    EXPECT_TRUE(fs::is_symlink(folder_ / "second.mp4") && fs::is_symlink(folder_ / "link.mp4"));
+  }
+  fs::create_symlink("missing/there.mp4", folder_ / "nowhere.mp4");
+  EXPECT_THROW(check_writable_target(folder_ / "nowhere.mp4"), Error);
+}
+
+TEST_F(BaseTest, WhatKilledProcessesLeftIsRemoved) {
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  const auto touch = [&](const std::string& name) { std::ofstream(folder_ / name) << "half"; };
+  const std::string abandoned = fmt::format(".video.{}-3.partial.mp4", gone);
+  const std::string kept[] = {fmt::format(".video.{}-3.partial.mp4", ::getpid()),
+                              fmt::format(".other.{}-3.partial.mp4", gone),
+                              fmt::format(".video.{}-3.partial.png", gone),
+                              fmt::format(".video.x{}-3.partial.mp4", gone),
+                              ".video.-1-3.partial.mp4",
+                              "video.mp4"};
+  touch(abandoned);
+  for (const std::string& name : kept) touch(name);
+  check_writable_target(folder_ / "video.mp4");
+  EXPECT_FALSE(fs::exists(folder_ / abandoned));
+  for (const std::string& name : kept) EXPECT_TRUE(fs::exists(folder_ / name)) << name;
+}
+
 TEST_F(BaseTest, WritableTargetIsChecked) {
   EXPECT_NO_THROW(check_writable_target(folder_ / "a.mp4"));
   EXPECT_THROW(check_writable_target(folder_), Error);
@@ -135,6 +172,8 @@ TEST_F(BaseTest, LongTextIsCutBetweenCharacters) {
 TEST_F(BaseTest, MemoryInfoIsPlausible) {
   EXPECT_GT(peak_resident_bytes(), 1 << 20);
   EXPECT_GT(available_memory_bytes(), 1 << 20);
+  EXPECT_GT(program_bytes(), 1 << 18);
+  EXPECT_EQ(program_bytes(), program_bytes());
 }
 
 }  // namespace

@@ -45,12 +45,40 @@ TEST_F(EngineTest, PlansGetSmallerAsMemoryDoes) {
   std::int64_t limit = resident.peak;
   MemoryPlan smaller = resident;
   while (smaller.blocks_resident && limit > 0) {
-    limit -= limit / 50;
+    limit -= (limit - resident.program) / 50;
     smaller = plan("auto", limit);
   }
   EXPECT_LE(smaller.peak, limit);
   EXPECT_LT(smaller.peak, resident.peak);
   EXPECT_EQ(plan("auto", limit).peak, smaller.peak) << "a plan is not repeatable";
+}
+
+TEST_F(EngineTest, ThePartsOfAPlanAddUp) {
+  std::int64_t text_blocks = 0;
+  std::int64_t vae_weights = 0;
+  for (const InspectedModel& model : inspect(kCheckpoint))
+    for (const InspectedTensor& tensor : model.tensors) {
+      std::int64_t bytes = 4;  // f32 in memory, whatever it is in the file
+      for (const std::int64_t extent : tensor.shape) bytes *= extent;
+      if (model.kind == "VAE 2.1") vae_weights += bytes;
+      // Each weight of a block lies on a border of 64 bytes.
+      if (model.kind == "umT5 text encoder" && tensor.name.starts_with("blocks."))
+        text_blocks += (bytes + 63) / 64 * 64;
+      if (model.kind == "umT5 text encoder" && tensor.name == "norm.weight") text_blocks += bytes;
+    }
+  for (const char* residency : {"resident", "streamed"}) {
+    const MemoryPlan parts = plan(residency, 0);
+    if (parts.blocks_resident) {
+      EXPECT_EQ(parts.text_encoder, text_blocks);
+    }
+    EXPECT_GT(parts.text_encoder, 0);
+    EXPECT_GT(parts.program, 1 << 20);
+    EXPECT_EQ(parts.peak, parts.program + parts.text_encoder + parts.transformers + parts.latents +
+                              std::max(parts.activations + parts.context_cache + vae_weights, parts.vae));
+    const std::string text = to_string(parts);
+    for (const char* word : {"program", "text encoder", "not counted"})
+      EXPECT_NE(text.find(word), std::string::npos);
+  }
 }
 
 TEST_F(EngineTest, TooLittleMemoryIsRefusedWithNumbersAndARemedy) {
