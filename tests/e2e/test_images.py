@@ -157,7 +157,7 @@ class Images(WanTest):
 
     def test_streamed_and_tiled_runs_fit_into_less(self):
         plans = []
-        for limit in ("1GB", "15MB"):
+        for limit in ("1GB", "60MB"):
             result = self.generate("--plan", json=True, save_file="video.mp4", image=LANDSCAPE,
                                    memory_limit=limit, **{**I2V, "size": "480*320"})
             plans.append(json.loads(result.out))
