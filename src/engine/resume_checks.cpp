@@ -56,7 +56,7 @@ bool is_same_file(const fs::path& a, const fs::path& b) {
 fs::path automatic_latents_path(const fs::path& save_file, const std::optional<SavedLatents>& resumed) {
   for (int number = 1;; ++number) {
     const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
-    const fs::path path = save_file.string() + mark + ".latents.safetensors";
+    fs::path path = save_file.string() + mark + ".latents.safetensors";
     std::error_code none;
     if (!fs::exists(path, none) || (resumed && is_same_file(path, resumed->file)) ||
         is_automatic_latents_file(path))
