@@ -29,6 +29,7 @@ struct LatentExtent {
 
 /// How a clip is computed within a given memory. Made by plan_decode and plan_encode.
 struct VaePlan {
+  bool frame_by_frame = false;   // a group's frames pass the layers one by one: less memory, smaller products
   bool compact_history = false;  // feature caches hold past frames only: less memory, more copies
   std::int64_t tile_height =
       0;  // extent of a tile in latents; of the whole clip where there is one tile only
@@ -51,8 +52,8 @@ class VideoVae {
   virtual ~VideoVae() = default;
   virtual VaeGeometry geometry() const = 0;
 
-  /// The fastest way that stays within `byte_budget` (0: no limit): everything in place, then compact history,
-  /// then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
+  /// The fastest way that stays within `byte_budget` (0: no limit): whole groups where they are small, then frame by
+  /// frame, then with compact history, then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
   /// smallest tile fits, and InvalidArgument for an empty extent.
   virtual VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
   virtual VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const = 0;

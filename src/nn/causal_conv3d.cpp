@@ -14,6 +14,10 @@ CausalConv3d load(const WeightScope& scope, const ConvShape& shape, const Shape&
   return {scope.place(channels_last_weight(weight)), std::move(bias), shape};
 }
 
+Shape with_one_frame(const Shape& frames) {
+  return {1, frames[1], frames[2], frames[3]};
+}
+
 }  // namespace
 
 Tensor channels_last_weight(const Tensor& weight) {
@@ -50,6 +54,27 @@ Shape CausalConv3d::output_shape(const Shape& group) const {
           extent(2, group[2] + pad.left + pad.right), shape_.out};
 }
 
+bool CausalConv3d::turns_cheaply(const Shape& frame) const {
+  const std::int64_t weights =
+      shape_.out * shape_.in * shape_.kernel[0] * shape_.kernel[1] * shape_.kernel[2];
+  return history() > 0 && shape_.stride[0] == 1 && weights <= history() * with_one_frame(frame).elements();
+}
+
+Shape CausalConv3d::weight_shape() const {
+  return {shape_.out, shape_.kernel[0], shape_.kernel[1], shape_.kernel[2], shape_.in};
+}
+
+TensorView CausalConv3d::weight_of(ExecContext& ctx, const FrameWindow& window) const {
+  const std::int64_t first = window.first;
+  if (first == 0) return weight_;
+  const TensorView turned = ctx.workspace.take(DType::kF32, weight_shape());
+  const std::int64_t taps = turned.dim(1);
+  // The frames before place `first` are the window's last ones.
+  copy(ctx, {.from = weight_.view().slice(1, taps - first, taps), .out = turned.slice(1, 0, first)});
+  copy(ctx, {.from = weight_.view().slice(1, 0, taps - first), .out = turned.slice(1, first, taps)});
+  return turned;
+}
+
 void CausalConv3d::forward(ExecContext& ctx, const TensorView& x, const TensorView& out,
                            const TensorView& residual) const {
   conv3d(ctx, {.x = x,
@@ -59,6 +84,36 @@ void CausalConv3d::forward(ExecContext& ctx, const TensorView& x, const TensorVi
                .padding = shape_.padding,
                .residual = residual,
                .out = out});
+}
+
+void CausalConv3d::forward(ExecContext& ctx, const FrameWindow& x, const TensorView& out,
+                           const TensorView& residual) const {
+  const Workspace::Scope scope(ctx.workspace);
+  conv3d(ctx, {.x = x.frames,
+               .weight = weight_of(ctx, x),
+               .bias = bias_,
+               .stride = shape_.stride,
+               .padding = shape_.padding,
+               .residual = residual,
+               .out = out});
+}
+
+void CausalConv3d::forward_halves(ExecContext& ctx, const FrameWindow& x, const TensorView& first,
+                                  const TensorView& second) const {
+  const Workspace::Scope scope(ctx.workspace);
+  const TensorView weight = weight_of(ctx, x);
+  std::int64_t channel = 0;
+  for (const TensorView& out : {first, second}) {
+    const std::int64_t end = channel + out.dim(3);
+    conv3d(ctx, {.x = x.frames,
+                 .weight = weight.slice(0, channel, end),
+                 .bias = bias_.view().slice(0, channel, end),
+                 .stride = shape_.stride,
+                 .padding = shape_.padding,
+                 .residual = {},
+                 .out = out});
+    channel = end;
+  }
 }
 
 }  // namespace wan

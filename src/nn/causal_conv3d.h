@@ -32,11 +32,26 @@ class CausalConv3d {
   /// Output for a group [T, H, W, in] (history not counted).
   Shape output_shape(const Shape& group) const;
 
+  /// [out, kt, kh, kw, in]
+  Shape weight_shape() const;
+  /// Whether putting the weights in a ring's order costs less than moving its history of such frames [T, H, W, in].
+  bool turns_cheaply(const Shape& frames) const;
+
   /// out = convolution of x (+ residual). x [history + T, H, W, in]; residual may be out; see Conv3dArgs.
   void forward(ExecContext& ctx, const TensorView& x, const TensorView& out,
                const TensorView& residual = {}) const;
+  /// The same of a cache's window. Where the oldest frame is not in front, takes weights of the shape above from the
+  /// workspace, their taps in the frames' order.
+  void forward(ExecContext& ctx, const FrameWindow& x, const TensorView& out,
+               const TensorView& residual = {}) const;
+  /// Likewise, the output's channels in two halves.
+  void forward_halves(ExecContext& ctx, const FrameWindow& x, const TensorView& first,
+                      const TensorView& second) const;
 
  private:
+  /// With the taps in the order of the window's frames.
+  TensorView weight_of(ExecContext& ctx, const FrameWindow& window) const;
+
   ConvShape shape_{};
   Tensor weight_;
   Tensor bias_;

@@ -8,8 +8,15 @@ namespace wan {
 
 /// Where the frames seen before stay between two groups.
 enum class HistoryLayout {
-  kInPlace,  // every cache owns room for its new frames too: fewest copies
+  kInPlace,  // every cache owns room for its new frames too
+  kRing,  // likewise, for groups of one frame; the newest takes the oldest's place, so that nothing is copied
   kCompact,  // only the history stays; room for history and new frames is taken from the workspace for a group
+};
+
+/// What a convolution sees: [history + T, H, W, C], the oldest frame at `first` and the one after the last at 0.
+struct FrameWindow {
+  TensorView frames;
+  std::int64_t first = 0;
 };
 
 struct FeatureCacheSpec {
@@ -29,20 +36,19 @@ class FeatureCache {
   FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec);
 
   /// Before a clip: the frames before its first one are zero.
-  void reset(ExecContext& ctx) const;
-  /// [history + frames, H, W, C]: the history in front; the caller fills the rest. Inside a Workspace::Scope
-  /// that lasts until close().
-  TensorView open(ExecContext& ctx, std::int64_t frames) const;
+  void reset(ExecContext& ctx);
+  /// The history and room for `frames` new frames, which the caller fills. Inside a Workspace::Scope that lasts until
+  /// close().
+  FrameWindow open(ExecContext& ctx, std::int64_t frames) const;
   /// The new frames of an opened cache.
-  TensorView new_frames(const TensorView& opened) const {
-    return opened.slice(0, spec_.history, opened.dim(0));
-  }
+  TensorView new_frames(const FrameWindow& opened) const;
   /// Keeps the last frames as the next group's history.
-  void close(ExecContext& ctx, const TensorView& opened) const;
+  void close(ExecContext& ctx, const FrameWindow& opened);
 
  private:
   FeatureCacheSpec spec_;
-  TensorView memory_;  // [history (+ T), H, W, C]
+  TensorView memory_;       // [history (+ T), H, W, C]
+  std::int64_t first_ = 0;  // the oldest frame of a ring
 };
 
 }  // namespace wan

@@ -42,6 +42,14 @@ class VaeModel {
     return vae_->plan_encode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
   }
 
+  /// Every plan without tiles, each with less memory than the one before: whole groups, frame by frame, compact.
+  std::vector<VaePlan> decode_plans(const TensorView& latents) const {
+    return untiled(latents, [&](std::size_t budget) { return plan_decode(latents, budget); });
+  }
+  std::vector<VaePlan> encode_plans(const TensorView& latents) const {
+    return untiled(latents, [&](std::size_t budget) { return plan_encode(latents, budget); });
+  }
+
   /// All frames [T, H, W, 3]; the sizes of the groups in `groups`.
   Tensor decode(const TensorView& latents, const VaePlan& plan, std::vector<std::int64_t>* groups = nullptr) {
     const VaeGeometry geometry = vae_->geometry();
@@ -78,6 +86,20 @@ class VaeModel {
   static std::unique_ptr<VideoVae> load(const std::string& name, const WeightScope& scope) {
     if (name.starts_with("vae22/")) return std::make_unique<Vae22>(scope);
     return std::make_unique<Vae21>(scope);
+  }
+
+  template <typename MakePlan>
+  static std::vector<VaePlan> untiled(const TensorView& latents, MakePlan&& make) {
+    std::vector<VaePlan> plans;
+    try {
+      for (VaePlan plan = make(0); plan.tile_height == latents.dim(2) && plan.tile_width == latents.dim(3);
+           plan = make(plan.bytes - 1))
+        plans.push_back(plan);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);  // too small for tiles
+    }
+    EXPECT_TRUE(plans.size() >= 2 && plans[1].frame_by_frame);
+    return plans;
   }
 
   WeightReport report_;

@@ -168,5 +168,17 @@ TEST(ChoosePlan, TakesTheFirstWayThatFits) {
   }
 }
 
+TEST(ChoosePlan, TakesWholeGroupsWhereTheyAreSmall) {
+  const auto bytes = [](const VaePlan& plan) {
+    return static_cast<std::size_t>(plan.tile_height * plan.tile_width) << (plan.frame_by_frame ? 19 : 20);
+  };
+  EXPECT_FALSE(choose_plan("test", {.frames = 3, .height = 32, .width = 32}, 0, bytes).frame_by_frame);
+  EXPECT_TRUE(choose_plan("test", {.frames = 3, .height = 32, .width = 33}, 0, bytes).frame_by_frame);
+  const std::size_t budget = std::size_t{1} << 29;
+  const VaePlan plan = choose_plan("test", {.frames = 3, .height = 32, .width = 32}, budget, bytes);
+  EXPECT_TRUE(plan.frame_by_frame && !plan.compact_history);
+  EXPECT_EQ(plan.tile_height, 32);
+}
+
 }  // namespace
 }  // namespace wan::test

@@ -9,7 +9,7 @@ namespace wan {
 
 namespace {
 
-/// Frames [T, H, W, 3] of patches [T, h, w, 3 patch patch].
+/// Frames [T, H, W, 3] of patches [T, h, w, ...].
 Shape frame_shape(const Shape& patches, int patch) {
   return {patches[0], patches[1] * patch, patches[2] * patch, 3};
 }
@@ -30,22 +30,23 @@ VaeDecoder::VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape,
 void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const {
   const StreamPlan::Scope scope(plan);
   const Shape latent{1, height, width, conv2_.shape().in};
-  Shape x = conv1_.output_shape(latent);
+  const Shape x = conv1_.output_shape(latent);
+  plan.take(frame_shape(upsamples_.output_shape(x, GroupKind::kLater), patch_));
   plan.take(x);
   {
     const StreamPlan::Scope first(plan);
     plan.take(latent);
-    plan.open_cache(latent, conv1_.history());
+    plan.open_cache(conv1_, latent);
   }
   middle_.plan(x, plan);
-  x = upsamples_.plan(x, plan);
-  const Shape patches = head_.output_shape(x);
-  plan.take(patches);
-  {
-    const StreamPlan::Scope head(plan);
-    plan.open_cache(x, head_.history());
-  }
-  if (patch_ > 1) plan.take(frame_shape(patches, patch_));
+  upsamples_.plan_push(x, plan,
+                       {.place = [&](const Shape& frames) { plan.take_input(head_, frames); },
+                        .take =
+                            [&](const Shape& frames) {
+                              const StreamPlan::Scope head(plan);
+                              if (patch_ > 1) plan.take(head_.output_shape(frames));
+                              plan.open_cache(head_, frames);
+                            }});
 }
 
 TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
@@ -55,8 +56,8 @@ TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
   Workspace::Scope scope(ctx.workspace);
   const TensorView channels_last = ctx.workspace.take(DType::kF32, shape);
   copy(ctx, {.from = latent.permute({1, 2, 3, 0}), .out = channels_last});
-  const FeatureCache& cache = state.next_cache();
-  const TensorView frames = cache.open(ctx, 1);
+  FeatureCache& cache = state.cache(conv1_);
+  const FrameWindow frames = cache.open(ctx, 1);
   conv2_.forward(ctx, channels_last, cache.new_frames(frames));
   ctx.tap("vae.conv2", cache.new_frames(frames));
   conv1_.forward(ctx, frames, x);
@@ -68,16 +69,30 @@ TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
 void VaeDecoder::forward(ExecContext& ctx, StreamState& state, const TensorView& latent,
                          const FrameConsumer& sink) const {
   Workspace::Scope scope(ctx.workspace);
-  TensorView x = first_convolutions(ctx, state, latent);  // [1, h, w, C]
+  const Shape first = conv1_.output_shape({1, latent.dim(2), latent.dim(3), latent.dim(0)});
+  const TensorView frames =
+      ctx.workspace.take(DType::kF32, frame_shape(upsamples_.output_shape(first, state.group()), patch_));
+  const TensorView x = first_convolutions(ctx, state, latent);  // [1, h, w, C]
   middle_.forward(ctx, state, x);
-  x = upsamples_.forward(ctx, state, x);  // [T, H / patch, W / patch, C]
-  const TensorView patches = ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));
+  std::int64_t done = 0;
+  upsamples_.push(ctx, state, x,
+                  {.place = [&](const Shape& shape) { return state.take_input(ctx, head_, shape); },
+                   .take = [&](const TensorView& last) {  // [t, H / patch, W / patch, C]
+                     head(ctx, state, last, frames.slice(0, done, done + last.dim(0)));
+                     done += last.dim(0);
+                   }});
+  sink(frames);
+}
+
+void VaeDecoder::head(ExecContext& ctx, StreamState& state, const TensorView& x,
+                      const TensorView& frames) const {
+  Workspace::Scope scope(ctx.workspace);
+  const TensorView patches =
+      patch_ == 1 ? frames : ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));
   norm_silu_conv(ctx, state, x, head_norm_, head_, patches);
   ctx.tap("vae.decoder.head.2", patches);
-  if (patch_ == 1) return sink(patches);
-  const TensorView frames = ctx.workspace.take(DType::kF32, frame_shape(patches.shape(), patch_));
-  copy(ctx, {.from = split_patches(patches, patch_), .out = patches_of_frames(frames, patch_)});
-  sink(frames);
+  if (patch_ > 1)
+    copy(ctx, {.from = split_patches(patches, patch_), .out = patches_of_frames(frames, patch_)});
 }
 
 }  // namespace wan

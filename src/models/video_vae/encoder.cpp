@@ -19,51 +19,61 @@ VaeEncoder::VaeEncoder(const WeightScope& scope, const VaeEncoderShape& shape,
 
 void VaeEncoder::plan(const Shape& group, StreamPlan& plan) const {
   const StreamPlan::Scope scope(plan);
-  const Shape patches = patched_shape(group, patch_);
-  Shape x = conv1_.output_shape(patches);
+  const Shape first = conv1_.output_shape(patched_shape(group, patch_));
+  const Shape x = downsamples_.output_shape(first, GroupKind::kLater);
   plan.take(x);
-  {
-    const StreamPlan::Scope first(plan);
-    plan.open_cache(patches, conv1_.history());
-    if (patch_ > 1) plan.take(group);
-  }
-  x = downsamples_.plan(x, plan);
+  downsamples_.plan_pull(first, plan, [&](const Shape& frames) {
+    const StreamPlan::Scope opened(plan);
+    const Shape pixels = with_frames(group, frames[0]);
+    plan.open_cache(conv1_, patched_shape(pixels, patch_));
+    if (patch_ > 1) plan.take(pixels);
+  });
   middle_.plan(x, plan);
   const Shape moments = head_.output_shape(x);
   plan.take(moments);
   {
     const StreamPlan::Scope head(plan);
-    plan.open_cache(x, head_.history());
+    plan.open_cache(head_, x);
   }
   plan.take(mean_.output_shape(moments));
 }
 
-TensorView VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const FrameSource& source,
-                                         std::int64_t first, const Shape& group) const {
-  const TensorView x = ctx.workspace.take(DType::kF32, conv1_.output_shape(patched_shape(group, patch_)));
+void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source,
+                                   const Shape& group, const TensorView& x) const {
   Workspace::Scope scope(ctx.workspace);
-  const FeatureCache& cache = state.next_cache();
-  const TensorView frames = cache.open(ctx, group[0]);
+  FeatureCache& cache = state.cache(conv1_);
+  const FrameWindow frames = cache.open(ctx, group[0]);
   const TensorView patches = cache.new_frames(frames);
   if (patch_ == 1) {
-    source(first, patches);
+    source(patches);
   } else {
     Workspace::Scope of_pixels(ctx.workspace);
     const TensorView pixels = ctx.workspace.take(DType::kF32, group);
-    source(first, pixels);
+    source(pixels);
     copy(ctx, {.from = patches_of_frames(pixels, patch_), .out = split_patches(patches, patch_)});
   }
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.encoder.conv1", x);
   cache.close(ctx, frames);
-  return x;
 }
 
 void VaeEncoder::forward(ExecContext& ctx, StreamState& state, const FrameSource& source, std::int64_t first,
                          const Shape& group, const TensorView& latent) const {
   Workspace::Scope scope(ctx.workspace);
-  TensorView x = first_convolution(ctx, state, source, first, group);  // [T, H / patch, W / patch, C]
-  x = downsamples_.forward(ctx, state, x);                             // [1, h, w, C]
+  const Shape full = conv1_.output_shape(patched_shape(group, patch_));  // [T, H / patch, W / patch, C]
+  const TensorView x =
+      ctx.workspace.take(DType::kF32, downsamples_.output_shape(full, state.group()));  // [1, h, w, C]
+  std::int64_t next = first;
+  const FrameFill next_frames = [&](const TensorView& frames) {
+    source(next, frames);
+    next += frames.dim(0);
+  };
+  downsamples_.pull(
+      ctx, state, full,
+      [&](const TensorView& out) {
+        first_convolution(ctx, state, next_frames, with_frames(group, out.dim(0)), out);
+      },
+      x);
   middle_.forward(ctx, state, x);
   const TensorView moments = ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));  // [1, h, w, 2z]
   norm_silu_conv(ctx, state, x, head_norm_, head_, moments);

@@ -29,8 +29,9 @@ class VaeEncoder {
                const Shape& group, const TensorView& latent) const;
 
  private:
-  TensorView first_convolution(ExecContext& ctx, StreamState& state, const FrameSource& source,
-                               std::int64_t first, const Shape& group) const;
+  /// Frames of the source, group = [t, H, W, 3] of them -> x [t, H / patch, W / patch, C].
+  void first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source, const Shape& group,
+                         const TensorView& x) const;
 
   int patch_;
   CausalConv3d conv1_;

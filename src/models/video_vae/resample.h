@@ -57,10 +57,9 @@ class Upsample final : public Stage {
  private:
   void run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
            const TensorView& residual) const;
-  void double_time(ExecContext& ctx, const FeatureCache& cache, const TensorView& x,
-                   const TensorView& out) const;
+  void double_time(ExecContext& ctx, FeatureCache& cache, const TensorView& x, const TensorView& out) const;
 
-  CausalConv3d space_;  // after nearest-neighbour upsampling
+  CausalConv3d space_;  // as in upsample_conv()
   std::optional<CausalConv3d>
       time_;  // to twice the channels: the first half is for the even frames of the output
 };

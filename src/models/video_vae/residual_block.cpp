@@ -20,8 +20,8 @@ ConvShape same_size_conv(std::int64_t in, std::int64_t out) {
 void norm_silu_conv(ExecContext& ctx, StreamState& state, const TensorView& x, const Tensor& gamma,
                     const CausalConv3d& conv, const TensorView& out, const TensorView& residual) {
   Workspace::Scope scope(ctx.workspace);
-  const FeatureCache& cache = state.next_cache();
-  const TensorView frames = cache.open(ctx, x.dim(0));
+  FeatureCache& cache = state.cache(conv);
+  const FrameWindow frames = cache.open(ctx, x.dim(0));
   channel_norm(ctx, {.x = pixels(x),
                      .gamma = gamma.view().reshape({x.dim(3)}),
                      .activation = ActivationKind::kSiLU,
@@ -44,18 +44,18 @@ ResidualBlock::ResidualBlock(const WeightScope& scope, std::int64_t in, std::int
 void ResidualBlock::plan(const Shape& group, StreamPlan& plan) const {
   const Shape out = conv1_.output_shape(group);
   const StreamPlan::Scope scope(plan);
-  plan.take(out);  // hidden
+  plan.take_input(conv2_, out);  // hidden
   {
     const StreamPlan::Scope opened(plan);
-    plan.open_cache(group, conv1_.history());
+    plan.open_cache(conv1_, group);
   }
-  plan.open_cache(out, conv2_.history());
+  plan.open_cache(conv2_, out);
 }
 
 void ResidualBlock::forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                             const TensorView& out) const {
   Workspace::Scope scope(ctx.workspace);
-  const TensorView hidden = ctx.workspace.take(DType::kF32, out.shape());
+  const TensorView hidden = state.take_input(ctx, conv2_, out.shape());
   norm_silu_conv(ctx, state, x, norm1_, conv1_, hidden);
   if (!in_place()) shortcut_.forward(ctx, x, out);
   norm_silu_conv(ctx, state, hidden, norm2_, conv2_, out, out);

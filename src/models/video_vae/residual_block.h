@@ -29,7 +29,8 @@ class ResidualBlock final : public Stage {
 };
 
 /// A causal convolution over the frames that go by, its input normed and through SiLU:
-/// out = conv(silu(norm(x))) (+ residual). The start and the end of every block.
+/// out = conv(silu(norm(x))) (+ residual). The start and the end of every block. x may be what StreamState::take_input
+/// gave for `conv`.
 void norm_silu_conv(ExecContext& ctx, StreamState& state, const TensorView& x, const Tensor& gamma,
                     const CausalConv3d& conv, const TensorView& out, const TensorView& residual = {});
 

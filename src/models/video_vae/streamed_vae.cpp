@@ -9,8 +9,9 @@ namespace wan {
 
 namespace {
 
-HistoryLayout history_layout(const VaePlan& plan) {
-  return plan.compact_history ? HistoryLayout::kCompact : HistoryLayout::kInPlace;
+StreamOptions stream_options(const VaePlan& plan) {
+  return {.walk = plan.frame_by_frame ? GroupWalk::kFrameByFrame : GroupWalk::kWhole,
+          .history = plan.compact_history ? HistoryLayout::kCompact : HistoryLayout::kInPlace};
 }
 
 void check_latents(const char* what, const VaeGeometry& geometry, const TensorView& latents) {
@@ -39,13 +40,13 @@ StreamedVae::StreamedVae(const VaeGeometry& geometry, VaeEncoder encoder, VaeDec
     : geometry_(geometry), encoder_(std::move(encoder)), decoder_(std::move(decoder)) {}
 
 StreamPlan StreamedVae::decode_stream(const VaePlan& plan) const {
-  StreamPlan stream(history_layout(plan));
+  StreamPlan stream(stream_options(plan));
   decoder_.plan(plan.tile_height, plan.tile_width, stream);
   return stream;
 }
 
 StreamPlan StreamedVae::encode_stream(const VaePlan& plan) const {
-  StreamPlan stream(history_layout(plan));
+  StreamPlan stream(stream_options(plan));
   encoder_.plan({geometry_.temporal_stride, plan.tile_height * geometry_.spatial_stride,
                  plan.tile_width * geometry_.spatial_stride, 3},
                 stream);

@@ -20,7 +20,8 @@ class StreamedVae : public VideoVae {
   VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const final;
   VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const final;
 
-  /// Taps: "vae.conv2" and "vae.decoder.*", each [T, H, W, C], once for each latent frame (and tile).
+  /// Taps: "vae.conv2" and "vae.decoder.*", each [T, H, W, C], once for each latent frame (and tile); where the plan is
+  /// frame by frame, once for each frame that the layer makes of it.
   void decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
               const FrameConsumer& sink) const final;
   /// Taps: "vae.encoder.*", likewise.

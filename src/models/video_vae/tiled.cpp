@@ -31,8 +31,9 @@ TensorView crop(const TensorView& view, int row_dim, const TileSpan& rows, const
       .slice(row_dim + 1, columns.begin * stride, columns.end * stride);
 }
 
-/// Frames in the largest group.
-std::int64_t group_frames(const VaeGeometry& geometry, std::int64_t latent_frames) {
+/// The most frames that an encoder asks for at once.
+std::int64_t frames_asked(const VaeGeometry& geometry, std::int64_t latent_frames, const VaePlan& plan) {
+  if (plan.frame_by_frame) return 1;
   return std::min<std::int64_t>(geometry.frames(latent_frames), geometry.temporal_stride);
 }
 
@@ -82,7 +83,8 @@ void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
   const std::int64_t stride = geometry.spatial_stride;
   fill_zero(ctx, latents);
   const TensorView whole_group = ctx.workspace.take(
-      DType::kF32, {group_frames(geometry, extent.frames), extent.height * stride, extent.width * stride, 3});
+      DType::kF32,
+      {frames_asked(geometry, extent.frames, plan), extent.height * stride, extent.width * stride, 3});
   for (std::size_t i = 0; i < grid.rows.size(); ++i) {
     for (std::size_t j = 0; j < grid.columns.size(); ++j) {
       Workspace::Scope tile_scope(ctx.workspace);
@@ -118,7 +120,8 @@ std::size_t decode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& 
 std::size_t encode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& extent, const VaePlan& plan) {
   if (TileGrid(extent, plan).single()) return 0;
   const std::int64_t stride = geometry.spatial_stride;
-  const Shape group{group_frames(geometry, extent.frames), extent.height * stride, extent.width * stride, 3};
+  const Shape group{frames_asked(geometry, extent.frames, plan), extent.height * stride,
+                    extent.width * stride, 3};
   const Shape tile{geometry.z_dim, extent.frames, plan.tile_height, plan.tile_width};
   return Workspace::padded_bytes(DType::kF32, group) + Workspace::padded_bytes(DType::kF32, tile) +
          TileBlend::bytes({plan.tile_height, plan.tile_width, 1});

@@ -1,0 +1,26 @@
+#pragma once
+// Upsampling and the convolution after it, without the whole upsampled frame in between: it has four times the values of
+// its source, more than anything else at the resolution.
+
+#include "nn/causal_conv3d.h"
+
+namespace wan {
+
+/// conv: 1 x 3 x 3 of stride 1 that pads columns alone; upsample_conv() sees to the rows.
+struct UpsampleConvArgs {
+  TensorView x;         // [T, H, W, in]
+  std::int64_t rows;    // of x that are upsampled at once
+  TensorView residual;  // like out, or empty; may be out itself
+  TensorView out;       // [T, 2H, 2W, out]
+};
+
+/// out = conv(x at twice the height and width, nearest neighbours) (+ residual), frame by frame, band by band.
+void upsample_conv(ExecContext& ctx, const CausalConv3d& conv, const UpsampleConvArgs& args);
+
+/// What it takes from the workspace.
+Shape upsample_conv_band(const Shape& x, std::int64_t rows);
+
+/// Rows of frames [T, H, W, C] f32 whose upsampled values fill 32 MiB: enough for any GPU, and near a CPU's caches.
+std::int64_t upsample_conv_rows(const Shape& x);
+
+}  // namespace wan

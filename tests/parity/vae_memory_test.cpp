@@ -1,0 +1,100 @@
+// What the published VAEs' plans ask for at the published sizes. A plan needs no weights, so that a table of the shapes
+// that dimensions are read from stands for the file.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/vae21/vae21.h"
+#include "models/vae22/vae22.h"
+
+namespace wan::test {
+namespace {
+
+constexpr double kGb = 1e-9;
+
+class Shapes {
+ public:
+  void add(const std::string& name, const Shape& shape) {
+    tensors_.push_back({.name = name, .shape = shape, .strides = {}, .storage = {}, .file = "shapes"});
+  }
+  /// Residual blocks and a resampling layer as the encoders have them; returns how many layers.
+  int add_level(const std::string& prefix, int first, std::int64_t channels, const char* resampling) {
+    for (int block = 0; block < 2; ++block)
+      add(prefix + std::to_string(first++) + ".residual.2.weight", {channels, channels, 3, 3, 3});
+    const std::string layer = prefix + std::to_string(first);
+    if (std::string(resampling) == "none") return first;
+    add(layer + ".resample.1.weight", {channels, channels, 3, 3});
+    if (std::string(resampling) == "time") add(layer + ".time_conv.weight", {channels, channels, 3, 1, 1});
+    return first + 1;
+  }
+  Checkpoint checkpoint() const {
+    return Checkpoint::from_files({{.tensors = tensors_, .metadata = {}}}, "shapes.pth");
+  }
+
+ private:
+  std::vector<TensorEntry> tensors_;
+};
+
+constexpr const char* kResampling[] = {"space", "time", "time", "none"};
+constexpr std::int64_t kMultipliers[] = {1, 2, 4, 4};
+
+Checkpoint published_vae21() {
+  Shapes shapes;
+  shapes.add("encoder.conv1.weight", {96, 3, 3, 3, 3});
+  shapes.add("decoder.conv1.weight", {384, 16, 3, 3, 3});
+  int layer = 0;
+  for (int level = 0; level < 4; ++level)
+    layer = shapes.add_level("encoder.downsamples.", layer, 96 * kMultipliers[level], kResampling[level]);
+  return shapes.checkpoint();
+}
+
+Checkpoint published_vae22() {
+  Shapes shapes;
+  shapes.add("encoder.conv1.weight", {160, 12, 3, 3, 3});
+  shapes.add("decoder.conv1.weight", {1024, 48, 3, 3, 3});
+  shapes.add("decoder.head.2.weight", {12, 256, 3, 3, 3});
+  for (int level = 0; level < 4; ++level)
+    shapes.add_level("encoder.downsamples." + std::to_string(level) + ".downsamples.", 0,
+                     160 * kMultipliers[level], kResampling[level]);
+  return shapes.checkpoint();
+}
+
+struct Published {
+  Published(const Checkpoint& shapes, bool patches) : checkpoint(shapes), report(checkpoint, "VAE") {
+    const WeightScope scope = WeightScope::describing(report);
+    if (patches)
+      vae = std::make_unique<Vae22>(scope);
+    else
+      vae = std::make_unique<Vae21>(scope);
+  }
+  Checkpoint checkpoint;
+  WeightReport report;
+  std::unique_ptr<VideoVae> vae;
+};
+
+void expect_at_most(const VaePlan& plan, double gigabytes) {
+  EXPECT_TRUE(plan.frame_by_frame && !plan.compact_history);
+  EXPECT_LE(static_cast<double>(plan.bytes) * kGb, gigabytes);
+  EXPECT_GE(static_cast<double>(plan.bytes) * kGb, 0.97 * gigabytes) << "say the smaller number here";
+}
+
+// Feature caches of three frames are 13.1 GB of the 13.9: seven convolutions at 1280 x 720 x 96 have 7.4 of it.
+TEST(VaeMemory, OfVae21At1280x720) {
+  const Published model(published_vae21(), false);
+  const LatentExtent extent{.frames = 21, .height = 90, .width = 160};
+  expect_at_most(model.vae->plan_decode(extent, 0), 13.9);
+  expect_at_most(model.vae->plan_encode(extent, 0), 9.0);
+}
+
+TEST(VaeMemory, OfVae22At1280x704) {
+  const Published model(published_vae22(), true);
+  const LatentExtent extent{.frames = 31, .height = 44, .width = 80};
+  expect_at_most(model.vae->plan_decode(extent, 0), 11.0);
+  expect_at_most(model.vae->plan_encode(extent, 0), 3.9);
+}
+
+}  // namespace
+}  // namespace wan::test
