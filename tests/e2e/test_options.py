@@ -61,7 +61,8 @@ class Options(WanTest):
         self.assertEqual(plan["event"], "plan")
         self.assertGreater(plan["peak"], plan["latents"])
         (larger,) = self.run_wan(*generate_arguments(plan=True, json=True, size="64x64")).events
-        self.assertGreater(larger["peak"], plan["peak"])
+        # The program itself is measured, and differs a little from process to process.
+        self.assertGreater(larger["peak"] - larger["program"], plan["peak"] - plan["program"])
 
     def test_the_last_of_two_values_counts(self):
         result = self.generate("--frame_num", "1", "--json", save_file="still.png")
