@@ -1,7 +1,11 @@
 // The CPU backend as a whole: its vector functions on every instruction set, its threads, and ranks that share it.
 
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <limits>
 #include <thread>
 
@@ -109,6 +113,33 @@ Tensor work(ExecContext& ctx, std::uint32_t seed) {
   conv3d(ctx, {mixed.view().reshape({7, 10, 4, 24}), kernel, {}, {1, 1, 1}, {0, 0, 1, 1}, {}, out});
   return out;
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+std::ptrdiff_t threads_of_this_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+TEST(CpuBackend, HoldsThreadsAsleepWhileItLivesUnlessSomeoneChoseOtherwise) {
+  ::unsetenv("OMP_WAIT_POLICY");
+  ::unsetenv("GOMP_SPINCOUNT");
+  const std::ptrdiff_t before = threads_of_this_process();
+  {
+    const auto first = make_cpu_backend({.threads = 2});
+    const std::ptrdiff_t held = threads_of_this_process();
+    EXPECT_GT(held, before + 1);
+    const auto second = make_cpu_backend({.threads = 2});
+    EXPECT_EQ(threads_of_this_process(), held) << "one team serves all backends";
+  }
+  for (int wait = 0; wait < 500 && threads_of_this_process() > before; ++wait)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(threads_of_this_process(), before);
+  EXPECT_NE(make_cpu_backend({.threads = 1}), nullptr);
+  EXPECT_EQ(threads_of_this_process(), before) << "one thread waits for none";
+  ::setenv("GOMP_SPINCOUNT", "1000", 1);
+  const auto left_alone = make_cpu_backend({.threads = 2});
+  EXPECT_EQ(threads_of_this_process(), before);
+}
+#endif
 
 TEST(CpuBackend, RanksShareOneBackend) {
   CpuContext alone(1);

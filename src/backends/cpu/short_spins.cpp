@@ -14,12 +14,12 @@ namespace wan {
 
 namespace {
 
-int surplus_threads() {
+[[maybe_unused]] int surplus_threads() {
   return omp_get_num_procs() + 1;
 }
 
 /// Whether this process may start so many threads: the runtime ends the process where it cannot.
-bool may_start(int count) {
+[[maybe_unused]] bool may_start(int count) {
   std::latch probed(1);
   std::vector<std::jthread> started;
   started.reserve(static_cast<std::size_t>(count));
