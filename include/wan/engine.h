@@ -35,10 +35,10 @@ struct EngineOptions {
 
 /// What is needed where, in bytes; made before anything loads.
 struct MemoryPlan {
-  std::int64_t program =
-      0;  // on the CPU: what the process took before its first plan: code, libraries, the caller's own
-  std::int64_t text_encoder =
-      0;  // weights; streamed blocks are counted with the transformers, whose places they share
+  /// Of the process before its first plan, on the CPU: code, libraries, what the caller holds.
+  std::int64_t program = 0;
+  /// Weights. Streamed blocks are counted with the transformers', whose places they share.
+  std::int64_t text_encoder = 0;
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass
