@@ -117,6 +117,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)")
       ->group(kMore);
   command
+      .add_option("--vae_precision", o.vae_precision,
+                  "fp32, or bf16: the VAE in half the memory, its frames 50 dB or more from those in fp32")
+      ->capture_default_str()
+      ->group(kMore);
+  command
       .add_option("--rng", o.rng, "torch-cpu, or torch-cuda[:SMSxTHREADS|:GPU name] (default: the device's)")
       ->group(kMore);
   command
@@ -194,6 +199,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.ckpt_dir = o.ckpt_dir;
   options.device = o.device;
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
+  options.vae_precision = o.vae_precision;
   options.residency = o.residency;
   if (o.memory_limit) options.memory_limit = parse_bytes(*o.memory_limit);
   options.threads = o.threads;

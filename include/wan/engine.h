@@ -22,6 +22,9 @@ struct EngineOptions {
   std::string device = "auto";
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
+  /// "fp32", or "bf16": the VAE's weights and what lies between its layers in bf16, sums in fp32. Half the memory of its
+  /// frames; the video differs by less than its 8 bits do (50 dB and more), so that it is never chosen by itself.
+  std::string vae_precision = "fp32";
   /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
   /// read from the checkpoint one block ahead), or "auto": resident where they fit.
   std::string residency = "auto";

@@ -16,10 +16,10 @@ namespace wan {
 
 namespace {
 
-DType parse_precision(const std::string& precision) {
+DType parse_precision(const char* option, const std::string& precision) {
   if (precision == "fp32") return DType::kF32;
   if (precision == "bf16") return DType::kBF16;
-  fail(ErrorCode::kInvalidArgument, "--precision {}: expected fp32 or bf16", precision);
+  fail(ErrorCode::kInvalidArgument, "{} {}: expected fp32 or bf16", option, precision);
 }
 
 /// bf16 is what the models were trained in and what GPUs multiply fastest; CPUs gain little by it.
@@ -35,8 +35,9 @@ struct Engine::Impl {
         backend(std::move(chosen.backend)),
         grid(chosen.grid),
         precision(options.precision.empty() ? default_precision(*backend) : options.precision),
-        weights(parse_precision(precision)),
-        models(options.ckpt_dir) {}
+        weights(parse_precision("--precision", precision)),
+        vae_precision({.compute = parse_precision("--vae_precision", options.vae_precision)}),
+        models(options.ckpt_dir, vae_precision) {}
 
   PlannedRun plan(const ResolvedRequest& request) {
     return plan_run({.models = models,
@@ -62,7 +63,10 @@ struct Engine::Impl {
 
   ResolvedRequest resolve(const GenerationRequest& request) const {
     return resolve_request(request, models,
-                           {.precision = precision, .device = backend->device(), .grid = grid});
+                           {.precision = precision,
+                            .vae_precision = options.vae_precision,
+                            .device = backend->device(),
+                            .grid = grid});
   }
 
   EngineOptions options;
@@ -70,6 +74,7 @@ struct Engine::Impl {
   CudaLaunchGrid grid;
   std::string precision;
   DType weights;
+  VaePrecision vae_precision;
   CheckpointModels models;
   std::optional<LoadedModels> loaded;
   ResidencyKind loaded_kind{};

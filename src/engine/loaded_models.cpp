@@ -105,10 +105,11 @@ void check_parts_fit(const CheckpointModels& models) {
 
 }  // namespace
 
-CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir)
+CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision)
     : files(find_checkpoint_files(ckpt_dir)),
       text_checkpoint(Checkpoint::open(files.text_encoder)),
-      vae_checkpoint(Checkpoint::open(files.vae)) {
+      vae_checkpoint(Checkpoint::open(files.vae)),
+      vae_precision(precision) {
   const std::size_t count = files.transformers.size();
   for (const std::filesystem::path& folder : files.transformers)
     transformer_checkpoints.push_back(Checkpoint::open(folder));
@@ -120,7 +121,7 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir)
   WeightReport text(text_checkpoint, "text encoder");
   text_encoder = check_text_encoder(text);
   vae_report = std::make_unique<WeightReport>(vae_checkpoint, "VAE");
-  vae = make_vae(WeightScope::describing(*vae_report));
+  vae = make_vae(WeightScope::describing(*vae_report), vae_precision);
   std::vector<const WeightReport*> findings;
   for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
   findings.insert(findings.end(), {&text, vae_report.get()});
@@ -141,7 +142,7 @@ const Tokenizer& CheckpointModels::tokenizer() const {
 std::size_t CheckpointModels::vae_bytes() const {
   std::size_t bytes = 0;
   for (const TensorEntry& entry : vae_checkpoint.entries())
-    bytes += static_cast<std::size_t>(entry.elements()) * 4;
+    bytes += static_cast<std::size_t>(entry.elements()) * dtype_size(vae_precision.compute);
   return bytes;
 }
 
@@ -180,7 +181,7 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
   }
   text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(), *residency_,
                                                 models.text_encoder_group(), "text_encoder.");
-  vae_ = make_vae(scopes.vae());
+  vae_ = make_vae(scopes.vae(), models.vae_precision);
   reports_ = std::move(scopes.reports);
 }
 

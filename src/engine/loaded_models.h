@@ -7,7 +7,7 @@
 
 #include "engine/checkpoint_files.h"
 #include "engine/model_checks.h"
-#include "models/video_vae.h"
+#include "models/video_vae/streamed_vae.h"
 #include "ops/backend.h"
 #include "pipeline/denoise.h"
 #include "request/tasks.h"
@@ -18,7 +18,7 @@ namespace wan {
 /// Every file mapped, every tensor's name and shape checked, nothing loaded.
 struct CheckpointModels {
   /// Throws BadFile with the findings of all models in one message.
-  explicit CheckpointModels(const std::filesystem::path& ckpt_dir);
+  explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {});
 
   CheckpointFiles files;
   std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
@@ -26,6 +26,7 @@ struct CheckpointModels {
   Checkpoint vae_checkpoint;
   std::vector<CheckedTransformer> transformers;  // likewise
   Umt5Config text_encoder;
+  VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry and plans
   const TaskInfo* task = nullptr;
@@ -38,7 +39,7 @@ struct CheckpointModels {
   /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. Throws
   /// BadFile.
   const Tokenizer& tokenizer() const;
-  /// Bytes of the VAE's weights in f32.
+  /// Bytes of the VAE's weights as they are held.
   std::size_t vae_bytes() const;
 
  private:

@@ -69,11 +69,14 @@ fs::path automatic_latents_path(const fs::path& save_file, const std::optional<S
 GenerationSettings kept_settings(const GenerationRequest& request, const SavedLatents& saved,
                                  const CheckpointModels& models, const EngineFacts& engine,
                                  std::vector<std::string>& notices) {
-  const GenerationSettings& settings = *saved.settings;
+  GenerationSettings settings = *saved.settings;
   WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}", settings.task);
   check_agreement(request, settings, engine);
   WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
             "the unfinished run was begun with --precision {}; go on with it", settings.precision);
+  WAN_CHECK(saved.finished() || settings.vae_precision == engine.vae_precision, kInvalidArgument,
+            "the unfinished run was begun with --vae_precision {}; go on with it", settings.vae_precision);
+  settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
   const std::string model = fs::weakly_canonical(models.files.root).filename().string();
   if (settings.model != model)

@@ -85,6 +85,7 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.boundary = defaults.boundary;
   s.rng = random_spec_of(request, engine);
   s.precision = engine.precision;
+  s.vae_precision = engine.vae_precision;
   s.area = s.size;
   s.image = request.image.string();
   s.last_image = request.last_image.string();

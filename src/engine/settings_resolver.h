@@ -23,6 +23,7 @@ struct ResolvedRequest {
 /// What of an engine's device and options decides defaults.
 struct EngineFacts {
   std::string precision;
+  std::string vae_precision;
   Device device;
   CudaLaunchGrid grid;  // of "torch-cuda" without a grid
 };

@@ -5,9 +5,9 @@
 
 namespace wan {
 
-std::unique_ptr<VideoVae> make_vae(const WeightScope& scope) {
-  if (looks_like_vae22(scope.report().checkpoint())) return std::make_unique<Vae22>(scope);
-  return std::make_unique<Vae21>(scope);
+std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision) {
+  if (looks_like_vae22(scope.report().checkpoint())) return std::make_unique<Vae22>(scope, precision);
+  return std::make_unique<Vae21>(scope, precision);
 }
 
 }  // namespace wan

@@ -9,7 +9,7 @@ namespace wan {
 namespace {
 
 CausalConv3d load(const WeightScope& scope, const ConvShape& shape, const Shape& stored) {
-  const Tensor weight = scope.on_host().load("weight", stored, WeightDType::kFloat32);
+  const Tensor weight = scope.on_host().load("weight", stored);
   Tensor bias = scope.load("bias", {shape.out}, WeightDType::kFloat32);
   return {scope.place(channels_last_weight(weight)), std::move(bias), shape};
 }
@@ -27,7 +27,7 @@ Tensor channels_last_weight(const Tensor& weight) {
   TensorView view = weight;
   if (view.rank() == 4) view = view.reshape({view.dim(0), view.dim(1), 1, view.dim(2), view.dim(3)});
   view = view.permute({0, 2, 3, 4, 1});
-  Tensor ordered(DType::kF32, view.shape());
+  Tensor ordered(view.dtype(), view.shape());
   reference(CopyArgs{.from = view, .out = ordered});
   return ordered;
 }
@@ -67,7 +67,7 @@ Shape CausalConv3d::weight_shape() const {
 TensorView CausalConv3d::weight_of(ExecContext& ctx, const FrameWindow& window) const {
   const std::int64_t first = window.first;
   if (first == 0) return weight_;
-  const TensorView turned = ctx.workspace.take(DType::kF32, weight_shape());
+  const TensorView turned = ctx.workspace.take(weight_.dtype(), weight_shape());
   const std::int64_t taps = turned.dim(1);
   // The frames before place `first` are the window's last ones.
   copy(ctx, {.from = weight_.view().slice(1, taps - first, taps), .out = turned.slice(1, 0, first)});

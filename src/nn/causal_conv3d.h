@@ -19,9 +19,9 @@ struct ConvShape {
 class CausalConv3d {
  public:
   CausalConv3d() = default;
-  /// "weight" [out, in, kt, kh, kw] and "bias" [out] of the scope: PyTorch's nn.Conv3d.
+  /// "weight" [out, in, kt, kh, kw] in the scope's precision and "bias" [out] in f32: PyTorch's nn.Conv3d.
   CausalConv3d(const WeightScope& scope, const ConvShape& shape);
-  /// weight [out, kt, kh, kw, in] and bias [out], f32; empty tensors stand for weights that were not loaded.
+  /// weight [out, kt, kh, kw, in] f32 or bf16 and bias [out] f32; empty tensors stand for weights that were not loaded.
   CausalConv3d(Tensor weight, Tensor bias, const ConvShape& shape);
   /// nn.Conv2d: "weight" [out, in, kh, kw]; kernel[0] must be 1.
   static CausalConv3d load_2d(const WeightScope& scope, const ConvShape& shape);
@@ -57,7 +57,7 @@ class CausalConv3d {
   Tensor bias_;
 };
 
-/// [O, I, kt, kh, kw] (or [O, I, kh, kw]) on the host -> [O, kt, kh, kw, I], f32. Empty stays empty.
+/// [O, I, kt, kh, kw] (or [O, I, kh, kw]) on the host -> [O, kt, kh, kw, I]. Empty stays empty.
 Tensor channels_last_weight(const Tensor& weight);
 
 }  // namespace wan

@@ -20,17 +20,17 @@ std::int64_t held_frames(const FeatureCacheSpec& spec) {
 }  // namespace
 
 std::size_t FeatureCacheSpec::held_bytes() const {
-  return Workspace::padded_bytes(DType::kF32, frames_of(*this, held_frames(*this)));
+  return Workspace::padded_bytes(dtype, frames_of(*this, held_frames(*this)));
 }
 
 std::size_t FeatureCacheSpec::open_bytes() const {
   if (layout != HistoryLayout::kCompact) return 0;
-  return Workspace::padded_bytes(DType::kF32, frames_of(*this, history + group[0]));
+  return Workspace::padded_bytes(dtype, frames_of(*this, history + group[0]));
 }
 
 FeatureCache::FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec) : spec_(spec) {
   WAN_ASSERT(spec.layout != HistoryLayout::kRing || spec.group[0] == 1);
-  memory_ = workspace.take(DType::kF32, frames_of(spec, held_frames(spec)));
+  memory_ = workspace.take(spec.dtype, frames_of(spec, held_frames(spec)));
 }
 
 void FeatureCache::reset(ExecContext& ctx) {
@@ -42,7 +42,7 @@ void FeatureCache::reset(ExecContext& ctx) {
 FrameWindow FeatureCache::open(ExecContext& ctx, std::int64_t frames) const {
   WAN_ASSERT(frames >= 1 && frames <= spec_.group[0]);
   if (spec_.layout != HistoryLayout::kCompact) return {memory_.slice(0, 0, spec_.history + frames), first_};
-  const TensorView opened = ctx.workspace.take(DType::kF32, frames_of(spec_, spec_.history + frames));
+  const TensorView opened = ctx.workspace.take(spec_.dtype, frames_of(spec_, spec_.history + frames));
   copy(ctx, {.from = memory_, .out = opened.slice(0, 0, spec_.history)});
   return {opened};
 }

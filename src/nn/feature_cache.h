@@ -21,6 +21,7 @@ struct FrameWindow {
 
 struct FeatureCacheSpec {
   HistoryLayout layout = HistoryLayout::kInPlace;
+  DType dtype = DType::kF32;
   int history = 0;  // frames that the convolution looks back
   Shape group;      // largest group of new frames [T, H, W, C]
 
@@ -30,7 +31,7 @@ struct FeatureCacheSpec {
   std::size_t open_bytes() const;
 };
 
-/// f32. Its memory comes from the workspace and lives as long as the Scope in which it was made.
+/// Its memory comes from the workspace and lives as long as the Scope in which it was made.
 class FeatureCache {
  public:
   FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec);

@@ -18,9 +18,10 @@ void validate(const GatedResidualArgs& args) {
   constexpr const char* kOp = "gated_residual";
   check_rank(kOp, "x", args.x, 2);
   check_shape(kOp, "y", args.y, args.x.shape());
+  check_activation_dtype(kOp, "x", args.x);
   check_activation_dtype(kOp, "y", args.y);
-  WAN_CHECK(args.x.dtype() == DType::kF32 && args.x.is_contiguous() && args.y.is_contiguous(), kInternal,
-            "[{}] x must be f32, x and y contiguous", kOp);
+  WAN_CHECK(args.x.is_contiguous() && args.y.is_contiguous(), kInternal, "[{}] x and y must be contiguous",
+            kOp);
   if (!args.gate) return;
   check_shape(kOp, "gate", args.gate, {args.segments.count(), args.x.dim(1)});
   check_inner_contiguous(kOp, "gate", args.gate);

@@ -7,7 +7,7 @@
 namespace wan {
 
 /// x[r, c] += y[r, c] * gate[segment(r), c], or x += y where gate is empty.
-/// x [L, C] f32, contiguous; y [L, C] f32 or bf16, contiguous; gate [S, C] f32, rows may be strided. Computed
+/// x and y [L, C] f32 or bf16, contiguous; gate [S, C] f32, rows may be strided. Computed
 /// in f32.
 struct GatedResidualArgs {
   TensorView x;

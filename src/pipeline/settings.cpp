@@ -20,6 +20,11 @@ class Pairs {
  public:
   Pairs(const Metadata& metadata, const std::string& where) : metadata_(metadata), where_(where) {}
 
+  bool has(const char* key) const {
+    return std::any_of(metadata_.begin(), metadata_.end(),
+                       [&](const auto& pair) { return pair.first == key; });
+  }
+
   std::string text(const char* key) const {
     for (const auto& [name, value] : metadata_)
       if (name == key) return value;
@@ -69,7 +74,8 @@ Metadata to_metadata(const GenerationSettings& s) {
                        {"sample_shift", fmt::format("{}", s.shift)},
                        {"sample_guide_scale", format_guidance_scale(s.guide_scale)},
                        {"rng", format_random_spec(s.rng)},
-                       {"precision", s.precision}};
+                       {"precision", s.precision},
+                       {"vae_precision", s.vae_precision}};
   const TaskInfo& task = task_info(s.task);
   if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
   if (task.image != ImageUse::kNone) {
@@ -89,8 +95,9 @@ bool holds_settings(const Metadata& metadata) {
                                 "sample_solver", "sample_steps",
                                 "sample_shift",  "sample_guide_scale",
                                 "rng",           "precision",
-                                "boundary",      "area",
-                                "image",         "last_image"};
+                                "vae_precision", "boundary",
+                                "area",          "image",
+                                "last_image"};
   return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
     return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
   });
@@ -115,6 +122,8 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
       pairs.parsed("sample_guide_scale", [](const std::string& text) { return parse_guidance_scale(text); });
   s.rng = pairs.parsed("rng", [](const std::string& text) { return parse_random_spec(text); });
   s.precision = pairs.text("precision");
+  // Latents from before there was a choice are kept: they meant fp32.
+  if (pairs.has("vae_precision")) s.vae_precision = pairs.text("vae_precision");
   pairs.expect(s.seed >= 0, "seed", "0 or more");
   pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
   pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
@@ -122,6 +131,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   pairs.expect(s.steps >= 1 && s.steps <= Scheduler::kTrainTimesteps, "sample_steps", "1 to 1000");
   pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
   pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");
+  pairs.expect(s.vae_precision == "fp32" || s.vae_precision == "bf16", "vae_precision", "fp32 or bf16");
   if (task.transformers > 1) {
     s.boundary = pairs.number<double>("boundary");
     pairs.expect(*s.boundary > 0.0 && *s.boundary <= 1.0, "boundary", "a number above 0 and up to 1");

@@ -29,6 +29,7 @@ struct GenerationSettings {
   RandomSpec rng;
   std::string model;      // name of the checkpoint's folder
   std::string precision;  // "fp32", "bf16"
+  std::string vae_precision = "fp32";
   // Of tasks that take images:
   VideoSize
       area{};  // --size, from which and from the image's shape `size` follows; size itself without an image

@@ -56,6 +56,16 @@ Tensor WeightScope::load(const WeightSpec& spec) const {
   return tensor;
 }
 
+WeightScope WeightScope::in_precision(DType compute_dtype) const {
+  WeightScope scope = *this;
+  scope.compute_dtype_ = compute_dtype;
+  if (!loads()) return scope;
+  WeightTarget there = target();
+  there.compute_dtype = compute_dtype;
+  scope.loader_ = std::make_shared<WeightLoader>(std::move(there));
+  return scope;
+}
+
 WeightScope WeightScope::on_host() const {
   WeightScope scope = *this;
   if (loads())

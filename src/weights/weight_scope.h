@@ -41,6 +41,8 @@ class WeightScope {
   Tensor load(std::string_view name, const Shape& shape, WeightDType dtype = WeightDType::kCompute) const {
     return load(WeightSpec{.name = std::string(name), .shape = shape, .dtype = dtype});
   }
+  /// This scope, with another precision of the run than its target's.
+  WeightScope in_precision(DType compute_dtype) const;
   /// This scope, loading into host memory: for weights that the model changes before they are used. Then place() them.
   WeightScope on_host() const;
   /// A weight from on_host() on the target's device: `host` itself where that is the host, or empty.

@@ -118,6 +118,10 @@ class Beside(WanTest):
         self.assertEqual(read_mp4(self.folder / "new.mp4").metadata["precision"], "fp32")
         self.assertEqual((self.folder / "new.mp4").read_bytes(), (self.folder / "video.mp4").read_bytes())
 
+    def test_the_vaes_precision_is_what_they_are_decoded_with(self):
+        self.assertEqual(self.go_on("kept.safetensors", vae_precision="bf16").status, 0)
+        self.assertEqual(read_mp4(self.folder / "new.mp4").metadata["vae_precision"], "bf16")
+
     def test_another_checkpoint_is_told(self):
         renamed = self.copy_checkpoint("renamed")
         result = self.run_wan(*generate_arguments(renamed, save_file="new.mp4", from_latents="kept.safetensors", json=True))

@@ -10,7 +10,7 @@ import subprocess
 OFFICIAL = ["--task", "--size", "--frame_num", "--ckpt_dir", "--offload_model", "--ulysses_size", "--t5_fsdp",
             "--t5_cpu", "--dit_fsdp", "--save_file", "--prompt", "--base_seed", "--sample_solver", "--sample_steps",
             "--sample_shift", "--sample_guide_scale", "--convert_model_dtype", "--image"]
-MORE = ["--last_image", "--negative_prompt", "--device", "--precision", "--rng", "--residency", "--memory_limit", "--threads",
+MORE = ["--last_image", "--negative_prompt", "--device", "--precision", "--vae_precision", "--rng", "--residency", "--memory_limit", "--threads",
         "--save_latents", "--from_latents", "--dump", "--dump_taps", "--json", "--plan"]
 
 EVERY_OFFICIAL = {"--task": "t2v-A14B", "--size": "32*32", "--frame_num": "5", "--ckpt_dir": str(CHECKPOINT),
@@ -63,6 +63,8 @@ class Options(WanTest):
         (larger,) = self.run_wan(*generate_arguments(plan=True, json=True, size="64x64")).events
         # The program itself is measured, and differs a little from process to process.
         self.assertGreater(larger["peak"] - larger["program"], plan["peak"] - plan["program"])
+        (lossy,) = self.run_wan(*generate_arguments(plan=True, json=True, vae_precision="bf16")).events
+        self.assertLess(lossy["vae"], 0.6 * plan["vae"])
 
     def test_the_last_of_two_values_counts(self):
         result = self.generate("--frame_num", "1", "--json", save_file="still.png")

@@ -31,7 +31,8 @@ class Outputs(WanTest):
         self.assertLess(movie.order.index("moov"), movie.order.index("mdat"), "playable while it downloads")
         settings = next(event["values"] for event in result.events if event["event"] == "settings")
         expected = {"prompt": "a red circle moves right", "seed": "7", "model": "checkpoint", "sample_solver": "unipc",
-                    "sample_steps": "3", "sample_guide_scale": "2,3", "size": "48*32", "precision": "fp32"}
+                    "sample_steps": "3", "sample_guide_scale": "2,3", "size": "48*32", "precision": "fp32",
+                    "vae_precision": "fp32"}
         for key, value in expected.items():
             self.assertEqual((settings[key], movie.metadata[key]), (value, value), key)
         self.assertEqual(settings["negative_prompt"], "")
@@ -105,6 +106,18 @@ class Outputs(WanTest):
         # Products in bf16 keep 8 bits: a few grey levels after three steps and the VAE. Another prompt is much further.
         error = sum(abs(a - b) for a, b in zip(exact, lossy)) / len(exact)
         self.assertLess(error, 4.0)
+
+    def test_a_vae_in_bf16_is_close(self):
+        exact = self.frames_of()
+        lossy = self.frames_of(vae_precision="bf16")
+        self.assertNotEqual(lossy, exact)
+        # 45 dB of 255 levels, frames of random weights, is an error of 1.4 levels.
+        error = sum((a - b) ** 2 for a, b in zip(exact, lossy)) / len(exact)
+        self.assertLess(error, 2.0)
+        result = self.generate("--json", save_file="video.mp4", vae_precision="bf16")
+        settings = next(event["values"] for event in result.events if event["event"] == "settings")
+        self.assertEqual(settings["vae_precision"], "bf16")
+        self.assertEqual(read_mp4(self.folder / "video.mp4").metadata["vae_precision"], "bf16")
 
     def test_events(self):
         result = self.generate("--json", save_file="video.mp4")

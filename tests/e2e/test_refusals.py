@@ -38,6 +38,7 @@ WRONG_VALUES = [
     ({"rng": "torch-cuda:Voodoo"}, INVALID_ARGUMENT, ["--rng torch-cuda:Voodoo", "H200", "132x2048"]),
     ({"rng": "torch-cuda:0x0"}, INVALID_ARGUMENT, ["--rng torch-cuda:0x0", "132x2048"]),
     ({"precision": "fp16"}, INVALID_ARGUMENT, ["--precision fp16", "fp32 or bf16"]),
+    ({"vae_precision": "fp16"}, INVALID_ARGUMENT, ["--vae_precision fp16", "fp32 or bf16"]),
     ({"device": "cuda"}, UNSUPPORTED, ["--device cuda", "--device cpu"]),
     ({"device": "tpu"}, INVALID_ARGUMENT, ["--device tpu", "cpu"]),
     ({"residency": "somewhere"}, INVALID_ARGUMENT, ["--residency somewhere", "streamed"]),

@@ -36,6 +36,7 @@ constexpr double kStepTolerance = 2e-5;
 // Each layer rounds to 8 bits of mantissa: 0.5% and 0.8% seen.
 constexpr double kBf16StepTolerance = 2e-2;
 constexpr double kBf16LatentTolerance = 2e-2;
+constexpr double kBf16FrameTolerance = 2e-2;
 // Bytes are truncated, not rounded: a value on an edge falls either way.
 constexpr double kGreyLevels = 1.0;
 
@@ -189,6 +190,26 @@ TEST(GenerationInBf16, IsCloseToTheOfficialOneOnADevice) {
   EXPECT_TRUE(all_close(first, golden.tensor("step_00_cond"), kBf16StepTolerance));
   EXPECT_TRUE(all_close(latents, golden.tensor("latents"), kBf16LatentTolerance));
   EXPECT_FALSE(all_close(first, golden.tensor("step_00_cond"), kStepTolerance)) << "bf16 was not used";
+}
+
+// The image enters through the encoder, the frames leave through the decoder.
+TEST(GenerationWithTheVaeInBf16, IsCloseToTheOfficialOneOnADevice) {
+  const GoldenFile golden(golden_path("pipeline/ti2v_image.safetensors"));
+  const TempFolder folder;
+  EngineOptions options;
+  options.ckpt_dir = golden_path("pipeline/checkpoint_ti2v");
+  options.precision = "fp32";
+  options.vae_precision = "bf16";
+  std::ifstream stream(golden_path("pipeline/ti2v_image.json"));
+  GenerationRequest request = request_of(nlohmann::json::parse(stream));
+  request.save_file = folder / "frame_%05d.png";
+  request.dump_dir = folder / "dump";
+  make_engine(options, std::make_unique<FencedBackend>(make_cpu_backend({.threads = 2}))).generate(request);
+  const Tensor condition = read_npy(folder / "dump" / "condition.npy");
+  EXPECT_TRUE(all_close(condition, golden.tensor("condition"), kBf16StepTolerance));
+  EXPECT_FALSE(all_close(condition, golden.tensor("condition"), kConditionTolerance)) << "bf16 was not used";
+  const Tensor frames = as_floats(read_npy(folder / "dump" / "frames.npy"));
+  EXPECT_TRUE(all_close(frames, as_floats(golden.tensor("frames")), kBf16FrameTolerance));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GenerationParity,

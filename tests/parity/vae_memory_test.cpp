@@ -63,12 +63,13 @@ Checkpoint published_vae22() {
 }
 
 struct Published {
-  Published(const Checkpoint& shapes, bool patches) : checkpoint(shapes), report(checkpoint, "VAE") {
+  explicit Published(const Checkpoint& shapes, DType compute = DType::kF32)
+      : checkpoint(shapes), report(checkpoint, "VAE") {
     const WeightScope scope = WeightScope::describing(report);
-    if (patches)
-      vae = std::make_unique<Vae22>(scope);
+    if (looks_like_vae22(checkpoint))
+      vae = std::make_unique<Vae22>(scope, VaePrecision{compute});
     else
-      vae = std::make_unique<Vae21>(scope);
+      vae = std::make_unique<Vae21>(scope, VaePrecision{compute});
   }
   Checkpoint checkpoint;
   WeightReport report;
@@ -83,17 +84,28 @@ void expect_at_most(const VaePlan& plan, double gigabytes) {
 
 // Feature caches of three frames are 13.1 GB of the 13.9: seven convolutions at 1280 x 720 x 96 have 7.4 of it.
 TEST(VaeMemory, OfVae21At1280x720) {
-  const Published model(published_vae21(), false);
+  const Published model(published_vae21());
   const LatentExtent extent{.frames = 21, .height = 90, .width = 160};
   expect_at_most(model.vae->plan_decode(extent, 0), 13.9);
   expect_at_most(model.vae->plan_encode(extent, 0), 9.0);
 }
 
 TEST(VaeMemory, OfVae22At1280x704) {
-  const Published model(published_vae22(), true);
+  const Published model(published_vae22());
   const LatentExtent extent{.frames = 31, .height = 44, .width = 80};
   expect_at_most(model.vae->plan_decode(extent, 0), 11.0);
   expect_at_most(model.vae->plan_encode(extent, 0), 3.9);
+}
+
+TEST(VaeMemory, IsHalfInBf16) {
+  const Published vae21(published_vae21(), DType::kBF16);
+  const LatentExtent extent{.frames = 21, .height = 90, .width = 160};
+  expect_at_most(vae21.vae->plan_decode(extent, 0), 7.0);
+  expect_at_most(vae21.vae->plan_encode(extent, 0), 4.5);
+  const Published vae22(published_vae22(), DType::kBF16);
+  const LatentExtent smaller{.frames = 31, .height = 44, .width = 80};
+  expect_at_most(vae22.vae->plan_decode(smaller, 0), 5.5);
+  expect_at_most(vae22.vae->plan_encode(smaller, 0), 2.0);
 }
 
 }  // namespace

@@ -141,14 +141,18 @@ TEST_P(VaeStreaming, PlansSayHowMuchMemoryIsUsed) {
   const Tensor latents = first_latents(golden.tensor("latents"), 2);
   const Tensor frames = golden.tensor("frames");
   const std::int64_t pictures = 3;
-  VaeModel model(case_of("levels2"), Kernels::kPlain);  // takes nothing of its own from the workspace
-  for (const VaePlan& plan : model.decode_plans(latents)) {
-    SCOPED_TRACE("decode, " + kind_of(plan));
-    expect_exact(model, plan, [&](const VaePlan& chosen) { model.decode(latents, chosen); });
-  }
-  for (const VaePlan& plan : model.encode_plans(latents)) {
-    SCOPED_TRACE("encode, " + kind_of(plan));
-    expect_exact(model, plan, [&](const VaePlan& chosen) { model.encode(frames, pictures, chosen); });
+  for (const DType compute : {DType::kF32, DType::kBF16}) {
+    SCOPED_TRACE(dtype_name(compute));
+    VaeModel model(case_of("levels2"), Kernels::kPlain,
+                   {compute});  // takes nothing of its own from the workspace
+    for (const VaePlan& plan : model.decode_plans(latents)) {
+      SCOPED_TRACE("decode, " + kind_of(plan));
+      expect_exact(model, plan, [&](const VaePlan& chosen) { model.decode(latents, chosen); });
+    }
+    for (const VaePlan& plan : model.encode_plans(latents)) {
+      SCOPED_TRACE("encode, " + kind_of(plan));
+      expect_exact(model, plan, [&](const VaePlan& chosen) { model.encode(frames, pictures, chosen); });
+    }
   }
 }
 

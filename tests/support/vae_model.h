@@ -24,9 +24,10 @@ inline GoldenFile vae_golden(const std::string& name) {
 
 class VaeModel {
  public:
-  explicit VaeModel(const std::string& name, Kernels kernels = Kernels::kCpu)
+  explicit VaeModel(const std::string& name, Kernels kernels = Kernels::kCpu,
+                    const VaePrecision& precision = {})
       : report_(Checkpoint::open(golden_path(name + ".pth")), "VAE"),
-        vae_(load(name, WeightScope(report_, {}))),
+        vae_(load(name, WeightScope(report_, {}), precision)),
         backend_(make_backend(kernels)) {
     report_.check();
   }
@@ -83,9 +84,10 @@ class VaeModel {
   }
 
  private:
-  static std::unique_ptr<VideoVae> load(const std::string& name, const WeightScope& scope) {
-    if (name.starts_with("vae22/")) return std::make_unique<Vae22>(scope);
-    return std::make_unique<Vae21>(scope);
+  static std::unique_ptr<VideoVae> load(const std::string& name, const WeightScope& scope,
+                                        const VaePrecision& precision) {
+    if (name.starts_with("vae22/")) return std::make_unique<Vae22>(scope, precision);
+    return std::make_unique<Vae21>(scope, precision);
   }
 
   template <typename MakePlan>

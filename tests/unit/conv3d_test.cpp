@@ -29,8 +29,6 @@ double tolerance(const OpContext& ops, DType out) {
 
 void check(const Case& c, Residual residual = Residual::kNone, bool with_bias = true) {
   OpContext ops;
-  // The CPU's composite takes bf16 frames.
-  ops.ctx.require_fused = c.type == DType::kF32 || ops.traits().has_every_kernel;
   const Guarded x =
       random_tensor(c.type, c.x, 1, c.layout == Layout::kContiguous ? c.layout : Layout::kPaddedRows);
   const Guarded weight = random_tensor(c.weight, {c.outputs, c.kernel[0], c.kernel[1], c.kernel[2], c.x[3]},

@@ -94,6 +94,8 @@ TEST_F(EngineTest, RefusesOptionsThatItCannotMeet) {
                [] { Engine({.ckpt_dir = kCheckpoint, .device = "tpu"}); });
   expect_error(ErrorCode::kInvalidArgument, "--precision",
                [] { Engine({.ckpt_dir = kCheckpoint, .precision = "fp8"}); });
+  expect_error(ErrorCode::kInvalidArgument, "--vae_precision",
+               [] { Engine({.ckpt_dir = kCheckpoint, .vae_precision = "fp16"}); });
   expect_error(ErrorCode::kInvalidArgument, "--threads",
                [] { Engine({.ckpt_dir = kCheckpoint, .threads = -1}); });
   expect_error(ErrorCode::kBadFile, "does not exist", [&] { Engine({.ckpt_dir = folder_ / "nowhere"}); });

@@ -30,6 +30,7 @@ GenerationSettings some_settings() {
   s.rng = parse_random_spec("torch-cuda:84x1536");
   s.model = "demo";
   s.precision = "fp32";
+  s.vae_precision = "bf16";
   return s;
 }
 
@@ -64,6 +65,10 @@ TEST(Settings, EveryKeyIsNeededAndChecked) {
   for (std::size_t i = 0; i + 1 < whole.size(); ++i) {  // "version", the last, is only informative
     Metadata without = whole;
     without.erase(without.begin() + static_cast<std::ptrdiff_t>(i));
+    if (whole[i].first == "vae_precision") {
+      EXPECT_EQ(settings_from_metadata(without, "test").vae_precision, "fp32") << "of earlier versions";
+      continue;
+    }
     expect_error(ErrorCode::kBadFile, "\"" + whole[i].first + "\"",
                  [&] { settings_from_metadata(without, "test"); });
   }
@@ -91,6 +96,7 @@ TEST(Settings, ValuesThatNoRunCanHaveAreRefused) {
                                                        {"sample_shift", "nan"},
                                                        {"precision", "fp8"},
                                                        {"precision", ""},
+                                                       {"vae_precision", "fp16"},
                                                        {"boundary", "nan"},
                                                        {"boundary", "0"},
                                                        {"task", "t2v-99B"},

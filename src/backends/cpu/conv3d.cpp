@@ -16,26 +16,59 @@ PrimitiveKey key_of(const Conv3dArgs& args, int threads) {
   const TensorView& x = args.x;
   const TensorView& w = args.weight;
   const SpatialPadding& pad = args.padding;
-  return {'c',      x.dim(0),   x.dim(1), x.dim(2),       x.dim(3),          w.dim(0),
-          w.dim(1), w.dim(2),   w.dim(3), args.stride[0], args.stride[1],    args.stride[2],
-          pad.top,  pad.bottom, pad.left, pad.right,      args.bias ? 1 : 0, args.residual ? 1 : 0,
+  return {'c',
+          x.dim(0),
+          x.dim(1),
+          x.dim(2),
+          x.dim(3),
+          w.dim(0),
+          w.dim(1),
+          w.dim(2),
+          w.dim(3),
+          args.stride[0],
+          args.stride[1],
+          args.stride[2],
+          pad.top,
+          pad.bottom,
+          pad.left,
+          pad.right,
+          args.bias ? 1 : 0,
+          args.residual ? 1 : 0,
+          static_cast<std::int64_t>(x.dtype()),
           threads};
 }
 
+/// f32 or bf16: of frames and weights alike. Sums are f32.
+memory::data_type type_of(const TensorView& view) {
+  return view.dtype() == DType::kF32 ? memory::data_type::f32 : memory::data_type::bf16;
+}
+
 memory::desc plain_weight(const TensorView& w) {
-  return {
-      {w.dim(0), w.dim(4), w.dim(1), w.dim(2), w.dim(3)}, memory::data_type::f32, memory::format_tag::odhwi};
+  return {{w.dim(0), w.dim(4), w.dim(1), w.dim(2), w.dim(3)}, type_of(w), memory::format_tag::odhwi};
+}
+
+/// Whether oneDNN has more than a plain loop for bf16 frames here.
+bool convolves_bf16() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  constexpr auto kNeeded = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  return (isa & kNeeded) == kNeeded;
+}
+
+/// bf16 where everything is and the processor can; otherwise f32, whatever has to be converted for it.
+DType product_type(const Conv3dArgs& args) {
+  const auto is_bf16 = [](const TensorView& view) { return view.dtype() == DType::kBF16; };
+  const bool all = is_bf16(args.x) && is_bf16(args.weight) && is_bf16(args.out);
+  return all && convolves_bf16() ? DType::kBF16 : DType::kF32;
 }
 
 std::shared_ptr<CachedPrimitive> make_convolution(const dnnl::engine& engine, const Conv3dArgs& args) {
   const auto video = [](const TensorView& v) {
-    return memory::desc({1, v.dim(3), v.dim(0), v.dim(1), v.dim(2)}, memory::data_type::f32,
-                        memory::format_tag::ndhwc);
+    return memory::desc({1, v.dim(3), v.dim(0), v.dim(1), v.dim(2)}, type_of(v), memory::format_tag::ndhwc);
   };
   const TensorView& w = args.weight;
   const memory::desc x = video(args.x);
   const memory::desc out = video(args.out);
-  const memory::desc any_weight({w.dim(0), w.dim(4), w.dim(1), w.dim(2), w.dim(3)}, memory::data_type::f32,
+  const memory::desc any_weight({w.dim(0), w.dim(4), w.dim(1), w.dim(2), w.dim(3)}, type_of(w),
                                 memory::format_tag::any);
   const memory::dims strides{args.stride[0], args.stride[1], args.stride[2]};
   const memory::dims before{0, args.padding.top, args.padding.left};
@@ -78,18 +111,22 @@ bool frames_contiguous(const TensorView& v) {
 }  // namespace
 
 bool CpuBackend::supports(const Conv3dArgs& args) const {
-  return args.x.dtype() == DType::kF32 && args.out.dtype() == DType::kF32 &&
-         (!args.residual || args.residual.dtype() == DType::kF32) && args.x.dim(3) > 0;
+  return args.x.dim(3) > 0;
 }
 
 void CpuBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   const OpenMpThreads team(threads_);
+  const DType type = product_type(args);
+  const auto packs = [&](const TensorView& view) { return view.dtype() != type || !frames_contiguous(view); };
   Conv3dArgs packed = args;
-  packed.weight = as_f32(kernels_, threads_, ctx.workspace, args.weight);
-  if (!frames_contiguous(args.x)) packed.x = copy_as_f32(kernels_, threads_, ctx.workspace, args.x);
-  if (!frames_contiguous(args.out)) packed.out = ctx.workspace.take(DType::kF32, args.out.shape());
+  if (args.weight.dtype() != type) packed.weight = as_f32(kernels_, threads_, ctx.workspace, args.weight);
+  if (packs(args.x)) {
+    packed.x = ctx.workspace.take(type, args.x.shape());
+    run(ctx, CopyArgs{args.x, packed.x});
+  }
+  if (packs(args.out)) packed.out = ctx.workspace.take(type, args.out.shape());
   // The residual is added to what out holds.
   if (args.residual && args.residual.data() != packed.out.data())
     run(ctx, CopyArgs{args.residual, packed.out});

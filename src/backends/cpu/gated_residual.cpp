@@ -15,13 +15,16 @@ void CpuBackend::run(ExecContext& ctx, const GatedResidualArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const Workspace::Scope scope(ctx.workspace);
-  const RowScratch scratch(ctx.workspace, args.y.dtype() == DType::kF32 ? 0 : threads_, width);
+  const bool converts = args.x.dtype() != DType::kF32 || args.y.dtype() != DType::kF32;
+  const RowScratch scratch(ctx.workspace, converts ? threads_ : 0, width);
   for_each_row(threads_, rows, width, [&](std::int64_t r) {
     const float* y = row_as_f32(kernels_, args.y, r * width, width, scratch.buffer(0));
-    float* x = args.x.as<float>() + r * width;
-    if (!args.gate) return kernels_.add(x, y, width);
-    const std::int64_t segment = segment_of(args.segments, r);
-    kernels_.add_gated(x, y, args.gate.as<float>() + segment * args.gate.stride(0), width);
+    write_row(kernels_, args.x, r * width, width, scratch.buffer(1), [&](float* x) {
+      if (args.x.dtype() == DType::kBF16) kernels_.bf16_to_f32(bf16_bits(args.x) + r * width, x, width);
+      if (!args.gate) return kernels_.add(x, y, width);
+      const std::int64_t segment = segment_of(args.segments, r);
+      kernels_.add_gated(x, y, args.gate.as<float>() + segment * args.gate.stride(0), width);
+    });
   });
 }
 

@@ -9,14 +9,14 @@ namespace wan {
 class Vae22 final : public StreamedVae {
  public:
   /// scope: the whole file's. Call its report's check() before anything else is called. Throws BadFile for a
-  /// file of another model, and Unsupported for other than 48 latent channels or a precision other than f32.
+  /// file of another model, and Unsupported for other than 48 latent channels or a precision other than f32 and bf16.
   /// Taps beside the blocks: "NAME.avg_shortcut" and the residual blocks inside of each.
   explicit Vae22(const WeightScope& scope, const VaePrecision& precision = {});
 
   const Vae22Config& config() const { return config_; }
 
  private:
-  Vae22(const WeightScope& scope, Vae22Config config);
+  Vae22(const WeightScope& scope, const VaePrecision& precision, Vae22Config config);
 
   Vae22Config config_;
 };

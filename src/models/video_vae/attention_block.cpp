@@ -12,7 +12,7 @@ namespace wan {
 AttentionBlock::AttentionBlock(const WeightScope& scope, std::int64_t channels)
     : channels_(channels),
       norm_(load_gamma(scope.child("norm"), {channels, 1, 1})),
-      qkv_weight_(scope.load("to_qkv.weight", {3 * channels, channels, 1, 1}, WeightDType::kFloat32)),
+      qkv_weight_(scope.load("to_qkv.weight", {3 * channels, channels, 1, 1})),
       qkv_bias_(scope.load("to_qkv.bias", {3 * channels}, WeightDType::kFloat32)),
       proj_(CausalConv3d::load_2d(scope.child("proj"),
                                   {.in = channels, .out = channels, .kernel = {1, 1, 1}})) {}
@@ -27,8 +27,8 @@ void AttentionBlock::plan(const Shape& group, StreamPlan& plan) const {
 void AttentionBlock::forward(ExecContext& ctx, const TensorView& x) const {
   Workspace::Scope scope(ctx.workspace);
   const std::int64_t tokens = x.dim(1) * x.dim(2);
-  const TensorView normed = ctx.workspace.take(DType::kF32, {tokens, channels_});
-  const TensorView qkv = ctx.workspace.take(DType::kF32, {tokens, 3 * channels_});
+  const TensorView normed = ctx.workspace.take(x.dtype(), {tokens, channels_});
+  const TensorView qkv = ctx.workspace.take(x.dtype(), {tokens, 3 * channels_});
   const TensorView heads = qkv.reshape({tokens, 3, channels_});
   for (std::int64_t t = 0; t < x.dim(0); ++t) {
     const TensorView frame = x.slice(0, t, t + 1);  // [1, H, W, C]

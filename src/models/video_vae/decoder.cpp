@@ -31,11 +31,12 @@ void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan)
   const StreamPlan::Scope scope(plan);
   const Shape latent{1, height, width, conv2_.shape().in};
   const Shape x = conv1_.output_shape(latent);
-  plan.take(frame_shape(upsamples_.output_shape(x, GroupKind::kLater), patch_));
+  plan.take(DType::kF32, frame_shape(upsamples_.output_shape(x, GroupKind::kLater), patch_));
   plan.take(x);
   {
     const StreamPlan::Scope first(plan);
-    plan.take(latent);
+    plan.take(DType::kF32, latent);
+    plan.take(DType::kF32, latent);
     plan.open_cache(conv1_, latent);
   }
   middle_.plan(x, plan);
@@ -44,7 +45,9 @@ void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan)
                         .take =
                             [&](const Shape& frames) {
                               const StreamPlan::Scope head(plan);
-                              if (patch_ > 1) plan.take(head_.output_shape(frames));
+                              const Shape patches = head_.output_shape(frames);
+                              if (patch_ > 1) plan.take(DType::kF32, patches);
+                              if (plan.options().compute != DType::kF32) plan.take(patches);
                               plan.open_cache(head_, frames);
                             }});
 }
@@ -52,14 +55,16 @@ void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan)
 TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
                                           const TensorView& latent) const {
   const Shape shape{1, latent.dim(2), latent.dim(3), latent.dim(0)};
-  const TensorView x = ctx.workspace.take(DType::kF32, conv1_.output_shape(shape));
+  const TensorView x = state.take(ctx, conv1_.output_shape(shape));
   Workspace::Scope scope(ctx.workspace);
   const TensorView channels_last = ctx.workspace.take(DType::kF32, shape);
+  const TensorView denormalized = ctx.workspace.take(DType::kF32, shape);
   copy(ctx, {.from = latent.permute({1, 2, 3, 0}), .out = channels_last});
   FeatureCache& cache = state.cache(conv1_);
   const FrameWindow frames = cache.open(ctx, 1);
-  conv2_.forward(ctx, channels_last, cache.new_frames(frames));
-  ctx.tap("vae.conv2", cache.new_frames(frames));
+  conv2_.forward(ctx, channels_last, denormalized);
+  ctx.tap("vae.conv2", denormalized);
+  copy(ctx, {.from = denormalized, .out = cache.new_frames(frames)});
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.decoder.conv1", x);
   cache.close(ctx, frames);
@@ -89,8 +94,11 @@ void VaeDecoder::head(ExecContext& ctx, StreamState& state, const TensorView& x,
   Workspace::Scope scope(ctx.workspace);
   const TensorView patches =
       patch_ == 1 ? frames : ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));
-  norm_silu_conv(ctx, state, x, head_norm_, head_, patches);
-  ctx.tap("vae.decoder.head.2", patches);
+  const TensorView rounded =
+      x.dtype() == DType::kF32 ? patches : state.take(ctx, head_.output_shape(x.shape()));
+  norm_silu_conv(ctx, state, x, head_norm_, head_, rounded);
+  ctx.tap("vae.decoder.head.2", rounded);
+  if (x.dtype() != DType::kF32) copy(ctx, {.from = rounded, .out = patches});
   if (patch_ > 1)
     copy(ctx, {.from = split_patches(patches, patch_), .out = patches_of_frames(frames, patch_)});
 }

@@ -29,11 +29,11 @@ class VaeDecoder {
 
  private:
   TensorView first_convolutions(ExecContext& ctx, StreamState& state, const TensorView& latent) const;
-  /// x [t, H / patch, W / patch, C] -> frames [t, H, W, 3].
+  /// x [t, H / patch, W / patch, C] -> frames [t, H, W, 3] f32.
   void head(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& frames) const;
 
   int patch_;
-  CausalConv3d conv2_;  // 1 x 1 x 1, from normalised latents
+  CausalConv3d conv2_;  // 1 x 1 x 1, from normalised latents, in f32
   CausalConv3d conv1_;
   Middle middle_;
   StageList upsamples_;

@@ -25,8 +25,10 @@ void VaeEncoder::plan(const Shape& group, StreamPlan& plan) const {
   downsamples_.plan_pull(first, plan, [&](const Shape& frames) {
     const StreamPlan::Scope opened(plan);
     const Shape pixels = with_frames(group, frames[0]);
-    plan.open_cache(conv1_, patched_shape(pixels, patch_));
-    if (patch_ > 1) plan.take(pixels);
+    const Shape patches = patched_shape(pixels, patch_);
+    plan.open_cache(conv1_, patches);
+    if (plan.options().compute != DType::kF32) plan.take(DType::kF32, patches);
+    if (patch_ > 1) plan.take(DType::kF32, pixels);
   });
   middle_.plan(x, plan);
   const Shape moments = head_.output_shape(x);
@@ -35,7 +37,8 @@ void VaeEncoder::plan(const Shape& group, StreamPlan& plan) const {
     const StreamPlan::Scope head(plan);
     plan.open_cache(head_, x);
   }
-  plan.take(mean_.output_shape(moments));
+  if (plan.options().compute != DType::kF32) plan.take(DType::kF32, moments);
+  plan.take(DType::kF32, mean_.output_shape(moments));
 }
 
 void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source,
@@ -43,7 +46,9 @@ void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const F
   Workspace::Scope scope(ctx.workspace);
   FeatureCache& cache = state.cache(conv1_);
   const FrameWindow frames = cache.open(ctx, group[0]);
-  const TensorView patches = cache.new_frames(frames);
+  const TensorView first = cache.new_frames(frames);
+  const TensorView patches =
+      x.dtype() == DType::kF32 ? first : ctx.workspace.take(DType::kF32, first.shape());
   if (patch_ == 1) {
     source(patches);
   } else {
@@ -52,6 +57,7 @@ void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const F
     source(pixels);
     copy(ctx, {.from = patches_of_frames(pixels, patch_), .out = split_patches(patches, patch_)});
   }
+  if (x.dtype() != DType::kF32) copy(ctx, {.from = patches, .out = first});
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.encoder.conv1", x);
   cache.close(ctx, frames);
@@ -61,8 +67,7 @@ void VaeEncoder::forward(ExecContext& ctx, StreamState& state, const FrameSource
                          const Shape& group, const TensorView& latent) const {
   Workspace::Scope scope(ctx.workspace);
   const Shape full = conv1_.output_shape(patched_shape(group, patch_));  // [T, H / patch, W / patch, C]
-  const TensorView x =
-      ctx.workspace.take(DType::kF32, downsamples_.output_shape(full, state.group()));  // [1, h, w, C]
+  const TensorView x = state.take(ctx, downsamples_.output_shape(full, state.group()));  // [1, h, w, C]
   std::int64_t next = first;
   const FrameFill next_frames = [&](const TensorView& frames) {
     source(next, frames);
@@ -75,11 +80,16 @@ void VaeEncoder::forward(ExecContext& ctx, StreamState& state, const FrameSource
       },
       x);
   middle_.forward(ctx, state, x);
-  const TensorView moments = ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));  // [1, h, w, 2z]
+  const TensorView moments = state.take(ctx, head_.output_shape(x.shape()));  // [1, h, w, 2z]
   norm_silu_conv(ctx, state, x, head_norm_, head_, moments);
   ctx.tap("vae.encoder.head.2", moments);
+  TensorView exact = moments;
+  if (moments.dtype() != DType::kF32) {
+    exact = ctx.workspace.take(DType::kF32, moments.shape());
+    copy(ctx, {.from = moments, .out = exact});
+  }
   const TensorView mean = ctx.workspace.take(DType::kF32, mean_.output_shape(moments.shape()));
-  mean_.forward(ctx, moments, mean);
+  mean_.forward(ctx, exact, mean);
   copy(ctx, {.from = mean.permute({3, 0, 1, 2}), .out = latent});
 }
 

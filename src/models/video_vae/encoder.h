@@ -39,7 +39,7 @@ class VaeEncoder {
   Middle middle_;
   Tensor head_norm_;  // gamma [last channels]
   CausalConv3d head_;
-  CausalConv3d mean_;  // 1 x 1 x 1: "conv1" of the file, its rows of the mean, to normalised latents
+  CausalConv3d mean_;  // 1 x 1 x 1, in f32: "conv1" of the file, its rows of the mean, to normalised latents
 };
 
 }  // namespace wan

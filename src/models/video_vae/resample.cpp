@@ -80,7 +80,7 @@ void Upsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, co
   if (time_) {
     FeatureCache& cache = state.cache(*time_);
     if (state.group() == GroupKind::kLater) {
-      frames = ctx.workspace.take(DType::kF32, with_frames(x.shape(), 2 * x.dim(0)));
+      frames = state.take(ctx, with_frames(x.shape(), 2 * x.dim(0)));
       double_time(ctx, cache, x, frames);
     }
   }

@@ -36,8 +36,7 @@ TensorView StageList::forward(ExecContext& ctx, StreamState& state, const Tensor
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = *stages_[i].stage;
     TensorView out = last;
-    if (!stage.in_place())
-      out = ctx.workspace.take(DType::kF32, stage.output_shape(last.shape(), state.group()));
+    if (!stage.in_place()) out = state.take(ctx, stage.output_shape(last.shape(), state.group()));
     run(i, ctx, state, last, out);
     last = out;
   }
@@ -80,8 +79,7 @@ void StageList::push_from(std::size_t index, ExecContext& ctx, StreamState& stat
   TensorView out = x;
   if (!stage.in_place()) {
     const Shape shape = stage.output_shape(x.shape(), state.group());
-    out = goes_to_target(index, shape, state.options()) ? target.place(shape)
-                                                        : ctx.workspace.take(DType::kF32, shape);
+    out = goes_to_target(index, shape, state.options()) ? target.place(shape) : state.take(ctx, shape);
   }
   run(index, ctx, state, x, out);
   push_from(index + 1, ctx, state, out, target);
@@ -126,7 +124,7 @@ void StageList::pull_to(std::size_t index, ExecContext& ctx, StreamState& state,
   const Workspace::Scope scope(ctx.workspace);
   TensorView x = out;
   if (!stages_[index - 1].stage->in_place())
-    x = ctx.workspace.take(DType::kF32, needed(shapes[index - 1], shapes[index], out.dim(0)));
+    x = state.take(ctx, needed(shapes[index - 1], shapes[index], out.dim(0)));
   pull_to(index - 1, ctx, state, shapes, source, x);
   run(index - 1, ctx, state, x, out);
 }

@@ -9,7 +9,8 @@ void StreamPlan::take_input(const CausalConv3d&, const Shape& group) {
 }
 
 void StreamPlan::open_cache(const CausalConv3d& conv, const Shape& group) {
-  FeatureCacheSpec spec{.layout = options_.history, .history = conv.history(), .group = group};
+  FeatureCacheSpec spec{
+      .layout = options_.history, .dtype = options_.compute, .history = conv.history(), .group = group};
   const bool ring = spec.layout == HistoryLayout::kInPlace && group[0] == 1 && conv.turns_cheaply(group);
   if (ring) spec.layout = HistoryLayout::kRing;
   const bool added = caches_.emplace(&conv, spec).second;
@@ -36,7 +37,7 @@ FeatureCache& StreamState::cache(const CausalConv3d& conv) {
 }
 
 TensorView StreamState::take_input(ExecContext& ctx, const CausalConv3d& conv, const Shape& group) {
-  if (options_.history == HistoryLayout::kCompact) return ctx.workspace.take(DType::kF32, group);
+  if (options_.history == HistoryLayout::kCompact) return take(ctx, group);
   const FeatureCache& cache = this->cache(conv);
   return cache.new_frames(cache.open(ctx, group[0]));
 }

@@ -23,6 +23,7 @@ enum class GroupWalk {
 struct StreamOptions {
   GroupWalk walk = GroupWalk::kWhole;
   HistoryLayout history = HistoryLayout::kInPlace;
+  DType compute = DType::kF32;  // of activations between the layers
 
   /// How many of a group's frames a layer without a time stride sees at once.
   std::int64_t frames_at_once(std::int64_t frames) const { return walk == GroupWalk::kWhole ? frames : 1; }
@@ -49,7 +50,9 @@ class StreamPlan {
 
   const StreamOptions& options() const { return options_; }
 
-  void take(const Shape& shape) { add(Workspace::padded_bytes(DType::kF32, shape)); }
+  /// In the precision of the options.
+  void take(const Shape& shape) { take(options_.compute, shape); }
+  void take(DType dtype, const Shape& shape) { add(Workspace::padded_bytes(dtype, shape)); }
   /// As StreamState::take_input.
   void take_input(const CausalConv3d& conv, const Shape& group);
   /// The feature cache of `conv` for groups of up to `group` [T, H, W, C], and the convolution, from the opening to the
@@ -80,6 +83,10 @@ class StreamState {
   void begin_group(GroupKind group) { group_ = group; }
   GroupKind group() const { return group_; }
   const StreamOptions& options() const { return options_; }
+  /// Scratch memory in the precision of the options.
+  TensorView take(ExecContext& ctx, const Shape& shape) const {
+    return ctx.workspace.take(options_.compute, shape);
+  }
   FeatureCache& cache(const CausalConv3d& conv);
   /// Memory for frames that `conv` takes next, perhaps after a norm: its cache's own, so that they are there already
   /// when it opens, or where that holds no new frames, the workspace's.

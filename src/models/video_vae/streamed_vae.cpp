@@ -9,11 +9,6 @@ namespace wan {
 
 namespace {
 
-StreamOptions stream_options(const VaePlan& plan) {
-  return {.walk = plan.frame_by_frame ? GroupWalk::kFrameByFrame : GroupWalk::kWhole,
-          .history = plan.compact_history ? HistoryLayout::kCompact : HistoryLayout::kInPlace};
-}
-
 void check_latents(const char* what, const VaeGeometry& geometry, const TensorView& latents) {
   WAN_CHECK(latents.rank() == 4 && latents.dim(0) == geometry.z_dim && latents.dim(1) >= 1 &&
                 latents.dtype() == DType::kF32,
@@ -32,12 +27,23 @@ void check_plan(const char* what, const TensorView& latents, const VaePlan& plan
 }  // namespace
 
 void check_precision(const char* model, const VaePrecision& precision) {
-  WAN_CHECK(precision.compute == DType::kF32, kUnsupported,
-            "[{}] expected a precision of f32, got {}; use f32", model, dtype_name(precision.compute));
+  WAN_CHECK(precision.compute == DType::kF32 || precision.compute == DType::kBF16, kUnsupported,
+            "[{}] expected a precision of f32 or bf16, got {}; use one of these", model,
+            dtype_name(precision.compute));
 }
 
-StreamedVae::StreamedVae(const VaeGeometry& geometry, VaeEncoder encoder, VaeDecoder decoder)
-    : geometry_(geometry), encoder_(std::move(encoder)), decoder_(std::move(decoder)) {}
+StreamedVae::StreamedVae(const VaeGeometry& geometry, const VaePrecision& precision, VaeEncoder encoder,
+                         VaeDecoder decoder)
+    : geometry_(geometry),
+      precision_(precision),
+      encoder_(std::move(encoder)),
+      decoder_(std::move(decoder)) {}
+
+StreamOptions StreamedVae::stream_options(const VaePlan& plan) const {
+  return {.walk = plan.frame_by_frame ? GroupWalk::kFrameByFrame : GroupWalk::kWhole,
+          .history = plan.compact_history ? HistoryLayout::kCompact : HistoryLayout::kInPlace,
+          .compute = precision_.compute};
+}
 
 StreamPlan StreamedVae::decode_stream(const VaePlan& plan) const {
   StreamPlan stream(stream_options(plan));

@@ -6,11 +6,13 @@
 
 namespace wan {
 
+/// f32 or bf16. In bf16 what lies between the layers and the convolutions' and products' weights are; norms, softmax and
+/// sums inside of ops, biases, and the layers next to latents stay f32, and so do latents and frames.
 struct VaePrecision {
-  DType compute = DType::kF32;  // of weights and activations
+  DType compute = DType::kF32;
 };
 
-/// Throws Unsupported where it is not f32. `model` ("vae21") begins the message.
+/// Throws Unsupported where it is neither. `model` ("vae21") begins the message.
 void check_precision(const char* model, const VaePrecision& precision);
 
 class StreamedVae : public VideoVae {
@@ -29,7 +31,8 @@ class StreamedVae : public VideoVae {
               const TensorView& latents) const final;
 
  protected:
-  StreamedVae(const VaeGeometry& geometry, VaeEncoder encoder, VaeDecoder decoder);
+  StreamedVae(const VaeGeometry& geometry, const VaePrecision& precision, VaeEncoder encoder,
+              VaeDecoder decoder);
 
  private:
   /// For one tile of the plan.
@@ -40,7 +43,10 @@ class StreamedVae : public VideoVae {
   void encode_tile(ExecContext& ctx, const StreamPlan& stream, const FrameSource& source,
                    const TensorView& latents) const;
 
+  StreamOptions stream_options(const VaePlan& plan) const;
+
   VaeGeometry geometry_;
+  VaePrecision precision_;
   VaeEncoder encoder_;
   VaeDecoder decoder_;
 };

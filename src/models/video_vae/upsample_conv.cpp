@@ -9,7 +9,7 @@ namespace wan {
 
 namespace {
 
-constexpr std::int64_t kBandBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kBandValues = std::int64_t{8} << 20;
 
 TensorView rows_of(const TensorView& frame, std::int64_t begin, std::int64_t end) {
   return frame.slice(1, begin, end);
@@ -18,8 +18,8 @@ TensorView rows_of(const TensorView& frame, std::int64_t begin, std::int64_t end
 }  // namespace
 
 std::int64_t upsample_conv_rows(const Shape& x) {
-  const std::int64_t row_bytes = 2 * 2 * x[2] * x[3] * static_cast<std::int64_t>(dtype_size(DType::kF32));
-  const std::int64_t most = std::clamp<std::int64_t>(kBandBytes / row_bytes, 1, x[1]);
+  const std::int64_t row_values = 2 * 2 * x[2] * x[3];
+  const std::int64_t most = std::clamp<std::int64_t>(kBandValues / row_values, 1, x[1]);
   const std::int64_t bands = (x[1] + most - 1) / most;
   return (x[1] + bands - 1) / bands;
 }
@@ -31,7 +31,7 @@ Shape upsample_conv_band(const Shape& x, std::int64_t rows) {
 void upsample_conv(ExecContext& ctx, const CausalConv3d& conv, const UpsampleConvArgs& args) {
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t height = args.x.dim(1);
-  const TensorView band = ctx.workspace.take(DType::kF32, upsample_conv_band(args.x.shape(), args.rows));
+  const TensorView band = ctx.workspace.take(args.x.dtype(), upsample_conv_band(args.x.shape(), args.rows));
   for (std::int64_t t = 0; t < args.x.dim(0); ++t) {
     const TensorView frame = args.x.slice(0, t, t + 1);
     const TensorView out = args.out.slice(0, t, t + 1);

@@ -77,12 +77,16 @@ void launch_gated_residual(cudaStream_t stream, const GatedResidualArgs& args) {
   const std::int64_t packs = width / (wide ? kWide : 1);
   const auto threads = static_cast<unsigned>(packs >= kThreads ? kThreads : (packs + 31) / 32 * 32);
   for_each_segment_group(args.gate ? args.segments : RowSegments{}, rows, [&](const SegmentGroup& group) {
-    with_activation_type(args.y.dtype(), [&](auto tag) {
-      using Y = typename decltype(tag)::type;
-      launch(stream, {dim3(static_cast<unsigned>(group.rows)), dim3(threads)},
-             wide ? gated_residual_kernel<Y, kWide> : gated_residual_kernel<Y, 1>, args.x.as<float>(),
-             reinterpret_cast<const Y*>(args.y.data()), args.gate ? args.gate.as<float>() : nullptr,
-             args.gate ? row_stride(args.gate) : 0, width, group);
+    with_activation_type(args.x.dtype(), [&](auto x_tag) {
+      with_activation_type(args.y.dtype(), [&](auto y_tag) {
+        using X = typename decltype(x_tag)::type;
+        using Y = typename decltype(y_tag)::type;
+        launch(stream, {dim3(static_cast<unsigned>(group.rows)), dim3(threads)},
+               wide ? gated_residual_kernel<X, Y, kWide> : gated_residual_kernel<X, Y, 1>,
+               reinterpret_cast<X*>(args.x.data()), reinterpret_cast<const Y*>(args.y.data()),
+               args.gate ? args.gate.as<float>() : nullptr, args.gate ? row_stride(args.gate) : 0, width,
+               group);
+      });
     });
   });
 }

@@ -83,8 +83,8 @@ __global__ void linear_combination_kernel(Terms terms, float* out, std::int64_t 
 }
 
 /// A block a row. gate: nullptr for ones.
-template <typename Y, int N>
-__global__ void gated_residual_kernel(float* x, const Y* y, const float* gate, std::int64_t gate_stride,
+template <typename X, typename Y, int N>
+__global__ void gated_residual_kernel(X* x, const Y* y, const float* gate, std::int64_t gate_stride,
                                       std::int64_t width, SegmentGroup group) {
   const std::int64_t row = group.first_row + blockIdx.x;
   const float* gates = gate != nullptr ? gate + group.segment_of(row) * gate_stride : nullptr;
