@@ -7,19 +7,19 @@
 # there: LD_LIBRARY_PATH=OUT_FOLDER/lib:$LD_LIBRARY_PATH OUT_FOLDER/run.sh
 set -eu
 build=$1
-out=$2
+bundle=$2
 source=$(cd "$(dirname "$0")/.." && pwd)
-mkdir -p "$out/bin" "$out/lib" "$out/tests"
+mkdir -p "$bundle/bin" "$bundle/lib" "$bundle/tests"
 for program in "$build"/tests/gpu/gpu_*test "$build"/bench/cuda_ops; do
   [ -x "$program" ] || continue
-  strip -o "$out/bin/$(basename "$program")" "$program"
+  strip -o "$bundle/bin/$(basename "$program")" "$program"
 done
-for program in "$out"/bin/*; do
+for program in "$bundle"/bin/*; do
   ldd "$program" | awk '$3 ~ /^\// {print $3}' | grep -Ev '/(libcu|libnv|libc\.so|libm\.so|libdl|libpthread|librt|ld-linux)' |
-    while read -r library; do cp -Lu "$library" "$out/lib/"; done
+    while read -r library; do cp -Lu "$library" "$bundle/lib/"; done
 done
-cp -r "$source/tests/golden" "$out/tests/"
-cat >"$out/run.sh" <<'RUN'
+cp -r "$source/tests/golden" "$bundle/tests/"
+cat >"$bundle/run.sh" <<'RUN'
 #!/bin/sh
 # Every test, then the benchmark; the last lines say which failed.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,5 +33,5 @@ echo "failed:${failed:- none}"
 [ ! -x "$here/bin/cuda_ops" ] || "$here/bin/cuda_ops"
 [ -z "$failed" ]
 RUN
-chmod +x "$out/run.sh"
-du -sh "$out"
+chmod +x "$bundle/run.sh"
+du -sh "$bundle"
