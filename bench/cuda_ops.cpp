@@ -180,8 +180,7 @@ int main(int argc, char** argv) {
     run_products(bench, rows);
     run_attention(bench, rows);
     run_vae(bench);
-    std::printf("peak device memory %.2f GB\n",
-                1e-9 * static_cast<double>(cuda_memory_use(*bench.backend).peak));
+    std::printf("peak device memory %.2f GB\n", 1e-9 * static_cast<double>(bench.backend->memory_use().peak));
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

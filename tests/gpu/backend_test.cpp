@@ -47,9 +47,9 @@ TEST(GpuBackend, TellsHowMuchMemoryThereWas) {
 
 TEST(GpuBackend, ReleasedMemoryIsTakenAgain) {
   GpuContext gpu;
-  const std::int64_t before = cuda_memory_use(*gpu.backend).now;
+  const std::int64_t before = gpu.backend->memory_use().now;
   for (int i = 0; i < 100; ++i) gpu.empty(DType::kU8, {std::int64_t{256} << 20});
-  EXPECT_EQ(cuda_memory_use(*gpu.backend).now, before);
+  EXPECT_EQ(gpu.backend->memory_use().now, before);
 }
 
 }  // namespace
