@@ -190,15 +190,16 @@ TEST(ThreadedSink, ErrorsReachTheCaller) {
 TEST(ThreadedSink, DestructionDropsWhatWaits) {
   Journal journal;
   journal.permits.release(1);
+  std::thread late;
   {
     const auto sink = make_threaded_sink(std::make_unique<JournalSink>(journal), 16, 3);
     for (int i = 0; i < 4; ++i) sink->write(frame_number(i).data());
-    std::thread late([&] {
+    late = std::thread([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
       journal.permits.release(1);
     });
-    late.detach();
   }
+  late.join();
   EXPECT_LE(journal.frames.size(), 2u);
   EXPECT_EQ(journal.finished, 0);
 }
