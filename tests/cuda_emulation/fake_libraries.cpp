@@ -4,6 +4,7 @@
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/convolution_library.h"
 #include "backends/cuda/matmul_library.h"
+#include "ops/copy.h"
 #include "ops/linear.h"
 
 namespace wan::cuda {
@@ -26,6 +27,22 @@ bool MatmulLibrary::run(cudaStream_t, Allocator&, const MatmulProblem& problem) 
   if (problem.x.dim(0) % 2 == 0 && problem.gelu) return false;  // no GELU
   reference(LinearArgs{problem.x, problem.weight, problem.bias, problem.out,
                        problem.gelu ? ActivationKind::kGeluTanh : ActivationKind::kNone});
+  return true;
+}
+
+bool MatmulLibrary::run(cudaStream_t, Allocator&, const BatchedProduct& p) {
+  WAN_ASSERT(p.x.dtype() == p.y.dtype());
+  WAN_ASSERT(p.out.dtype() == DType::kF32 || p.x.dtype() == DType::kBF16);
+  const std::int64_t inner = p.x.dim(2);
+  WAN_ASSERT(p.x.stride(2) == 1 && p.out.stride(2) == 1);
+  WAN_ASSERT(p.y.stride(2) == 1 || p.y.stride(1) == 1);
+  ++impl_->problems;
+  if (p.x.dtype() == DType::kBF16 && inner % 2 != 0) return false;
+  for (std::int64_t b = 0; b < p.x.dim(0); ++b) {
+    const Tensor y(p.y.dtype(), {p.y.dim(1), inner});  // contiguous, which linear's weight must be
+    reference(CopyArgs{p.y.select(0, b), y});
+    reference(LinearArgs{p.x.select(0, b), y, {}, p.out.select(0, b)});
+  }
   return true;
 }
 

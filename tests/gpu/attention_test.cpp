@@ -1,5 +1,5 @@
 // The bf16 attention of heads of 128: CUTLASS's on Hopper, cuDNN's elsewhere, against the composite and, at a video's
-// lengths, against our own kernel.
+// lengths, against f32; and the attention of a VAE's one wide head.
 
 #include "ops/attention.h"
 
@@ -105,9 +105,9 @@ TEST(GpuAttention, AddsABiasForEachKey) {
     }
 }
 
-/// The faster kernel against our own, in f32, at the lengths of videos: 31,899 tokens are those of a video whose length is no
+/// The kernels of others against f32, which goes another way, at the lengths of videos: 31,899 tokens are those of a video whose length is no
 /// multiple of anything.
-TEST(GpuAttention, MatchesOurOwnKernelAtVideoLengths) {
+TEST(GpuAttention, MatchesF32AtVideoLengths) {
   for (const std::int64_t tokens : {4096, 31899, 32760}) {
     GpuContext gpu;
     const Tokens q(gpu, tokens, 2, 2, 1);
@@ -115,7 +115,6 @@ TEST(GpuAttention, MatchesOurOwnKernelAtVideoLengths) {
     const Tokens v(gpu, tokens, 2, 2, 3);
     const Tensor out = gpu.empty(DType::kBF16, {tokens, 2, kWidth});
     attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, {}, out});
-    // f32 data goes to our own kernel.
     const auto as_f32 = [&](const Tokens& t) {
       Tensor made = gpu.empty(DType::kF32, {tokens, 2, kWidth});
       copy(gpu.ctx, {t.view, made});
@@ -125,6 +124,37 @@ TEST(GpuAttention, MatchesOurOwnKernelAtVideoLengths) {
     attention(gpu.ctx, {as_f32(q), as_f32(k), as_f32(v), kScale, {}, {}, expected});
     EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << tokens;
   }
+}
+
+/// The middle of the VAEs at 720p, q, k and v side by side in a row: some queries against sums in double.
+TEST(GpuAttention, OneWideHeadOverAFramesPixels) {
+  struct Frame {
+    std::int64_t tokens, width;
+  };
+  for (const Frame& frame : {Frame{14400, 384}, {3520, 1024}, {3521, 640}})
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      GpuContext gpu;
+      const Tensor qkv = gpu.random(dtype, {frame.tokens, 3, frame.width}, 1);
+      const Tensor out = gpu.empty(dtype, {frame.tokens, 1, frame.width});
+      const auto part = [&](std::int64_t i) { return qkv.view().slice(1, i, i + 1); };
+      const float scale = 1.0f / std::sqrt(static_cast<float>(frame.width));
+      attention(gpu.ctx, {part(0), part(1), part(2), scale, {}, {}, out});
+      const Tensor host = gpu.on_host(qkv);
+      const Tensor actual = gpu.on_host(out);
+      for (const std::int64_t query : {std::int64_t{0}, frame.tokens / 2, frame.tokens - 1}) {
+        const Tensor expected(DType::kF64, {1, 1, frame.width});
+        reference(AttentionArgs{host.view().slice(0, query, query + 1).slice(1, 0, 1),
+                                host.view().slice(1, 1, 2),
+                                host.view().slice(1, 2, 3),
+                                scale,
+                                {},
+                                {},
+                                expected});
+        EXPECT_TRUE(all_close(actual.view().slice(0, query, query + 1), expected,
+                              dtype == DType::kF32 ? 5e-6 : kTolerance))
+            << frame.tokens << " tokens of " << frame.width << ", query " << query;
+      }
+    }
 }
 
 TEST(GpuAttention, WithoutTheHopperKernelsToo) {

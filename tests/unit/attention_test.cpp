@@ -70,18 +70,31 @@ TEST(Attention, MatchesTheCompositeAtModelSizes) {
   check({64, 70, 1, 384});  // one head over a frame's pixels
 }
 
+TEST(Attention, MatchesTheCompositeForWideHeads) {
+  // Wider than the kernels that hold a head in registers: one head of a VAE's channels.
+  for (const DType dtype : {DType::kF32, DType::kBF16})
+    for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows, Layout::kPaddedInner})
+      for (const std::int64_t keys : {1, 33, 36})
+        for (const std::int64_t width : {385, 400}) check({23, keys, 2, width, dtype, layout, true, true});
+  check({20, 150, 1, 1024});
+  check({20, 150, 1, 1024, DType::kBF16});
+}
+
 TEST(Attention, TakesMixedTypes) {
   OpContext ops;
-  const Guarded q = random_tensor(DType::kF32, {33, 2, 24}, 1);
-  const Guarded k = random_tensor(DType::kBF16, {50, 2, 24}, 2);
-  const Guarded v = random_tensor(DType::kF32, {50, 2, 24}, 3);
-  for (const DType type : {DType::kF32, DType::kBF16}) {
-    const Guarded out(type, {33, 2, 24});
-    attention(ops.ctx, {q, k, v, 0.2f, {}, {}, out});
-    const Tensor expected(DType::kF64, {33, 2, 24});
-    reference(AttentionArgs{q, k, v, 0.2f, {}, {}, expected});
-    EXPECT_TRUE(all_close(out, expected, type == DType::kF32 ? 2e-6 : 0.00390625));
-    EXPECT_TRUE(out.intact());
+  for (const std::int64_t width : {24, 392}) {
+    const Guarded q = random_tensor(DType::kF32, {33, 2, width}, 1);
+    const Guarded k = random_tensor(DType::kBF16, {50, 2, width}, 2);
+    const Guarded v = random_tensor(DType::kF32, {50, 2, width}, 3);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(width));
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      const Guarded out(type, {33, 2, width});
+      attention(ops.ctx, {q, k, v, scale, {}, {}, out});
+      const Tensor expected(DType::kF64, {33, 2, width});
+      reference(AttentionArgs{q, k, v, scale, {}, {}, expected});
+      EXPECT_TRUE(all_close(out, expected, type == DType::kF32 ? 2e-6 : 0.00390625)) << width;
+      EXPECT_TRUE(out.intact());
+    }
   }
 }
 
@@ -129,19 +142,22 @@ TEST(Attention, LargeScoresNeitherOverflowNorLoseTheMaximum) {
 
 TEST(Attention, MaskedKeysDoNotCount) {
   OpContext ops;
-  const Guarded q = random_tensor(DType::kF32, {10, 2, 16}, 1);
-  const Guarded k = random_tensor(DType::kF32, {200, 2, 16}, 2);
-  const Guarded v = random_tensor(DType::kF32, {200, 2, 16}, 3);
-  const Tensor mask(DType::kF32, {200});
-  // The first 130 keys, two whole blocks among them, are masked.
-  for (std::int64_t j = 0; j < 200; ++j)
-    mask.as<float>()[j] = j < 130 ? -std::numeric_limits<float>::infinity() : 0.0f;
-  const Guarded out(DType::kF32, {10, 2, 16});
-  attention(ops.ctx, {q, k, v, 0.25f, {}, mask, out});
-  const Tensor expected(DType::kF64, {10, 2, 16});
-  reference(
-      AttentionArgs{q, k.view().slice(0, 130, 200), v.view().slice(0, 130, 200), 0.25f, {}, {}, expected});
-  EXPECT_TRUE(all_close(out, expected, 2e-6));
+  for (const std::int64_t width : {16, 400}) {
+    const Guarded q = random_tensor(DType::kF32, {10, 2, width}, 1);
+    const Guarded k = random_tensor(DType::kF32, {200, 2, width}, 2);
+    const Guarded v = random_tensor(DType::kF32, {200, 2, width}, 3);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(width));
+    const Tensor mask(DType::kF32, {200});
+    // The first 130 keys, two whole blocks among them, are masked.
+    for (std::int64_t j = 0; j < 200; ++j)
+      mask.as<float>()[j] = j < 130 ? -std::numeric_limits<float>::infinity() : 0.0f;
+    const Guarded out(DType::kF32, {10, 2, width});
+    attention(ops.ctx, {q, k, v, scale, {}, mask, out});
+    const Tensor expected(DType::kF64, {10, 2, width});
+    reference(
+        AttentionArgs{q, k.view().slice(0, 130, 200), v.view().slice(0, 130, 200), scale, {}, {}, expected});
+    EXPECT_TRUE(all_close(out, expected, 2e-6)) << width;
+  }
 }
 
 TEST(Attention, AKeyWithBiasLogTwoCountsTwice) {

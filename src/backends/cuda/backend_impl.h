@@ -31,7 +31,7 @@ class CudaBackend final : public Backend {
 
   bool supports(const ActivationArgs&) const override { return true; }
   void run(ExecContext&, const ActivationArgs&) override;
-  bool supports(const AttentionArgs&) const override;
+  bool supports(const AttentionArgs&) const override { return true; }
   void run(ExecContext&, const AttentionArgs&) override;
   bool supports(const AverageDownArgs&) const override { return true; }
   void run(ExecContext&, const AverageDownArgs&) override;
@@ -77,6 +77,9 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_for(const char* op, std::initializer_list<TensorView> views);
   /// `view` itself, or a copy of another type in the workspace, contiguous.
   TensorView as_type(Workspace& workspace, const TensorView& view, DType dtype);
+  /// Scores by a product, their softmax, and a product with the values, some rows at a time. q, k and v of one dtype. False
+  /// where the library has no algorithm for one of the products; some of `out` may be written then.
+  bool attention_by_products(Workspace& workspace, const AttentionArgs& args);
   /// x with zero rows and columns round each frame, in the workspace.
   TensorView padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding);
 

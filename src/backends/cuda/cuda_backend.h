@@ -16,6 +16,9 @@ struct CudaBackendOptions {
   bool tf32_convolutions = true;
   /// The Hopper attention kernels, where the device has them. Off: what other devices run.
   bool hopper_attention = true;
+  /// Scores in memory at once where attention is two products: 64 MB and, in bf16, half as much again. Enough rows to fill a
+  /// GPU, and about what its cache holds.
+  std::int64_t attention_scores = std::int64_t{1} << 24;
 };
 
 struct CudaDeviceInfo {

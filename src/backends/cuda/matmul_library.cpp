@@ -3,9 +3,9 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <compare>
 #include <map>
 #include <optional>
-#include <tuple>
 
 #include "backends/cuda/check.h"
 #include "base/error.h"
@@ -50,15 +50,13 @@ void set(const MatmulDesc& desc, cublasLtMatmulDescAttributes_t attribute, const
 }
 
 template <typename T>
-void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, const T& value) {
-  WAN_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value));
+void set(const Layout& layout, cublasLtMatrixLayoutAttribute_t attribute, const T& value) {
+  WAN_CUBLAS(cublasLtMatrixLayoutSetAttribute(layout.get(), attribute, &value, sizeof value));
 }
 
-Layout make_layout(cudaDataType_t type, std::int64_t rows, std::int64_t columns, std::int64_t leading) {
-  cublasLtMatrixLayout_t layout = nullptr;
-  WAN_CUBLAS(cublasLtMatrixLayoutCreate(&layout, type, static_cast<std::uint64_t>(rows),
-                                        static_cast<std::uint64_t>(columns), leading));
-  return Layout(layout);
+template <typename T>
+void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, const T& value) {
+  WAN_CUBLAS(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value));
 }
 
 /// Bytes that divide the address, at most what cuBLASLt asks about.
@@ -68,38 +66,43 @@ std::uint32_t alignment_of(const TensorView& view) {
   return alignment;
 }
 
-/// A row's leading dimension; that of a single row is free, and may be anything in its view.
-std::int64_t leading_of(const TensorView& view) {
-  return view.dim(0) > 1 ? view.stride(0) : std::max<std::int64_t>(view.dim(1), 1);
+/// A batch of matrices as cuBLAS counts them: columns first. Everything about them but the address.
+struct Matrices {
+  cudaDataType_t type;
+  std::int64_t rows, columns;
+  std::int64_t leading;  // from a column to the next
+  std::int64_t batch_stride;
+  std::uint32_t alignment;
+
+  auto operator<=>(const Matrices&) const = default;
+  bool valid() const { return rows > 0 && columns > 0 && leading >= rows; }
+};
+
+/// A row-major matrix [rows, columns], which is [columns, rows] counted columns first.
+Matrices matrices(const TensorView& view, std::int64_t batch_stride = 0) {
+  const std::int64_t rows = view.dim(-2);
+  const std::int64_t columns = view.dim(-1);
+  // That of a single row is free, and may be anything in its view.
+  const std::int64_t leading = rows > 1 ? view.stride(view.rank() - 2) : std::max<std::int64_t>(columns, 1);
+  return {type_of(view), columns, rows, leading, batch_stride, alignment_of(view)};
 }
 
-/// Everything that a plan depends on.
-using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t,  // rows, inner, columns
-                       std::int64_t, std::int64_t,                // leading dimensions of x and out
-                       DType, DType, bool, bool,                  // of x and out; bias, GELU
-                       std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>;  // alignments
-
-Key key_of(const MatmulProblem& p) {
-  return {p.x.dim(0),
-          p.x.dim(1),
-          p.weight.dim(0),
-          leading_of(p.x),
-          leading_of(p.out),
-          p.x.dtype(),
-          p.out.dtype(),
-          !p.bias.empty(),
-          p.gelu,
-          alignment_of(p.x),
-          alignment_of(p.weight),
-          alignment_of(p.out),
-          alignment_of(p.bias)};
+Matrices batch(const TensorView& view) {
+  return matrices(view, view.dim(0) > 1 ? view.stride(0) : 0);
 }
 
-/// cuBLAS counts columns first: out^T [columns, rows] = weight (transposed) x^T, with a bias a row.
-struct Plan {
-  MatmulDesc desc;
-  Layout weight, x, out;
-  cublasLtMatmulAlgo_t algorithm{};
+/// out^T = weight x^T, the weight transposed where it lies as [columns of out, inner]: everything that a plan depends on.
+struct Problem {
+  Matrices weight, x, out;
+  bool weight_transposed;
+  std::int64_t batches;
+  cublasLtEpilogue_t epilogue;
+  std::uint32_t bias_alignment;
+
+  auto operator<=>(const Problem&) const = default;
+  bool has_bias() const {
+    return epilogue == CUBLASLT_EPILOGUE_BIAS || epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
+  }
 };
 
 cublasLtEpilogue_t epilogue_of(const MatmulProblem& p) {
@@ -107,28 +110,64 @@ cublasLtEpilogue_t epilogue_of(const MatmulProblem& p) {
   return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
-Plan describe(const MatmulProblem& p) {
+Problem problem_of(const MatmulProblem& p) {
+  return {.weight = matrices(p.weight),
+          .x = matrices(p.x),
+          .out = matrices(p.out),
+          .weight_transposed = true,
+          .batches = 1,
+          .epilogue = epilogue_of(p),
+          .bias_alignment = alignment_of(p.bias)};
+}
+
+Problem problem_of(const BatchedProduct& p) {
+  const bool dense_inner = p.y.stride(2) == 1;
+  return {.weight = batch(dense_inner ? p.y : p.y.permute({0, 2, 1})),
+          .x = batch(p.x),
+          .out = batch(p.out),
+          .weight_transposed = dense_inner,
+          .batches = p.x.dim(0),
+          .epilogue = CUBLASLT_EPILOGUE_DEFAULT,
+          .bias_alignment = 0};
+}
+
+struct Plan {
+  MatmulDesc desc;
+  Layout weight, x, out;
+  cublasLtMatmulAlgo_t algorithm{};
+};
+
+Layout make_layout(const Matrices& m, std::int64_t batches) {
+  cublasLtMatrixLayout_t made = nullptr;
+  WAN_CUBLAS(cublasLtMatrixLayoutCreate(&made, m.type, static_cast<std::uint64_t>(m.rows),
+                                        static_cast<std::uint64_t>(m.columns), m.leading));
+  Layout layout(made);
+  if (batches > 1) {
+    set(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<std::int32_t>(batches));
+    set(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, m.batch_stride);
+  }
+  return layout;
+}
+
+Plan describe(const Problem& p) {
   Plan plan;
   cublasLtMatmulDesc_t desc = nullptr;
   WAN_CUBLAS(cublasLtMatmulDescCreate(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   plan.desc.reset(desc);
-  set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, p.weight_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
-  set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
-  if (p.bias) {
-    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.bias));
-    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.data()));
-  }
-  const std::int64_t inner = p.x.dim(1);
-  plan.weight = make_layout(type_of(p.weight), inner, p.weight.dim(0), inner);
-  plan.x = make_layout(type_of(p.x), inner, p.x.dim(0), leading_of(p.x));
-  plan.out = make_layout(type_of(p.out), p.out.dim(1), p.out.dim(0), leading_of(p.out));
+  set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue);
+  if (p.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, p.out.type);
+  plan.weight = make_layout(p.weight, p.batches);
+  plan.x = make_layout(p.x, p.batches);
+  plan.out = make_layout(p.out, p.batches);
   return plan;
 }
 
 /// The library's first choice, or none.
-std::optional<Plan> make_plan(cublasLtHandle_t handle, const MatmulProblem& p) {
+std::optional<Plan> make_plan(cublasLtHandle_t handle, const Problem& p, const void* bias) {
   Plan plan = describe(p);
+  if (p.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   cublasLtMatmulPreference_t made = nullptr;
   WAN_CUBLAS(cublasLtMatmulPreferenceCreate(&made));
   const Preference preference(made);
@@ -136,10 +175,10 @@ std::optional<Plan> make_plan(cublasLtHandle_t handle, const MatmulProblem& p) {
   // Partial sums of a divided inner dimension are added in f32, never in the result's type.
   set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(p.weight));
-  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(p.x));
-  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(p.out));
-  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(p.out));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p.weight.alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.x.alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.out.alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.out.alignment);
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
   const cublasStatus_t status =
@@ -153,48 +192,67 @@ std::optional<Plan> make_plan(cublasLtHandle_t handle, const MatmulProblem& p) {
   return plan;
 }
 
-void note_refusal(const MatmulProblem& p) {
+void note_refusal(const Problem& p) {
+  const auto name = [](cudaDataType_t type) { return type == CUDA_R_16BF ? "bf16" : "f32"; };
   log(LogLevel::kDebug,
-      fmt::format("[linear] cuBLASLt has no algorithm for {} x {} x {} of {} to {}{}{}", p.x.dim(0),
-                  p.x.dim(1), p.weight.dim(0), dtype_name(p.x.dtype()), dtype_name(p.out.dtype()),
-                  p.bias ? ", bias" : "", p.gelu ? ", GELU" : ""));
+      fmt::format("[linear] cuBLASLt has no algorithm for {} of {} x {} x {} of {} to {}, epilogue {}",
+                  p.batches, p.out.columns, p.x.rows, p.out.rows, name(p.x.type), name(p.out.type),
+                  static_cast<int>(p.epilogue)));
 }
+
+/// Where a product reads and writes.
+struct Addresses {
+  const void* weight;
+  const void* x;
+  const void* bias;
+  void* out;
+};
 
 }  // namespace
 
 struct MatmulLibrary::Impl {
   Handle handle;
   Buffer workspace;
-  std::map<Key, std::optional<Plan>> plans;
+  std::map<Problem, std::optional<Plan>> plans;
+
+  bool run(cudaStream_t stream, Allocator& allocator, const Problem& problem, const Addresses& at);
 };
 
 MatmulLibrary::MatmulLibrary() : impl_(std::make_unique<Impl>()) {}
 MatmulLibrary::~MatmulLibrary() = default;
 
-bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const MatmulProblem& p) {
-  if (p.x.dim(1) == 0 || leading_of(p.x) < p.x.dim(1) || leading_of(p.out) < p.out.dim(1)) return false;
-  if (!impl_->handle) {
+bool MatmulLibrary::Impl::run(cudaStream_t stream, Allocator& allocator, const Problem& problem,
+                              const Addresses& at) {
+  if (!problem.weight.valid() || !problem.x.valid() || !problem.out.valid()) return false;
+  if (!handle) {
     cublasLtHandle_t made = nullptr;
     WAN_CUBLAS(cublasLtCreate(&made));
-    impl_->handle.reset(made);
-    impl_->workspace = Buffer(allocator, kWorkspaceBytes);
+    handle.reset(made);
+    workspace = Buffer(allocator, kWorkspaceBytes);
   }
-  const Key key = key_of(p);
-  auto found = impl_->plans.find(key);
-  if (found == impl_->plans.end()) {
-    found = impl_->plans.emplace(key, make_plan(impl_->handle.get(), p)).first;
-    if (!found->second) note_refusal(p);
+  auto found = plans.find(problem);
+  if (found == plans.end()) {
+    found = plans.emplace(problem, make_plan(handle.get(), problem, at.bias)).first;
+    if (!found->second) note_refusal(problem);
   }
   if (!found->second) return false;
   const Plan& plan = *found->second;
-  if (p.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.data()));
+  if (problem.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
   const float one = 1.0f;
   const float zero = 0.0f;
-  WAN_CUBLAS(cublasLtMatmul(impl_->handle.get(), plan.desc.get(), &one, p.weight.data(), plan.weight.get(),
-                            p.x.data(), plan.x.get(), &zero, p.out.data(), plan.out.get(), p.out.data(),
-                            plan.out.get(), &plan.algorithm, impl_->workspace.data(), kWorkspaceBytes,
-                            stream));
+  WAN_CUBLAS(cublasLtMatmul(handle.get(), plan.desc.get(), &one, at.weight, plan.weight.get(), at.x,
+                            plan.x.get(), &zero, at.out, plan.out.get(), at.out, plan.out.get(),
+                            &plan.algorithm, workspace.data(), kWorkspaceBytes, stream));
   return true;
+}
+
+bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const MatmulProblem& p) {
+  return impl_->run(stream, allocator, problem_of(p),
+                    {p.weight.data(), p.x.data(), p.bias.data(), p.out.data()});
+}
+
+bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const BatchedProduct& p) {
+  return impl_->run(stream, allocator, problem_of(p), {p.y.data(), p.x.data(), nullptr, p.out.data()});
 }
 
 std::size_t MatmulLibrary::plans() const {

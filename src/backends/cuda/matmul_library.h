@@ -21,6 +21,14 @@ struct MatmulProblem {
   bool gelu = false;
 };
 
+/// out[b, m, n] = sum_k x[b, m, k] y[b, n, k], sums as above. x [B, M, K], dense in K; y [B, N, K], of x's type, dense in K or
+/// in N; out [B, M, N], dense in N, f32, or bf16 where x is.
+struct BatchedProduct {
+  TensorView x;
+  TensorView y;
+  TensorView out;
+};
+
 /// Plans are kept under everything that they depend on. One thread at a time.
 class MatmulLibrary {
  public:
@@ -29,6 +37,7 @@ class MatmulLibrary {
 
   /// Enqueues the product; false, and nothing is done, where the library has no algorithm for it.
   bool run(cudaStream_t stream, Allocator& allocator, const MatmulProblem& problem);
+  bool run(cudaStream_t stream, Allocator& allocator, const BatchedProduct& product);
   /// Problems that have a plan, those without an algorithm included.
   std::size_t plans() const;
 

@@ -4,5 +4,5 @@ set(WAN_CUDA_HOST_SOURCES
   staging.cpp kernels/copy_plan.cpp)
 set(WAN_CUDA_KERNEL_SOURCES
   kernels/attention.cu kernels/channel_resample.cu kernels/data_movement.cu kernels/elementwise.cu kernels/plain_products.cu kernels/probe.cu
-  kernels/random.cu kernels/rows.cu)
+  kernels/random.cu kernels/rows.cu kernels/softmax.cu)
 set(WAN_CUDA_LIBRARY_SOURCES cudnn_libraries.cpp driver_functions.cpp matmul_library.cpp)

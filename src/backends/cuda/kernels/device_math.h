@@ -112,21 +112,34 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
-/// The sum over kThreads consecutive threads that work on one row: a warp, or the whole block.
-template <int kThreads>
-__device__ inline float row_sum(float value) {
-  value = warp_sum(value);
+/// Over the kThreads consecutive threads that work on one row, a warp or the whole block: combine(a, b) of what
+/// over_warp(value) gives for each warp, in their order. Every thread must call and every thread gets the result.
+template <int kThreads, typename OverWarp, typename Combine>
+__device__ inline float over_row(float value, OverWarp over_warp, Combine combine) {
+  value = over_warp(value);
   if constexpr (kThreads > 32) {
     constexpr int kWarps = kThreads / 32;
     __shared__ float parts[kWarps];
-    __syncthreads();  // the sum before may still be read
+    __syncthreads();  // the result before may still be read
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
     __syncthreads();
-    value = 0.0f;
+    value = parts[0];
 #pragma unroll
-    for (int i = 0; i < kWarps; ++i) value += parts[i];
+    for (int i = 1; i < kWarps; ++i) value = combine(value, parts[i]);
   }
   return value;
+}
+
+template <int kThreads>
+__device__ inline float row_sum(float value) {
+  return over_row<kThreads>(
+      value, [](float v) { return warp_sum(v); }, [](float a, float b) { return a + b; });
+}
+
+template <int kThreads>
+__device__ inline float row_max(float value) {
+  return over_row<kThreads>(
+      value, [](float v) { return warp_max(v); }, [](float a, float b) { return fmaxf(a, b); });
 }
 
 }  // namespace wan::cuda
