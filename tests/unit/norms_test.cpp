@@ -230,9 +230,13 @@ TEST(RmsNormRope, RefusesWhatItsContractDoesNotAllow) {
                Error);
 }
 
+// The VAEs' channels, and the widths about which a kernel deals rows out differently.
+const Shape kPixels[] = {{3, 5},   {7, 16},   {4, 17},   {37, 96},  {5, 129},  {1, 128},   {71, 136},
+                         {9, 160}, {19, 256}, {13, 384}, {5, 1024}, {3, 1032}, {300, 192}, {3, 1544}};
+
 TEST(ChannelNorm, MatchesTheComposite) {
   OpContext ops;
-  for (const Shape& shape : kShapes)
+  for (const Shape& shape : kPixels)
     for (const auto activation : {ActivationKind::kNone, ActivationKind::kSiLU})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes)

@@ -84,14 +84,15 @@ struct Vector {
   }
 };
 
-/// Both as x / (1 + exp(-y)): no cancellation on either side, and neither infinity nor NaN for large |x|.
+/// Both as x / (1 + exp(-y)): no cancellation on either side, and neither infinity nor NaN for large |x|. The quotient is
+/// within 2 units in the last place, and 0 where the divisor is past 2^126.
 __device__ inline float activate(ActivationKind kind, float x) {
   switch (kind) {
     case ActivationKind::kSiLU:
-      return x / (1.0f + expf(-x));
+      return __fdividef(x, 1.0f + expf(-x));
     case ActivationKind::kGeluTanh: {
       constexpr float kTwiceRootTwoOverPi = 1.5957691216057308f;
-      return x / (1.0f + expf(-kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x)));
+      return __fdividef(x, 1.0f + expf(-kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x)));
     }
     case ActivationKind::kNone:
       break;
@@ -99,11 +100,16 @@ __device__ inline float activate(ActivationKind kind, float x) {
   return x;
 }
 
-/// Sums and maxima over a warp; every lane must call and every lane gets the result.
-__device__ inline float warp_sum(float value) {
+/// Sums and maxima over kLanes neighbouring lanes or a warp; every lane of the warp must call and gets the result.
+template <int kLanes>
+__device__ inline float lane_sum(float value) {
 #pragma unroll
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+  for (int step = kLanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
   return value;
+}
+
+__device__ inline float warp_sum(float value) {
+  return lane_sum<32>(value);
 }
 
 __device__ inline float warp_max(float value) {

@@ -130,6 +130,43 @@ __global__ void rms_norm_rope_kernel(const X* x, std::int64_t x_stride, Vector w
   }
 }
 
+inline constexpr int kPacksOfALane = 4;
+
+/// For rows of up to kThreads * kPacksOfALane packs: a warp takes several, each in the registers of kThreads lanes, so that it
+/// is read once. Lanes past the last row take part in the sums.
+template <typename X, typename Out, int kThreads, int N>
+__global__ void narrow_channel_norm_kernel(const X* x, std::int64_t x_stride, const float* gamma,
+                                           ActivationKind kind, Out* out, std::int64_t out_stride,
+                                           std::int64_t rows, int width) {
+  const RowShare<kThreads, N> share;
+  const int end = share.row < rows ? width : 0;
+  const auto first = static_cast<int>(share.first);
+  constexpr int kStep = kThreads * N;
+  const X* from = x + share.row * x_stride;
+  float values[kPacksOfALane][N] = {};
+#pragma unroll
+  for (int j = 0; j < kPacksOfALane; ++j)
+    if (first + j * kStep < end) load_pack<N>(from + first + j * kStep, values[j]);
+  float squares = 0.0f;
+#pragma unroll
+  for (int j = 0; j < kPacksOfALane; ++j)
+#pragma unroll
+    for (int i = 0; i < N; ++i) squares += values[j][i] * values[j][i];
+  squares = lane_sum<kThreads>(squares);
+  const float factor = sqrtf(static_cast<float>(width)) / fmaxf(sqrtf(squares), 1e-12f);
+  Out* to = out + share.row * out_stride;
+#pragma unroll
+  for (int j = 0; j < kPacksOfALane; ++j) {
+    const int c = first + j * kStep;
+    if (c >= end) break;
+    float gammas[N];
+    load_pack<N>(gamma + c, gammas);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[j][i] = activate(kind, values[j][i] * factor * gammas[i]);
+    store_pack<N>(to + c, values[j]);
+  }
+}
+
 template <typename X, typename Out, int kThreads, int N>
 __global__ void channel_norm_kernel(const X* x, std::int64_t x_stride, const float* gamma,
                                     ActivationKind kind, Out* out, std::int64_t out_stride, std::int64_t rows,

@@ -36,6 +36,16 @@ void with_pack(bool wide, Visit&& visit) {
   visit(Constant<kNarrow>());
 }
 
+/// visit(Constant<lanes a row>()): the fewest, 4 to a warp, that hold a row's packs in `packs_a_lane` each.
+template <typename Visit>
+void with_row_lanes(std::int64_t packs, int packs_a_lane, Visit&& visit) {
+  if (packs <= 4 * packs_a_lane) return visit(Constant<4>());
+  if (packs <= 8 * packs_a_lane) return visit(Constant<8>());
+  if (packs <= 16 * packs_a_lane) return visit(Constant<16>());
+  WAN_ASSERT(packs <= 32 * packs_a_lane);
+  visit(Constant<32>());
+}
+
 /// Everything at once: visit(x type tag, out type tag, pack constant, threads constant).
 template <int kNarrow, typename Visit>
 void with_row_kernel(DType x, DType out, bool wide, std::int64_t width, Visit&& visit) {

@@ -65,10 +65,34 @@ void launch_rms_norm_rope(cudaStream_t stream, const RmsNormRopeArgs& args) {
       });
 }
 
+namespace {
+
+void launch_narrow_channel_norm(cudaStream_t stream, const ChannelNormArgs& args) {
+  constexpr int kPack = 8;
+  constexpr int kThreads = 256;
+  const std::int64_t rows = args.x.dim(0);
+  const auto width = static_cast<int>(args.x.dim(1));
+  with_row_lanes(width / kPack, kPacksOfALane, [&](auto lanes) {
+    with_activation_type(args.x.dtype(), [&](auto x_tag) {
+      with_activation_type(args.out.dtype(), [&](auto out_tag) {
+        using X = typename decltype(x_tag)::type;
+        using Out = typename decltype(out_tag)::type;
+        launch(stream, {dim3(blocks_for(rows, kThreads / lanes())), dim3(kThreads)},
+               narrow_channel_norm_kernel<X, Out, lanes(), kPack>, reinterpret_cast<const X*>(args.x.data()),
+               row_stride(args.x), args.gamma.as<float>(), args.activation,
+               reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), rows, width);
+      });
+    });
+  });
+}
+
+}  // namespace
+
 void launch_channel_norm(cudaStream_t stream, const ChannelNormArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const bool wide = packs_fit({args.x, args.out, args.gamma}, 8);
+  if (wide && width <= 8 * kWarpRow * kPacksOfALane) return launch_narrow_channel_norm(stream, args);
   with_row_kernel<1>(
       args.x.dtype(), args.out.dtype(), wide, width, [&](auto x_tag, auto out_tag, auto pack, auto threads) {
         using X = typename decltype(x_tag)::type;

@@ -65,6 +65,10 @@ inline std::uint32_t __float_as_uint(float value) {
   return std::bit_cast<std::uint32_t>(value);
 }
 
+inline float __fdividef(float x, float y) {
+  return x / y;
+}
+
 inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long value) {
   const unsigned long long before = *to;
   *to += value;
