@@ -67,6 +67,7 @@ TEST(Conv3d, MatchesTheCompositeOverStridesAndPaddings) {
   check({{5, 4, 3, 16}, 16, {3, 1, 1}, {2, 1, 1}});  // and time
   check({{7, 4, 3, 6}, 5, {3, 1, 1}, {2, 1, 1}});
   check({{3, 6, 5, 4}, 6, {3, 3, 3}, {1, 1, 1}, {2, 0, 0, 1}});
+  check({{3, 6, 5, 3}, 6, {3, 3, 3}, {1, 1, 1}, {2, 0, 0, 1}});
   check({{3, 6, 5, 4}, 6, {2, 3, 2}, {1, 1, 1}, {0, 2, 1, 0}});
 }
 
@@ -98,6 +99,8 @@ TEST(Conv3d, TakesBf16Frames) {
         check({{3, 6, 7, 16}, 16, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1}, layout, weight, DType::kBF16},
               residual);
         check({{3, 5, 6, 8}, 5, {1, 3, 3}, {1, 2, 2}, {0, 1, 0, 1}, layout, weight, DType::kBF16}, residual);
+        check({{3, 5, 6, 10}, 12, {3, 3, 3}, {1, 1, 1}, {1, 1, 1, 1}, layout, weight, DType::kBF16},
+              residual);
       }
 }
 

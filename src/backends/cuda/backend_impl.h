@@ -80,8 +80,12 @@ class CudaBackend final : public Backend {
   /// Scores by a product, their softmax, and a product with the values, some rows at a time. q, k and v of one dtype. False
   /// where the library has no algorithm for one of the products; some of `out` may be written then.
   bool attention_by_products(Workspace& workspace, const AttentionArgs& args);
-  /// x with zero rows and columns round each frame, in the workspace.
-  TensorView padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding);
+  /// x with zero rows and columns round each frame and zero channels after its own, in the workspace.
+  TensorView padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding,
+                    std::int64_t channels);
+  /// weight [O, kt, kh, kw, I] with zeros to that many outputs and inputs, in the workspace.
+  TensorView padded_weight(Workspace& workspace, const TensorView& weight, std::int64_t outputs,
+                           std::int64_t inputs);
 
   /// Makes the device current before the members after it take anything from it.
   struct CurrentDevice {

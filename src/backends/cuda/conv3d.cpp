@@ -13,17 +13,37 @@ bool is_even(const SpatialPadding& padding) {
   return padding.top == padding.bottom && padding.left == padding.right;
 }
 
+/// The next multiple of 16 bytes: what convolutions on tensor cores want of a pixel.
+std::int64_t whole_channels(std::int64_t channels, DType dtype) {
+  const auto pack = static_cast<std::int64_t>(16 / dtype_size(dtype));
+  return (channels + pack - 1) / pack * pack;
+}
+
+/// The first `count` channels of each pixel.
+TensorView first_channels(const TensorView& frames, std::int64_t count) {
+  return frames.slice(frames.rank() - 1, 0, count);
+}
+
 }  // namespace
 
-TensorView CudaBackend::padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding) {
+TensorView CudaBackend::padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding,
+                               std::int64_t channels) {
   const TensorView frames = workspace.take(x.dtype(), {x.dim(0), x.dim(1) + padding.top + padding.bottom,
-                                                       x.dim(2) + padding.left + padding.right, x.dim(3)});
+                                                       x.dim(2) + padding.left + padding.right, channels});
   launch_fill_zero(stream_, frames);
-  launch_copy(
-      stream_,
-      {x,
-       frames.slice(1, padding.top, padding.top + x.dim(1)).slice(2, padding.left, padding.left + x.dim(2))});
+  const TensorView inside =
+      frames.slice(1, padding.top, padding.top + x.dim(1)).slice(2, padding.left, padding.left + x.dim(2));
+  launch_copy(stream_, {x, first_channels(inside, x.dim(3))});
   return frames;
+}
+
+TensorView CudaBackend::padded_weight(Workspace& workspace, const TensorView& weight, std::int64_t outputs,
+                                      std::int64_t inputs) {
+  const TensorView made =
+      workspace.take(weight.dtype(), {outputs, weight.dim(1), weight.dim(2), weight.dim(3), inputs});
+  launch_fill_zero(stream_, made);
+  launch_copy(stream_, {weight, first_channels(made.slice(0, 0, weight.dim(0)), weight.dim(4))});
+  return made;
 }
 
 void CudaBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
@@ -37,10 +57,25 @@ void CudaBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
   Conv3dArgs product = args;
   product.x = as_type(ctx.workspace, args.x, type);
   product.weight = as_type(ctx.workspace, args.weight, type);
+  const std::int64_t inputs = whole_channels(args.x.dim(3), type);
+  const std::int64_t outputs = whole_channels(args.out.dim(3), type);
   // cuDNN's engines take the same padding on both sides of a dimension.
-  if (!is_even(args.padding)) {
-    product.x = padded(ctx.workspace, product.x, args.padding);
-    product.padding = {};
+  if (!is_even(args.padding) || inputs != args.x.dim(3)) {
+    const SpatialPadding rows_and_columns = is_even(args.padding) ? SpatialPadding() : args.padding;
+    product.x = padded(ctx.workspace, product.x, rows_and_columns, inputs);
+    if (!is_even(args.padding)) product.padding = {};
+  }
+  if (inputs != args.x.dim(3) || outputs != args.out.dim(3))
+    product.weight = padded_weight(ctx.workspace, product.weight, outputs, inputs);
+  if (outputs != args.out.dim(3)) {
+    product.out = ctx.workspace.take(type, {args.out.dim(0), args.out.dim(1), args.out.dim(2), outputs});
+    product.bias = {};
+    product.residual = {};
+    if (!convolutions_.run(stream, ctx.workspace, product)) return launch_plain_conv3d(stream, args);
+    const TensorView narrow = ctx.workspace.take(type, args.out.shape());
+    launch_copy(stream, {first_channels(product.out, args.out.dim(3)), narrow});
+    return launch_finish_frames(stream,
+                                {.x = narrow, .bias = args.bias, .residual = args.residual, .out = args.out});
   }
   if (type == args.out.dtype() && (!args.residual || args.residual.dtype() == type) &&
       convolutions_.run(stream, ctx.workspace, product))
