@@ -1,4 +1,4 @@
-"""The diffusion transformer (Wan2.2 T2V): its state-dict keys and mathematics, for clips of one size."""
+"""The diffusion transformer (Wan2.2 T2V and I2V): its state-dict keys and mathematics, for clips of one size."""
 
 import math
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class DitConfig:
     text_dim: int = 128
     freq_dim: int = 256
     channels: int = 16
+    condition_channels: int = 0  # I2V: mask and latents of the given frames, after the noisy latents' channels
     text_len: int = 512
     eps: float = 1e-6
 
@@ -129,7 +130,7 @@ class Dit(nn.Module):
     def __init__(self, config: DitConfig):
         super().__init__()
         self.config = config
-        self.patch_embedding = nn.Conv3d(config.channels, config.dim, PATCH, stride=PATCH)
+        self.patch_embedding = nn.Conv3d(config.channels + config.condition_channels, config.dim, PATCH, stride=PATCH)
         self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"),
                                             nn.Linear(config.dim, config.dim))
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, config.dim), nn.SiLU(),
@@ -170,11 +171,13 @@ class Dit(nn.Module):
                           torch.full((1,), math.log(count), device=context.device)])
         return self.text_embedding(F.pad(context, (0, 0, 0, 1))), bias
 
-    def forward(self, x, t, context):
-        """x [B, C, F, H, W] noisy latents; t [B] in 0..1000; context [B, K, text_dim] -> velocity like x."""
+    def forward(self, x, t, context, condition=None):
+        """x [B, C, F, H, W] noisy latents; t [B] in 0..1000; context [B, K, text_dim]; condition
+        [B, condition_channels, F, H, W] or None -> velocity like x."""
         batch, channels, frames, height, width = x.shape
         grid = (frames, height // 2, width // 2)
-        tokens = self.patch_embedding(x).flatten(2).transpose(1, 2).float()
+        given = x if condition is None else torch.cat([x, condition], dim=1)
+        tokens = self.patch_embedding(given).flatten(2).transpose(1, 2).float()
         with torch.autocast(x.device.type, enabled=False):
             e = self.time_embedding(timestep_embedding(t, self.config.freq_dim))
             e6 = self.time_projection(e).unflatten(1, (6, -1))

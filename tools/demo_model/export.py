@@ -1,19 +1,24 @@
-"""Writes a checkpoint directory in the layout of Wan2.2-T2V-A14B.
+"""Writes a checkpoint directory in the layout of Wan2.2-T2V-A14B or Wan2.2-I2V-A14B.
 
-    python -m tools.demo_model.export --state STATE --out models/demo     the trained demo
-    python -m tools.demo_model.export --random --out DIR                  random weights, for tests
+    python -m tools.demo_model.export --state STATE --out models/demo             the trained demo
+    python -m tools.demo_model.export --i2v --state STATE --out models/demo-i2v   its image-to-video sibling
+    python -m tools.demo_model.export --random --out DIR                          random weights, for tests
 
-`--state` is the folder that tools/demo_model/train.py fills.
+`--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py. The image-to-video checkpoint
+shares text encoder, tokenizer and VAE with the one in `--base` by relative symbolic links.
 """
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from . import tokenizer, world
+from .condition import BOUNDARY as I2V_BOUNDARY
+from .condition import CHANNELS
 from .dit import Dit, DitConfig
 from .text_encoder import TextConfig, TextEncoder
 from .vae import Vae, VaeConfig
@@ -30,11 +35,14 @@ GENERATION = {
     "negative_prompt": "",
     "sample_solver": "unipc",
 }
+I2V_GENERATION = {**GENERATION, "task": "i2v-A14B", "boundary": I2V_BOUNDARY}
+SHARED = ("models_t5_umt5-xxl-enc-bf16.pth", "Wan2.1_VAE.pth", "google")
 
 
 def dit_config_json(config):
     return {"_class_name": "WanModel", "dim": config.dim, "eps": config.eps, "ffn_dim": config.ffn_dim,
-            "freq_dim": config.freq_dim, "in_dim": config.channels, "model_type": "t2v", "num_heads": config.heads,
+            "freq_dim": config.freq_dim, "in_dim": config.channels + config.condition_channels,
+            "model_type": "i2v" if config.condition_channels else "t2v", "num_heads": config.heads,
             "num_layers": config.layers, "out_dim": config.channels, "text_len": config.text_len}
 
 
@@ -46,18 +54,32 @@ def to_bf16(state):
     return {key: value.detach().to(torch.bfloat16).contiguous().clone() for key, value in state.items()}
 
 
-def write_checkpoint(out, experts, dit_config, text_state, vae_state, spiece):
-    """`experts`: {"high_noise_model": state, "low_noise_model": state}; the VAE's normalisation is folded in."""
-    out = Path(out)
+def write_experts(out, experts, dit_config):
     for name, state in experts.items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
         save_file(to_bf16(state), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
         write_json(folder / "config.json", dit_config_json(dit_config))
+
+
+def write_checkpoint(out, experts, dit_config, text_state, vae_state, spiece):
+    """`experts`: {"high_noise_model": state, "low_noise_model": state}; the VAE's normalisation is folded in."""
+    out = Path(out)
+    write_experts(out, experts, dit_config)
     torch.save(to_bf16(text_state), out / "models_t5_umt5-xxl-enc-bf16.pth")
     torch.save(to_bf16(vae_state), out / "Wan2.1_VAE.pth")
     tokenizer.export(spiece, out / "google" / "umt5-xxl")
     write_json(out / "generation_config.json", GENERATION)
+
+
+def write_i2v_checkpoint(out, experts, base):
+    """The experts of image to video, and links to what `base` holds already."""
+    write_experts(out, experts, DitConfig(condition_channels=CHANNELS))
+    for name in SHARED:
+        link = out / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(base / name, out), target_is_directory=(base / name).is_dir())
+    write_json(out / "generation_config.json", I2V_GENERATION)
 
 
 def random_states(seed):
@@ -68,7 +90,7 @@ def random_states(seed):
         dit = Dit(DitConfig())
         torch.nn.init.normal_(dit.head.head.weight, std=0.05)
         experts[name] = dit.state_dict()
-    return experts, TextEncoder(TextConfig()).state_dict(), Vae(VaeConfig()).state_dict()
+    return experts, DitConfig(), TextEncoder(TextConfig()).state_dict(), Vae(VaeConfig()).state_dict()
 
 
 def main():
@@ -78,19 +100,24 @@ def main():
     source.add_argument("--state", type=Path, help="folder written by train.py")
     source.add_argument("--random", action="store_true", help="random weights instead of trained ones")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    parser.add_argument("--i2v", action="store_true", help="the image-to-video experts")
+    parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v shares")
     args = parser.parse_args()
+    if args.i2v and args.random:
+        parser.error("--i2v needs --state: the experts that train_i2v.py has made")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.random:
         spiece = args.out / "google" / "umt5-xxl" / "spiece.model"
         tokenizer.train(spiece)
-        experts, text, vae = random_states(args.seed)
+        write_checkpoint(args.out, *random_states(args.seed), spiece)
     else:
-        spiece = args.state / "spiece.model"
         experts = {f"{name}_noise_model": load_file(args.state / f"{name}.safetensors") for name in ("high", "low")}
-        text = load_file(args.state / "text.safetensors")
-        vae = load_file(args.state / "vae.safetensors")
-    write_checkpoint(args.out, experts, DitConfig(), text, vae, spiece)
-    total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
+        if args.i2v:
+            write_i2v_checkpoint(args.out, experts, args.base)
+        else:
+            write_checkpoint(args.out, experts, DitConfig(), load_file(args.state / "text.safetensors"),
+                             load_file(args.state / "vae.safetensors"), args.state / "spiece.model")
+    total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file() and not p.is_symlink())
     print(f"{args.out}: {total / 1e6:.2f} MB")
 
 

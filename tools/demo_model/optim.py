@@ -53,6 +53,12 @@ class Trainer:
         with torch.cuda.graph(self.graph):
             self.loss = self.once()
 
+    def step(self):
+        if self.graph is None:
+            self.loss = self.once()
+        else:
+            self.graph.replay()
+
     def run(self, steps, seconds, log, every=500, check=None):
         """`steps` steps over one cosine; a machine too slow for them ends the cosine at `seconds`.
 
@@ -73,10 +79,7 @@ class Trainer:
                     log({"out_of_time_at": step})
                     break
             self.lr.fill_(self.peak * cosine(progress))
-            if self.graph is None:
-                self.loss = self.once()
-            else:
-                self.graph.replay()
+            self.step()
             if (step + 1) % every == 0 or step + 1 == steps:
                 value = self.loss.item()
                 line = {"step": step + 1, "loss": round(value, 5), "seconds": round(time.time() - start, 1),
@@ -85,6 +88,64 @@ class Trainer:
                 log(line)
                 if not math.isfinite(value):
                     raise FloatingPointError(f"the loss is {value} at step {step + 1}")
+
+    def prepare(self):
+        """Makes the step ready and the optimizer's state real, without learning: then `restore` can fill them in place."""
+        self.lr.zero_()
+        if self.device.type == "cuda":
+            self.capture()
+        else:
+            self.once()
+
+    def run_timed(self, seconds, spent, log, keep, stop_at, log_every=20.0, keep_every=60.0):
+        """One cosine over `seconds` of steps, `spent` of which lie behind; needs `prepare`. Returns the seconds spent:
+        fewer than `seconds` where the clock reached `stop_at` (as time.time()).
+
+        `keep(spent)` saves what is needed to go on, each `keep_every` seconds and at `stop_at`.
+        """
+        at_once = 50 if self.graph is not None else 1  # steps between two looks at the clock
+        begun = kept = logged = time.time()
+        steps = 0
+        while True:
+            if self.graph is not None:
+                torch.cuda.synchronize()  # replays queue up: the clock must not run ahead of them
+            now = time.time()
+            done = spent + now - begun
+            last = done >= seconds or now >= stop_at
+            if steps and (last or now - logged >= log_every):
+                logged, value = now, self.loss.item()
+                log({"seconds": round(done, 1), "step": steps, "loss": round(value, 5),
+                     "ms_a_step": round(1000 * (now - begun) / steps, 2)})
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"the loss is {value}")
+            if done < seconds and (last or now - kept >= keep_every):
+                keep(done)
+                kept = now
+            if last:
+                return done
+            self.lr.fill_(self.peak * cosine(done / seconds))
+            for _ in range(at_once):
+                self.step()
+            steps += at_once
+
+    def state(self):
+        """{"weights", "average", "moments"}, each a dict of tensors by number; the moments in bf16."""
+        moments = [self.optimizer.state[p] for p in self.params]
+        named = {f"{i}.{key}": m[key].bfloat16() for i, m in enumerate(moments) for key in ("exp_avg", "exp_avg_sq")}
+        named["steps"] = moments[0]["step"].reshape(1)
+        return {"weights": {str(i): p.detach() for i, p in enumerate(self.params)},
+                "average": {str(i): p for i, p in enumerate(self.averaged)}, "moments": named}
+
+    @torch.no_grad()
+    def restore(self, state):
+        """Fills in a `state`, after `prepare`."""
+        for i, (parameter, average) in enumerate(zip(self.params, self.averaged)):
+            parameter.copy_(state["weights"][str(i)])
+            average.copy_(state["average"][str(i)])
+            own = self.optimizer.state[parameter]
+            for key in ("exp_avg", "exp_avg_sq"):
+                own[key].copy_(state["moments"][f"{i}.{key}"])
+            own["step"].fill_(state["moments"]["steps"].item())
 
     @torch.no_grad()
     def use_average(self):

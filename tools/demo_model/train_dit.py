@@ -21,8 +21,8 @@ def u_of(sigma, shift=SHIFT):
 RANGES = {"high": (u_of(BOUNDARY), 1.0), "low": (0.0, u_of(BOUNDARY))}
 
 
-def make_loss(dit, latents, numbers, table, empty, batch, span):
-    """Velocity matching; `span` is the range of u, from which sigma follows by the shift."""
+def make_loss(dit, latents, numbers, table, empty, batch, span, conditions=None):
+    """Velocity matching; `span` is the range of u, from which sigma follows by the shift; `conditions`: a clip each."""
     device = latents.device
     steps = torch.arange(batch, device=device)
 
@@ -39,7 +39,8 @@ def make_loss(dit, latents, numbers, table, empty, batch, span):
         sigma = sigma_of(u)
         level = sigma.view(-1, 1, 1, 1, 1)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            velocity = dit((1 - level) * clean + level * noise, 1000 * sigma, context)
+            condition = None if conditions is None else conditions[pick].float()
+            velocity = dit((1 - level) * clean + level * noise, 1000 * sigma, context, condition)
         return (velocity.float() - (noise - clean)).square().mean()
 
     return loss_fn
@@ -60,6 +61,7 @@ def train(stage, data, device, log, steps, seconds, peak, batch=128, compiled=Tr
 
 def load(state, device):
     """A transformer with the weights that the checkpoint will hold, rounded to bf16."""
-    dit = Dit(DitConfig()).to(device)
+    extra = state["patch_embedding.weight"].shape[1] - DitConfig().channels
+    dit = Dit(DitConfig(condition_channels=extra)).to(device)
     dit.load_state_dict({k: v.bfloat16().float() for k, v in state.items()})
     return dit.eval().requires_grad_(False)

@@ -73,13 +73,14 @@ def outline(shape):
 EXTENT = 1.12  # the farthest any outline reaches, in radii
 
 
-def draw_motion(generator, count, device):
-    """Random radius [n], start [n, 2] and travel [n] in pixels, in axes (along the motion, across it)."""
+def uniform_draws(generator, count, device):
     import torch
+    return lambda low, high: low + (high - low) * torch.rand(count, generator=generator, device=device)
 
-    def uniform(low, high):
-        return low + (high - low) * torch.rand(count, generator=generator, device=device)
 
+def draw_motion(generator, count, device):
+    """Random radius, start along the motion and across it, and travel, each [n] in pixels."""
+    uniform = uniform_draws(generator, count, device)
     radius = uniform(24.0, 34.0)
     reach = EXTENT * radius + 1
     travel = 28 + uniform(0.0, 1.0) * ((SIZE - 2 * reach).clamp(max=52) - 28)
@@ -88,12 +89,24 @@ def draw_motion(generator, count, device):
     return radius, along, across, travel
 
 
+def draw_motion_anywhere(generator, count, device):
+    """As `draw_motion`, from nearly everywhere: where a shape stands says little of where it will go."""
+    uniform = uniform_draws(generator, count, device)
+    least = 16.0  # of travel
+    radius = uniform(24.0, 34.0)
+    reach = EXTENT * radius + 1
+    along = reach + uniform(0.0, 1.0) * (SIZE - 2 * reach - least)
+    across = reach + uniform(0.0, 1.0) * (SIZE - 2 * reach)
+    travel = least + uniform(0.0, 1.0) * ((SIZE - reach - along).clamp(max=52) - least)
+    return radius, along, across, travel
+
+
 class Renderer:
     """Draws batches of clips from signed distances, on any device; every draw is a function of its generator."""
 
-    def __init__(self, scenes, device="cpu", size=SIZE):
+    def __init__(self, scenes, device="cpu", size=SIZE, draw=draw_motion):
         import torch
-        self.device, self.size = device, size
+        self.device, self.size, self.draw = device, size, draw
         corners = [outline(s.shape) or [(0.0, 0.0)] * 10 for s in scenes]
         self.corners = torch.tensor(corners, device=device)  # [scenes, 10, 2]
         self.circle = torch.tensor([s.shape == "circle" for s in scenes], device=device)
@@ -104,7 +117,7 @@ class Renderer:
     def __call__(self, index, frames, generator):
         """index [B] into the scenes; frames [T] frame numbers -> clips [B, 3, T, size, size] in [-1, 1]."""
         import torch
-        radius, along, across, travel = draw_motion(generator, len(index), self.device)
+        radius, along, across, travel = self.draw(generator, len(index), self.device)
         heading = self.heading[index]
         horizontal = heading[:, 0].abs() > 0
         # The motion starts at `along` seen in its own direction: mirrored where it goes left or up.
