@@ -1,7 +1,9 @@
 // Time and rate of the CUDA backend's ops at A14B's shapes, beside two ceilings measured in the same run: a device copy, and
 // cuBLASLt's best product. Random values; medians of repeats after warming up.
 //
-//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760]
+//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [tune]
+//
+// tune: with CudaBackendOptions::tune, so that a run with it and one without tell what the fastest algorithms would gain.
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
@@ -19,7 +22,9 @@ namespace {
 using namespace wan;
 
 struct Bench {
-  std::unique_ptr<Backend> backend = make_cuda_backend({});
+  explicit Bench(const CudaBackendOptions& options) : backend(make_cuda_backend(options)) {}
+
+  std::unique_ptr<Backend> backend;
   Workspace workspace{backend->allocator()};
   SelfCommunicator communicator;
   ExecContext ctx{*backend, workspace, communicator, {}, nullptr, true};
@@ -189,9 +194,10 @@ void run_vae(Bench& b) {
 int main(int argc, char** argv) {
   try {
     const std::int64_t rows = argc > 1 ? std::atoll(argv[1]) : 32760;
-    Bench bench;
+    const bool tune = argc > 2 && std::string_view(argv[2]) == "tune";
+    Bench bench({.tune = tune});
     const CudaDeviceInfo info = cuda_device_info(0);
-    std::printf("%s, %lld rows\n", info.name.c_str(), static_cast<long long>(rows));
+    std::printf("%s, %lld rows%s\n", info.name.c_str(), static_cast<long long>(rows), tune ? ", tuned" : "");
     run_rows(bench, rows);
     run_products(bench, rows);
     run_attention(bench, rows);

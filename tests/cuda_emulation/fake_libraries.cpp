@@ -13,7 +13,7 @@ struct MatmulLibrary::Impl {
   std::size_t problems = 0;
 };
 
-MatmulLibrary::MatmulLibrary() : impl_(std::make_unique<Impl>()) {}
+MatmulLibrary::MatmulLibrary(bool) : impl_(std::make_unique<Impl>()) {}
 MatmulLibrary::~MatmulLibrary() = default;
 
 bool MatmulLibrary::run(cudaStream_t, Allocator&, const MatmulProblem& problem) {
@@ -52,7 +52,7 @@ std::size_t MatmulLibrary::plans() const {
 
 struct ConvolutionLibrary::Impl {};
 
-ConvolutionLibrary::ConvolutionLibrary(bool) {}
+ConvolutionLibrary::ConvolutionLibrary(bool, bool) {}
 ConvolutionLibrary::~ConvolutionLibrary() = default;
 
 bool ConvolutionLibrary::run(cudaStream_t, Workspace&, const Conv3dArgs& args) {

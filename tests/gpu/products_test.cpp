@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <random>
+#include <vector>
 
 #include "gpu/device_values.h"
 
@@ -102,6 +103,32 @@ TEST(GpuProducts, ConvolutionsHoldTheirPrecision) {
     reference(host);
     EXPECT_TRUE(all_close(gpu.on_host(out), expected, tf32 ? 1e-3 : 5e-6)) << (tf32 ? "TF32" : "f32");
   }
+}
+
+/// Tried algorithms leave nothing behind: a residual in place counts once.
+TEST(GpuProducts, TuningChangesNoMoreThanBits) {
+  GpuContext plain;
+  GpuContext tuned({.tune = true});
+  const auto results = [](GpuContext& gpu) {
+    const Tensor x = gpu.random(DType::kBF16, {8192, 2048}, 1);
+    const Tensor weight = gpu.random(DType::kBF16, {2048, 2048}, 2, 0.05);
+    const Tensor bias = gpu.random(DType::kF32, {2048}, 3);
+    const Tensor product = gpu.empty(DType::kBF16, {8192, 2048});
+    linear(gpu.ctx, {x, weight, bias, product, ActivationKind::kGeluTanh});
+    const Tensor frames = gpu.random(DType::kBF16, {3, 240, 320, 96}, 4);
+    const Tensor kernel = gpu.random(DType::kBF16, {192, 3, 3, 3, 96}, 5, 0.05);
+    const Tensor channel_bias = gpu.random(DType::kF32, {192}, 6);
+    const Tensor sum = gpu.random(DType::kBF16, {1, 240, 320, 192}, 7);
+    conv3d(gpu.ctx, {frames, kernel, channel_bias, {1, 1, 1}, {1, 1, 1, 1}, sum, sum});
+    std::vector<Tensor> made;
+    made.push_back(gpu.on_host(product));
+    made.push_back(gpu.on_host(sum));
+    return made;
+  };
+  const std::vector<Tensor> expected = results(plain);
+  const std::vector<Tensor> actual = results(tuned);
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_TRUE(all_close(actual[i], expected[i], 0.00390625)) << i;
 }
 
 }  // namespace

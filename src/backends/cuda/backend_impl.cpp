@@ -27,7 +27,8 @@ CudaBackend::CudaBackend(const CudaBackendOptions& options)
       info_(cuda_device_info(options.device)),
       current_(options.device),
       allocator_(options.device, stream_),
-      convolutions_(options.tf32_convolutions),
+      products_(options.tune),
+      convolutions_(options.tf32_convolutions, options.tune),
       counter_(allocator_, sizeof(unsigned long long)),
       counted_(sizeof(unsigned long long)) {}
 

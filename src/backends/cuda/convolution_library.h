@@ -12,7 +12,8 @@ namespace wan::cuda {
 /// Plans are kept under everything that they depend on. One thread at a time.
 class ConvolutionLibrary {
  public:
-  explicit ConvolutionLibrary(bool tf32);
+  /// tune: see CudaBackendOptions.
+  ConvolutionLibrary(bool tf32, bool tune);
   ~ConvolutionLibrary();
 
   /// Enqueues the convolution with the bias and residual that args have. x, weight, out and residual of one dtype, bias

@@ -2,13 +2,16 @@
 
 #include <cudnn_frontend.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/check.h"
 #include "backends/cuda/convolution_library.h"
+#include "backends/cuda/fastest.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -19,7 +22,14 @@ namespace {
 namespace fe = cudnn_frontend;
 using fe::graph::Tensor_attributes;
 
+// Scratch of a plan: little where some plan makes do with it, since a VAE's frames are all the memory that is planned for.
+constexpr std::int64_t kLittleWorkspace = std::int64_t{128} << 20;
 constexpr std::int64_t kMostWorkspace = std::int64_t{2} << 30;
+
+// Tuning: plans that are tried, and the work from which on a convolution is worth it.
+constexpr int kMostCandidates = 8;
+constexpr double kWorthTuning = 2e10;
+
 using Numbers = std::vector<std::int64_t>;
 
 void check_dnn(cudnnStatus_t status, const char* call, int line) {
@@ -62,9 +72,10 @@ Tensor_attributes tensor(Uid uid, const TensorView& view, const Numbers& dims, c
   return made;
 }
 
-/// A graph with a plan, or the reason why cuDNN has none.
+/// A graph with a plan: one of those that cuDNN's heuristics give.
 struct Plan {
-  std::unique_ptr<fe::graph::Graph> graph;
+  std::shared_ptr<fe::graph::Graph> graph;
+  std::int64_t index = 0;
   std::int64_t workspace = 0;
 };
 
@@ -76,37 +87,56 @@ std::unique_ptr<fe::graph::Graph> new_graph(const TensorView& out) {
   return graph;
 }
 
-/// The first plan of cuDNN's heuristics that this device runs. `what`: for a note where there is none.
-std::optional<Plan> make_plan(cudnnHandle_t handle, std::unique_ptr<fe::graph::Graph> graph,
-                              bool tensor_cores, const std::string& what) {
-  const auto refused = [&](const std::string& why) {
-    log(LogLevel::kDebug, fmt::format("[cuda] cuDNN has no plan for {}: {}", what, why));
-    return std::nullopt;
-  };
+/// What plans are made of, and which are wanted.
+struct PlanRequest {
+  std::function<std::unique_ptr<fe::graph::Graph>()> graph;
+  bool tensor_cores;
+  std::string what;  // for a note where there is no plan
+};
+
+/// The first plans of cuDNN's heuristics that this device runs within so much scratch, `most` at most; `why`: the reason where
+/// there is none. Several share their graph.
+std::vector<Plan> plans_within(cudnnHandle_t handle, const PlanRequest& request, std::int64_t workspace,
+                               int most, std::string& why) {
+  std::vector<Plan> plans;
   try {
-    if (auto status = graph->validate(); status.is_bad()) return refused(status.get_message());
-    if (auto status = graph->build_operation_graph(handle); status.is_bad())
-      return refused(status.get_message());
-    if (auto status = graph->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK});
-        status.is_bad())
-      return refused(status.get_message());
+    auto graph = request.graph();
+    const auto failed = [&](fe::error_t status) {
+      if (status.is_bad()) why = status.get_message();
+      return status.is_bad();
+    };
+    if (failed(graph->validate()) || failed(graph->build_operation_graph(handle)) ||
+        failed(graph->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK})))
+      return plans;
+    // The same bits in every run.
+    graph->deselect_numeric_notes({fe::NumericalNote_t::NONDETERMINISTIC});
     // For f32 data the engines on tensor cores are those that multiply in TF32.
-    if (!tensor_cores) graph->deselect_numeric_notes({fe::NumericalNote_t::TENSOR_CORE});
-    graph->deselect_workspace_greater_than(kMostWorkspace);
-    if (auto status = graph->check_support(handle); status.is_bad()) return refused(status.get_message());
-    if (auto status = graph->build_plans(handle, fe::BuildPlanPolicy_t::HEURISTICS_CHOICE); status.is_bad())
-      return refused(status.get_message());
-    Plan plan;
-    if (auto status = graph->get_workspace_size(plan.workspace); status.is_bad())
-      return refused(status.get_message());
-    plan.graph = std::move(graph);
-    return plan;
+    if (!request.tensor_cores) graph->deselect_numeric_notes({fe::NumericalNote_t::TENSOR_CORE});
+    graph->deselect_workspace_greater_than(workspace);
+    const std::shared_ptr<fe::graph::Graph> shared = std::move(graph);
+    for (std::int64_t i = 0; i < shared->get_execution_plan_count(); ++i) {
+      if (static_cast<int>(plans.size()) == most) break;
+      Plan plan{.graph = shared, .index = i};
+      if (failed(shared->build_plan_at_index(i)) ||
+          failed(shared->get_workspace_size_plan_at_index(i, plan.workspace)))
+        continue;
+      plans.push_back(std::move(plan));
+    }
   } catch (const fe::cudnnException& error) {
-    return refused(error.what());
+    why = error.what();
   }
+  return plans;
 }
 
-void execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
+std::vector<Plan> make_plans(cudnnHandle_t handle, const PlanRequest& request, int most) {
+  std::string why = "its heuristics know none";
+  for (const std::int64_t workspace : {kLittleWorkspace, kMostWorkspace})
+    if (auto plans = plans_within(handle, request, workspace, most, why); !plans.empty()) return plans;
+  log(LogLevel::kDebug, fmt::format("[cuda] cuDNN has no plan for {}: {}", request.what, why));
+  return {};
+}
+
+fe::error_t try_execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
   const Workspace::Scope scope(workspace);
   void* scratch = nullptr;
   if (plan.workspace > 0) {
@@ -115,7 +145,11 @@ void execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Point
     std::byte* const taken = workspace.take(DType::kU8, {plan.workspace + kAlignment}).data();
     scratch = taken + (kAlignment - reinterpret_cast<std::intptr_t>(taken) % kAlignment) % kAlignment;
   }
-  auto status = plan.graph->execute(handle, pointers, scratch);
+  return plan.graph->execute_plan_at_index(handle, pointers, scratch, plan.index);
+}
+
+void execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
+  auto status = try_execute(plan, handle, workspace, std::move(pointers));
   WAN_CHECK(status.is_good(), kDevice, "[cuda] a plan of cuDNN failed: {}", status.get_message());
 }
 
@@ -218,34 +252,77 @@ std::unique_ptr<fe::graph::Graph> attention_graph(const AttentionArgs& args) {
 
 struct ConvolutionLibrary::Impl {
   bool tf32;
+  bool tune;
   CudnnHandle handle;
   std::map<Numbers, std::optional<Plan>> plans;
+
+  std::optional<Plan> make_plan(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
 };
 
-ConvolutionLibrary::ConvolutionLibrary(bool tf32) : impl_(std::make_unique<Impl>()) {
+ConvolutionLibrary::ConvolutionLibrary(bool tf32, bool tune) : impl_(std::make_unique<Impl>()) {
   impl_->tf32 = tf32;
+  impl_->tune = tune;
 }
 ConvolutionLibrary::~ConvolutionLibrary() = default;
+
+namespace {
+
+Pointers pointers_of(const Conv3dArgs& args) {
+  Pointers pointers{{kX, args.x.data()}, {kWeight, args.weight.data()}, {kOut, args.out.data()}};
+  if (args.bias) pointers.emplace(kBias, args.bias.data());
+  if (args.residual) pointers.emplace(kResidual, args.residual.data());
+  return pointers;
+}
+
+double flops_of(const Conv3dArgs& args) {
+  return 2.0 * static_cast<double>(args.out.elements()) *
+         static_cast<double>(args.weight.elements() / args.weight.dim(0));
+}
+
+/// Memory with the extent of `view`, gaps between frames included.
+std::byte* take_like(Workspace& workspace, const TensorView& view) {
+  const std::int64_t elements = (view.dim(0) - 1) * view.stride(0) + view.elements() / view.dim(0);
+  return workspace.take(view.dtype(), {elements}).data();
+}
+
+}  // namespace
+
+std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Workspace& workspace,
+                                                        const Conv3dArgs& args) {
+  const PlanRequest request{.graph = [&] { return convolution_graph(args); },
+                            .tensor_cores = tf32 || args.x.dtype() == DType::kBF16,
+                            .what = fmt::format("a convolution of {} by {}{}{}", args.x.shape().to_string(),
+                                                args.weight.shape().to_string(), args.bias ? ", bias" : "",
+                                                args.residual ? ", residual" : "")};
+  const cudnnHandle_t on_stream = handle.on(stream);
+  const bool tuned = tune && flops_of(args) >= kWorthTuning;
+  std::vector<Plan> candidates = make_plans(on_stream, request, tuned ? kMostCandidates : 1);
+  if (candidates.empty()) return std::nullopt;
+  if (candidates.size() == 1) return std::move(candidates.front());
+  const Workspace::Scope scope(workspace);
+  Pointers pointers = pointers_of(args);
+  // A residual in place would grow with every try.
+  if (args.residual && args.residual.data() == args.out.data())
+    pointers[kOut] = take_like(workspace, args.out);
+  const int best = fastest(stream, static_cast<int>(candidates.size()), [&](int i) {
+    return try_execute(candidates[static_cast<std::size_t>(i)], on_stream, workspace, pointers).is_good();
+  });
+  if (best < 0) return std::nullopt;
+  log(LogLevel::kDebug,
+      fmt::format("[cuda] {}: plan {} of {} is the fastest", request.what, best + 1, candidates.size()));
+  return std::move(candidates[static_cast<std::size_t>(best)]);
+}
 
 bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args) {
   for (const TensorView& view : {args.x, args.weight, args.bias, args.residual, args.out})
     if (!aligned(view)) return false;
   Numbers key{args.stride[0], args.stride[1], args.stride[2], args.padding.top, args.padding.left};
   for (const TensorView& view : {args.x, args.weight, args.bias, args.residual, args.out}) append(key, view);
-  const cudnnHandle_t handle = impl_->handle.on(stream);
   auto found = impl_->plans.find(key);
-  if (found == impl_->plans.end()) {
-    const std::string what = fmt::format("a convolution of {} by {}{}{}", args.x.shape().to_string(),
-                                         args.weight.shape().to_string(), args.bias ? ", bias" : "",
-                                         args.residual ? ", residual" : "");
-    const bool tensor_cores = impl_->tf32 || args.x.dtype() == DType::kBF16;
-    found = impl_->plans.emplace(key, make_plan(handle, convolution_graph(args), tensor_cores, what)).first;
-  }
+  if (found == impl_->plans.end())
+    found = impl_->plans.emplace(key, impl_->make_plan(stream, workspace, args)).first;
   if (!found->second) return false;
-  Pointers pointers{{kX, args.x.data()}, {kWeight, args.weight.data()}, {kOut, args.out.data()}};
-  if (args.bias) pointers.emplace(kBias, args.bias.data());
-  if (args.residual) pointers.emplace(kResidual, args.residual.data());
-  execute(*found->second, handle, workspace, std::move(pointers));
+  execute(*found->second, impl_->handle.on(stream), workspace, pointers_of(args));
   return true;
 }
 
@@ -263,11 +340,15 @@ bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const Atte
   const cudnnHandle_t handle = impl_->handle.on(stream);
   auto found = impl_->plans.find({key, args.scale});
   if (found == impl_->plans.end()) {
-    const std::string what =
-        fmt::format("attention of {} queries, {} keys", args.q.shape().to_string(), args.k.dim(0));
-    found =
-        impl_->plans.emplace(std::pair(key, args.scale), make_plan(handle, attention_graph(args), true, what))
-            .first;
+    const PlanRequest request{
+        .graph = [&] { return attention_graph(args); },
+        .tensor_cores = true,
+        .what = fmt::format("attention of {} queries, {} keys", args.q.shape().to_string(), args.k.dim(0))};
+    std::vector<Plan> plans = make_plans(handle, request, 1);
+    found = impl_->plans
+                .emplace(std::pair(key, args.scale),
+                         plans.empty() ? std::nullopt : std::optional(std::move(plans.front())))
+                .first;
   }
   if (!found->second) return false;
   execute(*found->second, handle, workspace,

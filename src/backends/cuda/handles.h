@@ -26,10 +26,14 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-/// A mark in a stream, without timing.
+/// A mark in a stream.
 class Event {
  public:
-  Event() { WAN_CUDA(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  enum class Kind { kUntimed, kTimed };
+  explicit Event(Kind kind = Kind::kUntimed) {
+    WAN_CUDA(
+        cudaEventCreateWithFlags(&event_, kind == Kind::kTimed ? cudaEventDefault : cudaEventDisableTiming));
+  }
   ~Event() {
     if (event_ != nullptr) cudaEventDestroy(event_);
   }
@@ -41,6 +45,13 @@ class Event {
   void record(cudaStream_t stream) { WAN_CUDA(cudaEventRecord(event_, stream)); }
   /// Waits on the host. Returns at once where nothing was recorded.
   void synchronize() { WAN_CUDA(cudaEventSynchronize(event_)); }
+  /// Between two marks that are timed; waits for this one on the host.
+  float milliseconds_since(const Event& before) {
+    synchronize();
+    float milliseconds = 0.0f;
+    WAN_CUDA(cudaEventElapsedTime(&milliseconds, before.event_, event_));
+    return milliseconds;
+  }
   operator cudaEvent_t() const { return event_; }  // NOLINT
 
  private:

@@ -6,8 +6,10 @@
 #include <compare>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/fastest.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -16,6 +18,10 @@ namespace wan::cuda {
 namespace {
 
 constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;
+
+// Tuning: candidates, and the work from which on a product is worth it, a few hundredths of a millisecond.
+constexpr int kMostCandidates = 8;
+constexpr double kWorthTuning = 2e10;
 
 void check_blas(cublasStatus_t status, const char* call, int line) {
   WAN_CHECK(status == CUBLAS_STATUS_SUCCESS, kDevice, "[cuda] {} failed: {} ({}) at {}:{}", call,
@@ -100,6 +106,10 @@ struct Problem {
   std::uint32_t bias_alignment;
 
   auto operator<=>(const Problem&) const = default;
+  double flops() const {
+    return 2.0 * static_cast<double>(batches) * static_cast<double>(out.rows) *
+           static_cast<double>(out.columns) * static_cast<double>(x.rows);
+  }
   bool has_bias() const {
     return epilogue == CUBLASLT_EPILOGUE_BIAS || epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
   }
@@ -164,10 +174,9 @@ Plan describe(const Problem& p) {
   return plan;
 }
 
-/// The library's first choice, or none.
-std::optional<Plan> make_plan(cublasLtHandle_t handle, const Problem& p, const void* bias) {
-  Plan plan = describe(p);
-  if (p.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+/// The library's choices for a plan, the best first by its own estimate.
+std::vector<cublasLtMatmulAlgo_t> algorithms(cublasLtHandle_t handle, const Plan& plan, const Problem& p,
+                                             int most) {
   cublasLtMatmulPreference_t made = nullptr;
   WAN_CUBLAS(cublasLtMatmulPreferenceCreate(&made));
   const Preference preference(made);
@@ -179,17 +188,19 @@ std::optional<Plan> make_plan(cublasLtHandle_t handle, const Problem& p, const v
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.x.alignment);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.out.alignment);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.out.alignment);
-  cublasLtMatmulHeuristicResult_t found{};
+  std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(most));
   int count = 0;
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(handle, plan.desc.get(), plan.weight.get(), plan.x.get(), plan.out.get(),
-                                     plan.out.get(), preference.get(), 1, &found, &count);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE || count == 0 ||
-      found.state != CUBLAS_STATUS_SUCCESS)
-    return std::nullopt;
+                                     plan.out.get(), preference.get(), most, found.data(), &count);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
   check_blas(status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
-  plan.algorithm = found.algo;
-  return plan;
+  std::vector<cublasLtMatmulAlgo_t> usable;
+  for (int i = 0; i < count; ++i) {
+    const auto& result = found[static_cast<std::size_t>(i)];
+    if (result.state == CUBLAS_STATUS_SUCCESS) usable.push_back(result.algo);
+  }
+  return usable;
 }
 
 void note_refusal(const Problem& p) {
@@ -211,15 +222,53 @@ struct Addresses {
 }  // namespace
 
 struct MatmulLibrary::Impl {
+  bool tune;
   Handle handle;
   Buffer workspace;
   std::map<Problem, std::optional<Plan>> plans;
 
   bool run(cudaStream_t stream, Allocator& allocator, const Problem& problem, const Addresses& at);
+  std::optional<Plan> make_plan(cudaStream_t stream, const Problem& problem, const Addresses& at) const;
+  cublasStatus_t multiply(cudaStream_t stream, const Plan& plan, const cublasLtMatmulAlgo_t& algorithm,
+                          const Addresses& at) const;
 };
 
-MatmulLibrary::MatmulLibrary() : impl_(std::make_unique<Impl>()) {}
+MatmulLibrary::MatmulLibrary(bool tune) : impl_(std::make_unique<Impl>()) {
+  impl_->tune = tune;
+}
 MatmulLibrary::~MatmulLibrary() = default;
+
+cublasStatus_t MatmulLibrary::Impl::multiply(cudaStream_t stream, const Plan& plan,
+                                             const cublasLtMatmulAlgo_t& algorithm,
+                                             const Addresses& at) const {
+  const float one = 1.0f;
+  const float zero = 0.0f;
+  return cublasLtMatmul(handle.get(), plan.desc.get(), &one, at.weight, plan.weight.get(), at.x, plan.x.get(),
+                        &zero, at.out, plan.out.get(), at.out, plan.out.get(), &algorithm, workspace.data(),
+                        kWorkspaceBytes, stream);
+}
+
+/// None where the library has no algorithm.
+std::optional<Plan> MatmulLibrary::Impl::make_plan(cudaStream_t stream, const Problem& problem,
+                                                   const Addresses& at) const {
+  Plan plan = describe(problem);
+  if (problem.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
+  const bool tuned = tune && problem.flops() >= kWorthTuning;
+  const auto candidates = algorithms(handle.get(), plan, problem, tuned ? kMostCandidates : 1);
+  if (candidates.empty()) return std::nullopt;
+  std::size_t chosen = 0;
+  if (candidates.size() > 1) {
+    const int best = fastest(stream, static_cast<int>(candidates.size()), [&](int i) {
+      return multiply(stream, plan, candidates[static_cast<std::size_t>(i)], at) == CUBLAS_STATUS_SUCCESS;
+    });
+    if (best >= 0) chosen = static_cast<std::size_t>(best);
+    log(LogLevel::kDebug,
+        fmt::format("[linear] {} x {} x {}: candidate {} of {} is the fastest", problem.out.columns,
+                    problem.x.rows, problem.out.rows, chosen + 1, candidates.size()));
+  }
+  plan.algorithm = candidates[chosen];
+  return plan;
+}
 
 bool MatmulLibrary::Impl::run(cudaStream_t stream, Allocator& allocator, const Problem& problem,
                               const Addresses& at) {
@@ -232,17 +281,13 @@ bool MatmulLibrary::Impl::run(cudaStream_t stream, Allocator& allocator, const P
   }
   auto found = plans.find(problem);
   if (found == plans.end()) {
-    found = plans.emplace(problem, make_plan(handle.get(), problem, at.bias)).first;
+    found = plans.emplace(problem, make_plan(stream, problem, at)).first;
     if (!found->second) note_refusal(problem);
   }
   if (!found->second) return false;
   const Plan& plan = *found->second;
   if (problem.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
-  const float one = 1.0f;
-  const float zero = 0.0f;
-  WAN_CUBLAS(cublasLtMatmul(handle.get(), plan.desc.get(), &one, at.weight, plan.weight.get(), at.x,
-                            plan.x.get(), &zero, at.out, plan.out.get(), at.out, plan.out.get(),
-                            &plan.algorithm, workspace.data(), kWorkspaceBytes, stream));
+  WAN_CUBLAS(multiply(stream, plan, plan.algorithm, at));
   return true;
 }
 

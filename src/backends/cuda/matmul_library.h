@@ -32,7 +32,8 @@ struct BatchedProduct {
 /// Plans are kept under everything that they depend on. One thread at a time.
 class MatmulLibrary {
  public:
-  MatmulLibrary();
+  /// tune: see CudaBackendOptions.
+  explicit MatmulLibrary(bool tune);
   ~MatmulLibrary();
 
   /// Enqueues the product; false, and nothing is done, where the library has no algorithm for it.
