@@ -189,6 +189,38 @@ void run_vae(Bench& b) {
     }
 }
 
+/// What is VAE 2.2's alone: the shortcut that repeats channels, at 1280x704.
+void run_shortcuts(Bench& b) {
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    const Tensor coarse = b.random(type, {1, 176, 320, 1024});
+    const Tensor fine = b.random(type, {1, 352, 640, 512});
+    const auto bytes = static_cast<double>((coarse.view().elements() + fine.view().elements()) *
+                                           static_cast<std::int64_t>(dtype_size(type)));
+    b.measure(fmt::format("duplicate_up of 1024 channels, {}", dtype_name(type)).c_str(), 0, bytes, [&] {
+      duplicate_up(b.ctx, {coarse, {.time = 1, .space = 2}, fine});
+    });
+  }
+}
+
+/// The VAEs' heads: few output channels.
+void run_heads(Bench& b) {
+  for (const DType type : {DType::kF32, DType::kBF16})
+    for (const std::int64_t outputs : {3, 12}) {
+      const Shape x_shape = outputs == 3 ? Shape{3, 720, 1280, 96} : Shape{3, 352, 640, 256};
+      const Tensor x = b.random(type, x_shape);
+      const Tensor weight = b.random(type, {outputs, 3, 3, 3, x_shape[3]}, 0.05);
+      const Tensor bias = b.random(DType::kF32, {outputs});
+      const Tensor out(b.backend->allocator(), type, {1, x_shape[1], x_shape[2], outputs});
+      const auto bytes =
+          static_cast<double>(x.view().elements() * static_cast<std::int64_t>(dtype_size(type)));
+      b.measure(
+          fmt::format("conv3d 3x3x3, {} to {} channels, {}", x_shape[3], outputs, dtype_name(type)).c_str(),
+          54.0 * static_cast<double>(out.view().elements() * x_shape[3]), bytes, [&] {
+            conv3d(b.ctx, {x, weight, bias, {1, 1, 1}, {1, 1, 1, 1}, {}, out});
+          });
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -203,6 +235,8 @@ int main(int argc, char** argv) {
     run_attention(bench, rows);
     run_wide_attention(bench);
     run_vae(bench);
+    run_heads(bench);
+    run_shortcuts(bench);
     std::printf("peak device memory %.2f GB\n", 1e-9 * static_cast<double>(bench.backend->memory_use().peak));
     return 0;
   } catch (const Error& error) {

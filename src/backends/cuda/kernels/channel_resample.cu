@@ -1,5 +1,7 @@
 #include "backends/cuda/kernels/channel_resample.h"
 
+#include <limits>
+
 #include "backends/cuda/kernels/channel_resample_kernels.h"
 #include "backends/cuda/kernels/launch_types.h"
 
@@ -44,11 +46,20 @@ void launch_average_down(cudaStream_t stream, const AverageDownArgs& args) {
 
 void launch_duplicate_up(cudaStream_t stream, const DuplicateUpArgs& args) {
   ResampleShape shape = shape_of(args.in, args.out, args.factors);
-  shape.count = args.out.elements();
+  const bool small = args.out.elements() <= std::numeric_limits<std::int32_t>::max();
   with_activation_type(args.in.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    launch(stream, thread_each(shape.count), duplicate_up_kernel<T>,
-           reinterpret_cast<const T*>(args.in.data()), reinterpret_cast<T*>(args.out.data()), shape);
+    constexpr int kWide = 16 / sizeof(T);
+    const bool wide = packs_fit(args.out, kWide);
+    shape.count = args.out.elements() / (wide ? kWide : 1);
+    const auto run = [&](auto kernel) {
+      launch(stream, thread_each(shape.count), kernel, reinterpret_cast<const T*>(args.in.data()),
+             reinterpret_cast<T*>(args.out.data()), shape);
+    };
+    if (!small)
+      return run(wide ? duplicate_up_kernel<T, std::uint64_t, kWide>
+                      : duplicate_up_kernel<T, std::uint64_t, 1>);
+    run(wide ? duplicate_up_kernel<T, std::uint32_t, kWide> : duplicate_up_kernel<T, std::uint32_t, 1>);
   });
 }
 

@@ -48,19 +48,36 @@ __global__ void average_down_kernel(const In* in, Out* out, ResampleShape s) {
   out[thread] = from_f32<Out>(sum / static_cast<float>(s.group));
 }
 
-/// A thread an element of the fine video.
-template <typename T>
+/// A thread N channels of a pixel of the fine video; s.count in such packs. Index: 32 bits where the counts allow, because
+/// divisions are most of the work.
+template <typename T, typename Index, int N>
 __global__ void duplicate_up_kernel(const T* in, T* out, ResampleShape s) {
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (thread >= s.count) return;
-  const std::int64_t o = thread % s.fine_channels;
-  const std::int64_t column = thread / s.fine_channels % (s.width * s.space);
-  const std::int64_t row = thread / (s.fine_channels * s.width * s.space) % (s.height * s.space);
-  const std::int64_t frame = thread / (s.fine_channels * s.width * s.space * s.height * s.space) + s.missing;
-  const std::int64_t k =
-      ((o * s.time + frame % s.time) * s.space + row % s.space) * s.space + column % s.space;
-  const std::int64_t pixel = (frame / s.time * s.height + row / s.space) * s.width + column / s.space;
-  out[thread] = in[pixel * s.coarse_channels + k / s.group];
+  const auto time = static_cast<Index>(s.time);
+  const auto space = static_cast<Index>(s.space);
+  const auto group = static_cast<Index>(s.group);
+  const auto width = static_cast<Index>(s.width);
+  const auto height = static_cast<Index>(s.height);
+  const auto packs = static_cast<Index>(s.fine_channels / N);
+  const Index pixel = static_cast<Index>(thread) / packs;
+  const Index o = (static_cast<Index>(thread) - pixel * packs) * N;
+  const Index line = pixel / (width * space);
+  const Index column = pixel - line * (width * space);
+  const Index picture = line / (height * space);
+  const Index row = line - picture * (height * space);
+  const Index frame = picture + static_cast<Index>(s.missing);
+  const Index place = (frame % time * space + row % space) * space + column % space;
+  const std::int64_t coarse =
+      static_cast<std::int64_t>(frame / time * height + row / space) * s.width + column / space;
+  const T* from = in + coarse * s.coarse_channels;
+  Pack<T, N> values;
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    values.values[i] = from[((o + static_cast<Index>(i)) * time * space * space + place) / group];
+  T* to = out + thread * N;
+  check_address(to, alignof(Pack<T, N>));
+  *reinterpret_cast<Pack<T, N>*>(to) = values;
 }
 
 }  // namespace wan::cuda
