@@ -35,13 +35,13 @@ inline HopperStrides hopper_strides(const TensorView& view) {
   return cute::make_stride(token, cute::_1{}, cute::make_stride(token, hopper_int(view.stride(1))));
 }
 
-template <typename Fusion>
+/// Options: CUTLASS's, beside those of the ping-pong schedule.
+template <typename Fusion, typename Tile = HopperTile, typename... Options>
 void run_hopper_kernel(cudaStream_t stream, Workspace& workspace, int multiprocessors,
                        const AttentionArgs& args) {
-  using Kernel =
-      typename cutlass::fmha::kernel::FmhaBuilder<HopperElement, float, float, HopperTile, HopperStrides,
-                                                  HopperStrides, HopperStrides, Fusion,
-                                                  cutlass::gemm::KernelTmaWarpSpecializedPingpong>::Kernel;
+  using Kernel = typename cutlass::fmha::kernel::FmhaBuilder<
+      HopperElement, float, float, Tile, HopperStrides, HopperStrides, HopperStrides, Fusion,
+      cutlass::gemm::KernelTmaWarpSpecializedPingpong, Options...>::Kernel;
   using Operation = cutlass::device::Universal<Kernel>;
   const auto elements = [](const TensorView& view) { return reinterpret_cast<HopperElement*>(view.data()); };
   const int queries = hopper_int(args.q.dim(0));
