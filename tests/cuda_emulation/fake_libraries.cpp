@@ -13,7 +13,7 @@ struct MatmulLibrary::Impl {
   std::size_t problems = 0;
 };
 
-MatmulLibrary::MatmulLibrary(bool) : impl_(std::make_unique<Impl>()) {}
+MatmulLibrary::MatmulLibrary(Tuner*) : impl_(std::make_unique<Impl>()) {}
 MatmulLibrary::~MatmulLibrary() = default;
 
 bool MatmulLibrary::run(cudaStream_t, Allocator&, const MatmulProblem& problem) {
@@ -52,18 +52,18 @@ std::size_t MatmulLibrary::plans() const {
 
 struct ConvolutionLibrary::Impl {};
 
-ConvolutionLibrary::ConvolutionLibrary(bool, bool) {}
+ConvolutionLibrary::ConvolutionLibrary(bool, Tuner*) {}
 ConvolutionLibrary::~ConvolutionLibrary() = default;
 
 bool ConvolutionLibrary::run(cudaStream_t, Workspace&, const Conv3dArgs& args) {
   WAN_ASSERT(args.x.dtype() == args.weight.dtype() && args.x.dtype() == args.out.dtype());
-  WAN_ASSERT(!args.residual || args.residual.dtype() == args.out.dtype());
+  WAN_ASSERT(!args.residual);
   WAN_ASSERT(args.padding.top == args.padding.bottom && args.padding.left == args.padding.right);
   const std::size_t pixel = 16 / dtype_size(args.x.dtype());
   WAN_ASSERT(static_cast<std::size_t>(args.x.dim(3)) % pixel == 0);
   WAN_ASSERT(static_cast<std::size_t>(args.out.dim(3)) % pixel == 0);
-  if (args.x.dim(3) % 3 == 0) return false;                                        // nothing
-  if (args.weight.dim(0) % 16 == 0 && (args.bias || args.residual)) return false;  // no fusion
+  if (args.x.dim(3) % 3 == 0) return false;                     // nothing
+  if (args.weight.dim(0) % 16 == 0 && args.bias) return false;  // no bias
   reference(args);
   return true;
 }

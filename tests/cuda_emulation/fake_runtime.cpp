@@ -206,14 +206,23 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
-  *event = static_cast<cudaEvent_t>(std::malloc(1));
+  *event = static_cast<cudaEvent_t>(std::malloc(sizeof(float)));
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   std::free(event);
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  const float now = fake_machine().milliseconds;
+  std::memcpy(event, &now, sizeof now);
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  float times[2];
+  std::memcpy(&times[0], begin, sizeof(float));
+  std::memcpy(&times[1], end, sizeof(float));
+  *milliseconds = times[1] - times[0];
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {

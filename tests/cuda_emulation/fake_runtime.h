@@ -14,6 +14,7 @@ struct FakeMachine {
   bool has_code = true;        // this build's kernels run on the device
   bool has_pools = true;
   std::size_t total_bytes = std::size_t{8} << 30;
+  float milliseconds = 0.0f;  // the device's clock, which events read
 };
 FakeMachine& fake_machine();
 

@@ -27,8 +27,8 @@ CudaBackend::CudaBackend(const CudaBackendOptions& options)
       info_(cuda_device_info(options.device)),
       current_(options.device),
       allocator_(options.device, stream_),
-      products_(options.tune),
-      convolutions_(options.tf32_convolutions, options.tune),
+      products_(options.tune ? &tuner_ : nullptr),
+      convolutions_(options.tf32_convolutions, options.tune ? &tuner_ : nullptr),
       counter_(allocator_, sizeof(unsigned long long)),
       counted_(sizeof(unsigned long long)) {}
 

@@ -101,6 +101,7 @@ class CudaBackend final : public Backend {
   Staging staging_{kStagingBlock};
   Stream copies_;  // of upload_beside(), which has staging of its own
   Staging copies_staging_{kStagingBlock};
+  Tuner tuner_{allocator_};
   MatmulLibrary products_;
   ConvolutionLibrary convolutions_;
   AttentionLibrary attentions_;

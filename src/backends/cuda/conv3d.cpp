@@ -67,30 +67,28 @@ void CudaBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
   }
   if (inputs != args.x.dim(3) || outputs != args.out.dim(3))
     product.weight = padded_weight(ctx.workspace, product.weight, outputs, inputs);
-  if (outputs != args.out.dim(3)) {
-    product.out = ctx.workspace.take(type, {args.out.dim(0), args.out.dim(1), args.out.dim(2), outputs});
-    product.bias = {};
-    product.residual = {};
-    if (!convolutions_.run(stream, ctx.workspace, product)) return launch_plain_conv3d(stream, args);
-    const TensorView narrow = ctx.workspace.take(type, args.out.shape());
-    launch_copy(stream, {first_channels(product.out, args.out.dim(3)), narrow});
-    return launch_finish_frames(stream,
-                                {.x = narrow, .bias = args.bias, .residual = args.residual, .out = args.out});
-  }
-  if (type == args.out.dtype() && (!args.residual || args.residual.dtype() == type) &&
-      convolutions_.run(stream, ctx.workspace, product))
-    return;
 
-  // The bare convolution, and the rest in a kernel of our own. Where the result is the residual's memory too, the
-  // convolution needs other memory.
-  const bool apart = type != args.out.dtype() || (args.residual && args.residual.data() == args.out.data());
-  product.out = apart ? ctx.workspace.take(type, args.out.shape()) : args.out;
-  product.bias = {};
+  // The convolution, with the bias where cuDNN has an engine for that, and the rest in a kernel of our own. Where the result is
+  // the residual's memory too, or of another type or more channels, the convolution needs other memory.
+  const bool whole = outputs == args.out.dim(3);
+  const bool apart =
+      !whole || type != args.out.dtype() || (args.residual && args.residual.data() == args.out.data());
+  if (apart)
+    product.out = ctx.workspace.take(type, {args.out.dim(0), args.out.dim(1), args.out.dim(2), outputs});
   product.residual = {};
-  if (!convolutions_.run(stream, ctx.workspace, product)) return launch_plain_conv3d(stream, args);
-  if (!args.bias && !args.residual && !apart) return;
-  launch_finish_frames(stream,
-                       {.x = product.out, .bias = args.bias, .residual = args.residual, .out = args.out});
+  const bool biased = args.bias && whole && convolutions_.run(stream, ctx.workspace, product);
+  if (!biased) {
+    product.bias = {};
+    if (!convolutions_.run(stream, ctx.workspace, product)) return launch_plain_conv3d(stream, args);
+  }
+  const TensorView bias = biased ? TensorView() : args.bias;
+  if (!bias && !args.residual && !apart) return;
+  TensorView result = product.out;
+  if (!whole) {
+    result = ctx.workspace.take(type, args.out.shape());
+    launch_copy(stream, {first_channels(product.out, args.out.dim(3)), result});
+  }
+  launch_finish_frames(stream, {.x = result, .bias = bias, .residual = args.residual, .out = args.out});
 }
 
 }  // namespace wan::cuda

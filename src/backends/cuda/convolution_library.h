@@ -1,8 +1,9 @@
 #pragma once
-// Convolutions through cuDNN, with bias and residual fused where it can.
+// Convolutions through cuDNN, with the bias fused where it can.
 
 #include <memory>
 
+#include "backends/cuda/tuner.h"
 #include "ops/conv3d.h"
 
 #include <cuda_runtime_api.h>
@@ -12,12 +13,12 @@ namespace wan::cuda {
 /// Plans are kept under everything that they depend on. One thread at a time.
 class ConvolutionLibrary {
  public:
-  /// tune: see CudaBackendOptions.
-  ConvolutionLibrary(bool tf32, bool tune);
+  /// tuner: chooses among the plans of large convolutions; nullptr: the library's first choice.
+  ConvolutionLibrary(bool tf32, Tuner* tuner);
   ~ConvolutionLibrary();
 
-  /// Enqueues the convolution with the bias and residual that args have. x, weight, out and residual of one dtype, bias
-  /// f32, padding equal on opposite sides. False, and nothing is done, where cuDNN has no plan for it.
+  /// Enqueues the convolution with the bias that args may have; no residual. x, weight and out of one dtype, bias f32, padding
+  /// equal on opposite sides. False, and nothing is done, where cuDNN has no plan for it.
   bool run(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
 
  private:

@@ -16,9 +16,9 @@ struct CudaBackendOptions {
   bool tf32_convolutions = true;
   /// The Hopper attention kernels, where the device has them. Off: what other devices run.
   bool hopper_attention = true;
-  /// Times several algorithms of each large product and convolution when it first comes, and keeps the fastest. Off: the
-  /// library's first choice, so that a program gives the same bits in every run. On, a close race may end otherwise.
-  bool tune = false;
+  /// Times several algorithms of each large product and convolution when it first comes, and keeps the fastest of those that
+  /// give the same bits, so that the result is the same in every run. Off: the library's first choice.
+  bool tune = true;
   /// Scores in memory at once where attention is two products: 64 MB and, in bf16, half as much again. Enough rows to fill a
   /// GPU, and about what its cache holds.
   std::int64_t attention_scores = std::int64_t{1} << 24;

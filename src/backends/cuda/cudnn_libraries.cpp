@@ -11,7 +11,6 @@
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/check.h"
 #include "backends/cuda/convolution_library.h"
-#include "backends/cuda/fastest.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -27,7 +26,7 @@ constexpr std::int64_t kLittleWorkspace = std::int64_t{128} << 20;
 constexpr std::int64_t kMostWorkspace = std::int64_t{2} << 30;
 
 // Tuning: plans that are tried, and the work from which on a convolution is worth it.
-constexpr int kMostCandidates = 8;
+constexpr int kMostCandidates = 12;
 constexpr double kWorthTuning = 2e10;
 
 using Numbers = std::vector<std::int64_t>;
@@ -59,7 +58,7 @@ class CudnnHandle {
 };
 
 /// Names of a graph's tensors towards execute().
-enum Uid : std::int64_t { kX = 1, kWeight, kBias, kResidual, kOut, kQuery, kKey, kValue };
+enum Uid : std::int64_t { kX = 1, kWeight, kBias, kOut, kQuery, kKey, kValue };
 using Pointers = std::unordered_map<std::int64_t, void*>;
 
 fe::DataType_t type_of(const TensorView& view) {
@@ -77,6 +76,12 @@ struct Plan {
   std::shared_ptr<fe::graph::Graph> graph;
   std::int64_t index = 0;
   std::int64_t workspace = 0;
+
+  /// The engine and its parameters, by which the same plan is found for a graph of another size.
+  std::string name() const {
+    std::string found;
+    return graph->get_plan_name_at_index(index, found).is_good() ? found : std::string();
+  }
 };
 
 std::unique_ptr<fe::graph::Graph> new_graph(const TensorView& out) {
@@ -91,6 +96,7 @@ std::unique_ptr<fe::graph::Graph> new_graph(const TensorView& out) {
 struct PlanRequest {
   std::function<std::unique_ptr<fe::graph::Graph>()> graph;
   bool tensor_cores;
+  bool compile;      // engines that are compiled for the graph too, which takes a second
   std::string what;  // for a note where there is no plan
 };
 
@@ -110,6 +116,7 @@ std::vector<Plan> plans_within(cudnnHandle_t handle, const PlanRequest& request,
       return plans;
     // The same bits in every run.
     graph->deselect_numeric_notes({fe::NumericalNote_t::NONDETERMINISTIC});
+    if (!request.compile) graph->deselect_behavior_notes({fe::BehaviorNote_t::RUNTIME_COMPILATION});
     // For f32 data the engines on tensor cores are those that multiply in TF32.
     if (!request.tensor_cores) graph->deselect_numeric_notes({fe::NumericalNote_t::TENSOR_CORE});
     graph->deselect_workspace_greater_than(workspace);
@@ -190,18 +197,13 @@ std::unique_ptr<fe::graph::Graph> convolution_graph(const Conv3dArgs& args) {
                                       .set_padding(spatial(0, args.padding.top, args.padding.left))
                                       .set_stride(spatial(args.stride[0], args.stride[1], args.stride[2]))
                                       .set_dilation(spatial(1, 1, 1)));
-  const auto add = fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD);
   if (args.bias) {
+    const auto add = fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD);
     Numbers ones(pictures ? 4 : 5, 1);
     ones[1] = w.dim(0);
     Numbers bias_strides(ones.size(), w.dim(0));
     bias_strides[1] = 1;
     result = graph->pointwise(result, graph->tensor(tensor(kBias, args.bias, ones, bias_strides)), add);
-  }
-  if (args.residual) {
-    const auto residual = graph->tensor(tensor(kResidual, args.residual, frame_dims(args.residual, pictures),
-                                               frame_strides(args.residual, pictures)));
-    result = graph->pointwise(result, residual, add);
   }
   result->set_output(true)
       .set_uid(kOut)
@@ -252,16 +254,17 @@ std::unique_ptr<fe::graph::Graph> attention_graph(const AttentionArgs& args) {
 
 struct ConvolutionLibrary::Impl {
   bool tf32;
-  bool tune;
+  Tuner* tuner;
   CudnnHandle handle;
   std::map<Numbers, std::optional<Plan>> plans;
+  std::map<Numbers, std::string> tuned;  // the fastest plans' names, whatever the number of frames
 
   std::optional<Plan> make_plan(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
 };
 
-ConvolutionLibrary::ConvolutionLibrary(bool tf32, bool tune) : impl_(std::make_unique<Impl>()) {
+ConvolutionLibrary::ConvolutionLibrary(bool tf32, Tuner* tuner) : impl_(std::make_unique<Impl>()) {
   impl_->tf32 = tf32;
-  impl_->tune = tune;
+  impl_->tuner = tuner;
 }
 ConvolutionLibrary::~ConvolutionLibrary() = default;
 
@@ -270,7 +273,6 @@ namespace {
 Pointers pointers_of(const Conv3dArgs& args) {
   Pointers pointers{{kX, args.x.data()}, {kWeight, args.weight.data()}, {kOut, args.out.data()}};
   if (args.bias) pointers.emplace(kBias, args.bias.data());
-  if (args.residual) pointers.emplace(kResidual, args.residual.data());
   return pointers;
 }
 
@@ -279,45 +281,53 @@ double flops_of(const Conv3dArgs& args) {
          static_cast<double>(args.weight.elements() / args.weight.dim(0));
 }
 
-/// Memory with the extent of `view`, gaps between frames included.
-std::byte* take_like(Workspace& workspace, const TensorView& view) {
-  const std::int64_t elements = (view.dim(0) - 1) * view.stride(0) + view.elements() / view.dim(0);
-  return workspace.take(view.dtype(), {elements}).data();
+/// What the choice of a plan depends on: anything but the number of frames.
+Numbers tuning_key(const Conv3dArgs& args) {
+  Numbers key{args.stride[0],   args.stride[1],    args.stride[2],
+              args.padding.top, args.padding.left, args.x.dim(1),
+              args.x.dim(2),    args.bias ? 1 : 0, static_cast<std::int64_t>(args.x.dtype())};
+  for (int i = 0; i < args.weight.rank(); ++i) key.push_back(args.weight.dim(i));
+  return key;
 }
 
 }  // namespace
 
 std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Workspace& workspace,
                                                         const Conv3dArgs& args) {
+  // The engines that cuDNN compiles for a graph are no faster than the best of the others, and one gave wrong frames (cuDNN
+  // 9.19: bf16, a kernel of 3 x 1 x 1 with a bias, from the second frame on).
   const PlanRequest request{.graph = [&] { return convolution_graph(args); },
                             .tensor_cores = tf32 || args.x.dtype() == DType::kBF16,
-                            .what = fmt::format("a convolution of {} by {}{}{}", args.x.shape().to_string(),
-                                                args.weight.shape().to_string(), args.bias ? ", bias" : "",
-                                                args.residual ? ", residual" : "")};
+                            .compile = false,
+                            .what = fmt::format("a convolution of {} by {}{}", args.x.shape().to_string(),
+                                                args.weight.shape().to_string(), args.bias ? ", bias" : "")};
   const cudnnHandle_t on_stream = handle.on(stream);
-  const bool tuned = tune && flops_of(args) >= kWorthTuning;
-  std::vector<Plan> candidates = make_plans(on_stream, request, tuned ? kMostCandidates : 1);
+  const bool worth_tuning = tuner != nullptr && flops_of(args) >= kWorthTuning;
+  std::vector<Plan> candidates = make_plans(on_stream, request, worth_tuning ? kMostCandidates : 1);
   if (candidates.empty()) return std::nullopt;
   if (candidates.size() == 1) return std::move(candidates.front());
-  const Workspace::Scope scope(workspace);
-  Pointers pointers = pointers_of(args);
-  // A residual in place would grow with every try.
-  if (args.residual && args.residual.data() == args.out.data())
-    pointers[kOut] = take_like(workspace, args.out);
-  const int best = fastest(stream, static_cast<int>(candidates.size()), [&](int i) {
+  const Numbers key = tuning_key(args);
+  if (const auto known = tuned.find(key); known != tuned.end())
+    for (Plan& candidate : candidates)
+      if (candidate.name() == known->second) return std::move(candidate);
+  const Pointers pointers = pointers_of(args);
+  const int best = tuner->choose(stream, static_cast<int>(candidates.size()), args.out, [&](int i) {
     return try_execute(candidates[static_cast<std::size_t>(i)], on_stream, workspace, pointers).is_good();
   });
   if (best < 0) return std::nullopt;
-  log(LogLevel::kDebug,
-      fmt::format("[cuda] {}: plan {} of {} is the fastest", request.what, best + 1, candidates.size()));
-  return std::move(candidates[static_cast<std::size_t>(best)]);
+  Plan& chosen = candidates[static_cast<std::size_t>(best)];
+  tuned[key] = chosen.name();
+  log(LogLevel::kDebug, fmt::format("[cuda] {}: plan {} of {}, {}, is the fastest", request.what, best + 1,
+                                    candidates.size(), chosen.name()));
+  return std::move(chosen);
 }
 
 bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args) {
-  for (const TensorView& view : {args.x, args.weight, args.bias, args.residual, args.out})
+  const auto views = {args.x, args.weight, args.bias, args.out};
+  for (const TensorView& view : views)
     if (!aligned(view)) return false;
   Numbers key{args.stride[0], args.stride[1], args.stride[2], args.padding.top, args.padding.left};
-  for (const TensorView& view : {args.x, args.weight, args.bias, args.residual, args.out}) append(key, view);
+  for (const TensorView& view : views) append(key, view);
   auto found = impl_->plans.find(key);
   if (found == impl_->plans.end())
     found = impl_->plans.emplace(key, impl_->make_plan(stream, workspace, args)).first;
@@ -343,6 +353,7 @@ bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const Atte
     const PlanRequest request{
         .graph = [&] { return attention_graph(args); },
         .tensor_cores = true,
+        .compile = true,
         .what = fmt::format("attention of {} queries, {} keys", args.q.shape().to_string(), args.k.dim(0))};
     std::vector<Plan> plans = make_plans(handle, request, 1);
     found = impl_->plans

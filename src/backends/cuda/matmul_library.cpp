@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "backends/cuda/check.h"
-#include "backends/cuda/fastest.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -216,13 +215,13 @@ struct Addresses {
   const void* weight;
   const void* x;
   const void* bias;
-  void* out;
+  TensorView out;
 };
 
 }  // namespace
 
 struct MatmulLibrary::Impl {
-  bool tune;
+  Tuner* tuner;
   Handle handle;
   Buffer workspace;
   std::map<Problem, std::optional<Plan>> plans;
@@ -233,8 +232,8 @@ struct MatmulLibrary::Impl {
                           const Addresses& at) const;
 };
 
-MatmulLibrary::MatmulLibrary(bool tune) : impl_(std::make_unique<Impl>()) {
-  impl_->tune = tune;
+MatmulLibrary::MatmulLibrary(Tuner* tuner) : impl_(std::make_unique<Impl>()) {
+  impl_->tuner = tuner;
 }
 MatmulLibrary::~MatmulLibrary() = default;
 
@@ -244,8 +243,8 @@ cublasStatus_t MatmulLibrary::Impl::multiply(cudaStream_t stream, const Plan& pl
   const float one = 1.0f;
   const float zero = 0.0f;
   return cublasLtMatmul(handle.get(), plan.desc.get(), &one, at.weight, plan.weight.get(), at.x, plan.x.get(),
-                        &zero, at.out, plan.out.get(), at.out, plan.out.get(), &algorithm, workspace.data(),
-                        kWorkspaceBytes, stream);
+                        &zero, at.out.data(), plan.out.get(), at.out.data(), plan.out.get(), &algorithm,
+                        workspace.data(), kWorkspaceBytes, stream);
 }
 
 /// None where the library has no algorithm.
@@ -253,12 +252,12 @@ std::optional<Plan> MatmulLibrary::Impl::make_plan(cudaStream_t stream, const Pr
                                                    const Addresses& at) const {
   Plan plan = describe(problem);
   if (problem.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
-  const bool tuned = tune && problem.flops() >= kWorthTuning;
+  const bool tuned = tuner != nullptr && problem.flops() >= kWorthTuning;
   const auto candidates = algorithms(handle.get(), plan, problem, tuned ? kMostCandidates : 1);
   if (candidates.empty()) return std::nullopt;
   std::size_t chosen = 0;
   if (candidates.size() > 1) {
-    const int best = fastest(stream, static_cast<int>(candidates.size()), [&](int i) {
+    const int best = tuner->choose(stream, static_cast<int>(candidates.size()), at.out, [&](int i) {
       return multiply(stream, plan, candidates[static_cast<std::size_t>(i)], at) == CUBLAS_STATUS_SUCCESS;
     });
     if (best >= 0) chosen = static_cast<std::size_t>(best);
@@ -292,12 +291,11 @@ bool MatmulLibrary::Impl::run(cudaStream_t stream, Allocator& allocator, const P
 }
 
 bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const MatmulProblem& p) {
-  return impl_->run(stream, allocator, problem_of(p),
-                    {p.weight.data(), p.x.data(), p.bias.data(), p.out.data()});
+  return impl_->run(stream, allocator, problem_of(p), {p.weight.data(), p.x.data(), p.bias.data(), p.out});
 }
 
 bool MatmulLibrary::run(cudaStream_t stream, Allocator& allocator, const BatchedProduct& p) {
-  return impl_->run(stream, allocator, problem_of(p), {p.y.data(), p.x.data(), nullptr, p.out.data()});
+  return impl_->run(stream, allocator, problem_of(p), {p.y.data(), p.x.data(), nullptr, p.out});
 }
 
 std::size_t MatmulLibrary::plans() const {

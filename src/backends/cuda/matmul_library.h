@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "backends/cuda/tuner.h"
 #include "ops/exec_context.h"
 
 #include <cuda_runtime_api.h>
@@ -32,8 +33,8 @@ struct BatchedProduct {
 /// Plans are kept under everything that they depend on. One thread at a time.
 class MatmulLibrary {
  public:
-  /// tune: see CudaBackendOptions.
-  explicit MatmulLibrary(bool tune);
+  /// tuner: chooses among the algorithms of large products; nullptr: the library's first choice.
+  explicit MatmulLibrary(Tuner* tuner);
   ~MatmulLibrary();
 
   /// Enqueues the product; false, and nothing is done, where the library has no algorithm for it.
