@@ -17,21 +17,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from . import train_dit, train_text, world
+from . import i2v_cases, train_dit, train_text, world
 from .condition import BOUNDARY, CHANNELS, image_condition, to_8_bits
 from .dit import Dit, DitConfig
-from .judge import FIELDS, judge, score
+from .judge import judge, score
 from .optim import Trainer
 from .sampler import sample_latents, to_frames
 from .torch_scores import Models
 from .train import Log
 from .vae import normalised_decode, normalised_encode
 
-HERE = Path(__file__).parent
 RANGES = {"high": (train_dit.u_of(BOUNDARY), 1.0), "low": (0.0, train_dit.u_of(BOUNDARY))}
 SEEDS = {"high": 707, "low": 808}
 COMPILE_SECONDS = 50  # put aside, for both experts
-SCORE_SECONDS = 40
+SCORE_SECONDS = 50
 FULL = {"clips": 16_000, "sentences": 100, "batch": 128, "peak": 1e-3, "scored": 60, "compiled": True}
 QUICK = {"clips": 8, "sentences": 1, "batch": 4, "peak": 1e-3, "scored": 2, "compiled": False}
 
@@ -117,28 +116,15 @@ def train(name, base, data, conditions, device, log, plan, kept, seconds, stop_a
 
 
 @torch.no_grad()
-def scores(models, experts, count, device):
-    """Of the held-out list: what the judge sees, and how near the first frame is to the image, in dB."""
-    items = json.loads((HERE / "prompts_heldout.json").read_text())[:count]
-    images, _ = heldout_images(items, device)
-    condition = image_condition(models.vae, images)
+def scores(models, experts, name, count, device):
+    """Of a list of cases: what the judge sees, and how near the first frame is to the image."""
+    items, images = zip(*i2v_cases.cases(name)[:count])
+    pixels = torch.tensor(np.stack(images), device=device).permute(0, 3, 1, 2)[:, :, None] / 127.5 - 1
     latents = sample_latents(experts, models.encoder, models.tokenizer, [item["prompt"] for item in items], device,
-                             condition=condition, boundary=BOUNDARY)
+                             condition=image_condition(models.vae, pixels), boundary=BOUNDARY)
     clips = np.concatenate([to_frames(normalised_decode(models.vae, part)) for part in latents.split(10)])
-    given = ((images[:, :, 0] + 1) * 127.5).round().permute(0, 2, 3, 1).cpu().numpy()
-    error = np.square(clips[:, 0].astype(np.float32) - given).mean((1, 2, 3))
-    decibels = 10 * np.log10(255 ** 2 / np.maximum(error, 1e-9))
     return {**score([(judge(clip), item) for clip, item in zip(clips, items)]),
-            "first_frame_psnr": {"mean": round(float(decibels.mean()), 2), "lowest": round(float(decibels.min()), 2),
-                                 "28_or_more": int((decibels >= 28).sum())}}
-
-
-def heldout_images(items, device):
-    """First frames [B, 3, 1, H, W] of clips of the items' scenes, in 8-bit levels; and the clips."""
-    scenes = [world.Scene(*(item[field] for field in FIELDS)) for item in items]
-    renderer = world.Renderer(scenes, draw=world.draw_motion_anywhere)
-    clips = renderer(torch.arange(len(scenes)), torch.arange(world.FRAMES), torch.Generator().manual_seed(9))
-    return to_8_bits(clips[:, :, :1]).to(device), clips
+            "first_frame_psnr": i2v_cases.first_frame_psnr(clips[:, 0], images)}
 
 
 def run(state, base, plan, minutes, device, log):
@@ -173,7 +159,8 @@ def run(state, base, plan, minutes, device, log):
         log({"trained": True})
     torch.backends.cudnn.benchmark = False  # trying convolutions out costs more than these few clips
     experts = {name: train_dit.load(load_file(path, device=str(device)), device) for name, path in done.items()}
-    log({"heldout": scores(models, experts, plan["scored"], device)})
+    for name in i2v_cases.LISTS:
+        log({name: scores(models, experts, name, plan["scored"], device)})
 
 
 def main():
