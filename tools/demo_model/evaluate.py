@@ -21,9 +21,9 @@ HERE = Path(__file__).parent
 TARGETS = {"heldout": {"scene": 0.9, "shape": 0.8}, "patterns": {"scene": 0.8, "shape": 0.7}}  # shares of the clips
 
 
-def generate(args, prompt, seed, path):
-    command = [str(args.wan), "generate", "--task", "t2v-A14B", "--ckpt_dir", str(args.ckpt_dir), "--prompt", prompt,
-               "--base_seed", str(seed), "--save_file", str(path), *args.options]
+def generate(args, task, prompt, seed, path, *options):
+    command = [str(args.wan), "generate", "--task", task, "--ckpt_dir", str(args.ckpt_dir), "--prompt", prompt,
+               "--base_seed", str(seed), "--save_file", str(path), *map(str, options), *args.options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -38,18 +38,21 @@ def one_expert(ckpt_dir, name, folder):
     return folder
 
 
+def report_mistakes(name, seen, item):
+    wrong = [f"{field} {seen[field]}, not {item[field]}" for field in FIELDS if seen[field] != item[field]]
+    if wrong:
+        print(f"{name}: {'; '.join(wrong)} ({item['prompt']})", flush=True)
+
+
 def evaluate(args, name):
     items = json.loads((HERE / f"prompts_{name}.json").read_text())[:args.limit]
     pairs = []
     for number, item in enumerate(items):
         path = args.out / f"{name}_{number:02d}.mp4"
         if not path.exists():
-            generate(args, item["prompt"], args.seed + number, path)
-        seen = judge(read_video(path))
-        pairs.append((seen, item))
-        wrong = [f"{field} {seen[field]}, not {item[field]}" for field in FIELDS if seen[field] != item[field]]
-        if wrong:
-            print(f"{path.name}: {'; '.join(wrong)} ({item['prompt']})", flush=True)
+            generate(args, "t2v-A14B", item["prompt"], args.seed + number, path)
+        pairs.append((judge(read_video(path)), item))
+        report_mistakes(path.name, *pairs[-1])
     counts = score(pairs)
     print(json.dumps({"list": name, **counts}), flush=True)
     return all(counts[key] >= share * len(items) for key, share in TARGETS[name].items())
