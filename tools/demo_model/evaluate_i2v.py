@@ -1,6 +1,6 @@
 """Runs the `wan` program over pictures never trained, and judges the frames that it wrote.
 
-    python -m tools.demo_model.evaluate_i2v --wan build/apps/cli/wan --out DIR [--list heldout|turned] [--limit N] [-- WAN OPTIONS]
+    python -m tools.demo_model.evaluate_i2v --wan build/apps/cli/wan --out DIR [--list heldout|turned] [--limit N] [-- OPTIONS]
 
 The frames are lossless: H.264 in yuv420p alone, on these colours, may leave less than 29 dB of a picture. Cases whose frames
 are in --out are judged as they are, so that a run cut off goes on. Exits with 1 when the scores miss the targets: in every
