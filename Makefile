@@ -1,6 +1,7 @@
 # wan.cpp: one-line commands. `make help` lists them; CMake does the work.
 BUILD ?= build
 JOBS ?= $(shell nproc)
+IMAGE ?=
 PROMPT ?= a red circle moves right on a blue background
 SEED ?= 42
 SAVE_FILE ?= demo.mp4
@@ -10,7 +11,8 @@ CUDA ?= 0
 CUDA_ARCHITECTURES ?=
 CUDA_OPTIONS = -DWAN_WITH_CUDA=ON $(if $(CUDA_ARCHITECTURES),-DWAN_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)")
 CMAKE_OPTIONS += $(if $(filter 1,$(CUDA)),$(CUDA_OPTIONS))
-export PROMPT SEED SAVE_FILE
+DEMO_TASK = $(if $(IMAGE),i2v-A14B --ckpt_dir models/demo-i2v --image "$$IMAGE",t2v-A14B --ckpt_dir models/demo)
+export IMAGE PROMPT SEED SAVE_FILE
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test test-gpu install format check deps-build deps-test deps-ci configure clean
@@ -21,9 +23,8 @@ help: ## Show this list
 build: deps-build configure ## Build the wan program
 	@cmake --build $(BUILD) --target wan -j $(JOBS)
 
-demo: build ## Make a video with the bundled demo checkpoint: make demo PROMPT="..." [SEED=1] [SAVE_FILE=demo.mp4]
-	@$(BUILD)/apps/cli/wan generate --task t2v-A14B --ckpt_dir models/demo --prompt "$$PROMPT" --base_seed "$$SEED" \
-	  --save_file "$$SAVE_FILE"
+demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..." [IMAGE=a.png] [SEED=1] [SAVE_FILE=demo.mp4]
+	@$(BUILD)/apps/cli/wan generate --task $(DEMO_TASK) --prompt "$$PROMPT" --base_seed "$$SEED" --save_file "$$SAVE_FILE"
 
 test: deps-test configure ## Build and run every test that needs no GPU
 	@cmake -DWAN_BUILD_TESTS=ON $(BUILD) >/dev/null
