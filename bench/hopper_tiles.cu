@@ -29,8 +29,6 @@ using Tile = cute::Shape<cute::Int<kQueries>, cute::Int<kKeys>, cute::_128>;
 template <int kCount>
 using Stages = Option<Tag::kStagesKV, cute::Int<kCount>>;
 using Locked = Option<Tag::kIsMainloopLocked, cute::true_type>;
-template <int kCount>
-using WarpGroups = Option<Tag::kNumMmaWarpGroups, cute::Int<kCount>>;
 
 struct Bench {
   std::unique_ptr<Backend> backend = make_cuda_backend({});
@@ -126,7 +124,6 @@ int main(int argc, char** argv) {
     bench.measure<Tile<128, 160>, Stages<4>>("128 queries, 160 keys, 4 stages");
     bench.measure<Tile<128, 176>, Stages<3>>("128 queries, 176 keys, 3 stages");
     bench.measure<Tile<128, 176>, Stages<3>, Locked>("128 queries, 176 keys, 3 stages, in turn");
-    bench.measure<Tile<192, 128>, Stages<4>, WarpGroups<3>>("192 queries, 128 keys, 4 stages");
     bench.measure<wan::cuda::HopperTile>("128 queries, 128 keys, 5 stages, once more");
     return 0;
   } catch (const Error& error) {

@@ -21,7 +21,8 @@ double tolerance(DType out) {
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 // One vector or less, one more, several and a part, and past the rows for which threads are started.
-const Shape kShapes[] = {{1, 1}, {3, 5}, {7, 16}, {4, 17}, {2, 48}, {5, 129}, {300, 192}, {3, 1544}};
+const Shape kShapes[] = {{1, 1},   {3, 5},     {7, 16},   {4, 17},   {2, 48},
+                         {5, 129}, {300, 192}, {3, 1544}, {2, 5120}, {2, 5128}};
 
 template <typename Args>
 void check(OpContext& ops, void (*op)(ExecContext&, const Args&), Args args, const Guarded& out,
@@ -189,7 +190,14 @@ TEST(RmsNormRope, MatchesTheComposite) {
   struct Heads {
     std::int64_t rows, heads, width;
   };
-  for (const Heads& h : {Heads{1, 1, 2}, {3, 2, 6}, {5, 3, 16}, {4, 2, 22}, {130, 4, 48}, {2, 2, 128}})
+  for (const Heads& h : {Heads{1, 1, 2},
+                         {3, 2, 6},
+                         {5, 3, 16},
+                         {4, 2, 22},
+                         {130, 4, 48},
+                         {2, 2, 128},
+                         {3, 12, 128},
+                         {2, 40, 128}})
     for (const DType x_type : kTypes)
       for (const DType weight_type : kTypes)
         for (const DType out_type : kTypes)

@@ -54,6 +54,21 @@ struct LayerNormRows {
   std::int64_t width;
 };
 
+/// Normalizes and modulates columns [c, c + N) of a row.
+template <int N>
+__device__ inline void normalize_pack(const LayerNormRows& rows, std::int64_t segment, std::int64_t c,
+                                      float mean, float inverse, float (&values)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = (values[i] - mean) * inverse;
+  if (rows.factor == nullptr) return;
+  float factors[N];
+  float addends[N];
+  load_pack<N>(rows.factor + segment * rows.factor_stride + c, factors);
+  load_pack<N>(rows.addend + segment * rows.addend_stride + c, addends);
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = values[i] * (rows.one + factors[i]) + addends[i];
+}
+
 template <typename Out, int kThreads, int N>
 __global__ void layer_norm_kernel(LayerNormRows rows, Out* out, SegmentGroup group) {
   const RowShare<kThreads, N> share;
@@ -68,16 +83,7 @@ __global__ void layer_norm_kernel(LayerNormRows rows, Out* out, SegmentGroup gro
   for (std::int64_t c = share.first; c < rows.width; c += share.kStep) {
     float values[N];
     load_pack<N>(x + c, values);
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = (values[i] - mean) * inverse;
-    if (rows.factor != nullptr) {
-      float factors[N];
-      float addends[N];
-      load_pack<N>(rows.factor + segment * rows.factor_stride + c, factors);
-      load_pack<N>(rows.addend + segment * rows.addend_stride + c, addends);
-#pragma unroll
-      for (int i = 0; i < N; ++i) values[i] = values[i] * (rows.one + factors[i]) + addends[i];
-    }
+    normalize_pack<N>(rows, segment, c, mean, inverse, values);
     store_pack<N>(out + row * rows.width + c, values);
   }
 }
@@ -101,6 +107,19 @@ __global__ void rms_norm_kernel(const X* x, std::int64_t x_stride, Vector weight
   }
 }
 
+/// Scales columns and turns each pair of them. angles: cosine and sine of each pair.
+template <int N>
+__device__ inline void scale_and_turn(float inverse, const float (&factors)[N], const float (&angles)[N],
+                                      float (&values)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i += 2) {
+    const float even = values[i] * inverse * factors[i];
+    const float odd = values[i + 1] * inverse * factors[i + 1];
+    values[i] = even * angles[i] - odd * angles[i + 1];
+    values[i + 1] = even * angles[i + 1] + odd * angles[i];
+  }
+}
+
 /// N even, so that a pair never leaves its pack. table: [rows, head / 2, 2].
 template <typename X, typename Out, int kThreads, int N>
 __global__ void rms_norm_rope_kernel(const X* x, std::int64_t x_stride, Vector weight, float eps,
@@ -115,55 +134,12 @@ __global__ void rms_norm_rope_kernel(const X* x, std::int64_t x_stride, Vector w
   for (std::int64_t c = share.first; c < width; c += share.kStep) {
     float values[N];
     float factors[N];
-    float angles[N];  // cosine and sine of each pair
+    float angles[N];
     load_pack<N>(from + c, values);
     weight.load(c, factors);
     load_pack<N>(table + share.row * head + static_cast<int>(c) % head, angles);
-#pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      const float even = values[i] * inverse * factors[i];
-      const float odd = values[i + 1] * inverse * factors[i + 1];
-      values[i] = even * angles[i] - odd * angles[i + 1];
-      values[i + 1] = even * angles[i + 1] + odd * angles[i];
-    }
+    scale_and_turn<N>(inverse, factors, angles, values);
     store_pack<N>(out + share.row * out_stride + c, values);
-  }
-}
-
-inline constexpr int kPacksOfALane = 4;
-
-/// For rows of up to kThreads * kPacksOfALane packs: a warp takes several, each in the registers of kThreads lanes, so that it
-/// is read once. Lanes past the last row take part in the sums.
-template <typename X, typename Out, int kThreads, int N>
-__global__ void narrow_channel_norm_kernel(const X* x, std::int64_t x_stride, const float* gamma,
-                                           ActivationKind kind, Out* out, std::int64_t out_stride,
-                                           std::int64_t rows, int width) {
-  const RowShare<kThreads, N> share;
-  const int end = share.row < rows ? width : 0;
-  const auto first = static_cast<int>(share.first);
-  constexpr int kStep = kThreads * N;
-  const X* from = x + share.row * x_stride;
-  float values[kPacksOfALane][N] = {};
-#pragma unroll
-  for (int j = 0; j < kPacksOfALane; ++j)
-    if (first + j * kStep < end) load_pack<N>(from + first + j * kStep, values[j]);
-  float squares = 0.0f;
-#pragma unroll
-  for (int j = 0; j < kPacksOfALane; ++j)
-#pragma unroll
-    for (int i = 0; i < N; ++i) squares += values[j][i] * values[j][i];
-  squares = lane_sum<kThreads>(squares);
-  const float factor = sqrtf(static_cast<float>(width)) / fmaxf(sqrtf(squares), 1e-12f);
-  Out* to = out + share.row * out_stride;
-#pragma unroll
-  for (int j = 0; j < kPacksOfALane; ++j) {
-    const int c = first + j * kStep;
-    if (c >= end) break;
-    float gammas[N];
-    load_pack<N>(gamma + c, gammas);
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[j][i] = activate(kind, values[j][i] * factor * gammas[i]);
-    store_pack<N>(to + c, values[j]);
   }
 }
 
