@@ -1,4 +1,4 @@
-"""The bundled image-to-video demo: its videos begin with the picture, and the picture's shape goes where the prompt says."""
+"""The bundled image-to-video demo: videos begin with the picture, and its shape goes where the prompt says."""
 
 import math
 import unittest
