@@ -1,7 +1,5 @@
 #include "backends/cuda/kernels/channel_resample.h"
 
-#include <limits>
-
 #include "backends/cuda/kernels/channel_resample_kernels.h"
 #include "backends/cuda/kernels/launch_types.h"
 
@@ -46,20 +44,17 @@ void launch_average_down(cudaStream_t stream, const AverageDownArgs& args) {
 
 void launch_duplicate_up(cudaStream_t stream, const DuplicateUpArgs& args) {
   ResampleShape shape = shape_of(args.in, args.out, args.factors);
-  const bool small = args.out.elements() <= std::numeric_limits<std::int32_t>::max();
   with_activation_type(args.in.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     constexpr int kWide = 16 / sizeof(T);
     const bool wide = packs_fit(args.out, kWide);
     shape.count = args.out.elements() / (wide ? kWide : 1);
-    const auto run = [&](auto kernel) {
-      launch(stream, thread_each(shape.count), kernel, reinterpret_cast<const T*>(args.in.data()),
-             reinterpret_cast<T*>(args.out.data()), shape);
-    };
-    if (!small)
-      return run(wide ? duplicate_up_kernel<T, std::uint64_t, kWide>
-                      : duplicate_up_kernel<T, std::uint64_t, 1>);
-    run(wide ? duplicate_up_kernel<T, std::uint32_t, kWide> : duplicate_up_kernel<T, std::uint32_t, 1>);
+    with_index_type(args.out.elements(), [&](auto index_tag) {
+      using Index = typename decltype(index_tag)::type;
+      launch(stream, thread_each(shape.count),
+             wide ? duplicate_up_kernel<T, Index, kWide> : duplicate_up_kernel<T, Index, 1>,
+             reinterpret_cast<const T*>(args.in.data()), reinterpret_cast<T*>(args.out.data()), shape);
+    });
   });
 }
 

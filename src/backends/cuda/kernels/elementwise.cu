@@ -100,10 +100,13 @@ void launch_finish_rows(cudaStream_t stream, const FinishRowsArgs& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch(stream, flat_shape(count, 1),
-             wide ? finish_rows_kernel<X, Out, kWide> : finish_rows_kernel<X, Out, 1>,
-             reinterpret_cast<const X*>(args.x.data()), row_stride(args.x), as_vector(args.bias),
-             args.activation, reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), count, width);
+      with_index_type(count, [&](auto index_tag) {
+        using Index = typename decltype(index_tag)::type;
+        launch(stream, flat_shape(count, 1),
+               wide ? finish_rows_kernel<X, Out, Index, kWide> : finish_rows_kernel<X, Out, Index, 1>,
+               reinterpret_cast<const X*>(args.x.data()), row_stride(args.x), as_vector(args.bias),
+               args.activation, reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), count, width);
+      });
     });
   });
 }
@@ -117,11 +120,14 @@ void launch_finish_frames(cudaStream_t stream, const FinishFramesArgs& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch(stream, flat_shape(count, 1),
-             wide ? finish_frames_kernel<X, Out, kWide> : finish_frames_kernel<X, Out, 1>,
-             reinterpret_cast<const X*>(args.x.data()), args.x.stride(0), as_vector(args.bias),
-             as_vector(args.residual), args.residual ? args.residual.stride(0) : 0,
-             reinterpret_cast<Out*>(args.out.data()), args.out.stride(0), count, frame, args.out.dim(3));
+      with_index_type(count, [&](auto index_tag) {
+        using Index = typename decltype(index_tag)::type;
+        launch(stream, flat_shape(count, 1),
+               wide ? finish_frames_kernel<X, Out, Index, kWide> : finish_frames_kernel<X, Out, Index, 1>,
+               reinterpret_cast<const X*>(args.x.data()), args.x.stride(0), as_vector(args.bias),
+               as_vector(args.residual), args.residual ? args.residual.stride(0) : 0,
+               reinterpret_cast<Out*>(args.out.data()), args.out.stride(0), count, frame, args.out.dim(3));
+      });
     });
   });
 }

@@ -105,15 +105,17 @@ __global__ void gated_residual_kernel(X* x, const Y* y, const float* gate, std::
   }
 }
 
-/// count: packs in all.
-template <typename X, typename Out, int N>
+/// count: packs in all. Index: 32 bits where count allows, for divisions by run-time numbers take long.
+template <typename X, typename Out, typename Index, int N>
 __global__ void finish_rows_kernel(const X* x, std::int64_t x_stride, Vector bias, ActivationKind kind,
                                    Out* out, std::int64_t out_stride, std::int64_t count,
                                    std::int64_t width) {
   const std::int64_t pack = global_thread();
   if (pack >= count) return;
-  const std::int64_t row = pack / (width / N);
-  const std::int64_t column = pack % (width / N) * N;
+  const auto packs = static_cast<Index>(width / N);
+  const Index row_index = static_cast<Index>(pack) / packs;
+  const auto row = static_cast<std::int64_t>(row_index);
+  const std::int64_t column = static_cast<std::int64_t>(static_cast<Index>(pack) - row_index * packs) * N;
   float values[N];
   load_pack<N>(x + row * x_stride + column, values);
   if (bias.data != nullptr) {
@@ -127,20 +129,24 @@ __global__ void finish_rows_kernel(const X* x, std::int64_t x_stride, Vector bia
   store_pack<N>(out + row * out_stride + column, values);
 }
 
-/// count: packs in all; frame: elements of one; strides are those of frames.
-template <typename X, typename Out, int N>
+/// count: packs in all; frame: elements of one; strides are those of frames. Index: as above.
+template <typename X, typename Out, typename Index, int N>
 __global__ void finish_frames_kernel(const X* x, std::int64_t x_stride, Vector bias, Vector residual,
                                      std::int64_t residual_stride, Out* out, std::int64_t out_stride,
                                      std::int64_t count, std::int64_t frame, std::int64_t channels) {
   const std::int64_t pack = global_thread();
   if (pack >= count) return;
-  const std::int64_t t = pack / (frame / N);
-  const std::int64_t at = pack % (frame / N) * N;
+  const auto packs = static_cast<Index>(frame / N);
+  const Index frame_index = static_cast<Index>(pack) / packs;
+  const Index pack_of_frame = static_cast<Index>(pack) - frame_index * packs;
+  const auto t = static_cast<std::int64_t>(frame_index);
+  const std::int64_t at = static_cast<std::int64_t>(pack_of_frame) * N;
   float values[N];
   float addend[N];
   load_pack<N>(x + t * x_stride + at, values);
   if (bias.data != nullptr) {
-    bias.load(at % channels, addend);
+    // Only where packs lie within pixels are there packs at all.
+    bias.load(static_cast<std::int64_t>(pack_of_frame % static_cast<Index>(channels / N)) * N, addend);
 #pragma unroll
     for (int i = 0; i < N; ++i) values[i] += addend[i];
   }

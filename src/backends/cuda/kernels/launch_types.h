@@ -23,6 +23,13 @@ void with_activation_type(DType dtype, Visit&& visit) {
   visit(Tag<BFloat16>());
 }
 
+/// visit(Tag<Index>()): 32 bits where they count that far, 64 otherwise.
+template <typename Visit>
+void with_index_type(std::int64_t count, Visit&& visit) {
+  if (count <= 0x7fffffff) return visit(Tag<std::uint32_t>());
+  visit(Tag<std::uint64_t>());
+}
+
 inline Vector as_vector(const TensorView& view) {
   return {view.data(), view.dtype() == DType::kBF16};
 }
