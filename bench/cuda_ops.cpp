@@ -1,9 +1,9 @@
 // Time and rate of the CUDA backend's ops at A14B's shapes, beside two ceilings measured in the same run: a device copy, and
 // cuBLASLt's best product. Random values; medians of repeats after warming up.
 //
-//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [tune]
+//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [untuned]
 //
-// tune: with CudaBackendOptions::tune, so that a run with it and one without tell what the fastest algorithms would gain.
+// untuned: the libraries' first choices, CudaBackendOptions::tune off: what trying them gains.
 
 #include <algorithm>
 #include <chrono>
@@ -42,8 +42,8 @@ struct Bench {
     return made;
   }
 
-  /// Prints the median time of one call, and rates where flops or bytes are given.
-  void measure(const char* name, double flops, double bytes, const std::function<void()>& call) {
+  /// Prints the median time of one call, and rates where flops or bytes are given. Returns the seconds; 0 where it failed.
+  double measure(const char* name, double flops, double bytes, const std::function<void()>& call) {
     using Clock = std::chrono::steady_clock;
     const auto timed = [&](int calls) {
       backend->synchronize();
@@ -64,10 +64,12 @@ struct Bench {
       if (flops > 0) std::printf("  %7.1f TF/s", 1e-12 * flops / median);
       if (bytes > 0) std::printf("  %7.2f TB/s", 1e-12 * bytes / median);
       std::printf("\n");
+      std::fflush(stdout);
+      return median;
     } catch (const Error& error) {
       std::printf("%-58s %s\n", name, error.what());
+      return 0.0;
     }
-    std::fflush(stdout);
   }
 };
 
@@ -164,29 +166,42 @@ void run_rows(Bench& b, std::int64_t rows) {
   });
 }
 
+/// The residual blocks of VAE 2.1's decoder at 1280x720, a frame at a time as it runs there, and what they come to for 81 frames.
 void run_vae(Bench& b) {
-  for (const DType type : {DType::kF32, DType::kBF16})
-    for (const std::int64_t channels : {96, 384}) {
-      const std::int64_t shrink = channels == 96 ? 1 : 4;
-      const std::int64_t height = 720 / shrink;
-      const std::int64_t width = 1280 / shrink;
-      const Tensor x = b.random(type, {6, height, width, channels});
+  struct Level {
+    std::int64_t channels, shrink, frames, convolutions;
+  };
+  constexpr Level kLevels[] = {{384, 8, 21, 10}, {384, 4, 41, 6}, {192, 2, 81, 6}, {96, 1, 81, 6}};
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    double total = 0.0;
+    for (const Level& level : kLevels) {
+      const std::int64_t channels = level.channels;
+      const std::int64_t height = 720 / level.shrink;
+      const std::int64_t width = 1280 / level.shrink;
+      const Tensor x = b.random(type, {3, height, width, channels});
       const Tensor weight = b.random(type, {channels, 3, 3, 3, channels}, 0.05);
       const Tensor bias = b.random(DType::kF32, {channels});
       const Tensor gamma = b.random(DType::kF32, {channels});
-      const Tensor out = b.random(type, {4, height, width, channels});
-      const std::string suffix = fmt::format(" of {} channels, {}", channels, dtype_name(type));
-      const auto elements = static_cast<double>(4 * height * width * channels);
-      b.measure(("conv3d 3x3x3, residual," + suffix).c_str(),
-                2 * 27 * elements * static_cast<double>(channels), 0, [&] {
-                  conv3d(b.ctx, {x, weight, bias, {1, 1, 1}, {1, 1, 1, 1}, out, out});
-                });
-      const TensorView pixels = out.view().reshape({4 * height * width, channels});
-      b.measure(("channel_norm, SiLU," + suffix).c_str(), 0,
-                2 * elements * static_cast<double>(dtype_size(type)), [&] {
-                  channel_norm(b.ctx, {pixels, gamma, ActivationKind::kSiLU, pixels});
-                });
+      const Tensor out = b.random(type, {1, height, width, channels});
+      const std::string suffix =
+          fmt::format(", {} channels, {}x{}, {}", channels, width, height, dtype_name(type));
+      const auto elements = static_cast<double>(height * width * channels);
+      const double flops = 2 * 27 * elements * static_cast<double>(channels);
+      const double bare = b.measure(("conv3d 3x3x3" + suffix).c_str(), flops, 0, [&] {
+        conv3d(b.ctx, {x, weight, bias, {1, 1, 1}, {1, 1, 1, 1}, {}, out});
+      });
+      const double added = b.measure(("conv3d, residual" + suffix).c_str(), flops, 0, [&] {
+        conv3d(b.ctx, {x, weight, bias, {1, 1, 1}, {1, 1, 1, 1}, out, out});
+      });
+      const TensorView pixels = out.view().reshape({height * width, channels});
+      const double norm = b.measure(("channel_norm, SiLU" + suffix).c_str(), 0,
+                                    2 * elements * static_cast<double>(dtype_size(type)), [&] {
+                                      channel_norm(b.ctx, {pixels, gamma, ActivationKind::kSiLU, pixels});
+                                    });
+      total += static_cast<double>(level.frames * level.convolutions) * (norm + (bare + added) / 2);
     }
+    std::printf("VAE 2.1, 1280x720x81, %s: the residual blocks come to %.2f s\n", dtype_name(type), total);
+  }
 }
 
 /// What is VAE 2.2's alone: the shortcut that repeats channels, at 1280x704.
@@ -226,10 +241,11 @@ void run_heads(Bench& b) {
 int main(int argc, char** argv) {
   try {
     const std::int64_t rows = argc > 1 ? std::atoll(argv[1]) : 32760;
-    const bool tune = argc > 2 && std::string_view(argv[2]) == "tune";
+    const bool tune = argc <= 2 || std::string_view(argv[2]) != "untuned";
     Bench bench({.tune = tune});
     const CudaDeviceInfo info = cuda_device_info(0);
-    std::printf("%s, %lld rows%s\n", info.name.c_str(), static_cast<long long>(rows), tune ? ", tuned" : "");
+    std::printf("%s, %lld rows%s\n", info.name.c_str(), static_cast<long long>(rows),
+                tune ? "" : ", untuned");
     run_rows(bench, rows);
     run_products(bench, rows);
     run_attention(bench, rows);
