@@ -4,6 +4,7 @@
 
 #include "ops/backend.h"
 #include "ops/exec_context.h"
+#include "ops/flop_count.h"
 
 namespace wan {
 
@@ -13,6 +14,7 @@ namespace wan {
 /// Runs args on the context's backend where it supports them, and the host composite otherwise.
 template <typename Args>
 void dispatch(ExecContext& ctx, const char* op, const Args& args) {
+  if (ctx.flops != nullptr) *ctx.flops += flop_count(args);
   if (ctx.backend.supports(args)) {
     ctx.backend.run(ctx, args);
   } else if (!ctx.require_fused && ctx.backend.device().kind == DeviceKind::kCpu) {

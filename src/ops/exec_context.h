@@ -2,6 +2,7 @@
 // ExecContext: all that an op or a layer needs to run, passed explicitly; there are no globals.
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -22,6 +23,7 @@ struct ExecContext {
   Taps taps = {};                                // empty: nobody listens
   const std::atomic<bool>* cancelled = nullptr;  // set by another thread to stop within a layer
   bool require_fused = false;  // an op that the backend does not support is an error, never a fallback
+  std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/flop_count.h)
 
   /// Shows a named layer output to whoever listens.
   void tap(std::string_view name, const TensorView& output) const {
