@@ -9,6 +9,7 @@ namespace wan {
 /// Runs the chosen subcommand. Throws Error.
 using Command = std::function<void()>;
 
+Command add_bench_command(CLI::App& app);
 Command add_generate_command(CLI::App& app);
 Command add_inspect_command(CLI::App& app);
 Command add_tokenize_command(CLI::App& app);

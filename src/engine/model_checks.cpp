@@ -30,13 +30,22 @@ class NoBlocks final : public BlockResidency {
 
 }  // namespace
 
+void declare_transformer(const WanConfig& config, const WeightScope& scope) {
+  NoBlocks none;
+  const WanTransformer transformer(config, scope, none, 0, DType::kF32, "");
+  declare_blocks(scope, wan_block_layout(config), config.num_layers);
+}
+
+void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
+  NoBlocks none;
+  const Umt5Encoder encoder(config, scope, none, 0, "");
+  declare_blocks(scope, umt5_block_layout(config), config.num_layers);
+}
+
 CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
   CheckedTransformer checked{load_wan_config(folder, scope), 0};
-  NoBlocks none;
-  const WanTransformer transformer(checked.config, scope, none, 0, DType::kF32, "");
-  const BlockLayout layout = wan_block_layout(checked.config);
-  declare_blocks(scope, layout, checked.config.num_layers);
+  declare_transformer(checked.config, scope);
   for (const TensorEntry& entry : report.checkpoint().entries())
     if (!entry.name.starts_with("blocks."))
       checked.other_bytes += static_cast<std::size_t>(entry.elements()) * 4;
@@ -46,9 +55,7 @@ CheckedTransformer check_transformer(const std::filesystem::path& folder, Weight
 Umt5Config check_text_encoder(WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
   const Umt5Config config = umt5_config(scope);
-  NoBlocks none;
-  const Umt5Encoder encoder(config, scope, none, 0, "");
-  declare_blocks(scope, umt5_block_layout(config), config.num_layers);
+  declare_text_encoder(config, scope);
   return config;
 }
 

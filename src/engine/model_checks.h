@@ -15,6 +15,10 @@ struct CheckedTransformer {
 CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
 
+/// Ask a scope for every weight of a model and load none: what is missing then is what the model's file holds.
+void declare_transformer(const WanConfig& config, const WeightScope& scope);
+void declare_text_encoder(const Umt5Config& config, const WeightScope& scope);
+
 /// Throws one BadFile that lists the findings of all reports; does nothing where all are clean.
 void throw_findings(std::span<const WeightReport* const> reports);
 

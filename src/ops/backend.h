@@ -65,6 +65,8 @@ class Backend {
   virtual MemoryUse memory_use() const { return {}; }
   /// Free memory of the device for a plan, in bytes; 0 where the device's memory is the host's.
   virtual std::int64_t free_bytes() const { return 0; }
+  /// What the device has in all, in bytes; 0 where its memory is the host's.
+  virtual std::int64_t total_bytes() const { return 0; }
 
   virtual bool supports(const ActivationArgs&) const = 0;
   virtual void run(ExecContext&, const ActivationArgs&) = 0;

@@ -13,6 +13,10 @@ WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
 
 void WeightLoader::load(const TensorEntry& entry, const WeightSpec& spec, const TensorView& destination) {
   const TensorView source = spec.partition.slice(entry.view());
+  if (target_.fill) {
+    target_.fill(source, destination);
+    return;
+  }
   const ConvertOptions options{.threads = target_.threads};
   if (destination.device().kind == DeviceKind::kCpu) {
     convert(source, destination, options);

@@ -19,6 +19,9 @@ struct WeightTarget {
   DType compute_dtype = DType::kF32;
   /// Needed when the allocator is not the host's; not called otherwise.
   WeightUpload upload{};
+  /// Fills `destination` from a checkpoint's tensor, or this rank's share of it, instead of conversion on the host and
+  /// upload: where the device has the tensor's values already. Empty: by those.
+  std::function<void(const TensorView& source, const TensorView& destination)> fill{};
   /// For conversions; 0: as many as OpenMP would take.
   int threads = 0;
 };

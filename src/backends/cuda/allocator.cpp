@@ -17,6 +17,14 @@ StreamAllocator::StreamAllocator(int device, cudaStream_t stream) : device_(devi
   WAN_CUDA(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep));
 }
 
+StreamAllocator::~StreamAllocator() {
+  if (pool_ == nullptr) return;
+  // Errors here are those of earlier kernels, and nobody is left to be told.
+  cudaSetDevice(device_);
+  cudaStreamSynchronize(stream_);
+  cudaMemPoolTrimTo(pool_, 0);
+}
+
 cudaError_t StreamAllocator::try_allocate(void** data, std::size_t bytes) {
   const cudaError_t status =
       pool_ != nullptr ? cudaMallocAsync(data, bytes, stream_) : cudaMalloc(data, bytes);

@@ -16,6 +16,8 @@ class StreamAllocator final : public Allocator {
  public:
   /// The device must be current.
   StreamAllocator(int device, cudaStream_t stream);
+  /// Gives what is kept back to the driver.
+  ~StreamAllocator() override;
 
   Device device() const override { return {DeviceKind::kCuda, device_}; }
   /// 256-byte aligned. Throws OutOfMemory with the sizes asked for, free and in use.

@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
+  std::int64_t total_bytes() const override { return info_.total_bytes; }
 
   bool supports(const ActivationArgs&) const override { return true; }
   void run(ExecContext&, const ActivationArgs&) override;

@@ -67,11 +67,12 @@ VaeDecoder load_decoder(const WeightScope& scope, const Vae21Config& config) {
 }  // namespace
 
 Vae21::Vae21(const WeightScope& scope, const VaePrecision& precision)
-    : Vae21(scope.in_precision(precision.compute), precision, checked_config(scope, precision)) {}
+    : Vae21(scope, precision, checked_config(scope, precision)) {}
 
-Vae21::Vae21(const WeightScope& scope, const VaePrecision& precision, Vae21Config config)
+Vae21::Vae21(const WeightScope& scope, const VaePrecision& precision, const Vae21Config& config)
     // Braces: the encoder is asked for first, so that a report lists findings in one order.
-    : StreamedVae{config.geometry(), precision, load_encoder(scope, config), load_decoder(scope, config)},
-      config_(std::move(config)) {}
+    : StreamedVae{config.geometry(), precision, load_encoder(scope.in_precision(precision.compute), config),
+                  load_decoder(scope.in_precision(precision.compute), config)},
+      config_(config) {}
 
 }  // namespace wan

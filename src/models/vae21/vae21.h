@@ -11,12 +11,12 @@ class Vae21 final : public StreamedVae {
   /// scope: the whole file's. Call its report's check() before anything else is called. Throws BadFile for a
   /// file of another model, and Unsupported for other than 16 latent channels or a precision other than f32 and bf16.
   explicit Vae21(const WeightScope& scope, const VaePrecision& precision = {});
+  /// Of dimensions that are known without a file.
+  Vae21(const WeightScope& scope, const VaePrecision& precision, const Vae21Config& config);
 
   const Vae21Config& config() const { return config_; }
 
  private:
-  Vae21(const WeightScope& scope, const VaePrecision& precision, Vae21Config config);
-
   Vae21Config config_;
 };
 
