@@ -5,6 +5,7 @@
 
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
+#include "engine/engine_internals.h"
 #include "engine/model_checks.h"
 #include "engine/official_models.h"
 #include "engine/random_weights.h"
@@ -42,9 +43,9 @@ const char* precision_name(DType dtype) {
 
 /// A backend of its own, so that one phase's memory is not another's.
 struct Bench {
-  explicit Bench(const BenchmarkOptions& bench_options)
+  Bench(const BenchmarkOptions& bench_options, std::unique_ptr<Backend> made)
       : options(bench_options),
-        backend(make_backend({.ckpt_dir = {}, .device = options.device, .threads = options.threads}).backend),
+        backend(std::move(made)),
         on_cpu(backend->device().kind == DeviceKind::kCpu),
         precision(options.precision.empty() ? (on_cpu ? DType::kF32 : DType::kBF16)
                                             : parse_precision("--precision", options.precision)) {}
@@ -127,6 +128,8 @@ struct Subject {
               "--warmup {}: expected 0 to 1000", options.warmup);
     WAN_CHECK(options.num_layers >= 0 && options.num_layers <= 1000, kInvalidArgument,
               "--num_layers {}: expected 1 to 1000, or 0 for the published models'", options.num_layers);
+    if (!options.precision.empty()) parse_precision("--precision", options.precision);
+    parse_precision("--vae_precision", options.vae_precision);
     WAN_CHECK(!options.phases.empty(), kInvalidArgument, "--phases names no phase");
     for (const std::string& phase : options.phases)
       WAN_CHECK(std::find(std::begin(kPhases), std::end(kPhases), phase) != std::end(kPhases),
@@ -300,20 +303,20 @@ double BenchmarkRow::median_seconds() const {
 }
 
 BenchmarkResult run_benchmark(const BenchmarkOptions& options,
+                              const std::function<std::unique_ptr<Backend>()>& make_backend,
                               const std::function<void(const BenchmarkRow&)>& on_row) {
   const Subject subject(options);
   BenchmarkResult result;
   result.tokens = subject.layout().tokens();
   {
-    Bench bench(options);
-    parse_precision("--vae_precision", options.vae_precision);
+    Bench bench(options, make_backend());
     result.device = to_string(bench.backend->device());
     result.device_total_bytes = bench.backend->total_bytes();
     measure_ceilings(bench, result);
   }
   for (const char* const phase : kPhases) {
     if (std::find(options.phases.begin(), options.phases.end(), phase) == options.phases.end()) continue;
-    Bench bench(options);
+    Bench bench(options, make_backend());
     const std::string_view name = phase;
     result.rows.push_back(name == "text"      ? measure_text(bench, subject)
                           : name == "forward" ? measure_forward(bench, subject)
@@ -321,6 +324,14 @@ BenchmarkResult run_benchmark(const BenchmarkOptions& options,
     if (on_row) on_row(result.rows.back());
   }
   return result;
+}
+
+BenchmarkResult run_benchmark(const BenchmarkOptions& options,
+                              const std::function<void(const BenchmarkRow&)>& on_row) {
+  const auto make = [&] {
+    return make_backend({.ckpt_dir = {}, .device = options.device, .threads = options.threads}).backend;
+  };
+  return run_benchmark(options, make, on_row);
 }
 
 }  // namespace wan

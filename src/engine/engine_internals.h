@@ -1,14 +1,21 @@
 #pragma once
-// An engine on a backend of the caller's: tests run it on devices that no machine has.
+// Engine and benchmark on backends of the caller's: tests run them on devices that no machine has.
 
+#include <functional>
 #include <memory>
 
 #include "ops/backend.h"
+#include "wan/benchmark.h"
 #include "wan/engine.h"
 
 namespace wan {
 
 /// As Engine's constructor, which chooses the backend by options.device.
 Engine make_engine(const EngineOptions& options, std::unique_ptr<Backend> backend);
+
+/// As the public one, which chooses the backends by options.device. Every phase asks for a backend of its own.
+BenchmarkResult run_benchmark(const BenchmarkOptions& options,
+                              const std::function<std::unique_ptr<Backend>()>& make_backend,
+                              const std::function<void(const BenchmarkRow&)>& on_row);
 
 }  // namespace wan

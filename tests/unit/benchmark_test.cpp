@@ -1,0 +1,72 @@
+// What wan bench counts at the published models' shapes, on a device that computes nothing.
+
+#include "wan/benchmark.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/engine_internals.h"
+#include "support/counting_backend.h"
+#include "support/expect_error.h"
+
+namespace wan::test {
+namespace {
+
+BenchmarkRow count(BenchmarkOptions options, const char* phase) {
+  options.phases = {phase};
+  options.repeats = 1;
+  options.warmup = 0;
+  const auto make = [] { return std::make_unique<CountingBackend>(); };
+  const BenchmarkResult result = run_benchmark(options, make, {});
+  EXPECT_EQ(result.rows.size(), 1u);
+  return result.rows.at(0);
+}
+
+double petaflop(const BenchmarkRow& row) {
+  return static_cast<double>(row.flops) * 1e-15;
+}
+
+// Published: 1.68 and 6.52 PFLOP a forward of A14B. By hand, with L tokens, d = 5120, f = 13,824 and 512 of text:
+// 40 (12 L d^2 + 4 L d f + 4 L^2 d + 4 L 512 d), and the embeddings.
+TEST(BenchmarkFlops, TransformerForward) {
+  EXPECT_NEAR(petaflop(count({.size = {832, 480}}, "forward")), 1.68, 0.005);
+  EXPECT_NEAR(petaflop(count({.size = {1280, 720}}, "forward")), 6.52, 0.005);
+}
+
+TEST(BenchmarkFlops, LayersAddUp) {
+  const auto flops = [](int layers) {
+    return count({.size = {832, 480}, .num_layers = layers}, "forward").flops;
+  };
+  const std::int64_t layer = flops(2) - flops(1);
+  const std::int64_t tokens = 32760, d = 5120, f = 13824, text = 512;
+  EXPECT_EQ(layer, 12 * tokens * d * d + 4 * tokens * d * f + 4 * tokens * tokens * d +
+                       4 * tokens * text * d + 4 * text * d * d);
+}
+
+// Convolutions 0.63 PFLOP and the middle's attention 6.7 TFLOP (docs/performance.md).
+TEST(BenchmarkFlops, VaeDecode) {
+  EXPECT_NEAR(petaflop(count({.size = {1280, 720}}, "decode")), 0.64, 0.01);
+}
+
+TEST(BenchmarkMemory, OneExpertIsResident) {
+  const BenchmarkRow row = count({.size = {1280, 720}}, "forward");
+  EXPECT_NEAR(static_cast<double>(row.weight_bytes) * 1e-9, 29.0,
+              1.0);  // 14.3e9 weights in bf16, embeddings in fp32
+  EXPECT_LT(row.peak_device_bytes, 40'000'000'000);
+  EXPECT_GT(row.peak_device_bytes, row.weight_bytes);
+}
+
+TEST(BenchmarkOptions, AreRefusedWithTheRemedy) {
+  const auto refuse = [](ErrorCode code, const char* part, const BenchmarkOptions& options) {
+    expect_error(code, part, [&] { run_benchmark(options); });
+  };
+  refuse(ErrorCode::kInvalidArgument, "--size 833*480: t2v-A14B needs multiples of 16", {.size = {833, 480}});
+  refuse(ErrorCode::kInvalidArgument, "--frame_num 80: expected 4n + 1", {.frame_num = 80});
+  refuse(ErrorCode::kUnsupported, "--task s2v-14B", {.task = "s2v-14B"});
+  refuse(ErrorCode::kInvalidArgument, "--phases sleep", {.phases = {"sleep"}});
+  refuse(ErrorCode::kInvalidArgument, "--precision int8", {.precision = "int8"});
+  refuse(ErrorCode::kInvalidArgument, "--vae_precision int8", {.vae_precision = "int8"});
+  refuse(ErrorCode::kInvalidArgument, "--repeats 0", {.repeats = 0});
+}
+
+}  // namespace
+}  // namespace wan::test
