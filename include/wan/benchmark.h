@@ -16,7 +16,7 @@ struct BenchmarkOptions {
   int frame_num = 81;
   std::string device = "auto";  // as EngineOptions
   int threads = 0;              // likewise
-  std::string precision;        // of the weights: "fp32", "bf16"; empty: bf16 on a GPU, fp32 on the CPU
+  std::string precision = {};   // of the weights: "fp32", "bf16"; empty: bf16 on a GPU, fp32 on the CPU
   std::string vae_precision = "fp32";  // or "bf16"
   /// Of "text" (a prompt of 512 tokens), "forward" (one pass of one transformer, one guidance branch), "decode", "encode" (a
   /// whole clip); in this order whatever the order here.

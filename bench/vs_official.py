@@ -1,0 +1,273 @@
+"""The official PyTorch code beside `wan bench`, at the same shapes, with random weights, on one device in one run.
+
+    python bench/vs_official.py --official Wan2.2 --task t2v-A14B --size 1280*720 --frame_num 81
+
+Both make their weights on the device; nothing is downloaded. The official transformer has bf16 parameters and runs under bf16
+autocast, as generate.py --convert_model_dtype has it, with cuDNN's attention in place of flash-attn; its VAE has fp32
+parameters, under bf16 autocast with --vae_precision bf16. On the CPU all of it is fp32. Each side and phase is a process of its
+own, so that memory is that phase's. Needs PyTorch; of what else the official modules import (diffusers, einops) the little that
+these phases use has a stand-in where it is not installed.
+"""
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import json
+import math
+import re
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PHASES = ("forward", "decode", "encode")
+A14B = {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40, "in_dim": 16, "out_dim": 16}
+TRANSFORMERS = {
+    "t2v-A14B": {"model_type": "t2v", **A14B},
+    "i2v-A14B": {"model_type": "i2v", **A14B, "in_dim": 36},
+    "ti2v-5B": {"model_type": "ti2v", "dim": 3072, "ffn_dim": 14336, "num_heads": 24, "num_layers": 30, "in_dim": 48,
+                "out_dim": 48},
+}
+TEXT_TOKENS, TEXT_WIDTH = 512, 4096
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--official", type=Path, required=True, help="a clone of Wan-Video/Wan2.2")
+    parser.add_argument("--wan", type=Path, default=HERE.parent / "build" / "apps" / "cli" / "wan", help="the program")
+    parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
+    parser.add_argument("--size", default="832*480", help="width*height in pixels")
+    parser.add_argument("--frame_num", type=int, default=81)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--phases", default="forward,decode", help="of forward, decode, encode, with commas between")
+    parser.add_argument("--vae_precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--num_layers", type=int, default=0, help="of the transformer; default: all")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write every measurement here")
+    parser.add_argument("--official_phase", choices=PHASES, help=argparse.SUPPRESS)  # what a process of its own measures
+    args = parser.parse_args()
+    args.phases = args.phases.split(",")
+    for phase in args.phases:
+        if phase not in PHASES:
+            parser.error(f"--phases {phase}: expected forward, decode or encode")
+    if not (args.official / "wan" / "modules" / "model.py").is_file():
+        parser.error(f"--official {args.official}: expected a clone of https://github.com/Wan-Video/Wan2.2")
+    if not args.official_phase and not args.wan.is_file():
+        parser.error(f"--wan {args.wan} does not exist; build it first")
+    if not re.fullmatch(r"[1-9]\d*[*x][1-9]\d*", args.size):
+        parser.error(f"--size {args.size}: expected width*height, such as 832*480")
+    args.width, args.height = map(int, re.split(r"[*x]", args.size))
+    return args
+
+
+# The official modules, imported without their packages' __init__.py.
+
+def rearrange(x, pattern, **sizes):
+    """einops.rearrange where each name stands once on each side; sizes of all names in brackets but one are given."""
+    left, right = ([group.strip("()").split() for group in re.findall(r"\([^)]*\)|\w+", side)]
+                   for side in pattern.split("->"))
+    if len(left) != x.dim() or sorted(sum(left, [])) != sorted(sum(right, [])):
+        raise ValueError(f"rearrange {pattern!r} of {tuple(x.shape)}")
+    for group, extent in zip(left, x.shape):
+        known = 1
+        for name in group:
+            known *= sizes.get(name, 1)
+        for name in group:
+            sizes.setdefault(name, extent // known)
+    names = sum(left, [])
+    x = x.reshape([sizes[name] for name in names]).permute([names.index(name) for name in sum(right, [])])
+    return x.reshape([math.prod(sizes[name] for name in group) for group in right])
+
+
+def stand_in(name, **members):
+    """A module of these members under `name`, where no package of that name is installed."""
+    with contextlib.suppress(ImportError, ValueError):
+        if name in sys.modules or importlib.util.find_spec(name) is not None:
+            return
+    module = types.ModuleType(name)
+    module.__dict__.update(members)
+    module.__path__ = []
+    sys.modules[name] = module
+
+
+def import_official(folder, module):
+    import torch
+    stand_in("einops", rearrange=rearrange)
+    stand_in("diffusers")
+    stand_in("diffusers.configuration_utils", ConfigMixin=object, register_to_config=lambda function: function)
+    stand_in("diffusers.models")
+    stand_in("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
+    for name in ("wan", "wan.modules"):
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder / name.replace(".", "/"))]
+        sys.modules[name] = package
+    return importlib.import_module(f"wan.modules.{module}")
+
+
+def attention_for(device):
+    """Stands in for flash_attention(): [B, L, heads, width] of full sequences, so that no key is masked."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    backend = SDPBackend.CUDNN_ATTENTION if device == "cuda" else SDPBackend.MATH
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+
+    def attention(q, k, v, k_lens=None, **_):
+        out_dtype = q.dtype
+        q, k, v = (x.to(dtype).transpose(1, 2) for x in (q, k, v))
+        with sdpa_kernel(backend):
+            x = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return x.transpose(1, 2).contiguous().to(out_dtype)
+    return attention
+
+
+def randomize(model):
+    """Norms' scales about 1, everything else of deviation 0.02: as `wan bench` has them."""
+    import torch
+    for name, weight in model.named_parameters():
+        scale = name.endswith("gamma") or (name.endswith("weight") and weight.dim() == 1)
+        torch.nn.init.normal_(weight, mean=1.0 if scale else 0.0, std=0.02)
+
+
+def latent_shape(args):
+    stride, channels = (16, 48) if args.task == "ti2v-5B" else (8, 16)
+    return channels, (args.frame_num - 1) // 4 + 1, args.height // stride, args.width // stride
+
+
+def build_forward(args):
+    import torch
+    module = import_official(args.official, "model")
+    module.flash_attention = attention_for(args.device)
+    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS, text_dim=TEXT_WIDTH)
+    if args.num_layers:
+        config["num_layers"] = args.num_layers
+    low = torch.bfloat16 if args.device == "cuda" else torch.float32
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(low)
+    try:
+        with torch.device(args.device):
+            model = module.WanModel(**config).eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)
+    randomize(model)
+    channels, frames, height, width = latent_shape(args)
+    latent = torch.randn(channels, frames, height, width, device=args.device)
+    extra = config["in_dim"] - config["out_dim"]
+    y = [torch.randn(extra, frames, height, width, device=args.device)] if extra else None
+    context = [torch.randn(TEXT_TOKENS, TEXT_WIDTH, device=args.device, dtype=low)]
+    timestep = torch.tensor([900.0], device=args.device)
+    tokens = frames * (height // 2) * (width // 2)
+
+    def call():
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=args.device == "cuda"):
+            return model([latent], t=timestep, context=context, seq_len=tokens, y=y)[0]
+    return call
+
+
+def build_vae(args):
+    import torch
+    small = args.task == "ti2v-5B"
+    module = import_official(args.official, "vae2_2" if small else "vae2_1")
+    widths = {"dim": 160, "dec_dim": 256, "z_dim": 48} if small else {"dim": 96, "z_dim": 16}
+    with torch.device(args.device):
+        model = module.WanVAE_(**widths, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+                               temperal_downsample=[False, True, True], dropout=0.0).eval().requires_grad_(False)
+    randomize(model)
+    channels = widths["z_dim"]
+    scale = [torch.zeros(channels, device=args.device), torch.ones(channels, device=args.device)]
+    bf16 = args.vae_precision == "bf16"
+    if args.official_phase == "decode":
+        given = torch.randn(1, *latent_shape(args), device=args.device)
+        run = lambda: model.decode(given, scale).float().clamp_(-1, 1)
+    else:
+        given = torch.rand(1, 3, args.frame_num, args.height, args.width, device=args.device) * 2 - 1
+        run = lambda: model.encode(given, scale).float()
+
+    def call():
+        with torch.autocast(args.device, dtype=torch.bfloat16, enabled=bf16):
+            return run()
+    return call
+
+
+def measure_official(args):
+    """Prints one phase's measurement as JSON."""
+    import torch
+    cuda = args.device == "cuda"
+    if cuda and not torch.cuda.is_available():
+        sys.exit("--device cuda: PyTorch sees no GPU; use --device cpu")
+    torch.manual_seed(0)
+    seconds = []
+    with torch.inference_mode():
+        call = build_forward(args) if args.official_phase == "forward" else build_vae(args)
+        for repeat in range(args.warmup + args.repeats):
+            if cuda:
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            result = call()
+            if cuda:
+                torch.cuda.synchronize()
+            if repeat >= args.warmup:
+                seconds.append(time.perf_counter() - start)
+        finite = bool(torch.isfinite(result).all())
+        shape = list(result.shape)
+    print(json.dumps({"phase": args.official_phase, "seconds": seconds, "median_seconds": statistics.median(seconds),
+                      "shape": shape, "finite": finite, "torch": torch.__version__,
+                      "device": torch.cuda.get_device_name() if cuda else "cpu",
+                      "peak_device_bytes": torch.cuda.max_memory_allocated() if cuda else 0,
+                      "device_used_bytes": torch.cuda.max_memory_reserved() if cuda else 0,
+                      "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+def run_json(command):
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{shlex.join(command)}\nfailed")
+    return json.loads(done.stdout)
+
+
+def common_options(args):
+    options = ["--task", args.task, "--size", f"{args.width}*{args.height}", "--frame_num", str(args.frame_num),
+               "--device", args.device, "--vae_precision", args.vae_precision, "--repeats", str(args.repeats),
+               "--warmup", str(args.warmup)]
+    return options + (["--num_layers", str(args.num_layers)] if args.num_layers else [])
+
+
+def report(args, official, wan):
+    print(f"{args.task} {args.width}*{args.height} x {args.frame_num}, {official[args.phases[0]]['device']}, "
+          f"PyTorch {official[args.phases[0]]['torch']}, {args.repeats} repeats after {args.warmup}")
+    kind = "peak_device_bytes" if args.device == "cuda" else "peak_host_bytes"
+    print(f"{'phase':9}{'official s':>12}{'wan s':>10}{'ratio':>8}{'official GB':>13}{'wan GB':>9}{'ratio':>8}{'wan TF/s':>10}")
+    for phase in args.phases:
+        theirs, ours = official[phase], wan[phase]
+        print(f"{phase:9}{theirs['median_seconds']:12.3f}{ours['median_seconds']:10.3f}"
+              f"{theirs['median_seconds'] / ours['median_seconds']:8.2f}{theirs[kind] / 1e9:13.2f}{ours[kind] / 1e9:9.2f}"
+              f"{theirs[kind] / max(ours[kind], 1):8.2f}{ours['flops_per_second'] / 1e12:10.3g}")
+        if not theirs["finite"] or ours["non_finite"]:
+            print(f"  note: {phase} gave values that are not finite")
+
+
+def main():
+    args = parse_arguments()
+    if args.official_phase:
+        return measure_official(args)
+    official, wan, commands = {}, {}, []
+    for phase in args.phases:  # side by side, so that both meet the same machine
+        ours = [str(args.wan), "bench", *common_options(args), "--phases", phase, "--json"]
+        theirs = [sys.executable, str(Path(__file__).resolve()), "--official", str(args.official), *common_options(args),
+                  "--official_phase", phase]
+        commands += [shlex.join(ours), shlex.join(theirs)]
+        wan[phase] = run_json(ours)["rows"][0]
+        official[phase] = run_json(theirs)
+    report(args, official, wan)
+    if args.json:
+        args.json.write_text(json.dumps({"official": official, "wan": wan, "commands": commands}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
