@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "ops/copy.h"
+#include "weights/convert.h"
 
 namespace wan {
 
@@ -28,7 +29,7 @@ Tensor channels_last_weight(const Tensor& weight) {
   if (view.rank() == 4) view = view.reshape({view.dim(0), view.dim(1), 1, view.dim(2), view.dim(3)});
   view = view.permute({0, 2, 3, 4, 1});
   Tensor ordered(view.dtype(), view.shape());
-  reference(CopyArgs{.from = view, .out = ordered});
+  convert(view, ordered);
   return ordered;
 }
 
