@@ -67,6 +67,25 @@ std::string speed(const PhaseProgress& event) {
   return fmt::format("{:.2f} s each", 1.0 / rate);
 }
 
+/// "560 TF/s", "48 GF/s"; empty for none.
+std::string rate(double flops_per_second) {
+  if (flops_per_second <= 0) return "";
+  if (flops_per_second < 1e12) return fmt::format("{:.3g} GF/s", flops_per_second * 1e-9);
+  return fmt::format("{:.3g} TF/s", flops_per_second * 1e-12);
+}
+
+/// "560 TF/s  38.1/141 GB, peak 39.0  GPU 98%", as far as it is known.
+std::string device_facts(const PhaseProgress& event) {
+  std::string text = rate(event.flops_per_second);
+  if (!event.device) return text;
+  const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
+  if (!text.empty()) text += "  ";
+  text += fmt::format("{:.1f}/{:.0f} GB, peak {:.1f}", gb(event.device->used), gb(event.device->total),
+                      gb(event.device->peak));
+  if (event.device->utilization) text += fmt::format("  GPU {:.0f}%", 100 * *event.device->utilization);
+  return text;
+}
+
 std::string bar(std::int64_t done, std::int64_t total, int width) {
   const int filled = total > 0 ? static_cast<int>(done * width / total) : width;
   std::string text;
@@ -85,7 +104,11 @@ std::string line_within(int columns, const PhaseProgress& event, const std::stri
   constexpr int kWidestBar = 24;
   constexpr int kNarrowestBar = 4;
   const std::string name = fmt::format("{:<10} ", title(event.phase));
-  const std::string facts = fmt::format("{}  {}  {}", amount(event), speed(event), remaining);
+  const std::string needed = fmt::format("{}  {}  {}", amount(event), speed(event), remaining);
+  const std::string device = device_facts(event);
+  const bool fits =
+      static_cast<int>(name.size() + needed.size() + device.size()) + 4 + kNarrowestBar <= columns;
+  const std::string facts = device.empty() || !fits ? needed : needed + "  " + device;
   const int room = columns - static_cast<int>(name.size() + facts.size() + 2);
   if (room >= kNarrowestBar)
     return name + bar(event.done, event.total, std::min(room, kWidestBar)) + "  " + facts;
@@ -128,7 +151,9 @@ void ProgressDisplay::show(const PhaseProgress& event) {
     print("\r\033[K{}", line_within(columns_of(stream_) - 1, event, remaining));
     open_line_ = true;
   } else {
-    print("{}: {}, {}, {}\n", title(event.phase), amount(event), speed(event), remaining);
+    const std::string device = device_facts(event);
+    print("{}: {}, {}, {}{}{}\n", title(event.phase), amount(event), speed(event), remaining,
+          device.empty() ? "" : ", ", device);
   }
 }
 
@@ -154,6 +179,11 @@ void ProgressDisplay::show(const Finished& event) {
       event.peak_device_bytes > 0
           ? fmt::format(" and {:.2f} GB of the GPU's", static_cast<double>(event.peak_device_bytes) * 1e-9)
           : "";
+  std::string phases;
+  for (const PhaseTime& time : event.phases)
+    phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", title(time.phase), duration(time.seconds));
+  if (event.flops_per_second > 0) phases += fmt::format("; steps at {}", rate(event.flops_per_second));
+  if (!phases.empty()) print("{}\n", phases);
   print("saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", event.save_file, event.frames,
         event.frames == 1 ? "" : "s", duration(event.seconds),
         static_cast<double>(event.peak_host_bytes) * 1e-9, device);

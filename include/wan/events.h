@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,14 @@ struct PhaseStarted {
   std::int64_t total;
 };
 
+/// What a GPU does at a moment, in bytes.
+struct DeviceUse {
+  std::int64_t used = 0;                   // by this engine
+  std::int64_t peak = 0;                   // likewise, at most so far
+  std::int64_t total = 0;                  // what the device has
+  std::optional<double> utilization = {};  // 0 to 1, of all programs; nothing where the driver does not tell
+};
+
 /// `done` of `total` units are finished. A step's event also names the step of the whole run and its timestep.
 struct PhaseProgress {
   Phase phase;
@@ -31,9 +40,17 @@ struct PhaseProgress {
   int step = 0;         // from 1; denoising only
   int steps = 0;        // of the whole run; denoising only
   double timestep = 0;  // denoising only
+  double flops_per_second =
+      0;  // that the step achieved in products, attention and convolutions; denoising only
+  std::optional<DeviceUse> device = {};  // on a GPU; not while loading
 };
 
 struct PhaseFinished {
+  Phase phase;
+  double seconds;
+};
+
+struct PhaseTime {
   Phase phase;
   double seconds;
 };
@@ -55,6 +72,8 @@ struct Finished {
   double seconds;                      // of the whole generate() call
   std::int64_t peak_host_bytes;        // of the process
   std::int64_t peak_device_bytes = 0;  // of this engine on its GPU; 0 on the CPU
+  std::vector<PhaseTime> phases = {};  // in the order in which they ended
+  double flops_per_second = 0;         // of all steps; 0 where there was none
 };
 
 using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;

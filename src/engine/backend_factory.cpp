@@ -26,7 +26,8 @@ ChosenBackend make_cuda(const std::string& device, int index) {
   WAN_CHECK(reason.empty(), kUnsupported, "--device {}: {}", device, reason);
   const CudaDeviceInfo info = cuda_device_info(index);
   return {.backend = make_cuda_backend({.device = index}),
-          .grid = {info.multiprocessors, info.threads_per_multiprocessor}};
+          .grid = {info.multiprocessors, info.threads_per_multiprocessor},
+          .utilization = [index] { return cuda_utilization(index); }};
 }
 
 }  // namespace

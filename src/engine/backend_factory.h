@@ -2,7 +2,9 @@
 // Which device an engine computes on.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "diffusion/random.h"
 #include "ops/backend.h"
@@ -13,7 +15,8 @@ namespace wan {
 /// A backend, and what the engine must know of its device.
 struct ChosenBackend {
   std::unique_ptr<Backend> backend;
-  CudaLaunchGrid grid = kDefaultCudaGrid;  // what "torch-cuda" without a grid means
+  CudaLaunchGrid grid = kDefaultCudaGrid;                   // what "torch-cuda" without a grid means
+  std::function<std::optional<double>()> utilization = {};  // empty on the CPU
 };
 
 /// By options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPU where one is usable, otherwise the CPU. Throws

@@ -1,11 +1,13 @@
 #include "wan/engine.h"
 
 #include <chrono>
+#include <functional>
 
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
+#include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
 #include "pipeline/image_to_video.h"
 #include "pipeline/phase_reporter.h"
@@ -34,6 +36,7 @@ struct Engine::Impl {
       : options(engine_options),
         backend(std::move(chosen.backend)),
         grid(chosen.grid),
+        utilization(std::move(chosen.utilization)),
         precision(options.precision.empty() ? default_precision(*backend) : options.precision),
         weights(parse_precision("--precision", precision)),
         vae_precision({.compute = parse_precision("--vae_precision", options.vae_precision)}),
@@ -56,6 +59,14 @@ struct Engine::Impl {
     return LatentExtent{whole ? request.latent[1] : 1, request.latent[2], request.latent[3]};
   }
 
+  DeviceUse device_use() const {
+    const Backend::MemoryUse use = backend->memory_use();
+    return {.used = use.now,
+            .peak = use.peak,
+            .total = backend->total_bytes(),
+            .utilization = utilization ? utilization() : std::nullopt};
+  }
+
   void load(const LoadOptions& load_options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
@@ -72,6 +83,7 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<Backend> backend;
   CudaLaunchGrid grid;
+  std::function<std::optional<double>()> utilization;
   std::string precision;
   DType weights;
   VaePrecision vae_precision;
@@ -94,9 +106,14 @@ void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_
   phase.finish();
 }
 
-GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& on_event,
+GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
                                         const std::atomic<bool>* cancelled) {
   const auto start = std::chrono::steady_clock::now();
+  std::int64_t flops = 0;
+  std::function<DeviceUse()> read_device;
+  if (backend->total_bytes() > 0) read_device = [this] { return device_use(); };
+  RunMonitor monitor(caller, flops, read_device);
+  const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   ResolvedRequest resolved = resolve(request);
   const PlannedRun planned = plan(resolved);
   const GenerationSettings& settings = resolved.settings;
@@ -112,8 +129,11 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
   Workspace workspace(backend->allocator());
   SelfCommunicator communicator;
-  ExecContext exec{
-      .backend = *backend, .workspace = workspace, .communicator = communicator, .cancelled = cancelled};
+  ExecContext exec{.backend = *backend,
+                   .workspace = workspace,
+                   .communicator = communicator,
+                   .cancelled = cancelled,
+                   .flops = &flops};
   if (request.dump_taps)
     exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
   const RunContext run{

@@ -22,6 +22,12 @@ Json describe(const PhaseProgress& event) {
     json["step"] = event.step;
     json["steps"] = event.steps;
     json["timestep"] = event.timestep;
+    json["flops_per_second"] = event.flops_per_second;
+  }
+  if (event.device) {
+    json["device_memory"] = {
+        {"used", event.device->used}, {"peak", event.device->peak}, {"total", event.device->total}};
+    if (event.device->utilization) json["device_utilization"] = *event.device->utilization;
   }
   return json;
 }
@@ -41,12 +47,17 @@ Json describe(const RunSettings& event) {
 }
 
 Json describe(const Finished& event) {
+  Json phases = Json::array();
+  for (const PhaseTime& time : event.phases)
+    phases.push_back({{"phase", phase_name(time.phase)}, {"seconds", time.seconds}});
   return {{"event", "finished"},
           {"save_file", event.save_file},
           {"frames", event.frames},
           {"seconds", event.seconds},
           {"peak_host_bytes", event.peak_host_bytes},
-          {"peak_device_bytes", event.peak_device_bytes}};
+          {"peak_device_bytes", event.peak_device_bytes},
+          {"flops_per_second", event.flops_per_second},
+          {"phases", phases}};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "ops/backend.h"
@@ -40,6 +41,9 @@ std::string cuda_unusable_reason(int device);
 int cuda_device_count();
 /// Throws Device.
 CudaDeviceInfo cuda_device_info(int device);
+
+/// Part of the last moments in which the device worked, 0 to 1; nothing where the driver's NVML is missing or does not tell.
+std::optional<double> cuda_utilization(int device);
 
 /// Throws Unsupported, with the reason, where the device cannot be used. One thread at a time may run ops; upload and
 /// download may be called from others.

@@ -27,6 +27,10 @@ CudaDeviceInfo cuda_device_info(int) {
   fail_without_cuda();
 }
 
+std::optional<double> cuda_utilization(int) {
+  return std::nullopt;
+}
+
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions&) {
   fail_without_cuda();
 }
