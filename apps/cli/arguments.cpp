@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdlib>
 #include <numeric>
 
 #include "base/error.h"
@@ -168,5 +169,18 @@ T parse_number(const std::string& option, const std::string& text) {
 template int parse_number<int>(const std::string&, const std::string&);
 template std::int64_t parse_number<std::int64_t>(const std::string&, const std::string&);
 template double parse_number<double>(const std::string&, const std::string&);
+
+std::int64_t parse_bytes(const std::string& option, const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit(end);
+  double scale = 0;
+  if (unit.empty() || unit == "B") scale = 1;
+  if (unit == "M" || unit == "MB") scale = 1e6;
+  if (unit == "G" || unit == "GB") scale = 1e9;
+  WAN_CHECK(end != text.c_str() && scale > 0 && number > 0 && number * scale < 9e18, kInvalidArgument,
+            "{} {}: expected a size such as 16GB or 800MB", option, text);
+  return static_cast<std::int64_t>(number * scale);
+}
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 // Command-line arguments before CLI11 sees them: one spelling for --frame-num and --frame_num, and a hint for typos.
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,5 +21,8 @@ bool parse_bool(const std::string& option, const std::string& text);
 /// The whole of `text` as an int, std::int64_t or double. Throws InvalidArgument, naming the option.
 template <typename T>
 T parse_number(const std::string& option, const std::string& text);
+
+/// Bytes, of a text such as "16GB", "800MB" or a number of bytes. Throws InvalidArgument, naming the option.
+std::int64_t parse_bytes(const std::string& option, const std::string& text);
 
 }  // namespace wan

@@ -34,6 +34,7 @@ std::string command_line(const BenchOptions& o) {
       b.warmup);
   if (!b.precision.empty()) line += " --precision " + b.precision;
   if (b.num_layers > 0) line += fmt::format(" --num_layers {}", b.num_layers);
+  if (b.memory_limit > 0) line += fmt::format(" --memory_limit {}", b.memory_limit);
   if (b.threads > 0) line += fmt::format(" --threads {}", b.threads);
   return line;
 }
@@ -143,6 +144,12 @@ Command add_bench_command(CLI::App& app) {
   number("--repeats", o.repeats, "Measured runs of each phase")->default_str("5");
   number("--warmup", o.warmup, "Runs before those that are measured")->default_str("1");
   number("--num_layers", o.num_layers, "Layers of transformer and text encoder (default: all)");
+  command
+      ->add_option_function<std::string>(
+          "--memory_limit",
+          [&o](const std::string& text) { o.memory_limit = parse_bytes("--memory_limit", text); },
+          "Memory of the device to plan the VAE for, such as 16GB (default: what is free)")
+      ->type_name("TEXT");
   number("--threads", o.threads, "Of the CPU (default: all cores)");
   command->add_flag("--json", options->json, "Everything as JSON");
   return [options] { run_bench(*options); };

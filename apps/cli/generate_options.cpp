@@ -34,19 +34,6 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, Target& targ
       ->type_name(std::is_integral_v<T> ? "INT" : "FLOAT");
 }
 
-std::int64_t parse_bytes(const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const std::string unit(end);
-  double scale = 0;
-  if (unit.empty() || unit == "B") scale = 1;
-  if (unit == "M" || unit == "MB") scale = 1e6;
-  if (unit == "G" || unit == "GB") scale = 1e9;
-  WAN_CHECK(end != text.c_str() && scale > 0 && number > 0 && number * scale < 9e18, kInvalidArgument,
-            "--memory_limit {}: expected a size such as 16GB or 800MB", text);
-  return static_cast<std::int64_t>(number * scale);
-}
-
 /// Of the prompt in a file's name: the rest of the name and of the latents' beside it fit into 255 bytes then.
 constexpr std::size_t kMostNameBytes = 160;
 
@@ -201,7 +188,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;
-  if (o.memory_limit) options.memory_limit = parse_bytes(*o.memory_limit);
+  if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
   return options;
 }

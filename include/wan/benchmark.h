@@ -22,8 +22,9 @@ struct BenchmarkOptions {
   /// whole clip); in this order whatever the order here.
   std::vector<std::string> phases = {"text", "forward", "decode", "encode"};
   int repeats = 5;
-  int warmup = 1;      // repeats before those that count
-  int num_layers = 0;  // of transformer and text encoder; 0: the published models'
+  int warmup = 1;                 // repeats before those that count
+  int num_layers = 0;             // of transformer and text encoder; 0: the published models'
+  std::int64_t memory_limit = 0;  // bytes of the device to plan the VAE for; 0: what is free
 };
 
 /// One phase, its models alone in memory.

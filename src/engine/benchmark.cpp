@@ -103,8 +103,14 @@ struct Bench {
     return row;
   }
 
+  /// For a workspace, beside what is in memory already. Throws OutOfMemory where the limit leaves nothing.
   std::size_t budget() const {
-    return static_cast<std::size_t>(on_cpu ? available_memory_bytes() : backend->free_bytes());
+    if (options.memory_limit == 0)
+      return static_cast<std::size_t>(on_cpu ? available_memory_bytes() : backend->free_bytes());
+    const std::int64_t left = options.memory_limit - backend->memory_use().now;
+    WAN_CHECK(left > 0, kOutOfMemory, "--memory_limit: the weights alone take {:.2f} GB",
+              1e-9 * static_cast<double>(backend->memory_use().now));
+    return static_cast<std::size_t>(left);
   }
 
   const BenchmarkOptions& options;

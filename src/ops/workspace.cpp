@@ -12,18 +12,20 @@ constexpr std::size_t kSmallestChunk = std::size_t{1} << 20;
 }  // namespace
 
 Workspace::Scope::Scope(Workspace& workspace)
-    : workspace_(workspace), chunk_(workspace.chunk_), offset_(workspace.offset_) {
+    : workspace_(workspace), chunk_(workspace.chunk_), offset_(workspace.offset_), used_(workspace.used_) {
   ++workspace_.depth_;
 }
 
 Workspace::Scope::~Scope() {
   workspace_.chunk_ = chunk_;
   workspace_.offset_ = offset_;
+  workspace_.used_ = used_;
   if (--workspace_.depth_ > 0 || workspace_.chunks_.size() <= 1) return;
-  const std::size_t total = workspace_.capacity();
+  const std::size_t most = workspace_.most_;
   workspace_.release();
+  workspace_.most_ = most;
   try {
-    workspace_.add_chunk(total);
+    workspace_.add_chunk(most);
   } catch (const Error&) {
     // The merged chunk does not fit in one piece: the next pass takes chunks again.
   }
@@ -39,6 +41,8 @@ TensorView Workspace::take(DType dtype, const Shape& shape) {
   if (chunk_ == chunks_.size()) add_chunk(std::max(padded, kSmallestChunk));
   std::byte* data = chunks_[chunk_].data() + offset_;
   offset_ += padded;
+  used_ += padded;
+  most_ = std::max(most_, used_);
   return {data, dtype, shape, allocator_->device()};
 }
 
@@ -49,6 +53,8 @@ std::size_t Workspace::padded_bytes(DType dtype, const Shape& shape) {
 }
 
 void Workspace::reserve(std::size_t bytes) {
+  if (depth_ == 0 && (chunks_.size() != 1 || chunks_.front().size() < bytes)) release();
+  most_ = std::max(most_, used_ + bytes);
   for (std::size_t chunk = chunk_; chunk < chunks_.size(); ++chunk) {
     const std::size_t offset = chunk == chunk_ ? offset_ : 0;
     if (chunks_[chunk].size() - offset < bytes) continue;
@@ -56,7 +62,6 @@ void Workspace::reserve(std::size_t bytes) {
     offset_ = offset;
     return;
   }
-  if (depth_ == 0) release();
   chunk_ = chunks_.size();
   offset_ = 0;
   add_chunk(bytes);
@@ -73,6 +78,9 @@ void Workspace::release() {
   chunks_.clear();
   chunk_ = 0;
   offset_ = 0;
+  most_ = 0;
+  // What comes next may be larger than any of the pieces.
+  allocator_->trim();
 }
 
 void Workspace::add_chunk(std::size_t bytes) {

@@ -10,7 +10,8 @@
 namespace wan {
 
 /// An arena. Memory taken inside a Scope returns when the Scope ends. The first pass may grow it by further
-/// chunks; when the outermost Scope ends they are merged, so that an identical second pass allocates nothing.
+/// chunks; when the outermost Scope ends, one of the size that was in use at most takes their place, so that an identical
+/// second pass allocates nothing.
 /// Not thread-safe: one a rank.
 class Workspace {
  public:
@@ -27,6 +28,7 @@ class Workspace {
     Workspace& workspace_;
     std::size_t chunk_;
     std::size_t offset_;
+    std::size_t used_;
   };
 
   /// Contiguous, 64-byte aligned, contents undefined. Only inside a Scope. Throws OutOfMemory.
@@ -51,6 +53,8 @@ class Workspace {
   std::vector<Buffer> chunks_;
   std::size_t chunk_ = 0;   // chunk in use
   std::size_t offset_ = 0;  // first free byte of it
+  std::size_t used_ = 0;    // bytes taken and not given back
+  std::size_t most_ = 0;    // of used_ since the last release, or reserved
   int depth_ = 0;
   int allocations_ = 0;
 };

@@ -17,6 +17,8 @@ class Allocator {
   /// (nullptr).
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void release(std::byte* data, std::size_t bytes) noexcept = 0;
+  /// Gives memory that was released but is kept for later back to the device. May wait for the device's work.
+  virtual void trim() noexcept {}
 };
 
 /// Host memory, 64-byte aligned (a cache line and an AVX-512 register).

@@ -70,6 +70,39 @@ TEST(Workspace, MergedChunkIsContiguous) {
   EXPECT_EQ(workspace.allocations(), before);
 }
 
+TEST(Workspace, KeepsWhatWasInUseAtMost) {
+  CountingAllocator allocator;
+  Workspace workspace(allocator);
+  const auto pass = [&] {
+    const Workspace::Scope scope(workspace);
+    for (const std::int64_t size : {2, 3}) {
+      const Workspace::Scope inner(workspace);
+      workspace.take(DType::kU8, {size * kMegabyte});
+    }
+  };
+  pass();
+  EXPECT_EQ(workspace.capacity(), static_cast<std::size_t>(3 * kMegabyte)) << "not 2 + 3";
+  const int before = workspace.allocations();
+  pass();
+  EXPECT_EQ(workspace.allocations(), before);
+}
+
+TEST(Workspace, WhatIsTakenBeyondAReserveIsKeptToo) {
+  CountingAllocator allocator;
+  Workspace workspace(allocator);
+  const auto pass = [&] {
+    workspace.reserve(static_cast<std::size_t>(4 * kMegabyte));
+    const Workspace::Scope scope(workspace);
+    workspace.take(DType::kU8, {2 * kMegabyte});
+    workspace.take(DType::kU8, {3 * kMegabyte});
+  };
+  pass();
+  EXPECT_EQ(workspace.capacity(), static_cast<std::size_t>(5 * kMegabyte));
+  const int before = workspace.allocations();
+  pass();
+  EXPECT_EQ(workspace.allocations(), before);
+}
+
 TEST(Workspace, GivesAlignedSeparatePieces) {
   Workspace workspace(cpu_allocator());
   const Workspace::Scope scope(workspace);

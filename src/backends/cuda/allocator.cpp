@@ -18,11 +18,7 @@ StreamAllocator::StreamAllocator(int device, cudaStream_t stream) : device_(devi
 }
 
 StreamAllocator::~StreamAllocator() {
-  if (pool_ == nullptr) return;
-  // Errors here are those of earlier kernels, and nobody is left to be told.
-  cudaSetDevice(device_);
-  cudaStreamSynchronize(stream_);
-  cudaMemPoolTrimTo(pool_, 0);
+  trim();
 }
 
 cudaError_t StreamAllocator::try_allocate(void** data, std::size_t bytes) {
@@ -71,11 +67,12 @@ void StreamAllocator::release(std::byte* data, std::size_t bytes) noexcept {
     cudaFree(data);
 }
 
-void StreamAllocator::trim() {
+void StreamAllocator::trim() noexcept {
   if (pool_ == nullptr) return;
-  WAN_CUDA(cudaSetDevice(device_));
-  WAN_CUDA(cudaStreamSynchronize(stream_));
-  WAN_CUDA(cudaMemPoolTrimTo(pool_, 0));
+  // Errors here are those of earlier kernels; the next checked call reports them.
+  cudaSetDevice(device_);
+  cudaStreamSynchronize(stream_);
+  cudaMemPoolTrimTo(pool_, 0);
 }
 
 }  // namespace wan::cuda

@@ -24,8 +24,8 @@ class StreamAllocator final : public Allocator {
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
 
-  /// Gives memory that is released but kept back to the driver. Waits for the stream.
-  void trim();
+  /// Waits for the stream.
+  void trim() noexcept override;
   std::size_t used() const { return used_.load(std::memory_order_relaxed); }
   std::size_t peak() const { return peak_.load(std::memory_order_relaxed); }
 
