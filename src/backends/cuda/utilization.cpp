@@ -3,6 +3,9 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <optional>
+#include <type_traits>
+
 #include "backends/cuda/cuda_backend.h"
 
 namespace wan {
