@@ -127,6 +127,8 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_option("--dump", o.dump, "Write intermediate tensors as .npy files into this folder")
       ->group(kMore);
   command.add_flag("--dump_taps", o.dump_taps, "With --dump: every named layer output too")->group(kMore);
+  command.add_flag("--check", o.check, "Name the layer and op where a value first is not finite (slow)")
+      ->group(kMore);
   command.add_flag("--json", o.json, "One event a line, as JSON, on standard output")->group(kMore);
   command.add_flag("--plan", o.plan, "Print what the run would hold in memory, and stop")->group(kMore);
 
@@ -174,6 +176,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.from_latents = o.from_latents;
   request.dump_dir = o.dump;
   request.dump_taps = o.dump_taps;
+  request.check = o.check;
   return request;
 }
 

@@ -44,6 +44,7 @@ struct GenerateOptions {
   std::string from_latents;
   std::string dump;
   bool dump_taps = false;
+  bool check = false;
   bool json = false;
   bool plan = false;
 };

@@ -72,6 +72,8 @@ struct GenerationRequest {
   std::filesystem::path dump_dir;
   /// Every named layer output as well; needs dump_dir.
   bool dump_taps = false;
+  /// Looks through every op's result and names the layer and op whose values are the first that are not finite. Slow.
+  bool check = false;
 };
 
 /// What a checkpoint generates with where the request says nothing.

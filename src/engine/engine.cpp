@@ -134,6 +134,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                    .communicator = communicator,
                    .cancelled = cancelled,
                    .flops = &flops};
+  FiniteCheck check;
+  if (request.check) exec.check = &check;
   if (request.dump_taps)
     exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
   const RunContext run{

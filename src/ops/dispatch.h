@@ -22,6 +22,7 @@ void dispatch(ExecContext& ctx, const char* op, const Args& args) {
   } else {
     fail_unsupported(ctx, op);
   }
+  if (ctx.check != nullptr) ctx.check->look(ctx, op, result_of(args));
 }
 
 /// Throws Internal, naming op and argument, unless the view is there, floating point and of this shape.

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string_view>
 
+#include "ops/finite_check.h"
 #include "ops/workspace.h"
 #include "parallel/communicator.h"
 
@@ -22,9 +23,14 @@ struct ExecContext {
   Communicator& communicator;
   Taps taps = {};                                // empty: nobody listens
   const std::atomic<bool>* cancelled = nullptr;  // set by another thread to stop within a layer
-  bool require_fused = false;  // an op that the backend does not support is an error, never a fallback
+  bool require_fused = false;     // an op that the backend does not support is an error, never a fallback
+  FiniteCheck* check = nullptr;   // looks at every op's result
   std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/flop_count.h)
 
+  /// Tells the check which layer's ops come next; the name is that of the layer's tap.
+  void enter(std::string_view layer) const {
+    if (check != nullptr) check->enter(layer);
+  }
   /// Shows a named layer output to whoever listens.
   void tap(std::string_view name, const TensorView& output) const {
     if (taps) taps(name, output);

@@ -137,21 +137,23 @@ void DenoiseLoop::predict(int step) {
 
 void DenoiseLoop::guide(int step) {
   const std::int64_t timestep = in_.scheduler.timestep(step);
+  run_.exec.enter("the guidance");
   const GuidanceCoefficients guided = in_.guidance.coefficients(timestep);
   LinearCombinationArgs args{.terms = {{guided.conditional, predictions_[kPrompt]}}, .out = velocity()};
   if (in_.guidance.needs_unconditional(timestep))
     args.terms.push_back({guided.unconditional, predictions_[kNegative]});
   linear_combination(run_.exec, args);
   const std::int64_t broken = count_non_finite(run_.exec, velocity());
-  WAN_CHECK(broken == 0, kInternal,
-            "step {} of {} ({}, timestep {}) predicted {} values that are not finite; the weights are "
-            "damaged, or "
-            "the precision does not suffice: try --precision fp32",
-            step + 1, in_.scheduler.steps(), phase_name(phase_of(expert_of(step))), timestep, broken);
+  WAN_CHECK(
+      broken == 0, kInternal,
+      "step {} of {} ({}, timestep {}) predicted {} values that are not finite; the weights are "
+      "damaged, or the precision does not suffice: try --precision fp32; --check names the layer and op",
+      step + 1, in_.scheduler.steps(), phase_name(phase_of(expert_of(step))), timestep, broken);
   if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "guided", velocity());
 }
 
 void DenoiseLoop::update(int step) {
+  run_.exec.enter("the sampler");
   for (const SlotUpdate& update : in_.scheduler.updates(step)) {
     LinearCombinationArgs args{.terms = {}, .out = state_.slots[static_cast<std::size_t>(update.target)]};
     for (const SlotTerm& term : update.terms)

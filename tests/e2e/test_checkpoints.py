@@ -120,6 +120,16 @@ class Damage(WanTest):
         self.assertIn("not finite", result.err.splitlines()[-1])
         self.assertFalse((self.folder / "video.mp4").exists())
 
+    def test_the_check_names_layer_and_op(self):
+        header, body = read_safetensors(self.checkpoint / EXPERT)
+        begin, end = header["blocks.1.ffn.2.weight"]["data_offsets"]
+        body = body[:begin] + b"\0\0\xc0\x7f" * ((end - begin) // 4) + body[end:]
+        write_safetensors(self.checkpoint / EXPERT, header, body)
+        result = self.run_on_it(check=True)
+        self.assertNotEqual(result.status, 0)
+        self.assertRegex(result.err.splitlines()[-1], r"linear in \S*blocks\.1\.ffn is the first op .* not finite")
+        self.assertFalse((self.folder / "video.mp4").exists())
+
     def test_experts_that_do_not_belong_together(self):
         path = self.checkpoint / "low_noise_model/config.json"
         config = json.loads(path.read_text(encoding="utf-8"))

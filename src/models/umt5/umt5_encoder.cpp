@@ -79,6 +79,7 @@ void run_layer(ExecContext& ctx, const Umt5Config& config, std::span<const Tenso
     return rows.reshape({n, config.num_heads, config.head_dim()});
   };
 
+  ctx.enter(name + ".attn");
   rms_norm(ctx, {.x = x, .weight = weights[kNorm1], .eps = kEps, .out = scratch.normed});
   project(kQuery, scratch.normed, scratch.query);
   project(kKey, scratch.normed, scratch.key);
@@ -97,6 +98,7 @@ void run_layer(ExecContext& ctx, const Umt5Config& config, std::span<const Tenso
   ctx.tap(name + ".attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
 
+  ctx.enter(name + ".ffn");
   rms_norm(ctx, {.x = x, .weight = weights[kNorm2], .eps = kEps, .out = scratch.normed});
   project(kGate, scratch.normed, scratch.gate);
   project(kFfnIn, scratch.normed, scratch.hidden);
@@ -186,6 +188,7 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
         id, config_.vocabulary);
     convert(table.slice(0, id, id + 1), rows.view().slice(0, i, i + 1));
   }
+  ctx.enter(tap_prefix_ + "token_embedding");
   ctx.backend.upload(rows, out);
   ctx.tap(tap_prefix_ + "token_embedding", out);
 
@@ -198,6 +201,7 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
     run_layer(ctx, config_, lease.weights(), buckets, scratch, out,
               tap_prefix_ + "blocks." + std::to_string(layer));
   }
+  ctx.enter(tap_prefix_ + "norm");
   rms_norm(ctx, {.x = out, .weight = final_norm_, .eps = kEps, .out = out});
   ctx.tap(tap_prefix_ + "norm", out);
 }

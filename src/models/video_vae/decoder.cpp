@@ -54,6 +54,7 @@ void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan)
 
 TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
                                           const TensorView& latent) const {
+  ctx.enter("vae.decoder.conv1");
   const Shape shape{1, latent.dim(2), latent.dim(3), latent.dim(0)};
   const TensorView x = state.take(ctx, conv1_.output_shape(shape));
   Workspace::Scope scope(ctx.workspace);
@@ -91,6 +92,7 @@ void VaeDecoder::forward(ExecContext& ctx, StreamState& state, const TensorView&
 
 void VaeDecoder::head(ExecContext& ctx, StreamState& state, const TensorView& x,
                       const TensorView& frames) const {
+  ctx.enter("vae.decoder.head.2");
   Workspace::Scope scope(ctx.workspace);
   const TensorView patches =
       patch_ == 1 ? frames : ctx.workspace.take(DType::kF32, head_.output_shape(x.shape()));

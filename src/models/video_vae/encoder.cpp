@@ -58,6 +58,7 @@ void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const F
     copy(ctx, {.from = patches_of_frames(pixels, patch_), .out = split_patches(patches, patch_)});
   }
   if (x.dtype() != DType::kF32) copy(ctx, {.from = patches, .out = first});
+  ctx.enter("vae.encoder.conv1");
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.encoder.conv1", x);
   cache.close(ctx, frames);
@@ -80,6 +81,7 @@ void VaeEncoder::forward(ExecContext& ctx, StreamState& state, const FrameSource
       },
       x);
   middle_.forward(ctx, state, x);
+  ctx.enter("vae.encoder.head.2");
   const TensorView moments = state.take(ctx, head_.output_shape(x.shape()));  // [1, h, w, 2z]
   norm_silu_conv(ctx, state, x, head_norm_, head_, moments);
   ctx.tap("vae.encoder.head.2", moments);

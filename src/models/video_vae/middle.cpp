@@ -15,12 +15,15 @@ void Middle::plan(const Shape& group, StreamPlan& plan) const {
 }
 
 void Middle::forward(ExecContext& ctx, StreamState& state, const TensorView& x) const {
+  ctx.enter(name_ + ".0");
   first_.forward(ctx, state, x, x);
   if (ctx.taps) ctx.tap(name_ + ".0", x);
   ctx.check_cancelled();
+  ctx.enter(name_ + ".1");
   attention_.forward(ctx, x);
   if (ctx.taps) ctx.tap(name_ + ".1", x);
   ctx.check_cancelled();
+  ctx.enter(name_ + ".2");
   last_.forward(ctx, state, x, x);
   if (ctx.taps) ctx.tap(name_ + ".2", x);
 }

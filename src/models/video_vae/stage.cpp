@@ -27,6 +27,7 @@ std::vector<Shape> StageList::shapes(const Shape& group, GroupKind kind) const {
 void StageList::run(std::size_t index, ExecContext& ctx, StreamState& state, const TensorView& x,
                     const TensorView& out) const {
   ctx.check_cancelled();
+  ctx.enter(stages_[index].name);
   stages_[index].stage->forward(ctx, state, x, out);
   ctx.tap(stages_[index].name, out);
 }

@@ -176,6 +176,7 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
                    const std::string& tap_prefix) {
   const WanConfig& config = input.config;
   const RowSegments runs = input.layout.local_runs();
+  ctx.enter(tap_prefix + ".self_attn");
   modulate(ctx, input, weights.modulation.reshape({kModulationRows, config.dim}), scratch.modulation);
   const auto row = [&](ModulationRow which) { return scratch.modulation.select(1, which); };
 
@@ -191,6 +192,7 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
   ctx.tap(tap_prefix + ".self_attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = row(kGateAttention), .segments = runs});
 
+  ctx.enter(tap_prefix + ".cross_attn");
   TextContext::BlockEntry& entry = context.blocks[static_cast<std::size_t>(index)];
   if (entry.key.empty())
     fill_context_block(ctx, config, weights.cross_attention, context.embedded, scratch.key.dtype(), entry);
@@ -206,6 +208,7 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
   ctx.tap(tap_prefix + ".cross_attn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
 
+  ctx.enter(tap_prefix + ".ffn");
   layer_norm(ctx, {.x = x,
                    .weight = {},
                    .bias = {},

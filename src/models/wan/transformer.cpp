@@ -71,6 +71,7 @@ void WanTransformer::embed_text(ExecContext& ctx, const TensorView& encoded, Tex
   const std::int64_t padding = config_.text_len - tokens;
   const std::int64_t rows = tokens + (padding > 0 ? 1 : 0);
 
+  ctx.enter(tap_prefix_ + "text_embedding");
   const Workspace::Scope scope(ctx.workspace);
   Tensor host_rows(DType::kF32, {1, config_.text_dim});
   std::fill_n(host_rows.as<float>(), config_.text_dim, 0.0f);
@@ -98,6 +99,7 @@ WanTransformer::TimeModulation WanTransformer::embed_timesteps(ExecContext& ctx,
   std::vector<double> timesteps;
   for (const int row : rows) timesteps.push_back(input.timesteps[static_cast<std::size_t>(row)]);
 
+  ctx.enter(tap_prefix_ + "time_embedding");
   Workspace& workspace = ctx.workspace;
   const TimeModulation time{workspace.take(DType::kF32, {runs, config_.dim}),
                             workspace.take(DType::kF32, {runs, 6, config_.dim})};
@@ -128,6 +130,7 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
   const std::int64_t video_tokens = input.layout.tokens() - extra;
   const std::int64_t video_end = std::clamp(video_tokens, local.begin, local.end);
 
+  ctx.enter(tap_prefix_ + "patch_embedding");
   const Workspace::Scope scope(ctx.workspace);
   if (video_end > local.begin) {
     const std::int64_t count = video_end - local.begin;
@@ -154,6 +157,7 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
 void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, const TensorView& x,
                              const TensorView& time, const TensorView& normed,
                              const TensorView& velocity) const {
+  ctx.enter(tap_prefix_ + "head");
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t runs = time.dim(0);
   const TensorView modulation = ctx.workspace.take(DType::kF32, {runs, 2, config_.dim});
