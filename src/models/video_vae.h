@@ -53,7 +53,7 @@ class VideoVae {
   virtual VaeGeometry geometry() const = 0;
 
   /// The fastest way that stays within `byte_budget` (0: no limit): whole groups where they are small, then frame by
-  /// frame, then with compact history, then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
+  /// frame, then (or beyond 12 GB) with compact history, then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
   /// smallest tile fits, and InvalidArgument for an empty extent.
   virtual VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
   virtual VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const = 0;

@@ -76,17 +76,17 @@ struct Published {
   std::unique_ptr<VideoVae> vae;
 };
 
-void expect_at_most(const VaePlan& plan, double gigabytes) {
-  EXPECT_TRUE(plan.frame_by_frame && !plan.compact_history);
+void expect_at_most(const VaePlan& plan, double gigabytes, bool compact_history = false) {
+  EXPECT_TRUE(plan.frame_by_frame && plan.compact_history == compact_history);
   EXPECT_LE(static_cast<double>(plan.bytes) * kGb, gigabytes);
   EXPECT_GE(static_cast<double>(plan.bytes) * kGb, 0.97 * gigabytes) << "say the smaller number here";
 }
 
-// Feature caches of three frames are 13.1 GB of the 13.9: seven convolutions at 1280 x 720 x 96 have 7.4 of it.
+// With three frames a feature cache it would be 13.9 GB, more than is worth the copies that it saves.
 TEST(VaeMemory, OfVae21At1280x720) {
   const Published model(published_vae21());
   const LatentExtent extent{.frames = 21, .height = 90, .width = 160};
-  expect_at_most(model.vae->plan_decode(extent, 0), 13.9);
+  expect_at_most(model.vae->plan_decode(extent, 0), 11.2, /*compact_history=*/true);
   expect_at_most(model.vae->plan_encode(extent, 0), 9.0);
 }
 
