@@ -13,10 +13,10 @@
 namespace wan::test {
 namespace {
 
-// f32: a few roundings of 2^-24 an element, and the statistics' own, which blockwise sums keep below that.
+// f32: a few roundings of 2^-24 an element, and the statistics' own: as much again over 5,128 values in the narrowest vectors.
 // bf16: a result is rounded by 2^-8 of itself at most.
 double tolerance(DType out) {
-  return out == DType::kF32 ? 5e-7 : 0.00390625;
+  return out == DType::kF32 ? 7e-7 : 0.00390625;
 }
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
