@@ -107,7 +107,8 @@ TEST(Conv3d, TakesBf16Frames) {
 // Time layers: an engine of cuDNN's gave wrong frames from the second on.
 TEST(Conv3d, TakesBf16FramesOverTimeAlone) {
   for (const std::int64_t frames : {3, 4, 6})
-    check({{frames, 8, 8, 32}, 64, {3, 1, 1}, {1, 1, 1}, {}, Layout::kContiguous, DType::kBF16, DType::kBF16});
+    check(
+        {{frames, 8, 8, 32}, 64, {3, 1, 1}, {1, 1, 1}, {}, Layout::kContiguous, DType::kBF16, DType::kBF16});
 }
 
 TEST(Conv3d, SecondPassAllocatesNothing) {
