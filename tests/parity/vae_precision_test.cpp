@@ -77,7 +77,8 @@ INSTANTIATE_TEST_SUITE_P(Models, VaeInBf16, ::testing::ValuesIn(fast_kernels()),
 using Case = std::tuple<const char*, Kernels>;
 class RandomVaeInBf16 : public ::testing::TestWithParam<Case> {};
 
-// With random weights frames are noise: 46.2 to 54.6 dB seen, where the demo's trained ones give 57.9.
+// With random weights frames are noise: 46.2 to 54.6 dB seen on the CPU, 44.5 and more on a GPU, which rounds a convolution
+// before it adds the residual; the demo's trained ones give 57.9 on the CPU.
 TEST_P(RandomVaeInBf16, IsCloseToF32) {
   const auto& [name, kernels] = GetParam();
   const GoldenFile golden = vae_golden(name);
@@ -87,7 +88,7 @@ TEST_P(RandomVaeInBf16, IsCloseToF32) {
   for (const VaePlan& plan : lossy.decode_plans(latents)) {
     const Tensor decoded = lossy.decode(latents, plan);
     RecordProperty("psnr", std::to_string(psnr(decoded, frames)));
-    EXPECT_GE(psnr(decoded, frames), 45.0);
+    EXPECT_GE(psnr(decoded, frames), 44.0);
     EXPECT_LT(psnr(decoded, frames), 60.0) << "bf16 was not used";
   }
   const Tensor encoded = golden.tensor("encoded");
