@@ -9,11 +9,10 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
-#include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
 #include "media/npy.h"
 #include "support/compare.h"
-#include "support/fenced_backend.h"
+#include "support/generation_backends.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
 #include "wan/engine.h"
@@ -99,10 +98,8 @@ GenerationRequest request_of(const nlohmann::json& asked) {
   return request;
 }
 
-/// The CPU, or its kernels on memory that only the backend can touch, as a GPU's.
-enum class On { kCpu, kFencedDevice };
-
-class GenerationParity : public ::testing::TestWithParam<std::tuple<const char*, On>> {
+/// A case's name and a backend's.
+class GenerationParity : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
   GenerationParity()
       : case_(read_case(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".json"))),
@@ -149,10 +146,7 @@ TEST_P(GenerationParity, EveryDumpedTensorIsTheOfficialOne) {
   options.ckpt_dir = checkpoint();
   options.threads = 2;
   options.precision = "fp32";
-  auto backend = make_cpu_backend({.threads = 2});
-  if (std::get<1>(GetParam()) == On::kFencedDevice)
-    backend = std::make_unique<FencedBackend>(std::move(backend));
-  make_engine(options, std::move(backend)).generate(request());
+  make_engine(options, make_generation_backend(std::get<1>(GetParam()))).generate(request());
   for (const std::string& name : golden_.names()) {
     const std::filesystem::path file = folder_ / "dump" / (name + ".npy");
     if (may_be_missing(name)) {
@@ -184,7 +178,7 @@ TEST(GenerationInBf16, IsCloseToTheOfficialOneOnADevice) {
   request = request_of(nlohmann::json::parse(stream));
   request.save_file = folder / "frame_%05d.png";
   request.dump_dir = folder / "dump";
-  make_engine(options, std::make_unique<FencedBackend>(make_cpu_backend({.threads = 2}))).generate(request);
+  make_engine(options, make_device_backend()).generate(request);
   const Tensor first = read_npy(folder / "dump" / "step_00_cond.npy");
   const Tensor latents = read_npy(folder / "dump" / "latents.npy");
   EXPECT_TRUE(all_close(first, golden.tensor("step_00_cond"), kBf16StepTolerance));
@@ -204,7 +198,7 @@ TEST(GenerationWithTheVaeInBf16, IsCloseToTheOfficialOneOnADevice) {
   GenerationRequest request = request_of(nlohmann::json::parse(stream));
   request.save_file = folder / "frame_%05d.png";
   request.dump_dir = folder / "dump";
-  make_engine(options, std::make_unique<FencedBackend>(make_cpu_backend({.threads = 2}))).generate(request);
+  make_engine(options, make_device_backend()).generate(request);
   const Tensor condition = read_npy(folder / "dump" / "condition.npy");
   EXPECT_TRUE(all_close(condition, golden.tensor("condition"), kBf16StepTolerance));
   EXPECT_FALSE(all_close(condition, golden.tensor("condition"), kConditionTolerance)) << "bf16 was not used";
@@ -212,16 +206,13 @@ TEST(GenerationWithTheVaeInBf16, IsCloseToTheOfficialOneOnADevice) {
   EXPECT_TRUE(all_close(frames, as_floats(golden.tensor("frames")), kBf16FrameTolerance));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, GenerationParity,
-                         ::testing::Combine(::testing::Values("unipc", "dpmpp", "still", "i2v_unipc",
-                                                              "i2v_dpmpp", "i2v_still", "ti2v_text",
-                                                              "ti2v_text_still", "ti2v_image", "ti2v_tall",
-                                                              "ti2v_image_still"),
-                                            ::testing::Values(On::kCpu, On::kFencedDevice)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param)) +
-                                  (std::get<1>(test.param) == On::kCpu ? "_cpu" : "_fenced");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, GenerationParity,
+    ::testing::Combine(::testing::Values("unipc", "dpmpp", "still", "i2v_unipc", "i2v_dpmpp", "i2v_still",
+                                         "ti2v_text", "ti2v_text_still", "ti2v_image", "ti2v_tall",
+                                         "ti2v_image_still"),
+                       ::testing::ValuesIn(generation_backends())),
+    [](const auto& test) { return std::string(std::get<0>(test.param)) + "_" + std::get<1>(test.param); });
 
 }  // namespace
 }  // namespace wan::test
