@@ -193,6 +193,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.residency = o.residency;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
+  options.keep_models = false;
   return options;
 }
 

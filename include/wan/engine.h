@@ -28,6 +28,9 @@ struct EngineOptions {
   /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
   /// read from the checkpoint one block ahead), or "auto": resident where they fit.
   std::string residency = "auto";
+  /// Resident weights stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
+  /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video.
+  bool keep_models = true;
   /// Bytes of the device's memory to stay under where possible; 0: what is free.
   std::int64_t memory_limit = 0;
   /// CPU threads; 0: as many as this process may use. With more than one, an engine lets the OpenMP threads of the whole

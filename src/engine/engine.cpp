@@ -49,7 +49,8 @@ struct Engine::Impl {
                      .weights = weights,
                      .encodes = encoded_clip(request),
                      .residency = options.residency,
-                     .memory_limit = options.memory_limit});
+                     .memory_limit = options.memory_limit,
+                     .keep_models = options.keep_models});
   }
 
   /// The clip that the request's images become: one latent frame where only the first is given.
@@ -94,7 +95,7 @@ struct Engine::Impl {
 
 void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_event,
                         const std::atomic<bool>* cancelled) {
-  if (loaded && loaded_kind == load_options.residency.kind) return;
+  if (loaded && loaded_kind == load_options.residency.kind && options.keep_models) return;
   loaded.reset();
   const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, load_options).all());
   PhaseReporter phase(on_event, Phase::kLoad, total);

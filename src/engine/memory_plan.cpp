@@ -60,6 +60,17 @@ bool decodes_whole_frames(const VideoVae& vae, const LatentExtent& extent, std::
   }
 }
 
+/// Blocks in memory while prompts and images are encoded, in the steps, and while frames are decoded.
+struct HeldBlocks {
+  std::int64_t encoding, denoising, decoding;
+};
+
+HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep) {
+  const auto all = static_cast<std::int64_t>(blocks.all());
+  if (keep) return {all, all, all};
+  return {all, static_cast<std::int64_t>(blocks.transformers), 0};
+}
+
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
@@ -87,10 +98,10 @@ PlannedRun plan_run(const PlanInput& input) {
 
   const LatentExtent extent{latent[1], latent[2], latent[3]};
   const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
-  run.load = {.weights = input.weights, .residency = {.kind = ResidencyKind::kResident}};
+  run.load = {.weights = input.weights,
+              .residency = {.kind = ResidencyKind::kResident, .keep = input.keep_models}};
   const auto blocks = [&] { return planned_residency_bytes(models, run.load); };
   const ResidencyBytes all_blocks = blocks();
-  const auto resident = static_cast<std::int64_t>(all_blocks.all());
   const std::int64_t text_norm = 4 * models.text_encoder.dim;  // its token table stays in the mapped file
   const std::int64_t base = plan.program + others + text_norm + vae_weights + plan.latents;
   const std::int64_t denoising = plan.activations + plan.context_cache;
@@ -98,33 +109,36 @@ PlannedRun plan_run(const PlanInput& input) {
             kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
   // Streaming costs time in every step, a smaller VAE cache little, tiles a seam: so all blocks stay resident where a
   // pass and whole frames still fit beside them.
-  const std::int64_t beside_resident = plan.available - base - resident;
+  const HeldBlocks resident = held_blocks(all_blocks, input.keep_models);
+  const std::int64_t beside = plan.available - base;
   plan.blocks_resident =
-      input.residency == "resident" || (input.residency == "auto" && beside_resident >= denoising &&
-                                        decodes_whole_frames(*models.vae, extent, beside_resident));
+      input.residency == "resident" ||
+      (input.residency == "auto" && beside >= resident.encoding && beside >= resident.denoising + denoising &&
+       decodes_whole_frames(*models.vae, extent, beside - resident.decoding));
   run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
-  const ResidencyBytes held_blocks = plan.blocks_resident ? all_blocks : blocks();
-  const auto held = static_cast<std::int64_t>(held_blocks.all());
-  plan.transformers = static_cast<std::int64_t>(held_blocks.transformers) + others;
-  plan.text_encoder = static_cast<std::int64_t>(held_blocks.text_encoder) + text_norm;
+  const ResidencyBytes counted = plan.blocks_resident ? all_blocks : blocks();
+  const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, /*keep=*/true);
+  plan.transformers = static_cast<std::int64_t>(counted.transformers) + others;
+  plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text_norm;
 
-  const std::int64_t budget = plan.available - base - held;
-  WAN_CHECK(budget >= denoising, kOutOfMemory,
+  WAN_CHECK(beside >= held.encoding && beside >= held.denoising + denoising, kOutOfMemory,
             "a transformer pass over {} tokens needs {:.2f} GB beside {:.2f} GB of weights and program, "
-            "{:.2f} GB are "
-            "free; choose a "
-            "smaller --size or --frame_num{}",
-            tokens, static_cast<double>(denoising) * kGb, static_cast<double>(base + held) * kGb,
+            "{:.2f} GB are free; choose a smaller --size or --frame_num{}",
+            tokens, static_cast<double>(denoising) * kGb,
+            static_cast<double>(base + std::max(held.denoising, held.encoding - denoising)) * kGb,
             static_cast<double>(plan.available) * kGb,
             plan.blocks_resident ? ", or --residency streamed" : "");
-  run.decode = models.vae->plan_decode(extent, static_cast<std::size_t>(budget));
-  if (input.encodes) run.encode = models.vae->plan_encode(*input.encodes, static_cast<std::size_t>(budget));
+  run.decode = models.vae->plan_decode(extent, static_cast<std::size_t>(beside - held.decoding));
+  if (input.encodes)
+    run.encode = models.vae->plan_encode(*input.encodes, static_cast<std::size_t>(beside - held.encoding));
   const auto vae_scratch = static_cast<std::int64_t>(std::max(run.decode.bytes, run.encode.bytes));
   plan.vae = vae_weights + vae_scratch;
   if (is_tiled(run.decode, extent))
     plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
                     models.vae->geometry().spatial_stride;
-  plan.peak = base + held + std::max(denoising, vae_scratch);
+  plan.peak = base + std::max({held.encoding + static_cast<std::int64_t>(run.encode.bytes),
+                               held.denoising + denoising,
+                               held.decoding + static_cast<std::int64_t>(run.decode.bytes)});
   return run;
 }
 
@@ -146,7 +160,7 @@ std::string to_string(const MemoryPlan& plan) {
       "activations    {:8.3f} GB\n"
       "VAE            {:8.3f} GB  ({})\n"
       "latents        {:8.3f} GB\n"
-      "peak           {:8.3f} GB of {:.3f} GB; activations and context cache, or VAE frames, at a time\n"
+      "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
       "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
       "cache\n",
       gb(plan.program), gb(plan.text_encoder), plan.blocks_resident ? "" : "  (in the transformers' places)",

@@ -14,6 +14,7 @@ struct PlanInput {
   std::optional<LatentExtent> encodes;  // the clip that images become
   std::string residency;                // "auto", "resident", "streamed"
   std::int64_t memory_limit;            // 0: what the machine has free
+  bool keep_models = true;              // resident blocks stay after their last use
 };
 
 struct PlannedRun {

@@ -60,7 +60,10 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   DenoiseState state = make_denoise_state(run.exec, scheduler, input.latent);
   if (resumed != nullptr) {
     restore(run, *resumed, state);
-    if (resumed->finished()) return state;
+    if (resumed->finished()) {
+      models.residency.set_schedule({});
+      return state;
+    }
   } else {
     fill_noise(run, state.slots[Scheduler::kSample]);
   }

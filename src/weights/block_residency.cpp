@@ -29,7 +29,7 @@ void BlockLease::release() {
 std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options) {
   if (options.kind == ResidencyKind::kStreamed)
     return std::make_unique<StreamedBlocks>(std::move(groups), std::move(options));
-  return std::make_unique<ResidentBlocks>(std::move(groups), options.upload);
+  return std::make_unique<ResidentBlocks>(std::move(groups), options);
 }
 
 std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options) {

@@ -115,6 +115,9 @@ enum class ResidencyKind {
 
 struct ResidencyOptions {
   ResidencyKind kind = ResidencyKind::kResident;
+  /// Resident: blocks stay for the next run. Otherwise, once there is a schedule, a block's memory is given back after its last
+  /// use in it, and at once where it has none; acquired again it is loaded again.
+  bool keep = true;
   /// Streamed: blocks in device memory at once, at least 2.
   int places = 2;
   /// Streamed: threads that convert the next block while the current one computes.

@@ -6,14 +6,20 @@
 
 namespace wan {
 
-ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const WeightUpload& upload)
-    : loader_(std::move(groups), 0, upload), bytes_(residency_bytes(loader_.groups(), {})) {
-  for (const BlockGroup& group : loader_.groups())
-    places_.emplace_back(static_cast<std::size_t>(group.count));
+ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOptions& options)
+    : loader_(std::move(groups), 0, options.upload),
+      keep_(options.keep),
+      bytes_(residency_bytes(loader_.groups(), {})) {
+  std::size_t count = 0;
+  for (const BlockGroup& group : loader_.groups()) {
+    first_.push_back(count);
+    count += static_cast<std::size_t>(group.count);
+  }
+  places_ = std::vector<Place>(count);
 }
 
-ResidentBlocks::Place& ResidentBlocks::place(BlockId id) {
-  return places_[static_cast<std::size_t>(id.group)][static_cast<std::size_t>(id.index)];
+std::size_t ResidentBlocks::number(BlockId id) const {
+  return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
 }
 
 void ResidentBlocks::load(BlockId id) {
@@ -29,7 +35,7 @@ void ResidentBlocks::load(BlockId id) {
 
 void ResidentBlocks::preload(const LoadProgress& progress) {
   std::size_t done = 0;
-  for (int group = 0; group < static_cast<int>(places_.size()); ++group) {
+  for (int group = 0; group < static_cast<int>(first_.size()); ++group) {
     for (int block = 0; block < loader_.groups()[static_cast<std::size_t>(group)].count; ++block) {
       if (!place({group, block}).loaded) load({group, block});
       done += loader_.bytes_of(group);
@@ -40,27 +46,58 @@ void ResidentBlocks::preload(const LoadProgress& progress) {
 
 void ResidentBlocks::set_schedule(std::span<const BlockId> schedule) {
   for (const BlockId id : schedule) loader_.check_id(id);
+  const std::scoped_lock lock(mutex_);
   schedule_.assign(schedule.begin(), schedule.end());
   next_ = 0;
+  scheduled_ = true;
+  for (Place& each : places_) each.to_come = 0;
+  for (const BlockId id : schedule_) ++place(id).to_come;
+  for (Place& each : places_) drop_if_done(each);
 }
 
 BlockLease ResidentBlocks::acquire(BlockId id) {
   loader_.check_id(id);
+  const std::scoped_lock lock(mutex_);
   ++stats_.acquired;
   const auto found = std::find(schedule_.begin() + static_cast<std::ptrdiff_t>(next_), schedule_.end(), id);
+  Place& wanted = place(id);
+  ++wanted.leases;  // not to be dropped as skipped
   if (found == schedule_.end()) {
     ++stats_.unscheduled;
   } else {
-    next_ = static_cast<std::size_t>(found - schedule_.begin()) + 1;
+    const auto end = static_cast<std::size_t>(found - schedule_.begin()) + 1;
+    for (; next_ < end; ++next_) {
+      Place& passed = place(schedule_[next_]);
+      --passed.to_come;
+      drop_if_done(passed);
+    }
   }
-  if (place(id).loaded) {
+  if (wanted.loaded) {
     ++stats_.ready;
   } else {
     const auto start = std::chrono::steady_clock::now();
-    load(id);
+    try {
+      load(id);
+    } catch (...) {
+      --wanted.leases;
+      throw;
+    }
     stats_.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  return make_lease(0, place(id).views);
+  return make_lease(number(id), wanted.views);
+}
+
+void ResidentBlocks::release(std::size_t place) noexcept {
+  const std::scoped_lock lock(mutex_);
+  --places_[place].leases;
+  drop_if_done(places_[place]);
+}
+
+void ResidentBlocks::drop_if_done(Place& place) noexcept {
+  if (keep_ || !scheduled_ || place.leases > 0 || place.to_come > 0 || !place.loaded) return;
+  place.loaded = false;
+  place.views.clear();
+  place.memory = Buffer();
 }
 
 }  // namespace wan

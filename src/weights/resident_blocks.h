@@ -1,5 +1,7 @@
 #pragma once
-// ResidentBlocks: every block in device memory, loaded by preload() or when first acquired.
+// ResidentBlocks: every block in device memory, loaded by preload() or when first acquired, for good or until its last use.
+
+#include <mutex>
 
 #include "weights/block_loader.h"
 #include "weights/block_residency.h"
@@ -8,10 +10,10 @@ namespace wan {
 
 class ResidentBlocks final : public BlockResidency {
  public:
-  ResidentBlocks(std::vector<BlockGroup> groups, const WeightUpload& upload);
+  ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOptions& options);
 
   void preload(const LoadProgress& progress) override;
-  /// Every block stays in place, so the schedule serves only the statistics.
+  /// Where blocks are kept, it serves only the statistics.
   void set_schedule(std::span<const BlockId> schedule) override;
   BlockLease acquire(BlockId id) override;
   std::size_t bytes() const override { return bytes_; }
@@ -22,18 +24,27 @@ class ResidentBlocks final : public BlockResidency {
     Buffer memory;
     std::vector<TensorView> views;
     bool loaded = false;
+    int leases = 0;
+    std::int64_t to_come = 0;  // in the rest of the schedule
   };
 
-  void release(std::size_t) noexcept override {}
+  void release(std::size_t place) noexcept override;
   void load(BlockId id);
-  Place& place(BlockId id);
+  std::size_t number(BlockId id) const;
+  Place& place(BlockId id) { return places_[number(id)]; }
+  /// Gives the memory back where nobody has the block and the schedule does not name it. Under the mutex.
+  void drop_if_done(Place& place) noexcept;
 
   BlockLoader loader_;
-  std::vector<std::vector<Place>> places_;  // by group, block
+  bool keep_;
+  std::vector<std::size_t> first_;  // place of each group's first block
+  std::vector<Place> places_;
   std::vector<BlockId> schedule_;
   std::size_t next_ = 0;
+  bool scheduled_ = false;
   std::size_t bytes_ = 0;
   ResidencyStats stats_;
+  std::mutex mutex_;  // leases may end on any thread
 };
 
 }  // namespace wan

@@ -124,6 +124,43 @@ TEST_F(BlockResidencyTest, CountsTheMemoryItTakes) {
   EXPECT_EQ(device.held, 0u);
 }
 
+TEST_F(BlockResidencyTest, ResidentGivesBackWhatTheScheduleNamesNoMore) {
+  FakeDevice device;
+  const auto residency = make_residency(groups(device.target(DType::kF32)), {.keep = false});
+  residency->preload({});
+  EXPECT_EQ(device.held, 7 * 192u) << "nothing is known of the future yet";
+  residency->set_schedule(passes(2));
+  EXPECT_EQ(device.held, 7 * 192u);
+  const auto use = [&](BlockId id) { expect_block(residency->acquire(id), id); };
+  use({1, 0});
+  EXPECT_EQ(device.held, 6 * 192u) << "the text encoder's first block was used for the last time";
+  {
+    const BlockLease held = residency->acquire({1, 1});
+    EXPECT_EQ(device.held, 6 * 192u);
+  }
+  EXPECT_EQ(device.held, 5 * 192u);
+  for (int pass = 0; pass < 2; ++pass)
+    for (int block = 0; block < kBlocks; ++block) {
+      use({0, block});
+      EXPECT_EQ(device.held, (pass == 0 ? 5u : 4u - static_cast<unsigned>(block)) * 192u);
+    }
+  EXPECT_EQ(device.held, 0u);
+  EXPECT_EQ(residency->stats().ready, 12);
+  // The next run loads them again.
+  residency->set_schedule(passes(1));
+  for (const BlockId id : passes(1)) use(id);
+  EXPECT_EQ(device.held, 0u);
+  // What a schedule skips or does not name is given back too; a leased block is not.
+  residency->preload({});
+  BlockLease leased = residency->acquire({0, 0});
+  residency->set_schedule(std::vector<BlockId>{{0, 1}, {0, 2}});
+  EXPECT_EQ(device.held, 3 * 192u);
+  use({0, 2});
+  EXPECT_EQ(device.held, 1 * 192u);
+  leased.release();
+  EXPECT_EQ(device.held, 0u);
+}
+
 TEST_F(BlockResidencyTest, ResidentLoadsOnFirstUseWithoutPreload) {
   const auto residency = make_residency(groups({}), {});
   EXPECT_EQ(residency->stats().loaded, 0);
