@@ -42,11 +42,12 @@ std::byte* StreamAllocator::allocate(std::size_t bytes) {
     std::size_t total_bytes = 0;
     WAN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
     const auto gigabytes = [](std::size_t n) { return static_cast<double>(n) * 1e-9; };
-    fail(ErrorCode::kOutOfMemory,
-         "cannot allocate {:.2f} GB of device memory on cuda:{}: {:.2f} GB of {:.2f} GB are free, this "
-         "program "
-         "holds {:.2f} GB",
-         gigabytes(bytes), device_, gigabytes(free_bytes), gigabytes(total_bytes), gigabytes(used()));
+    fail(
+        ErrorCode::kOutOfMemory,
+        "cannot allocate {:.2f} GB of device memory on cuda:{}: {:.2f} GB of {:.2f} GB are free, this "
+        "program holds "
+        "{:.2f} GB; a --memory_limit below what is free, --residency streamed or a smaller --size needs less",
+        gigabytes(bytes), device_, gigabytes(free_bytes), gigabytes(total_bytes), gigabytes(used()));
   }
   check(status, "cudaMallocAsync", __FILE__, __LINE__);
   const std::size_t now = used_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
