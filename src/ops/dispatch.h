@@ -5,6 +5,7 @@
 #include "ops/backend.h"
 #include "ops/exec_context.h"
 #include "ops/flop_count.h"
+#include "ops/result_of.h"
 
 namespace wan {
 

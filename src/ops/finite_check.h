@@ -22,18 +22,4 @@ class FiniteCheck {
   std::string layer_;
 };
 
-/// What an op writes: `out`, and for the few without one of this name, below.
-template <typename Args>
-TensorView result_of(const Args& args) {
-  if constexpr (requires { args.out; }) {
-    return args.out;
-  } else if constexpr (requires { args.gate; }) {
-    return args.x;  // gated_residual, in place
-  } else if constexpr (requires { args.first_token; }) {
-    return args.tokens;  // patchify; unpatchify's latent comes from tokens that were looked at
-  } else {
-    return {};
-  }
-}
-
 }  // namespace wan
