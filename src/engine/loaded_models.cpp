@@ -165,12 +165,11 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
   ResidencyOptions residency = options.residency;
   if (backend.device().kind != DeviceKind::kCpu) {
     residency.mark_use = [&backend] { return backend.mark_work(); };
-  }
-  // Resident blocks may take memory that earlier work gives back in the order of the backend's stream, and go its way.
-  if (backend.device().kind != DeviceKind::kCpu && residency.kind == ResidencyKind::kStreamed) {
-    residency.upload = [&backend](const TensorView& host, const TensorView& device) {
-      backend.upload_beside(host, device);
-    };
+    // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
+    if (residency.kind == ResidencyKind::kStreamed)
+      residency.upload = [&backend](const TensorView& host, const TensorView& device) {
+        backend.upload_beside(host, device);
+      };
   }
   residency_ = make_residency(scopes.groups(models), residency);
   backend.synchronize();  // the blocks' memory is there, for uploads beside other work

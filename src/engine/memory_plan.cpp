@@ -85,8 +85,8 @@ PlannedRun plan_run(const PlanInput& input) {
   MemoryPlan& plan = run.plan;
   plan.program = on_cpu(input.backend) ? program_bytes() : 0;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
-  plan.activations = std::max(activation_bytes(config, tokens, compute),
-                              text_encoder_scratch(models.text_encoder, config.text_len));
+  const std::int64_t text_scratch = text_encoder_scratch(models.text_encoder, config.text_len);
+  plan.activations = std::max(activation_bytes(config, tokens, compute), text_scratch);
   plan.context_cache = context_bytes(models, compute);
   plan.latents =
       4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
@@ -111,21 +111,23 @@ PlannedRun plan_run(const PlanInput& input) {
   // pass and whole frames still fit beside them.
   const HeldBlocks resident = held_blocks(all_blocks, input.keep_models);
   const std::int64_t beside = plan.available - base;
-  plan.blocks_resident =
-      input.residency == "resident" ||
-      (input.residency == "auto" && beside >= resident.encoding && beside >= resident.denoising + denoising &&
-       decodes_whole_frames(*models.vae, extent, beside - resident.decoding));
+  const auto before_decoding = [&](const HeldBlocks& held) {
+    return std::max(held.encoding + text_scratch, held.denoising + denoising);
+  };
+  plan.blocks_resident = input.residency == "resident" ||
+                         (input.residency == "auto" && beside >= before_decoding(resident) &&
+                          decodes_whole_frames(*models.vae, extent, beside - resident.decoding));
   run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
   const ResidencyBytes counted = plan.blocks_resident ? all_blocks : blocks();
   const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, /*keep=*/true);
   plan.transformers = static_cast<std::int64_t>(counted.transformers) + others;
   plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text_norm;
 
-  WAN_CHECK(beside >= held.encoding && beside >= held.denoising + denoising, kOutOfMemory,
-            "a transformer pass over {} tokens needs {:.2f} GB beside {:.2f} GB of weights and program, "
-            "{:.2f} GB are free; choose a smaller --size or --frame_num{}",
-            tokens, static_cast<double>(denoising) * kGb,
-            static_cast<double>(base + std::max(held.denoising, held.encoding - denoising)) * kGb,
+  WAN_CHECK(beside >= before_decoding(held), kOutOfMemory,
+            "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
+            "included; {:.2f} GB are "
+            "free; choose a smaller --size or --frame_num{}",
+            tokens, static_cast<double>(base + before_decoding(held)) * kGb,
             static_cast<double>(plan.available) * kGb,
             plan.blocks_resident ? ", or --residency streamed" : "");
   run.decode = models.vae->plan_decode(extent, static_cast<std::size_t>(beside - held.decoding));
@@ -136,9 +138,9 @@ PlannedRun plan_run(const PlanInput& input) {
   if (is_tiled(run.decode, extent))
     plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
                     models.vae->geometry().spatial_stride;
-  plan.peak = base + std::max({held.encoding + static_cast<std::int64_t>(run.encode.bytes),
-                               held.denoising + denoising,
-                               held.decoding + static_cast<std::int64_t>(run.decode.bytes)});
+  plan.peak =
+      base + std::max({before_decoding(held), held.encoding + static_cast<std::int64_t>(run.encode.bytes),
+                       held.decoding + static_cast<std::int64_t>(run.decode.bytes)});
   return run;
 }
 

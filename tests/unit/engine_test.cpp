@@ -28,8 +28,12 @@ class EngineTest : public testing::Test {
     request.save_file = folder_ / "video.mp4";
     return request;
   }
-  MemoryPlan plan(const std::string& residency, std::int64_t limit) const {
-    return Engine({.ckpt_dir = kCheckpoint, .residency = residency, .memory_limit = limit}).plan(request());
+  MemoryPlan plan(const std::string& residency, std::int64_t limit, bool keep_models = true) const {
+    return Engine({.ckpt_dir = kCheckpoint,
+                   .residency = residency,
+                   .keep_models = keep_models,
+                   .memory_limit = limit})
+        .plan(request());
   }
   TempFolder folder_;
 };
@@ -81,6 +85,16 @@ TEST_F(EngineTest, ThePartsOfAPlanAddUp) {
   }
 }
 
+TEST_F(EngineTest, WeightsThatAreGivenBackLeaveRoom) {
+  const MemoryPlan kept = plan("auto", 0);
+  const MemoryPlan given_back = plan("auto", 0, /*keep_models=*/false);
+  EXPECT_EQ(given_back.transformers, kept.transformers);
+  ASSERT_LT(given_back.peak, kept.peak);
+  const std::int64_t between = (given_back.peak + kept.peak) / 2;
+  EXPECT_FALSE(plan("auto", between).blocks_resident);
+  EXPECT_TRUE(plan("auto", between, /*keep_models=*/false).blocks_resident);
+}
+
 TEST_F(EngineTest, TooLittleMemoryIsRefusedWithNumbersAndARemedy) {
   expect_error(ErrorCode::kOutOfMemory, "--size", [&] { plan("auto", 100'000); });
   expect_error(ErrorCode::kOutOfMemory, "--residency streamed", [&] { plan("resident", 100'000); });
@@ -126,6 +140,16 @@ TEST_F(EngineTest, OneEngineMakesSeveralVideosAndTheSameSeedTheSameOne) {
   };
   EXPECT_EQ(bytes("a.png"), bytes("b.png"));
   EXPECT_NE(bytes("a.png"), bytes("c.png"));
+
+  Engine forgetful({.ckpt_dir = kCheckpoint, .keep_models = false, .threads = 2});
+  still.seed = 1;
+  loads = 0;
+  for (const char* name : {"d.png", "e.png"}) {
+    still.save_file = folder_ / name;
+    forgetful.generate(still, count_loads);
+    EXPECT_EQ(bytes("a.png"), bytes(name));
+  }
+  EXPECT_EQ(loads, 2);
 }
 
 TEST_F(EngineTest, ACancelledRunKeepsItsStateAndGoesOnToTheSameVideo) {
