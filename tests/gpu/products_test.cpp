@@ -54,7 +54,9 @@ TEST(GpuProducts, MatchSumsInDoubleAtModelSizes) {
                            {1, 5120, 30720, kF32, kF32, ActivationKind::kNone},
                            {512, 4096, 10240, kBF16, kBF16, ActivationKind::kSiLU}})
     // A product of f32 in TF32 would be off by 3e-4; tensor cores' sums over 13,824 products were off by 1.5e-5.
-    EXPECT_LE(sampled_error(gpu, p), p.out == kBF16 ? 0.00390625 : 3e-5)
+    EXPECT_LE(sampled_error(gpu, p), p.out == kBF16     ? 0.00390625
+                                     : p.inner > 10'000 ? 3e-5
+                                                        : 1e-5)
         << p.rows << " x " << p.inner << " x " << p.columns;
 }
 

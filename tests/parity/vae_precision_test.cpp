@@ -88,7 +88,7 @@ TEST_P(RandomVaeInBf16, IsCloseToF32) {
   for (const VaePlan& plan : lossy.decode_plans(latents)) {
     const Tensor decoded = lossy.decode(latents, plan);
     RecordProperty("psnr", std::to_string(psnr(decoded, frames)));
-    EXPECT_GE(psnr(decoded, frames), 44.0);
+    EXPECT_GE(psnr(decoded, frames), kernels == Kernels::kCuda ? 44.0 : 45.0);
     EXPECT_LT(psnr(decoded, frames), 60.0) << "bf16 was not used";
   }
   const Tensor encoded = golden.tensor("encoded");

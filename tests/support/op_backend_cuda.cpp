@@ -14,6 +14,7 @@ OpBackend make_op_backend(int) {
   made.workspace = &mirror->workspace();
   made.backend = std::move(mirror);
   made.tf32_convolutions = true;
+  made.rounds_bias_to_bf16 = true;
   made.has_every_kernel = true;
   return made;
 }

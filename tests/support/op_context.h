@@ -15,6 +15,7 @@ struct OpBackend {
   std::unique_ptr<Backend> backend;
   Workspace* workspace = nullptr;        // the device's, where that is not the context's
   bool tf32_convolutions = false;        // f32 convolutions round their inputs to 11 bits
+  bool rounds_bias_to_bf16 = false;      // beside a bf16 result, as the official code does
   bool has_every_kernel = false;         // no op needs its composite
   bool scratch_grows_with_keys = false;  // attention's
 };

@@ -104,11 +104,10 @@ TEST(Conv3d, TakesBf16Frames) {
       }
 }
 
-// Time layers: an engine of cuDNN's gave wrong frames from the second on.
+// Time layers: at the second of these shapes an engine of cuDNN's gave a wrong second frame.
 TEST(Conv3d, TakesBf16FramesOverTimeAlone) {
-  for (const std::int64_t frames : {3, 4, 6})
-    check(
-        {{frames, 8, 8, 32}, 64, {3, 1, 1}, {1, 1, 1}, {}, Layout::kContiguous, DType::kBF16, DType::kBF16});
+  for (const Shape& x : {Shape{3, 16, 16, 64}, {4, 32, 32, 64}, {6, 8, 8, 32}})
+    check({x, 64, {3, 1, 1}, {1, 1, 1}, {}, Layout::kContiguous, DType::kBF16, DType::kBF16});
 }
 
 TEST(Conv3d, SecondPassAllocatesNothing) {

@@ -14,10 +14,11 @@ struct Case {
 };
 
 // f32: rounding errors of K products add up like a random walk, sqrt(K) * 2^-24 of the result's size at most:
-// 1.5e-6 for K = 640. A bf16 result is rounded by 2^-9 of itself at most, and so may its bias be (as the official code's
-// is), which can be larger than the result.
-double tolerance(DType out) {
-  return out == DType::kF32 ? 2e-6 : 0.006;
+// 1.5e-6 for K = 640. a bf16 result is rounded by 2^-8 of itself at most; its bias, where that is rounded too, by as much of
+// itself, which can be larger than the result.
+double tolerance(const OpContext& ops, DType out) {
+  if (out == DType::kF32) return 2e-6;
+  return ops.traits().rounds_bias_to_bf16 ? 0.006 : 0.00390625;
 }
 
 /// Expects linear() to give the composite's result, within the tolerance of out's dtype.
@@ -33,7 +34,7 @@ void check(const Case& c, DType x_type, DType weight_type, DType out_type, Layou
   const Tensor expected(DType::kF64, out.view().shape());
   args.out = expected;
   reference(args);
-  EXPECT_TRUE(all_close(out, expected, tolerance(out_type)))
+  EXPECT_TRUE(all_close(out, expected, tolerance(ops, out_type)))
       << c.rows << " x " << c.inner << " x " << c.columns << " of " << dtype_name(x_type) << ", "
       << dtype_name(weight_type);
   EXPECT_TRUE(out.intact());
