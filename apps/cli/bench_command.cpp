@@ -20,7 +20,7 @@ namespace {
 struct BenchOptions {
   BenchmarkOptions benchmark;
   std::string size;
-  std::string phases = "all";
+  std::vector<std::string> phases = {"all"};
   bool json = false;
 };
 
@@ -30,8 +30,8 @@ std::string command_line(const BenchOptions& o) {
   std::string line = fmt::format(
       "wan bench --task {} --size {} --frame_num {} --device {} --phases {} --vae_precision {} --repeats {} "
       "--warmup {}",
-      b.task, format_video_size(b.size), b.frame_num, b.device, o.phases, b.vae_precision, b.repeats,
-      b.warmup);
+      b.task, format_video_size(b.size), b.frame_num, b.device, fmt::join(o.phases, ","), b.vae_precision,
+      b.repeats, b.warmup);
   if (!b.precision.empty()) line += " --precision " + b.precision;
   if (b.num_layers > 0) line += fmt::format(" --num_layers {}", b.num_layers);
   if (b.memory_limit > 0) line += fmt::format(" --memory_limit {}", b.memory_limit);
@@ -104,7 +104,7 @@ void run_bench(BenchOptions& options) {
   o.size = options.size.empty() ? (small_model ? VideoSize{1280, 704} : VideoSize{832, 480})
                                 : parse_video_size(options.size);
   if (o.frame_num == 0) o.frame_num = small_model ? 121 : 81;
-  if (options.phases != "all") o.phases = CLI::detail::split(options.phases, ',');
+  if (options.phases != std::vector<std::string>{"all"}) o.phases = options.phases;
   const BenchmarkResult result = run_benchmark(o, [](const BenchmarkRow& row) {
     write_note(stderr, fmt::format("{}: {:.4f} s\n", row.phase, row.median_seconds()));
   });
@@ -136,7 +136,9 @@ Command add_bench_command(CLI::App& app) {
   command
       ->add_option("--phases", options->phases,
                    "Of text, forward (one transformer pass), decode, encode, with commas between; or all")
-      ->capture_default_str();
+      ->type_name("TEXT")
+      ->delimiter(',')
+      ->default_str("all");
   command->add_option("--device", o.device, "cpu, cuda, cuda:N, or auto: a GPU where one is usable")
       ->capture_default_str();
   command->add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)");

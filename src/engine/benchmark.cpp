@@ -31,12 +31,6 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-DType parse_precision(const char* option, const std::string& precision) {
-  if (precision == "fp32") return DType::kF32;
-  if (precision == "bf16") return DType::kBF16;
-  fail(ErrorCode::kInvalidArgument, "{} {}: expected fp32 or bf16", option, precision);
-}
-
 const char* precision_name(DType dtype) {
   return dtype == DType::kF32 ? "fp32" : "bf16";
 }
@@ -178,17 +172,30 @@ struct Subject {
   Shape latent;
 };
 
+/// A model's weights, its blocks as the only group of a residency.
+struct RandomModel {
+  RandomModel(Bench& bench, const std::function<void(const WeightScope&)>& declare, const BlockLayout& layout,
+              std::int64_t layers)
+      : checkpoint(bench.checkpoint(declare)),
+        report(checkpoint, "model"),
+        scope(report, bench.weights.target(bench.precision)),
+        residency(make_residency({{scope, layout, static_cast<int>(layers)}}, {})) {
+    residency->preload({});
+  }
+
+  Checkpoint checkpoint;
+  WeightReport report;
+  WeightScope scope;
+  std::unique_ptr<BlockResidency> residency;
+};
+
 BenchmarkRow measure_text(Bench& bench, const Subject& subject) {
   const double start = now();
   const Umt5Config& config = subject.text_encoder;
-  const Checkpoint checkpoint =
-      bench.checkpoint([&](const WeightScope& scope) { declare_text_encoder(config, scope); });
-  WeightReport report(checkpoint, "text encoder");
-  const WeightScope scope(report, bench.weights.target(bench.precision));
-  const auto residency =
-      make_residency({{scope, umt5_block_layout(config), static_cast<int>(config.num_layers)}}, {});
-  const Umt5Encoder encoder(config, scope, *residency, 0, "");
-  residency->preload({});
+  const RandomModel model(
+      bench, [&](const WeightScope& scope) { declare_text_encoder(config, scope); },
+      umt5_block_layout(config), config.num_layers);
+  const Umt5Encoder encoder(config, model.scope, *model.residency, 0, "");
   bench.backend->synchronize();
   const double load_seconds = now() - start;
 
@@ -204,15 +211,11 @@ BenchmarkRow measure_text(Bench& bench, const Subject& subject) {
 BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
   const double start = now();
   const WanConfig& config = subject.transformer;
-  const Checkpoint checkpoint =
-      bench.checkpoint([&](const WeightScope& scope) { declare_transformer(config, scope); });
-  WeightReport report(checkpoint, "transformer");
-  const WeightScope scope(report, bench.weights.target(bench.precision));
-  const auto residency =
-      make_residency({{scope, wan_block_layout(config), static_cast<int>(config.num_layers)}}, {});
+  const RandomModel model(
+      bench, [&](const WeightScope& scope) { declare_transformer(config, scope); }, wan_block_layout(config),
+      config.num_layers);
   const DType compute = bench.on_cpu ? DType::kF32 : bench.precision;
-  const WanTransformer transformer(config, scope, *residency, 0, compute, "");
-  residency->preload({});
+  const WanTransformer transformer(config, model.scope, *model.residency, 0, compute, "");
   bench.backend->synchronize();
   const double load_seconds = now() - start;
 

@@ -16,13 +16,13 @@
 
 namespace wan {
 
-namespace {
-
 DType parse_precision(const char* option, const std::string& precision) {
   if (precision == "fp32") return DType::kF32;
   if (precision == "bf16") return DType::kBF16;
   fail(ErrorCode::kInvalidArgument, "{} {}: expected fp32 or bf16", option, precision);
 }
+
+namespace {
 
 /// bf16 is what the models were trained in and what GPUs multiply fastest; CPUs gain little by it.
 std::string default_precision(const Backend& backend) {
