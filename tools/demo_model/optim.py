@@ -13,6 +13,14 @@ def cosine(progress, warmup=0.02, floor=0.01):
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
+def training_device():
+    """The GPU where there is one, set up for speed."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 5
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class Trainer:
     """Steps `loss_fn()`, which draws its own data, over the parameters of `modules`."""
 

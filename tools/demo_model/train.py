@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from . import tokenizer as tokens
 from . import train_dit, train_text, train_vae, world
+from .optim import training_device
 
 # Steps, and the most seconds that they may take. Sized for one H100.
 FULL = {
@@ -94,11 +95,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few tiny steps of everything, on a CPU too")
     args = parser.parse_args()
     args.state.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.benchmark_limit = 5
-    run(args.state, QUICK if args.quick else FULL, device, Log(args.state / "log.jsonl"))
+    run(args.state, QUICK if args.quick else FULL, training_device(), Log(args.state / "log.jsonl"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from . import i2v_cases, train_dit, train_text, world
 from .condition import BOUNDARY, CHANNELS, image_condition, to_8_bits
 from .dit import Dit, DitConfig
 from .judge import judge, score
-from .optim import Trainer
+from .optim import Trainer, training_device
 from .sampler import sample_latents, to_frames
 from .torch_scores import Models
 from .train import Log
@@ -171,11 +171,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few clips, to see that it runs; on a CPU too")
     args = parser.parse_args()
     args.state.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.benchmark_limit = 5
-    run(args.state, args.base, QUICK if args.quick else FULL, args.minutes, device, Log(args.state / "log.jsonl"))
+    run(args.state, args.base, QUICK if args.quick else FULL, args.minutes, training_device(), Log(args.state / "log.jsonl"))
 
 
 if __name__ == "__main__":
