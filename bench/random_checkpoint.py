@@ -1,0 +1,104 @@
+"""A checkpoint of random weights in a published layout and size, for whole jobs with nothing to download.
+
+    python bench/random_checkpoint.py --official Wan2.2 --task ti2v-5B --out /tmp/random-5B
+    wan generate --task ti2v-5B --ckpt_dir /tmp/random-5B --prompt "a red circle" --sample_steps 3 --save_file /tmp/%05d.png
+
+Takes 23 GB of disk for ti2v-5B and 40 GB for the others, whose two experts are one folder and a link to it. The tokenizer is
+the demo's. Needs PyTorch, safetensors and a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called; a GPU makes
+the numbers sooner.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from vs_official import TEXT_TOKENS, TEXT_WIDTH, TRANSFORMERS, import_official
+
+HERE = Path(__file__).resolve().parent
+SHARD_BYTES = 4.5e9
+TEXT_ENCODER = {"vocabulary": 256384, "ffn": 10240, "heads": 64, "buckets": 32, "layers": 24}
+
+
+def random(name, shape, dtype, device):
+    """Norms' scales about 1, everything else of deviation 0.02: as `wan bench` has them."""
+    scale = name.endswith("gamma") or (name.endswith("weight") and len(shape) == 1)
+    return (torch.randn(shape, device=device) * 0.02 + (1.0 if scale else 0.0)).to(dtype).cpu()
+
+
+def shapes_of(make):
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
+
+
+def write_transformer(folder, shapes, config, device):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"_class_name": "WanModel", "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
+    weight_map, shard = {}, {}
+
+    def flush():
+        name = f"diffusion_pytorch_model-{len(set(weight_map.values())) + 1:05d}.safetensors"
+        save_file(shard, folder / name)
+        weight_map.update(dict.fromkeys(shard, name))
+        shard.clear()
+
+    for name, shape in shapes.items():
+        shard[name] = random(name, shape, torch.bfloat16, device)
+        if sum(tensor.nbytes for tensor in shard.values()) > SHARD_BYTES:
+            flush()
+    flush()
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def text_encoder_shapes(layers):
+    t = TEXT_ENCODER
+    shapes = {"token_embedding.weight": (t["vocabulary"], TEXT_WIDTH), "norm.weight": (TEXT_WIDTH,)}
+    for layer in range(layers):
+        block = {f"attn.{name}.weight": (TEXT_WIDTH, TEXT_WIDTH) for name in "qkvo"}
+        block |= {"norm1.weight": (TEXT_WIDTH,), "norm2.weight": (TEXT_WIDTH,),
+                  "ffn.gate.0.weight": (t["ffn"], TEXT_WIDTH), "ffn.fc1.weight": (t["ffn"], TEXT_WIDTH),
+                  "ffn.fc2.weight": (TEXT_WIDTH, t["ffn"]), "pos_embedding.embedding.weight": (t["buckets"], t["heads"])}
+        shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def write_pth(path, shapes, dtype, device):
+    torch.save({name: random(name, shape, dtype, device) for name, shape in shapes.items()}, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--official", type=Path, required=True, help="a clone of Wan-Video/Wan2.2")
+    parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--num_layers", type=int, help="of transformer and text encoder; default: all")
+    args = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    args.out.mkdir(parents=True, exist_ok=True)
+    small = args.task == "ti2v-5B"
+
+    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS)
+    if args.num_layers:
+        config["num_layers"] = args.num_layers
+    model = import_official(args.official, "model")
+    shapes = shapes_of(lambda: model.WanModel(**config, text_dim=TEXT_WIDTH))
+    write_transformer(args.out if small else args.out / "high_noise_model", shapes, config, device)
+    if not small:
+        (args.out / "low_noise_model").symlink_to("high_noise_model")
+
+    write_pth(args.out / "models_t5_umt5-xxl-enc-bf16.pth", text_encoder_shapes(args.num_layers or TEXT_ENCODER["layers"]),
+              torch.bfloat16, device)
+    vae = import_official(args.official, "vae2_2" if small else "vae2_1")
+    widths = {"dim": 160, "dec_dim": 256, "z_dim": 48} if small else {"dim": 96, "z_dim": 16}
+    shapes = shapes_of(lambda: vae.WanVAE_(**widths, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+                                           temperal_downsample=[False, True, True], dropout=0.0))
+    write_pth(args.out / ("Wan2.2_VAE.pth" if small else "Wan2.1_VAE.pth"), shapes, torch.float32, device)
+    shutil.copytree(HERE.parent / "models" / "demo" / "google", args.out / "google", dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    main()
