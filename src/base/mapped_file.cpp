@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -12,6 +13,15 @@
 #include "base/error.h"
 
 namespace wan {
+
+namespace {
+
+std::size_t page_size() {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+}  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // Opening a pipe waits for its writer otherwise.
@@ -34,8 +44,19 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
 }
 
+void MappedFile::read_ahead(std::span<const std::byte> range) const {
+  const std::size_t page = page_size();
+  WAN_ASSERT(range.data() >= data_ && range.data() + range.size() <= data_ + size_);
+  const auto begin = static_cast<std::size_t>(range.data() - data_) / page * page;
+  const auto end = static_cast<std::size_t>(range.data() + range.size() - data_);
+  // Of what one call names Linux reads no more than the device's read-ahead, whose default is this.
+  constexpr std::size_t kPiece = 128 << 10;
+  for (std::size_t at = begin; at < end; at += kPiece)
+    ::madvise(const_cast<std::byte*>(data_) + at, std::min(kPiece, end - at), MADV_WILLNEED);
+}
+
 void MappedFile::release_pages(std::span<const std::byte> range) const {
-  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t page = page_size();
   WAN_ASSERT(range.data() >= data_ && range.data() + range.size() <= data_ + size_);
   const auto begin = (static_cast<std::size_t>(range.data() - data_) + page - 1) / page * page;
   const auto end = static_cast<std::size_t>(range.data() + range.size() - data_) / page * page;

@@ -48,11 +48,20 @@ std::vector<TensorView> BlockLoader::views(int group, std::byte* memory) const {
   return block_views(chosen.layout, chosen.scope.compute_dtype(), memory, allocator().device());
 }
 
+void BlockLoader::read_ahead(BlockId id) const {
+  const auto group = static_cast<std::size_t>(id.group);
+  for (const TensorEntry* entry : entries_[group][static_cast<std::size_t>(id.index)])
+    if (entry != nullptr) groups_[group].scope.report().checkpoint().read_ahead(*entry);
+}
+
 void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   WAN_CHECK(!loaders_.empty(), kInternal, "[residency] acquiring from a scope that only describes");
   const auto group = static_cast<std::size_t>(id.group);
   const std::vector<const TensorEntry*>& entries = entries_[group][static_cast<std::size_t>(id.index)];
   const BlockLayout& layout = groups_[group].layout;
+  if (ahead_ != id) read_ahead(id);
+  ahead_ = BlockId{id.group, id.index + 1};
+  if (ahead_->index < groups_[group].count) read_ahead(*ahead_);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
               groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,

@@ -195,12 +195,21 @@ const TensorEntry* Checkpoint::find(std::string_view name) const {
   return found != state_->entries.end() && found->name == name ? &*found : nullptr;
 }
 
-void Checkpoint::release_pages(const TensorEntry& entry) const {
+const MappedFile* Checkpoint::file_of(const TensorEntry& entry) const {
   for (const MappedFile& file : state_->files) {
     const std::span<const std::byte> bytes = file.bytes();
     if (entry.storage.data() >= bytes.data() && entry.storage.data() < bytes.data() + bytes.size())
-      file.release_pages(entry.storage);
+      return &file;
   }
+  return nullptr;
+}
+
+void Checkpoint::read_ahead(const TensorEntry& entry) const {
+  if (const MappedFile* file = file_of(entry)) file->read_ahead(entry.storage);
+}
+
+void Checkpoint::release_pages(const TensorEntry& entry) const {
+  if (const MappedFile* file = file_of(entry)) file->release_pages(entry.storage);
 }
 
 std::size_t Checkpoint::total_bytes() const {

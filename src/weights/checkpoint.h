@@ -32,6 +32,9 @@ class Checkpoint {
   std::span<const TensorEntry> entries() const;
   /// nullptr when there is none of that name.
   const TensorEntry* find(std::string_view name) const;
+  /// Has a tensor's bytes brought into the page cache while the caller does something else: what is read next comes at the
+  /// disk's rate instead of a page fault at a time. Does nothing for bytes that the checkpoint did not map itself.
+  void read_ahead(const TensorEntry& entry) const;
   /// Takes a tensor's mapped pages out of this process's memory, once they have been converted. They stay in the page
   /// cache and may be read again. Does nothing for bytes that the checkpoint did not map itself.
   void release_pages(const TensorEntry& entry) const;
@@ -44,6 +47,8 @@ class Checkpoint {
   struct State;
   static Checkpoint build(std::vector<CheckpointFile> files, const std::string& path,
                           std::vector<MappedFile> mapped);
+  /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.
+  const MappedFile* file_of(const TensorEntry& entry) const;
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };

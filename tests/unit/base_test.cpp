@@ -1,12 +1,16 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #include "base/atomic_file.h"
 #include "base/checked_math.h"
@@ -140,6 +144,33 @@ TEST_F(BaseTest, ReleasedPagesReadTheSameAgain) {
   file.release_pages(file.bytes().subspan(10, 20));  // less than a page
   EXPECT_EQ(text(), content);
   EXPECT_THROW(file.release_pages(std::span(file.bytes().data(), file.bytes().size() + 1)), Error);
+}
+
+TEST_F(BaseTest, ReadAheadBringsPagesIntoTheCache) {
+  const fs::path path = folder_ / "cold";
+  write_file_atomically(path, std::string(64 << 20, 'w'));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(::fsync(fd), 0);
+  EXPECT_EQ(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  ::close(fd);
+  const MappedFile file(path);
+  const auto is_cached = [&](std::size_t offset) {
+    unsigned char cached = 0;
+    void* page = const_cast<std::byte*>(file.bytes().data()) + offset;
+    EXPECT_EQ(::mincore(page, 1, &cached), 0);
+    return (cached & 1) != 0;
+  };
+  if (is_cached(1 << 20) || is_cached(5 << 20))
+    GTEST_SKIP() << "the file system keeps what it wrote in memory";
+  file.read_ahead(file.bytes().subspan((1 << 20) + 5, 32 << 20));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!(is_cached(1 << 20) && is_cached(33 << 20)) && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(is_cached(1 << 20));
+  EXPECT_TRUE(is_cached(33 << 20)) << "the range ends in this page";
+  EXPECT_FALSE(is_cached(63 << 20)) << "nobody asked for it";
+  EXPECT_THROW(file.read_ahead(std::span(file.bytes().data(), file.bytes().size() + 1)), Error);
 }
 
 TEST_F(BaseTest, APipeIsNoFileToMap) {

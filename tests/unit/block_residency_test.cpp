@@ -1,15 +1,21 @@
 #include "weights/block_residency.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <thread>
 
 #include "support/expect_error.h"
+#include "support/temp_folder.h"
 #include "unit/weights_fixture.h"
 
 namespace wan {
@@ -18,6 +24,7 @@ namespace {
 using test::CheckpointMaker;
 using test::expect_error;
 using test::FakeDevice;
+using test::TempFolder;
 
 constexpr int kBlocks = 5;
 // Long enough for a loaded machine; reached only when a test fails.
@@ -325,6 +332,51 @@ TEST_F(BlockResidencyTest, WaitsForTheLastUseBeforeOverwriting) {
   EXPECT_EQ(loads, 3 * kBlocks);
   EXPECT_EQ(waited, loads - 2);
   EXPECT_EQ(early, 0);
+}
+
+// Of a file that is not in the page cache.
+TEST_F(BlockResidencyTest, TheNextBlockIsReadAhead) {
+  constexpr std::int64_t kElements = 1 << 23;  // past what Linux reads ahead by itself
+  constexpr std::int64_t kBytes = kElements * 4;
+  const TempFolder folder;
+  const std::filesystem::path path = folder.path() / "cold.safetensors";
+  std::string header = "{";
+  for (int i = 0; i < 3; ++i)
+    header += (i > 0 ? "," : "") + ("\"layer." + std::to_string(i)) + R"(.w":{"dtype":"F32","shape":[)" +
+              std::to_string(kElements) + R"(],"data_offsets":[)" + std::to_string(i * kBytes) + "," +
+              std::to_string((i + 1) * kBytes) + "]}";
+  header += "}";
+  const std::uint64_t header_size = header.size();
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(&header_size), sizeof(header_size))
+      .write(header.data(), static_cast<std::streamsize>(header.size()))
+      .write(std::string(3 * kBytes, '\0').data(), 3 * kBytes);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(::fsync(fd), 0);
+  EXPECT_EQ(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  ::close(fd);
+
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  const auto end_is_cached = [&](const std::string& name) {
+    const std::span<const std::byte> storage = checkpoint.find(name)->storage;
+    const auto end = reinterpret_cast<std::uintptr_t>(storage.data() + storage.size() - 1);
+    unsigned char cached = 0;
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    EXPECT_EQ(::mincore(reinterpret_cast<void*>(end / page * page), 1, &cached), 0);
+    return (cached & 1) != 0;
+  };
+  if (end_is_cached("layer.1.w")) GTEST_SKIP() << "the file system keeps what it wrote in memory";
+  WeightReport report(checkpoint, "model");
+  const BlockLayout layout{.prefix = "layer.{i}.", .weights = {{.name = "w", .shape = {kElements}}}};
+  const auto residency = make_residency({{WeightScope(report, {}), layout, 3}}, {});
+  const BlockLease first = residency->acquire({0, 0});
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!end_is_cached("layer.1.w") && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(end_is_cached("layer.1.w"));
+  EXPECT_FALSE(end_is_cached("layer.2.w")) << "one block at a time";
+  const BlockLease last = residency->acquire({0, 2});  // nothing comes after it
 }
 
 TEST_F(BlockResidencyTest, MissingWeightsAreReportedAtOnceAndRefusedWhenAcquired) {
