@@ -43,13 +43,15 @@ struct File {
   off_t bytes = 0;
 };
 
-/// Calls body and returns GB/s.
 template <typename Body>
-double rate(std::size_t bytes, const Body& body) {
+double seconds_of(const Body& body) {
   const auto start = std::chrono::steady_clock::now();
   body();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return static_cast<double>(bytes) / seconds / 1e9;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double gb(std::size_t bytes) {
+  return static_cast<double>(bytes) / 1e9;
 }
 
 /// The whole file, a piece a thread in turn.
@@ -97,18 +99,17 @@ void run(const std::string& path, const std::string& prefix) {
     WeightReport report(checkpoint, path);
     const WeightScope scope(report, WeightTarget{.compute_dtype = dtype});
     const auto residency = make_residency({{scope, layout, scope.count_children(prefix)}}, {});
-    loads.push_back(rate(bytes, [&] { residency->preload({}); }));
+    loads.push_back(gb(bytes) / seconds_of([&] { residency->preload({}); }));
 
     std::size_t read_bytes = 0;
     double seconds = 0;
     for (const std::string& each : paths) {
       const File file(each);
       file.forget();
-      const auto size = static_cast<std::size_t>(file.bytes);
-      read_bytes += size;
-      seconds += static_cast<double>(size) / 1e9 / rate(size, [&] { read_on_threads(file); });
+      read_bytes += static_cast<std::size_t>(file.bytes);
+      seconds += seconds_of([&] { read_on_threads(file); });
     }
-    reads.push_back(static_cast<double>(read_bytes) / seconds / 1e9);
+    reads.push_back(gb(read_bytes) / seconds);
     fmt::print("pass {}: blocks {:.2f} GB/s, plain reads {:.2f} GB/s\n", pass + 1, loads.back(),
                reads.back());
   }

@@ -21,8 +21,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
-  /// Asks the kernel to bring the pages of `range`, a part of bytes(), into the page cache, and does not wait for them: a
-  /// reader that comes later finds them there. A hint: where the kernel does not take it, the reader waits as it would have.
+  /// Asks the kernel to bring the pages of `range`, a part of bytes(), into the page cache and does not wait
+  /// until they are there, though perhaps for room in the disk's queue, and each page is looked up even so. A hint: where the
+  /// kernel does not take it, a reader waits as it would have.
   void read_ahead(std::span<const std::byte> range) const;
   /// Takes whole pages of `range`, a part of bytes(), out of this process's memory. They stay in the page cache as long as
   /// the machine has room, and come back when they are read again.

@@ -125,8 +125,7 @@ PlannedRun plan_run(const PlanInput& input) {
 
   WAN_CHECK(beside >= before_decoding(held), kOutOfMemory,
             "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
-            "included; {:.2f} GB are "
-            "free; choose a smaller --size or --frame_num{}",
+            "included; {:.2f} GB are free; choose a smaller --size or --frame_num{}",
             tokens, static_cast<double>(base + before_decoding(held)) * kGb,
             static_cast<double>(plan.available) * kGb,
             plan.blocks_resident ? ", or --residency streamed" : "");

@@ -1,5 +1,6 @@
 #include "weights/block_loader.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace wan {
@@ -48,10 +49,20 @@ std::vector<TensorView> BlockLoader::views(int group, std::byte* memory) const {
   return block_views(chosen.layout, chosen.scope.compute_dtype(), memory, allocator().device());
 }
 
-void BlockLoader::read_ahead(BlockId id) const {
+// Of the block itself, where nobody foresaw it, and of the next one.
+void BlockLoader::read_ahead(BlockId id) {
   const auto group = static_cast<std::size_t>(id.group);
-  for (const TensorEntry* entry : entries_[group][static_cast<std::size_t>(id.index)])
-    if (entry != nullptr) groups_[group].scope.report().checkpoint().read_ahead(*entry);
+  const auto begin = static_cast<std::size_t>(ahead_ == id ? id.index + 1 : id.index);
+  const auto end = static_cast<std::size_t>(std::min(id.index + 2, groups_[group].count));
+  std::vector<const TensorEntry*> wanted;
+  for (std::size_t block = begin; block < end; ++block)
+    wanted.insert(wanted.end(), entries_[group][block].begin(), entries_[group][block].end());
+  ahead_ = BlockId{id.group, id.index + 1};
+  reading_ = std::async(std::launch::async, [checkpoint = groups_[group].scope.report().checkpoint(),
+                                             wanted = std::move(wanted)] {
+    for (const TensorEntry* entry : wanted)
+      if (entry != nullptr) checkpoint.read_ahead(*entry);
+  });
 }
 
 void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
@@ -59,9 +70,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   const auto group = static_cast<std::size_t>(id.group);
   const std::vector<const TensorEntry*>& entries = entries_[group][static_cast<std::size_t>(id.index)];
   const BlockLayout& layout = groups_[group].layout;
-  if (ahead_ != id) read_ahead(id);
-  ahead_ = BlockId{id.group, id.index + 1};
-  if (ahead_->index < groups_[group].count) read_ahead(*ahead_);
+  read_ahead(id);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
               groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,

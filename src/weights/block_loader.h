@@ -1,6 +1,7 @@
 #pragma once
 // BlockLoader: fills a place with a block of one of several groups.
 
+#include <future>
 #include <optional>
 #include <span>
 #include <vector>
@@ -22,17 +23,17 @@ class BlockLoader {
   Allocator& allocator() const;
   /// Views of a block of `group` in `memory`.
   std::vector<TensorView> views(int group, std::byte* memory) const;
-  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one
-  /// of the block's weights is not usable.
+  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable.
   void load(BlockId id, std::span<const TensorView> views);
 
  private:
-  void read_ahead(BlockId id) const;
+  void read_ahead(BlockId id);
 
   std::vector<BlockGroup> groups_;
   std::vector<WeightLoader> loaders_;                                  // by group; none when describing
   std::vector<std::vector<std::vector<const TensorEntry*>>> entries_;  // by group, block, weight
   std::optional<BlockId> ahead_;                                       // the last one that was read ahead
+  std::future<void> reading_;  // beside the load: every page is looked up, there or not
 };
 
 }  // namespace wan

@@ -32,8 +32,8 @@ class Checkpoint {
   std::span<const TensorEntry> entries() const;
   /// nullptr when there is none of that name.
   const TensorEntry* find(std::string_view name) const;
-  /// Has a tensor's bytes brought into the page cache while the caller does something else: what is read next comes at the
-  /// disk's rate instead of a page fault at a time. Does nothing for bytes that the checkpoint did not map itself.
+  /// Has a tensor's bytes brought into the page cache, so that what is read next comes at the disk's rate instead of a page
+  /// fault at a time. May take as long as the disk's queue is full; thread-safe. Does nothing for bytes that the checkpoint did not map itself.
   void read_ahead(const TensorEntry& entry) const;
   /// Takes a tensor's mapped pages out of this process's memory, once they have been converted. They stay in the page
   /// cache and may be read again. Does nothing for bytes that the checkpoint did not map itself.

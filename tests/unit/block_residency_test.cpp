@@ -1,20 +1,17 @@
 #include "weights/block_residency.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <thread>
 
+#include "format/file_builder.h"
 #include "support/expect_error.h"
+#include "support/page_cache.h"
 #include "support/temp_folder.h"
 #include "unit/weights_fixture.h"
 
@@ -338,33 +335,18 @@ TEST_F(BlockResidencyTest, WaitsForTheLastUseBeforeOverwriting) {
 TEST_F(BlockResidencyTest, TheNextBlockIsReadAhead) {
   constexpr std::int64_t kElements = 1 << 23;  // past what Linux reads ahead by itself
   constexpr std::int64_t kBytes = kElements * 4;
-  const TempFolder folder;
-  const std::filesystem::path path = folder.path() / "cold.safetensors";
   std::string header = "{";
   for (int i = 0; i < 3; ++i)
-    header += (i > 0 ? "," : "") + ("\"layer." + std::to_string(i)) + R"(.w":{"dtype":"F32","shape":[)" +
+    header += (i > 0 ? ",\"layer." : "\"layer.") + std::to_string(i) + R"(.w":{"dtype":"F32","shape":[)" +
               std::to_string(kElements) + R"(],"data_offsets":[)" + std::to_string(i * kBytes) + "," +
               std::to_string((i + 1) * kBytes) + "]}";
-  header += "}";
-  const std::uint64_t header_size = header.size();
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(&header_size), sizeof(header_size))
-      .write(header.data(), static_cast<std::streamsize>(header.size()))
-      .write(std::string(3 * kBytes, '\0').data(), 3 * kBytes);
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  ASSERT_GE(fd, 0);
-  EXPECT_EQ(::fsync(fd), 0);
-  EXPECT_EQ(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
-  ::close(fd);
-
+  const TempFolder folder;
+  const std::filesystem::path path = write_test_file(
+      folder / "cold.safetensors", safetensors_file(header + "}", std::string(3 * kBytes, '\0')));
+  test::drop_from_page_cache(path);
   const Checkpoint checkpoint = Checkpoint::open(path);
   const auto end_is_cached = [&](const std::string& name) {
-    const std::span<const std::byte> storage = checkpoint.find(name)->storage;
-    const auto end = reinterpret_cast<std::uintptr_t>(storage.data() + storage.size() - 1);
-    unsigned char cached = 0;
-    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    EXPECT_EQ(::mincore(reinterpret_cast<void*>(end / page * page), 1, &cached), 0);
-    return (cached & 1) != 0;
+    return test::in_page_cache(&checkpoint.find(name)->storage.back());
   };
   if (end_is_cached("layer.1.w")) GTEST_SKIP() << "the file system keeps what it wrote in memory";
   WeightReport report(checkpoint, "model");

@@ -14,7 +14,7 @@ struct Case {
 };
 
 // f32: rounding errors of K products add up like a random walk, sqrt(K) * 2^-24 of the result's size at most:
-// 1.5e-6 for K = 640. a bf16 result is rounded by 2^-8 of itself at most; its bias, where that is rounded too, by as much of
+// 1.5e-6 for K = 640. A bf16 result is rounded by 2^-8 of itself at most; its bias, where that is rounded too, by as much of
 // itself, which can be larger than the result.
 double tolerance(const OpContext& ops, DType out) {
   if (out == DType::kF32) return 2e-6;
