@@ -80,7 +80,10 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command
       .add_flag("--convert_model_dtype", o.convert_model_dtype, "Hold weights in bf16 (as --precision bf16)")
       ->group(kOfficial);
-  command.add_option("--offload_model", o.offload_model, "True or False; nothing to do on the CPU")
+  command
+      .add_option("--offload_model", o.offload_model,
+                  "True: never more blocks in a GPU's memory than one transformer has; False or not given: "
+                  "as many as fit")
       ->group(kOfficial);
   command.add_flag("--t5_cpu", o.t5_cpu, "Text encoder on the CPU; always so on the CPU")->group(kOfficial);
   command.add_flag("--t5_fsdp", o.t5_fsdp, "Divide the text encoder over ranks; one rank holds all")
@@ -191,6 +194,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;
+  options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
   options.keep_models = false;

@@ -26,9 +26,12 @@ struct EngineOptions {
   /// frames; the video differs by less than its 8 bits do (50 dB and more), so that it is never chosen by itself.
   std::string vae_precision = "fp32";
   /// Where the transformers' and the text encoder's blocks live: "resident" (all in memory), "streamed" (two at a time,
-  /// read from the checkpoint one block ahead), or "auto": resident where they fit.
+  /// read from the checkpoint one block ahead), or "auto": as many as fit. Where not all do, a block that is needed no more
+  /// gives its place to the next one, so that the second expert comes in during the first one's last pass.
   std::string residency = "auto";
-  /// Resident weights stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
+  /// On a GPU, with residency "auto": never more blocks in its memory than one transformer has.
+  bool offload_model = false;
+  /// Blocks stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
   /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video.
   bool keep_models = true;
   /// Bytes of the device's memory to stay under where possible; 0: what is free.
@@ -55,7 +58,8 @@ struct MemoryPlan {
   std::int64_t peak = 0;
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
-  int vae_tile = 0;  // pixels of a decoder tile's side; 0: whole frames
+  int block_places = 0;  // blocks that are in memory at a time
+  int vae_tile = 0;      // pixels of a decoder tile's side; 0: whole frames
 };
 
 /// A line a row for people.

@@ -50,7 +50,8 @@ struct Engine::Impl {
                      .encodes = encoded_clip(request),
                      .residency = options.residency,
                      .memory_limit = options.memory_limit,
-                     .keep_models = options.keep_models});
+                     .keep_models = options.keep_models,
+                     .offload_model = options.offload_model});
   }
 
   /// The clip that the request's images become: one latent frame where only the first is given.
@@ -90,12 +91,15 @@ struct Engine::Impl {
   VaePrecision vae_precision;
   CheckpointModels models;
   std::optional<LoadedModels> loaded;
-  ResidencyKind loaded_kind{};
+  ResidencyOptions loaded_residency{};
 };
 
 void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_event,
                         const std::atomic<bool>* cancelled) {
-  if (loaded && loaded_kind == load_options.residency.kind && options.keep_models) return;
+  const ResidencyOptions& planned = load_options.residency;
+  if (loaded && options.keep_models && loaded_residency.kind == planned.kind &&
+      loaded_residency.places <= planned.places)
+    return;
   loaded.reset();
   const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, load_options).all());
   PhaseReporter phase(on_event, Phase::kLoad, total);
@@ -103,7 +107,7 @@ void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_
     WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
     phase.progress(static_cast<std::int64_t>(done));
   });
-  loaded_kind = load_options.residency.kind;
+  loaded_residency = planned;
   phase.finish();
 }
 

@@ -166,10 +166,12 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
   if (backend.device().kind != DeviceKind::kCpu) {
     residency.mark_use = [&backend] { return backend.mark_work(); };
     // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
-    if (residency.kind == ResidencyKind::kStreamed)
+    if (residency.kind == ResidencyKind::kStreamed) {
+      residency.threads = 0;  // the device computes, the processors are free
       residency.upload = [&backend](const TensorView& host, const TensorView& device) {
         backend.upload_beside(host, device);
       };
+    }
   }
   residency_ = make_residency(scopes.groups(models), residency);
   backend.synchronize();  // the blocks' memory is there, for uploads beside other work

@@ -60,6 +60,23 @@ bool decodes_whole_frames(const VideoVae& vae, const LatentExtent& extent, std::
   }
 }
 
+/// Whether the VAE encodes `extent`, if any, in `bytes` of scratch.
+bool encodes_in(const VideoVae& vae, const std::optional<LatentExtent>& extent, std::int64_t bytes) {
+  if (!extent) return true;
+  if (bytes <= 0) return false;
+  try {
+    return !is_tiled(vae.plan_encode(*extent, static_cast<std::size_t>(bytes)), *extent);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+int block_count(const CheckpointModels& models) {
+  std::int64_t count = models.text_encoder.num_layers;
+  for (const CheckedTransformer& transformer : models.transformers) count += transformer.config.num_layers;
+  return static_cast<int>(count);
+}
+
 /// Blocks in memory while prompts and images are encoded, in the steps, and while frames are decoded.
 struct HeldBlocks {
   std::int64_t encoding, denoising, decoding;
@@ -107,19 +124,34 @@ PlannedRun plan_run(const PlanInput& input) {
   const std::int64_t denoising = plan.activations + plan.context_cache;
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
             kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
-  // Streaming costs time in every step, a smaller VAE cache little, tiles a seam: so all blocks stay resident where a
-  // pass and whole frames still fit beside them.
+  // Blocks that have no place cost time in every step, a smaller VAE cache little, tiles a seam: so as many blocks have
+  // one as fit beside a pass and whole frames.
   const HeldBlocks resident = held_blocks(all_blocks, input.keep_models);
   const std::int64_t beside = plan.available - base;
   const auto before_decoding = [&](const HeldBlocks& held) {
     return std::max(held.encoding + text_scratch, held.denoising + denoising);
   };
-  plan.blocks_resident = input.residency == "resident" ||
-                         (input.residency == "auto" && beside >= before_decoding(resident) &&
-                          decodes_whole_frames(*models.vae, extent, beside - resident.decoding));
-  run.load.residency.kind = plan.blocks_resident ? ResidencyKind::kResident : ResidencyKind::kStreamed;
+  const auto fits = [&](const HeldBlocks& held) {
+    return beside >= before_decoding(held) &&
+           decodes_whole_frames(*models.vae, extent, beside - held.decoding) &&
+           encodes_in(*models.vae, input.encodes, beside - held.encoding);
+  };
+  const bool one_model = input.offload_model && !on_cpu(input.backend);
+  plan.blocks_resident =
+      input.residency == "resident" || (input.residency == "auto" && !one_model && fits(resident));
+  plan.block_places = block_count(models);
+  if (!plan.blocks_resident) {
+    run.load.residency.kind = ResidencyKind::kStreamed;
+    // As many places as fit; two will do.
+    int& places = run.load.residency.places;
+    places = input.residency == "streamed" ? 2 : plan.block_places - 1;
+    if (one_model) places = std::min(places, static_cast<int>(config.num_layers));
+    while (places > 2 && !fits(held_blocks(blocks(), input.keep_models))) --places;
+    places = std::max(places, 2);
+    plan.block_places = places;
+  }
   const ResidencyBytes counted = plan.blocks_resident ? all_blocks : blocks();
-  const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, /*keep=*/true);
+  const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, input.keep_models);
   plan.transformers = static_cast<std::int64_t>(counted.transformers) + others;
   plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text_norm;
 
@@ -146,9 +178,9 @@ PlannedRun plan_run(const PlanInput& input) {
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(
       R"({{"event":"plan","program":{},"text_encoder":{},"transformers":{},"context_cache":{},"activations":{},"vae":{},)"
-      R"("latents":{},"peak":{},"available":{},"blocks_resident":{},"vae_tile":{}}})",
+      R"("latents":{},"peak":{},"available":{},"blocks_resident":{},"block_places":{},"vae_tile":{}}})",
       plan.program, plan.text_encoder, plan.transformers, plan.context_cache, plan.activations, plan.vae,
-      plan.latents, plan.peak, plan.available, plan.blocks_resident, plan.vae_tile);
+      plan.latents, plan.peak, plan.available, plan.blocks_resident, plan.block_places, plan.vae_tile);
 }
 
 std::string to_string(const MemoryPlan& plan) {
@@ -165,7 +197,9 @@ std::string to_string(const MemoryPlan& plan) {
       "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
       "cache\n",
       gb(plan.program), gb(plan.text_encoder), plan.blocks_resident ? "" : "  (in the transformers' places)",
-      gb(plan.transformers), plan.blocks_resident ? "all blocks resident" : "blocks streamed",
+      gb(plan.transformers),
+      plan.blocks_resident ? "all blocks resident"
+                           : fmt::format("blocks streamed through {} places", plan.block_places),
       gb(plan.context_cache), gb(plan.activations), gb(plan.vae),
       plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames", gb(plan.latents),
       gb(plan.peak), gb(plan.available));

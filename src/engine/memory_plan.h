@@ -14,7 +14,8 @@ struct PlanInput {
   std::optional<LatentExtent> encodes;  // the clip that images become
   std::string residency;                // "auto", "resident", "streamed"
   std::int64_t memory_limit;            // 0: what the machine has free
-  bool keep_models = true;              // resident blocks stay after their last use
+  bool keep_models = true;              // blocks stay after their last use
+  bool offload_model = false;           // never more blocks on a device than one transformer has
 };
 
 struct PlannedRun {

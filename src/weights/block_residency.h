@@ -110,19 +110,19 @@ class BlockResidency {
 
 enum class ResidencyKind {
   kResident,  // every block in device memory
-  kStreamed,  // two places, filled from the checkpoint one block ahead by a thread of their own
+  kStreamed,  // fewer places than blocks, filled from the checkpoint ahead of their use by a thread of their own
 };
 
 struct ResidencyOptions {
   ResidencyKind kind = ResidencyKind::kResident;
-  /// Resident: blocks stay for the next run. Otherwise, once there is a schedule, a block's memory is given back after its last
-  /// use in it, and at once where it has none; acquired again it is loaded again.
+  /// Blocks stay for the next run. Otherwise, once there is a schedule, memory is given back when its last use is over: a block's
+  /// own, or a place's for which no block is left. What is acquired again is loaded again.
   bool keep = true;
   /// Streamed: blocks in device memory at once, at least 2.
   int places = 2;
-  /// Streamed: threads that convert the next block while the current one computes.
+  /// Streamed: threads that convert the next block while the current one computes; 0: as the scopes say.
   int threads = 1;
-  /// Called when a lease ends, on its thread; must not throw. What it returns is called before the block's
+  /// Called when a lease ends or memory is taken, on the caller's thread; must not throw. What it returns is called before the block's
   /// memory is overwritten, and returns when the device has done with it (an event on the compute stream).
   /// Empty where work is done when a call returns.
   std::function<std::function<void()>()> mark_use{};

@@ -6,14 +6,29 @@
 
 namespace wan {
 
+namespace {
+
+constexpr std::size_t kNever = static_cast<std::size_t>(-1);
+/// Blocks of the schedule that are loaded at the cost of others which are needed again: the next one, and one more.
+constexpr std::size_t kAhead = 2;
+
+}  // namespace
+
 StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions options)
     : loader_(std::move(groups), options.threads, options.upload),
       options_(std::move(options)),
       bytes_(residency_bytes(loader_.groups(), options_)) {
   WAN_CHECK(options_.places >= 2, kInternal, "[residency] streaming needs 2 places or more, got {}",
             options_.places);
+  std::size_t count = 0;
+  for (const BlockGroup& group : loader_.groups()) {
+    first_.push_back(count);
+    count += static_cast<std::size_t>(group.count);
+  }
+  next_uses_.assign(count, kNever);
   if (!loader_.groups().front().scope.loads()) return;
-  allocate_places();
+  places_.resize(static_cast<std::size_t>(options_.places));
+  for (Place& place : places_) take_memory(place);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -26,13 +41,33 @@ StreamedBlocks::~StreamedBlocks() {
   if (thread_.joinable()) thread_.join();
 }
 
-void StreamedBlocks::allocate_places() {
-  const std::size_t place_bytes = bytes_ / static_cast<std::size_t>(options_.places);
-  places_.resize(static_cast<std::size_t>(options_.places));
+void StreamedBlocks::take_memory(Place& place) {
+  place.memory = Buffer(loader_.allocator(), bytes_ / static_cast<std::size_t>(options_.places));
+  place.views.clear();
+  for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
+    place.views.push_back(loader_.views(group, place.memory.data()));
+  // A device's allocator may give out what work that is enqueued still uses.
+  if (options_.mark_use)
+    if (std::function<void()> use = options_.mark_use()) place.uses.push_back(std::move(use));
+}
+
+void StreamedBlocks::take_places(std::size_t count) {
+  for (std::size_t i = 0; i < std::min(count, places_.size()); ++i)
+    if (places_[i].memory.data() == nullptr) take_memory(places_[i]);
+}
+
+// What the rest of the schedule cannot fill goes back, where blocks are not kept.
+void StreamedBlocks::give_back_surplus() noexcept {
+  if (options_.keep || !scheduled_) return;
+  auto held = static_cast<std::size_t>(std::count_if(
+      places_.begin(), places_.end(), [](const Place& place) { return place.memory.data() != nullptr; }));
   for (Place& place : places_) {
-    place.memory = Buffer(loader_.allocator(), place_bytes);
-    for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
-      place.views.push_back(loader_.views(group, place.memory.data()));
+    if (held <= scheduled_blocks_) return;
+    if (place.memory.data() == nullptr || place.leases > 0 || place.state == State::kLoading ||
+        next_use(place) != kNever)
+      continue;
+    place = Place{};
+    --held;
   }
 }
 
@@ -51,6 +86,10 @@ void StreamedBlocks::set_schedule(std::span<const BlockId> schedule) {
     const std::lock_guard lock(mutex_);
     schedule_.assign(schedule.begin(), schedule.end());
     next_ = 0;
+    scheduled_ = true;
+    count_uses();
+    take_places(scheduled_blocks_);
+    give_back_surplus();
   }
   changed_.notify_all();
 }
@@ -62,7 +101,7 @@ BlockLease StreamedBlocks::acquire(BlockId id) {
   advance_schedule(id);
   ++stats_.acquired;
   const Place* found = find(id);
-  if (found == nullptr) check_free_place(id);
+  if (found == nullptr) ensure_free_place(id);
   if (found != nullptr && found->state == State::kReady) ++stats_.ready;
   Place& place = wait_for(id, lock);
   ++place.leases;
@@ -98,6 +137,7 @@ void StreamedBlocks::release(std::size_t index) noexcept {
     const std::lock_guard lock(mutex_);
     if (use) places_[index].uses.push_back(std::move(use));
     --places_[index].leases;
+    give_back_surplus();
   }
   changed_.notify_all();
 }
@@ -120,35 +160,50 @@ void StreamedBlocks::advance_schedule(BlockId id) {
     ++stats_.unscheduled;
   } else {
     next_ = static_cast<std::size_t>(found - schedule_.begin()) + 1;
+    count_uses();
   }
 }
 
-// The blocks that should be in place, most urgent first, as many as there are places.
-std::vector<BlockId> StreamedBlocks::wanted() const {
-  std::vector<BlockId> ids;
-  if (urgent_.has_value()) ids.push_back(*urgent_);
-  for (std::size_t i = next_; i < schedule_.size() && ids.size() < places_.size(); ++i)
-    if (std::find(ids.begin(), ids.end(), schedule_[i]) == ids.end()) ids.push_back(schedule_[i]);
-  return ids;
+std::size_t StreamedBlocks::number(BlockId id) const {
+  return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
 }
 
-StreamedBlocks::Place* StreamedBlocks::free_place(std::span<const BlockId> keep) {
-  const auto found = std::find_if(places_.begin(), places_.end(), [&](const Place& place) {
-    return place.leases == 0 &&
-           (place.state == State::kEmpty || std::find(keep.begin(), keep.end(), place.id) == keep.end());
-  });
-  return found != places_.end() ? &*found : nullptr;
+void StreamedBlocks::count_uses() {
+  std::fill(next_uses_.begin(), next_uses_.end(), kNever);
+  scheduled_blocks_ = 0;
+  for (std::size_t i = schedule_.size(); i-- > next_;) {
+    std::size_t& use = next_uses_[number(schedule_[i])];
+    if (use == kNever) ++scheduled_blocks_;
+    use = i;
+  }
+}
+
+std::size_t StreamedBlocks::next_use(const Place& place) const {
+  return place.state == State::kEmpty ? kNever : next_uses_[number(place.id)];
+}
+
+// Of the places that nobody has; nullptr where there is none.
+StreamedBlocks::Place* StreamedBlocks::needed_last() {
+  Place* last = nullptr;
+  for (Place& place : places_) {
+    if (place.memory.data() == nullptr || place.leases > 0) continue;
+    if (place.state != State::kEmpty && urgent_ == place.id) continue;  // about to be leased
+    if (last == nullptr || next_use(place) > next_use(*last)) last = &place;
+  }
+  return last;
 }
 
 std::optional<StreamedBlocks::Work> StreamedBlocks::next_work() {
-  const std::vector<BlockId> ids = wanted();
-  for (const BlockId id : ids) {
-    if (find(id) != nullptr) continue;
-    Place* place = free_place(ids);
-    // What is waited for now goes before what the schedule wants later.
-    if (place == nullptr && urgent_ == id) place = free_place({});
-    if (place == nullptr) return std::nullopt;
-    return Work{place, id};
+  Place* place = needed_last();
+  if (place == nullptr) return std::nullopt;
+  // What is waited for now goes before what the schedule wants later.
+  if (urgent_.has_value() && find(*urgent_) == nullptr) return Work{place, *urgent_};
+  const std::size_t free_from = next_use(*place);
+  std::size_t passed = 0;  // blocks in place that come before
+  for (std::size_t i = next_; i < std::min(free_from, schedule_.size()); ++i) {
+    if (next_uses_[number(schedule_[i])] != i) continue;  // named before
+    if (find(schedule_[i]) == nullptr) return Work{place, schedule_[i]};
+    if (++passed == kAhead && free_from != kNever) return std::nullopt;
   }
   return std::nullopt;
 }
@@ -157,12 +212,16 @@ void StreamedBlocks::check_loads() const {
   WAN_CHECK(!places_.empty(), kInternal, "[residency] acquiring from a scope that only describes");
 }
 
-void StreamedBlocks::check_free_place(BlockId id) const {
-  const bool all_leased =
-      std::all_of(places_.begin(), places_.end(), [](const Place& place) { return place.leases > 0; });
-  WAN_CHECK(!all_leased, kInternal,
+void StreamedBlocks::ensure_free_place(BlockId id) {
+  if (needed_last() != nullptr) return;
+  const auto loading = [](const Place& place) { return place.state == State::kLoading; };
+  if (std::any_of(places_.begin(), places_.end(), loading)) return;
+  const auto unused = std::find_if(places_.begin(), places_.end(),
+                                   [](const Place& place) { return place.memory.data() == nullptr; });
+  WAN_CHECK(unused != places_.end(), kInternal,
             "[residency] block {} of group {} needs a place while all {} are leased: release a lease first",
             id.index, id.group, places_.size());
+  take_memory(*unused);
 }
 
 void StreamedBlocks::run() {

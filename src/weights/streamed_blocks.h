@@ -1,6 +1,9 @@
 #pragma once
-// StreamedBlocks: a few places in device memory, filled by a thread that follows the schedule one block
-// ahead.
+// StreamedBlocks: fewer places in device memory than there are blocks, filled by a thread that follows the schedule.
+//
+// A block that the schedule names no more gives its place to the next one that is missing, however far ahead: so the
+// second expert comes in block by block during the first one's last pass. Where a pass has more blocks than there are
+// places, those needed last give way, and only for what is needed next: the others stay, and each pass loads the rest.
 
 #include <condition_variable>
 #include <exception>
@@ -30,7 +33,7 @@ class StreamedBlocks final : public BlockResidency {
     Buffer memory;
     std::vector<std::vector<TensorView>> views;  // by group
     BlockId id;
-    State state = State::kEmpty;
+    State state = State::kEmpty;  // with memory; without, a place is out of use
     int leases = 0;
     std::exception_ptr error;                 // when kFailed
     std::vector<std::function<void()>> uses;  // to wait for before the memory is overwritten
@@ -41,16 +44,20 @@ class StreamedBlocks final : public BlockResidency {
   };
 
   void release(std::size_t place) noexcept override;
-  void allocate_places();
   void check_loads() const;
-  // The following are called with mutex_ held.
+  // The following are called with mutex_ held; those that take or give back memory on the caller's threads alone.
+  void take_memory(Place& place);
+  void take_places(std::size_t count);
+  void give_back_surplus() noexcept;
   Place* find(BlockId id);
   Place& wait_for(BlockId id, std::unique_lock<std::mutex>& lock);
   void advance_schedule(BlockId id);
-  std::vector<BlockId> wanted() const;
-  Place* free_place(std::span<const BlockId> keep);
+  std::size_t number(BlockId id) const;
+  void count_uses();
+  std::size_t next_use(const Place& place) const;
+  Place* needed_last();
   std::optional<Work> next_work();
-  void check_free_place(BlockId id) const;
+  void ensure_free_place(BlockId id);
 
   void run();
   void load(const Work& work, std::unique_lock<std::mutex>& lock);
@@ -63,7 +70,12 @@ class StreamedBlocks final : public BlockResidency {
   std::condition_variable changed_;
   std::vector<Place> places_;
   std::vector<BlockId> schedule_;
-  std::size_t next_ = 0;           // in schedule_: the next block to be acquired
+  std::size_t next_ = 0;            // in schedule_: the next block to be acquired
+  std::vector<std::size_t> first_;  // number of each group's first block
+  std::vector<std::size_t>
+      next_uses_;  // by block's number: where schedule_ names it first from next_ on, or kNever
+  std::size_t scheduled_blocks_ = 0;  // that the rest of schedule_ names
+  bool scheduled_ = false;
   std::optional<BlockId> urgent_;  // acquire() waits for it
   ResidencyStats stats_;
   bool stop_ = false;

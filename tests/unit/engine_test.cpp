@@ -57,6 +57,38 @@ TEST_F(EngineTest, PlansGetSmallerAsMemoryDoes) {
   EXPECT_EQ(plan("auto", limit).peak, smaller.peak) << "a plan is not repeatable";
 }
 
+TEST_F(EngineTest, AsManyBlocksHaveAPlaceAsFit) {
+  const auto plan = [&](const std::string& residency, std::int64_t limit) {
+    return Engine({.ckpt_dir = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo",
+                   .residency = residency,
+                   .keep_models = false,
+                   .memory_limit = limit})
+        .plan(request());
+  };
+  const MemoryPlan all = plan("auto", 0);
+  const MemoryPlan two = plan("streamed", 0);
+  EXPECT_EQ(two.block_places, 2);
+  int places = all.block_places;
+  int between = 0;  // limits under which some blocks have a place for good and some do not
+  for (int percent = 100; percent > 0; --percent) {
+    const std::int64_t limit = two.program + (all.peak - two.program) * percent / 100;
+    MemoryPlan planned;
+    try {
+      planned = plan("auto", limit);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+      break;
+    }
+    EXPECT_LE(planned.peak, limit);
+    EXPECT_LE(planned.block_places, places);
+    EXPECT_EQ(planned.blocks_resident, planned.block_places == all.block_places);
+    places = planned.block_places;
+    if (places > 2 && !planned.blocks_resident) ++between;
+  }
+  EXPECT_GT(between, 0);
+  EXPECT_EQ(places, 2) << "the last resort";
+}
+
 TEST_F(EngineTest, ThePartsOfAPlanAddUp) {
   std::int64_t text_blocks = 0;
   std::int64_t vae_weights = 0;
@@ -93,6 +125,7 @@ TEST_F(EngineTest, WeightsThatAreGivenBackLeaveRoom) {
   const std::int64_t between = (given_back.peak + kept.peak) / 2;
   EXPECT_FALSE(plan("auto", between).blocks_resident);
   EXPECT_TRUE(plan("auto", between, /*keep_models=*/false).blocks_resident);
+  EXPECT_GE(plan("streamed", 0).peak, plan("streamed", 0, /*keep_models=*/false).peak);
 }
 
 TEST_F(EngineTest, TooLittleMemoryIsRefusedWithNumbersAndARemedy) {
