@@ -153,7 +153,6 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   WAN_CHECK(o.ulysses_size >= 1, kInvalidArgument, "--ulysses_size {}: expected 1 or more", o.ulysses_size);
   WAN_CHECK(o.ulysses_size == 1 && (world == nullptr || std::atoi(world) <= 1), kUnsupported,
             "more than one rank is not built yet; use --ulysses_size 1 and start one process");
-  if (o.offload_model) parse_bool("--offload_model", *o.offload_model);
   if (o.t5_fsdp || o.dit_fsdp)
     notices.emplace_back("one rank: --t5_fsdp and --dit_fsdp have nothing to divide");
   WAN_CHECK(o.prompt || !o.from_latents.empty(), kInvalidArgument,

@@ -1,6 +1,7 @@
 #include "engine/memory_plan.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/memory_info.h"
 #include "diffusion/scheduler.h"
@@ -50,22 +51,12 @@ bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
   return plan.tile_height < extent.height || plan.tile_width < extent.width;
 }
 
-/// Whether the VAE gets by with `bytes` of scratch without cutting frames into tiles.
-bool decodes_whole_frames(const VideoVae& vae, const LatentExtent& extent, std::int64_t bytes) {
+/// Whether the VAE gets by with `bytes` of scratch without cutting frames into tiles; `plan` makes its plan for so much.
+bool takes_whole_frames(const LatentExtent& extent, std::int64_t bytes,
+                        const std::function<VaePlan(const LatentExtent&, std::size_t)>& plan) {
   if (bytes <= 0) return false;
   try {
-    return !is_tiled(vae.plan_decode(extent, static_cast<std::size_t>(bytes)), extent);
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-/// Whether the VAE encodes `extent`, if any, in `bytes` of scratch.
-bool encodes_in(const VideoVae& vae, const std::optional<LatentExtent>& extent, std::int64_t bytes) {
-  if (!extent) return true;
-  if (bytes <= 0) return false;
-  try {
-    return !is_tiled(vae.plan_encode(*extent, static_cast<std::size_t>(bytes)), *extent);
+    return !is_tiled(plan(extent, static_cast<std::size_t>(bytes)), extent);
   } catch (const Error&) {
     return false;
   }
@@ -133,8 +124,10 @@ PlannedRun plan_run(const PlanInput& input) {
   };
   const auto fits = [&](const HeldBlocks& held) {
     return beside >= before_decoding(held) &&
-           decodes_whole_frames(*models.vae, extent, beside - held.decoding) &&
-           encodes_in(*models.vae, input.encodes, beside - held.encoding);
+           takes_whole_frames(extent, beside - held.decoding,
+                              std::bind_front(&VideoVae::plan_decode, models.vae.get())) &&
+           (!input.encodes || takes_whole_frames(*input.encodes, beside - held.encoding,
+                                                 std::bind_front(&VideoVae::plan_encode, models.vae.get())));
   };
   const bool one_model = input.offload_model && !on_cpu(input.backend);
   plan.blocks_resident =

@@ -9,6 +9,8 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, const Weig
     : groups_(std::move(groups)) {
   WAN_CHECK(!groups_.empty(), kInternal, "[residency] no groups of blocks");
   for (const BlockGroup& group : groups_) {
+    first_.push_back(block_count_);
+    block_count_ += static_cast<std::size_t>(group.count);
     entries_.emplace_back();
     for (int block = 0; block < group.count; ++block) {
       auto& entries = entries_.back().emplace_back();

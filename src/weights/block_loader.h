@@ -20,6 +20,11 @@ class BlockLoader {
   /// Throws InvalidArgument for a block that does not exist.
   void check_id(BlockId id) const;
   std::size_t bytes_of(int group) const;
+  /// Of all groups together, and a block's number among them.
+  std::size_t block_count() const { return block_count_; }
+  std::size_t number(BlockId id) const {
+    return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
+  }
   Allocator& allocator() const;
   /// Views of a block of `group` in `memory`.
   std::vector<TensorView> views(int group, std::byte* memory) const;
@@ -30,6 +35,8 @@ class BlockLoader {
   void read_ahead(BlockId id);
 
   std::vector<BlockGroup> groups_;
+  std::vector<std::size_t> first_;  // number of each group's first block
+  std::size_t block_count_ = 0;
   std::vector<WeightLoader> loaders_;                                  // by group; none when describing
   std::vector<std::vector<std::vector<const TensorEntry*>>> entries_;  // by group, block, weight
   std::optional<BlockId> ahead_;                                       // the last one that was read ahead

@@ -9,18 +9,8 @@ namespace wan {
 ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOptions& options)
     : loader_(std::move(groups), 0, options.upload),
       keep_(options.keep),
-      bytes_(residency_bytes(loader_.groups(), {})) {
-  std::size_t count = 0;
-  for (const BlockGroup& group : loader_.groups()) {
-    first_.push_back(count);
-    count += static_cast<std::size_t>(group.count);
-  }
-  places_ = std::vector<Place>(count);
-}
-
-std::size_t ResidentBlocks::number(BlockId id) const {
-  return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
-}
+      bytes_(residency_bytes(loader_.groups(), {})),
+      places_(loader_.block_count()) {}
 
 void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);
@@ -35,7 +25,7 @@ void ResidentBlocks::load(BlockId id) {
 
 void ResidentBlocks::preload(const LoadProgress& progress) {
   std::size_t done = 0;
-  for (int group = 0; group < static_cast<int>(first_.size()); ++group) {
+  for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group) {
     for (int block = 0; block < loader_.groups()[static_cast<std::size_t>(group)].count; ++block) {
       if (!place({group, block}).loaded) load({group, block});
       done += loader_.bytes_of(group);
@@ -84,7 +74,7 @@ BlockLease ResidentBlocks::acquire(BlockId id) {
     }
     stats_.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  return make_lease(number(id), wanted.views);
+  return make_lease(loader_.number(id), wanted.views);
 }
 
 void ResidentBlocks::release(std::size_t place) noexcept {

@@ -30,19 +30,17 @@ class ResidentBlocks final : public BlockResidency {
 
   void release(std::size_t place) noexcept override;
   void load(BlockId id);
-  std::size_t number(BlockId id) const;
-  Place& place(BlockId id) { return places_[number(id)]; }
+  Place& place(BlockId id) { return places_[loader_.number(id)]; }
   /// Gives the memory back where nobody has the block and the schedule does not name it. Under the mutex.
   void drop_if_done(Place& place) noexcept;
 
   BlockLoader loader_;
   bool keep_;
-  std::vector<std::size_t> first_;  // place of each group's first block
-  std::vector<Place> places_;
   std::vector<BlockId> schedule_;
   std::size_t next_ = 0;
   bool scheduled_ = false;
-  std::size_t bytes_ = 0;
+  std::size_t bytes_;
+  std::vector<Place> places_;  // by block's number
   ResidencyStats stats_;
   std::mutex mutex_;  // leases may end on any thread
 };

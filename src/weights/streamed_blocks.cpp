@@ -20,12 +20,7 @@ StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions 
       bytes_(residency_bytes(loader_.groups(), options_)) {
   WAN_CHECK(options_.places >= 2, kInternal, "[residency] streaming needs 2 places or more, got {}",
             options_.places);
-  std::size_t count = 0;
-  for (const BlockGroup& group : loader_.groups()) {
-    first_.push_back(count);
-    count += static_cast<std::size_t>(group.count);
-  }
-  next_uses_.assign(count, kNever);
+  next_uses_.assign(loader_.block_count(), kNever);
   if (!loader_.groups().front().scope.loads()) return;
   places_.resize(static_cast<std::size_t>(options_.places));
   for (Place& place : places_) take_memory(place);
@@ -56,9 +51,10 @@ void StreamedBlocks::take_places(std::size_t count) {
     if (places_[i].memory.data() == nullptr) take_memory(places_[i]);
 }
 
-// What the rest of the schedule cannot fill goes back, where blocks are not kept.
+// What the rest of the schedule cannot fill goes back, where blocks are not kept; not while acquire() waits for a place or for
+// what is in it, as leases may end on other threads meanwhile.
 void StreamedBlocks::give_back_surplus() noexcept {
-  if (options_.keep || !scheduled_) return;
+  if (options_.keep || !scheduled_ || urgent_.has_value()) return;
   auto held = static_cast<std::size_t>(std::count_if(
       places_.begin(), places_.end(), [](const Place& place) { return place.memory.data() != nullptr; }));
   for (Place& place : places_) {
@@ -164,22 +160,18 @@ void StreamedBlocks::advance_schedule(BlockId id) {
   }
 }
 
-std::size_t StreamedBlocks::number(BlockId id) const {
-  return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
-}
-
 void StreamedBlocks::count_uses() {
   std::fill(next_uses_.begin(), next_uses_.end(), kNever);
   scheduled_blocks_ = 0;
   for (std::size_t i = schedule_.size(); i-- > next_;) {
-    std::size_t& use = next_uses_[number(schedule_[i])];
+    std::size_t& use = next_uses_[loader_.number(schedule_[i])];
     if (use == kNever) ++scheduled_blocks_;
     use = i;
   }
 }
 
 std::size_t StreamedBlocks::next_use(const Place& place) const {
-  return place.state == State::kEmpty ? kNever : next_uses_[number(place.id)];
+  return place.state == State::kEmpty ? kNever : next_uses_[loader_.number(place.id)];
 }
 
 // Of the places that nobody has; nullptr where there is none.
@@ -201,7 +193,7 @@ std::optional<StreamedBlocks::Work> StreamedBlocks::next_work() {
   const std::size_t free_from = next_use(*place);
   std::size_t passed = 0;  // blocks in place that come before
   for (std::size_t i = next_; i < std::min(free_from, schedule_.size()); ++i) {
-    if (next_uses_[number(schedule_[i])] != i) continue;  // named before
+    if (next_uses_[loader_.number(schedule_[i])] != i) continue;  // named before
     if (find(schedule_[i]) == nullptr) return Work{place, schedule_[i]};
     if (++passed == kAhead && free_from != kNever) return std::nullopt;
   }

@@ -52,7 +52,6 @@ class StreamedBlocks final : public BlockResidency {
   Place* find(BlockId id);
   Place& wait_for(BlockId id, std::unique_lock<std::mutex>& lock);
   void advance_schedule(BlockId id);
-  std::size_t number(BlockId id) const;
   void count_uses();
   std::size_t next_use(const Place& place) const;
   Place* needed_last();
@@ -70,10 +69,9 @@ class StreamedBlocks final : public BlockResidency {
   std::condition_variable changed_;
   std::vector<Place> places_;
   std::vector<BlockId> schedule_;
-  std::size_t next_ = 0;            // in schedule_: the next block to be acquired
-  std::vector<std::size_t> first_;  // number of each group's first block
-  std::vector<std::size_t>
-      next_uses_;  // by block's number: where schedule_ names it first from next_ on, or kNever
+  std::size_t next_ = 0;  // in schedule_: the next block to be acquired
+  // By block's number: where schedule_ names it first from next_ on, or kNever.
+  std::vector<std::size_t> next_uses_;
   std::size_t scheduled_blocks_ = 0;  // that the rest of schedule_ names
   bool scheduled_ = false;
   std::optional<BlockId> urgent_;  // acquire() waits for it
