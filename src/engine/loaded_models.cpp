@@ -21,8 +21,8 @@ const char* transformer_prefix(std::size_t index, std::size_t count) {
 WeightTarget target_of(Backend& backend, DType compute) {
   WeightTarget target{.allocator = &backend.allocator(), .compute_dtype = compute};
   if (backend.device().kind != DeviceKind::kCpu)
-    target.upload = [&backend](const TensorView& host, const TensorView& device) {
-      backend.upload(host, device);
+    target.upload = [&backend](const UploadSource& source, const TensorView& device) {
+      backend.upload_from(source, device);
     };
   return target;
 }
@@ -168,8 +168,8 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
     // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
     if (residency.kind == ResidencyKind::kStreamed) {
       residency.threads = 0;  // the device computes, the processors are free
-      residency.upload = [&backend](const TensorView& host, const TensorView& device) {
-        backend.upload_beside(host, device);
+      residency.upload = [&backend](const UploadSource& source, const TensorView& device) {
+        backend.upload_beside(source, device);
       };
     }
   }

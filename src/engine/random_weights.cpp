@@ -71,7 +71,9 @@ Checkpoint RandomWeights::checkpoint(const WeightReport& asked, const std::strin
 WeightTarget RandomWeights::target(DType compute) {
   WeightTarget target{.allocator = &backend_.allocator(), .compute_dtype = compute};
   if (backend_.device().kind == DeviceKind::kCpu) return target;
-  target.upload = [this](const TensorView& host, const TensorView& device) { backend_.upload(host, device); };
+  target.upload = [this](const UploadSource& source, const TensorView& device) {
+    backend_.upload_from(source, device);
+  };
   target.fill = [this](const TensorView& source, const TensorView& destination) {
     ExecContext ctx{.backend = backend_, .workspace = workspace_, .communicator = communicator_};
     const std::ptrdiff_t offset = source.data() - table_.view().data();

@@ -47,9 +47,18 @@ class Backend {
   virtual void upload(const TensorView& host, const TensorView& device) = 0;
   virtual void download(const TensorView& device, const TensorView& host) = 0;
 
-  /// upload() beside the work that is enqueued, not behind it: into memory that none of that work touches, from any thread.
-  /// The device has the bytes when the call returns.
-  virtual void upload_beside(const TensorView& host, const TensorView& device) { upload(host, device); }
+  /// upload() of what `source` writes into the backend's own host memory. From any thread, and from several at once where they
+  /// name different memory.
+  virtual void upload_from(const UploadSource& source, const TensorView& device) {
+    const Tensor host(device.dtype(), device.shape());
+    source(host.view().data(), 0, host.view().bytes());
+    upload(host, device);
+  }
+  /// upload_from() beside the work that is enqueued, not behind it: into memory that none of that work touches. The device has
+  /// the bytes when the call returns.
+  virtual void upload_beside(const UploadSource& source, const TensorView& device) {
+    upload_from(source, device);
+  }
   /// Marks the work that is enqueued so far. What it returns waits, on any thread, until the device has done it; empty where
   /// work is done when a call returns.
   virtual std::function<void()> mark_work() noexcept { return {}; }

@@ -1,6 +1,7 @@
 #include "tensor/tensor.h"
 
 #include <array>
+#include <cstring>
 
 #include "base/checked_math.h"
 
@@ -14,6 +15,15 @@ Shape contiguous_strides(const Shape& shape) {
     stride = checked_mul(stride, shape[i], "strides");
   }
   return Shape(std::span<const std::int64_t>(strides.data(), static_cast<std::size_t>(shape.rank())));
+}
+
+UploadSource upload_source(const TensorView& host) {
+  WAN_CHECK(host.is_contiguous() && host.device().kind == DeviceKind::kCpu, kInternal,
+            "[upload] expected a contiguous view on cpu, got strides {} on {}", host.strides().to_string(),
+            to_string(host.device()));
+  return [host](std::byte* to, std::size_t first, std::size_t count) {
+    if (count > 0) std::memcpy(to, host.data() + first, count);
+  };
 }
 
 TensorView::TensorView(void* data, DType dtype, const Shape& shape, Device device)

@@ -2,6 +2,8 @@
 // Tensor owns a contiguous buffer; TensorView is what ops take: a pointer, dtype, shape and strides, owning
 // nothing.
 
+#include <functional>
+
 #include "base/error.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
@@ -56,6 +58,13 @@ class TensorView {
   Shape strides_;
   Device device_;
 };
+
+/// Writes bytes [first, first + count) of a row-major tensor to `host`: what goes to a device piece by piece, without a whole
+/// copy of it on the host. May be called from several threads at once.
+using UploadSource = std::function<void(std::byte* host, std::size_t first, std::size_t count)>;
+
+/// What a contiguous view on the host holds; the view's memory must stay.
+UploadSource upload_source(const TensorView& host);
 
 /// Row-major strides of a shape.
 Shape contiguous_strides(const Shape& shape);

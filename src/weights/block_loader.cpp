@@ -72,14 +72,16 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   const auto group = static_cast<std::size_t>(id.group);
   const std::vector<const TensorEntry*>& entries = entries_[group][static_cast<std::size_t>(id.index)];
   const BlockLayout& layout = groups_[group].layout;
-  read_ahead(id);
+  std::vector<WeightLoad> weights;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
               groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,
               groups_[group].scope.report().checkpoint().path(), "wan inspect lists all that is");
-    loaders_[group].load(*entries[i], layout.weights[i], views[i]);
-    groups_[group].scope.report().checkpoint().release_pages(*entries[i]);
+    weights.push_back({*entries[i], layout.weights[i], views[i]});
   }
+  read_ahead(id);
+  loaders_[group].load(weights);
+  for (const TensorEntry* entry : entries) groups_[group].scope.report().checkpoint().release_pages(*entry);
 }
 
 }  // namespace wan

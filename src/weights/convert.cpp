@@ -147,6 +147,13 @@ RunFunction choose_run(DType source, DType target) {
   }
 }
 
+RunFunction run_for(DType source, DType target) {
+  const RunFunction run = choose_run(source, target);
+  WAN_CHECK(run != nullptr, kInternal, "[convert] {} does not convert to {}", dtype_name(source),
+            dtype_name(target));
+  return run;
+}
+
 struct Axis {
   std::int64_t extent;
   std::int64_t step;  // bytes in the source
@@ -199,33 +206,37 @@ int thread_count(int wanted, std::int64_t elements) {
 
 }  // namespace
 
+void convert_part(const TensorView& source, std::int64_t first, const TensorView& target) {
+  WAN_CHECK(target.is_contiguous() && first >= 0 && first <= source.elements() - target.elements(), kInternal,
+            "[convert] {} elements from {} on of {} into strides {}: expected a part and a row-major target",
+            target.elements(), first, source.shape().to_string(), target.strides().to_string());
+  const RunFunction run = run_for(source.dtype(), target.dtype());
+  const Axes axes = joined_axes(source);
+  const Axis inner = axes.axis[static_cast<std::size_t>(axes.count - 1)];
+  std::byte* out = target.data();
+  const std::int64_t end = first + target.elements();
+  for (std::int64_t at = first; at < end;) {
+    const std::int64_t begin = at % inner.extent;
+    const std::int64_t count = std::min(inner.extent - begin, end - at);
+    run(source.data() + row_offset(axes, at / inner.extent) + begin * inner.step, inner.step, out, count);
+    out += count * static_cast<std::int64_t>(dtype_size(target.dtype()));
+    at += count;
+  }
+}
+
 void convert(const TensorView& source, const TensorView& target, ConvertOptions options) {
   WAN_CHECK(source.shape() == target.shape() && target.is_contiguous(), kInternal,
             "[convert] {} into {} (strides {}): expected equal shapes and a row-major target",
             source.shape().to_string(), target.shape().to_string(), target.strides().to_string());
-  const RunFunction run = choose_run(source.dtype(), target.dtype());
-  WAN_CHECK(run != nullptr, kInternal, "[convert] {} does not convert to {}", dtype_name(source.dtype()),
-            dtype_name(target.dtype()));
+  run_for(source.dtype(), target.dtype());  // nothing may throw out of the loop
   const std::int64_t elements = source.elements();
-  if (elements == 0) return;
-
-  const Axes axes = joined_axes(source);
-  const Axis inner = axes.axis[static_cast<std::size_t>(axes.count - 1)];
-  const std::int64_t rows = elements / inner.extent;
-  const std::int64_t chunks_a_row = (inner.extent + kChunk - 1) / kChunk;
-  const auto size = static_cast<std::int64_t>(dtype_size(target.dtype()));
+  const TensorView row = target.reshape({elements});
   [[maybe_unused]] const int threads = thread_count(options.threads, elements);
-  const std::byte* in = source.data();
-  std::byte* out = target.data();
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) if (threads > 1)
 #endif
-  for (std::int64_t task = 0; task < rows * chunks_a_row; ++task) {
-    const std::int64_t row = task / chunks_a_row;
-    const std::int64_t begin = task % chunks_a_row * kChunk;
-    run(in + row_offset(axes, row) + begin * inner.step, inner.step,
-        out + (row * inner.extent + begin) * size, std::min(kChunk, inner.extent - begin));
-  }
+  for (std::int64_t begin = 0; begin < elements; begin += kChunk)
+    convert_part(source, begin, row.slice(0, begin, std::min(begin + kChunk, elements)));
 }
 
 void convert(const TensorEntry& source, const TensorView& target, ConvertOptions options) {

@@ -18,4 +18,8 @@ struct ConvertOptions {
 void convert(const TensorView& source, const TensorView& target, ConvertOptions options = {});
 void convert(const TensorEntry& source, const TensorView& target, ConvertOptions options = {});
 
+/// The same of as many elements as `target` has, from the row-major index `first` of `source` on, into `target` of any shape, on
+/// the calling thread. Throws Internal also where `source` has fewer.
+void convert_part(const TensorView& source, std::int64_t first, const TensorView& target);
+
 }  // namespace wan

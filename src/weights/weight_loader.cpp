@@ -1,31 +1,100 @@
 #include "weights/weight_loader.h"
 
+#include <algorithm>
+#include <atomic>
+#include <exception>
 #include <utility>
+#include <vector>
 
 #include "weights/convert.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace wan {
+
+namespace {
+
+/// Of a destination, that one thread fills at a time: large enough for a bus, small enough that many fit in page-locked memory.
+constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+
+struct Piece {
+  TensorView source;  // the whole weight, or this rank's share
+  std::int64_t first;
+  TensorView destination;
+};
+
+std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
+  std::vector<Piece> pieces;
+  for (const WeightLoad& weight : weights) {
+    const TensorView source = weight.spec.partition.slice(weight.entry.view());
+    const std::int64_t elements = weight.destination.elements();
+    const TensorView row = weight.destination.reshape({elements});
+    const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
+    for (std::int64_t first = 0; first < elements; first += step)
+      pieces.push_back({source, first, row.slice(0, first, std::min(first + step, elements))});
+  }
+  return pieces;
+}
+
+int thread_count([[maybe_unused]] int wanted, std::size_t pieces) {
+#ifdef _OPENMP
+  const int most = wanted > 0 ? wanted : omp_get_max_threads();
+  return std::max(1, static_cast<int>(std::min(static_cast<std::size_t>(most), pieces)));
+#else
+  return 1;
+#endif
+}
+
+/// Calls fill(piece) for each on so many threads, in order; after one has thrown, for no more.
+template <typename Fill>
+void for_each_piece(std::span<const Piece> pieces, [[maybe_unused]] int threads, const Fill& fill) {
+  std::exception_ptr error;
+  std::atomic<bool> failed{false};
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
+#endif
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (failed.load(std::memory_order_relaxed)) continue;
+    try {
+      fill(pieces[i]);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
 
 WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
   WAN_CHECK(target_.allocator->device().kind == DeviceKind::kCpu || target_.upload != nullptr, kInternal,
             "[weights] a target on {} needs an upload function", to_string(target_.allocator->device()));
 }
 
-void WeightLoader::load(const TensorEntry& entry, const WeightSpec& spec, const TensorView& destination) {
-  const TensorView source = spec.partition.slice(entry.view());
+void WeightLoader::load(std::span<const WeightLoad> weights) const {
   if (target_.fill) {
-    target_.fill(source, destination);
+    for (const WeightLoad& weight : weights)
+      target_.fill(weight.spec.partition.slice(weight.entry.view()), weight.destination);
     return;
   }
-  const ConvertOptions options{.threads = target_.threads};
-  if (destination.device().kind == DeviceKind::kCpu) {
-    convert(source, destination, options);
-    return;
-  }
-  if (staging_.size() < destination.bytes()) staging_ = Buffer(cpu_allocator(), destination.bytes());
-  const TensorView host(staging_.data(), destination.dtype(), destination.shape());
-  convert(source, host, options);
-  target_.upload(host, destination);
+  const std::vector<Piece> pieces = pieces_of(weights);
+  for_each_piece(pieces, thread_count(target_.threads, pieces.size()), [&](const Piece& piece) {
+    if (piece.destination.device().kind == DeviceKind::kCpu) {
+      convert_part(piece.source, piece.first, piece.destination);
+      return;
+    }
+    const DType dtype = piece.destination.dtype();
+    const auto size = static_cast<std::int64_t>(dtype_size(dtype));
+    target_.upload(
+        [&](std::byte* host, std::size_t first, std::size_t count) {
+          const Shape elements{static_cast<std::int64_t>(count) / size};
+          convert_part(piece.source, piece.first + static_cast<std::int64_t>(first) / size,
+                       TensorView(host, dtype, elements));
+        },
+        piece.destination);
+  });
 }
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 // WeightLoader: brings a tensor of a checkpoint into memory of a device, in the dtype and share asked for.
 
 #include <functional>
+#include <span>
 
 #include "tensor/tensor.h"
 #include "weights/tensor_entry.h"
@@ -9,9 +10,8 @@
 
 namespace wan {
 
-/// Copies row-major `host` to `device` (same shape and dtype) and returns when `host` may be reused and
-/// `device` may be read by any stream.
-using WeightUpload = std::function<void(const TensorView& host, const TensorView& device)>;
+/// Fills `device` with what `source` writes; called from several threads at once for different memory. See Backend::upload_from.
+using WeightUpload = std::function<void(const UploadSource& source, const TensorView& device)>;
 
 /// Where weights go.
 struct WeightTarget {
@@ -22,25 +22,31 @@ struct WeightTarget {
   /// Fills `destination` from a checkpoint's tensor, or this rank's share of it, instead of conversion on the host and
   /// upload: where the device has the tensor's values already. Empty: by those.
   std::function<void(const TensorView& source, const TensorView& destination)> fill{};
-  /// For conversions; 0: as many as OpenMP would take.
+  /// For reading, conversion and upload; 0: as many as OpenMP would take.
   int threads = 0;
 };
 
-/// Not thread-safe: it keeps the staging memory that uploads go through.
+/// `destination` (row-major, on the target's device, of the spec's local shape and dtype) is to be filled from `entry`, whose
+/// shape is the spec's.
+struct WeightLoad {
+  const TensorEntry& entry;
+  const WeightSpec& spec;
+  TensorView destination;
+};
+
 class WeightLoader {
  public:
   /// Throws Internal when the target is a device and has no upload.
   explicit WeightLoader(WeightTarget target);
 
-  /// Fills `destination` (row-major, on the target's device, of the spec's local shape and dtype) from
-  /// `entry`, whose shape is the spec's. Throws what the upload throws.
-  void load(const TensorEntry& entry, const WeightSpec& spec, const TensorView& destination);
+  /// In pieces, whichever weight they are of, so that threads read, convert and upload beside each other; returns when all are
+  /// done. Throws what converting or uploading the first piece that failed threw.
+  void load(std::span<const WeightLoad> weights) const;
 
   const WeightTarget& target() const { return target_; }
 
  private:
   WeightTarget target_;
-  Buffer staging_;
 };
 
 }  // namespace wan

@@ -51,7 +51,7 @@ Tensor WeightScope::load(const WeightSpec& spec) const {
   const Shape local = spec.partition.local_shape(spec.shape, full_name(spec.name));
   if (entry == nullptr || loader_ == nullptr) return {};
   Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), local);
-  loader_->load(*entry, spec, tensor);
+  loader_->load(std::vector<WeightLoad>{{*entry, spec, tensor}});
   report_->checkpoint().release_pages(*entry);
   return tensor;
 }
@@ -77,7 +77,7 @@ WeightScope WeightScope::on_host() const {
 Tensor WeightScope::place(Tensor host) const {
   if (host.empty() || !loads() || target().allocator->device().kind == DeviceKind::kCpu) return host;
   Tensor placed(*target().allocator, host.dtype(), host.shape());
-  target().upload(host, placed);
+  target().upload(upload_source(host), placed);
   return placed;
 }
 

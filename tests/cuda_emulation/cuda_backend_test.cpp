@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <thread>
+#include <vector>
 
 #include "cuda_emulation/fake_runtime.h"
 #include "ops/attention.h"
@@ -81,6 +83,36 @@ TEST_F(CudaBackend, MovesMoreThanItsStagingBlocksHold) {
   EXPECT_THROW(backend->upload(there, there), Error);
   EXPECT_THROW(backend->upload(Tensor(DType::kF32, {5}), there), Error);
   EXPECT_THROW(backend->download(there, Tensor(DType::kBF16, {4})), Error);
+}
+
+TEST_F(CudaBackend, UploadsFromSeveralThreadsWhatASourceWrites) {
+  const auto backend = make_cuda_backend({});
+  constexpr int kThreads = 20;  // more than there are staging blocks
+  constexpr std::int64_t kBytes = (std::int64_t{9} << 20) + 5;
+  const auto value = [](int thread, std::size_t i) {
+    return static_cast<std::byte>(i * 31 % 251 + static_cast<std::size_t>(thread));
+  };
+  std::vector<Tensor> there;
+  for (int i = 0; i < 2 * kThreads; ++i) there.emplace_back(backend->allocator(), DType::kU8, Shape{kBytes});
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread)
+    threads.emplace_back([&, thread] {
+      const UploadSource source = [&](std::byte* host, std::size_t first, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) host[i] = value(thread, first + i);
+      };
+      backend->upload_from(source, there[static_cast<std::size_t>(thread)]);
+      backend->upload_beside(source, there[static_cast<std::size_t>(kThreads + thread)]);
+    });
+  for (std::thread& thread : threads) thread.join();
+  const Tensor back(DType::kU8, {kBytes});
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    backend->download(there[i], back);
+    for (std::size_t at = 0; at < static_cast<std::size_t>(kBytes); ++at)
+      ASSERT_EQ(back.view().data()[at], value(static_cast<int>(i) % kThreads, at)) << i << " at " << at;
+  }
+  EXPECT_THROW(backend->upload_from(upload_source(back), back), Error);
+  EXPECT_THROW(backend->upload_beside(upload_source(back), back), Error);
+  EXPECT_THROW(upload_source(there[0]), Error);
 }
 
 TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {

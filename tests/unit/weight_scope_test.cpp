@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "support/expect_error.h"
 #include "unit/weights_fixture.h"
 #include "weights/naming_hint.h"
@@ -73,6 +75,65 @@ TEST_F(WeightScopeTest, UploadsToADevice) {
   EXPECT_EQ(to_float(bias.as<BF16>()[1]), 101.0f);
   EXPECT_EQ(uploads, 1);
   expect_error(ErrorCode::kInternal, "needs an upload", [&] { WeightScope(report, {.allocator = &device}); });
+}
+
+TEST(WeightLoader, LoadsManyPiecesOnSeveralThreads) {
+  // f32 to bf16: the first of six pieces, one of them cut short; a share of columns; and less than a piece.
+  const Shape shape{5, (std::int64_t{11} << 20) / 5 + 3};
+  CheckpointMaker maker;
+  maker.add("large", shape, 0);
+  maker.add("small", {3}, 7);
+  const Checkpoint checkpoint = maker.make();
+  const WeightSpec whole{.name = "large", .shape = shape};
+  const WeightSpec share{.name = "large", .shape = {5, shape[1] - 1}, .partition = Partition::split(1, 2, 1)};
+  const WeightSpec small{.name = "small", .shape = {3}};
+  TensorEntry even = *checkpoint.find("large");  // a share needs an even number of columns
+  even.shape = share.shape;
+  FakeDevice device;
+  for (const bool on_device : {false, true}) {
+    for (const int threads : {0, 1, 3}) {
+      std::atomic<int> uploads{0};
+      WeightTarget target = on_device ? device.target(DType::kBF16, [&] { ++uploads; }) : WeightTarget{};
+      target.threads = threads;
+      const Tensor large(*target.allocator, DType::kBF16, shape);
+      const Tensor half(*target.allocator, DType::kBF16, {5, share.shape[1] / 2});
+      const Tensor tail(*target.allocator, DType::kF32, {3});
+      const WeightLoad loads[] = {{*checkpoint.find("large"), whole, large},
+                                  {even, share, half},
+                                  {*checkpoint.find("small"), small, tail}};
+      WeightLoader(target).load(loads);
+      if (on_device) {
+        EXPECT_EQ(uploads, 6 + 3 + 1);
+      }
+      for (std::int64_t i = 0; i < shape.elements(); ++i)
+        ASSERT_EQ(large.as<BF16>()[i].bits, to_bf16(static_cast<float>(i)).bits) << i;
+      for (std::int64_t row = 0; row < 5; ++row)
+        for (std::int64_t column = 0; column < half.shape()[1]; ++column)
+          ASSERT_EQ(half.as<BF16>()[row * half.shape()[1] + column].bits,
+                    to_bf16(static_cast<float>(row * shape[1] + half.shape()[1] + column)).bits);
+      EXPECT_EQ(tail.as<float>()[2], 9.0f);
+    }
+  }
+}
+
+TEST(WeightLoader, ThrowsWhatAPieceThrewOnAnyThread) {
+  const Shape shape{std::int64_t{8} << 20};
+  CheckpointMaker maker;
+  maker.add("large", shape, 0);
+  const Checkpoint checkpoint = maker.make();
+  const WeightSpec spec{.name = "large", .shape = shape};
+  FakeDevice device;
+  for (const int threads : {1, 4}) {
+    std::atomic<int> uploads{0};
+    WeightTarget target = device.target(DType::kF32, [&] {
+      if (++uploads == 3) fail(ErrorCode::kDevice, "the bus is on fire");
+    });
+    target.threads = threads;
+    const Tensor there(device, DType::kF32, shape);
+    const WeightLoad loads[] = {{*checkpoint.find("large"), spec, there}};
+    expect_error(ErrorCode::kDevice, "the bus is on fire", [&] { WeightLoader(target).load(loads); });
+    EXPECT_LT(uploads, 8) << "none begins after one has failed";
+  }
 }
 
 TEST_F(WeightScopeTest, OneErrorListsAllThatDoesNotFit) {

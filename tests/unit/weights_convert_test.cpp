@@ -126,6 +126,30 @@ TEST(Convert, ReadsUnalignedBytesAndLargeTensorsOnSeveralThreads) {
   }
 }
 
+TEST(Convert, TakesAPartOfAnyView) {
+  std::vector<float> values(4 * 5 * 6);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const TensorView whole(values.data(), DType::kF32, {4, 5, 6});
+  for (const TensorView& view :
+       {whole, whole.permute({2, 0, 1}), whole.slice(1, 1, 4), whole.slice(2, 2, 4)}) {
+    const Tensor all(DType::kBF16, view.shape());
+    convert(view, all);
+    const std::int64_t elements = view.elements();
+    for (std::int64_t first = 0; first <= elements; first += 7) {
+      for (const std::int64_t count :
+           {std::int64_t{0}, std::int64_t{1}, std::int64_t{13}, elements - first}) {
+        if (first + count > elements) continue;
+        const Tensor part(DType::kBF16, {count});
+        convert_part(view, first, part);
+        for (std::int64_t i = 0; i < count; ++i)
+          ASSERT_EQ(part.as<BF16>()[i].bits, all.as<BF16>()[first + i].bits) << first << " + " << i;
+      }
+    }
+    EXPECT_THROW(convert_part(view, elements - 2, Tensor(DType::kBF16, {3})), Error);
+    EXPECT_THROW(convert_part(view, -1, Tensor(DType::kBF16, {3})), Error);
+  }
+}
+
 TEST(Convert, RefusesOtherShapesAndPairs) {
   const Tensor a(DType::kF32, {2, 3});
   const Tensor b(DType::kF32, {3, 2});

@@ -54,9 +54,9 @@ class FakeDevice final : public Allocator {
   WeightTarget target(DType compute_dtype, std::function<void()> before_upload = {}) {
     return {.allocator = this,
             .compute_dtype = compute_dtype,
-            .upload = [before_upload](auto& host, auto& device) {
+            .upload = [before_upload](const UploadSource& source, const TensorView& device) {
               if (before_upload) before_upload();
-              std::memcpy(device.data(), host.data(), host.bytes());
+              source(device.data(), 0, device.bytes());
             }};
   }
   std::size_t held = 0;

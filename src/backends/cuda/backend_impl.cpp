@@ -9,6 +9,12 @@ namespace wan::cuda {
 
 namespace {
 
+void check_destination(const TensorView& device, Device expected) {
+  WAN_CHECK(device.is_contiguous() && device.device() == expected, kInternal,
+            "[cuda] expected a contiguous view on {}, got {} on {}", to_string(expected),
+            device.shape().to_string(), to_string(device.device()));
+}
+
 void check_transfer(const TensorView& host, const TensorView& device, Device expected) {
   WAN_CHECK(host.dtype() == device.dtype() && host.elements() == device.elements() && host.is_contiguous() &&
                 device.is_contiguous(),
@@ -45,8 +51,13 @@ void CudaBackend::synchronize() {
 
 void CudaBackend::upload(const TensorView& host, const TensorView& device) {
   check_transfer(host, device, this->device());
+  upload_from(upload_source(host), device);
+}
+
+void CudaBackend::upload_from(const UploadSource& source, const TensorView& device) {
+  check_destination(device, this->device());
   WAN_CUDA(cudaSetDevice(options_.device));
-  staging_.upload(host.data(), device.data(), host.bytes(), stream_);
+  staging_.upload(source, device.data(), device.bytes(), stream_);
 }
 
 void CudaBackend::download(const TensorView& device, const TensorView& host) {
@@ -55,11 +66,13 @@ void CudaBackend::download(const TensorView& device, const TensorView& host) {
   staging_.download(device.data(), host.data(), host.bytes(), stream_);
 }
 
-void CudaBackend::upload_beside(const TensorView& host, const TensorView& device) {
-  check_transfer(host, device, this->device());
+void CudaBackend::upload_beside(const UploadSource& source, const TensorView& device) {
+  check_destination(device, this->device());
   WAN_CUDA(cudaSetDevice(options_.device));
-  copies_staging_.upload(host.data(), device.data(), host.bytes(), copies_);
-  WAN_CUDA(cudaStreamSynchronize(copies_));
+  copies_staging_.upload(source, device.data(), device.bytes(), copies_);
+  Event copied;
+  copied.record(copies_);
+  copied.synchronize();
 }
 
 std::function<void()> CudaBackend::mark_work() noexcept {

@@ -23,7 +23,8 @@ class CudaBackend final : public Backend {
   void synchronize() override;
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
-  void upload_beside(const TensorView& host, const TensorView& device) override;
+  void upload_from(const UploadSource& source, const TensorView& device) override;
+  void upload_beside(const UploadSource& source, const TensorView& device) override;
   std::function<void()> mark_work() noexcept override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
@@ -92,16 +93,16 @@ class CudaBackend final : public Backend {
   struct CurrentDevice {
     explicit CurrentDevice(int device) { WAN_CUDA(cudaSetDevice(device)); }
   };
-  static constexpr std::size_t kStagingBlock = std::size_t{32} << 20;
 
   CudaBackendOptions options_;
   CudaDeviceInfo info_;
   CurrentDevice current_;
   Stream stream_;
   StreamAllocator allocator_;
-  Staging staging_{kStagingBlock};
-  Stream copies_;  // of upload_beside(), which has staging of its own
-  Staging copies_staging_{kStagingBlock};
+  Staging staging_;
+  Stream
+      copies_;  // of upload_beside(), which has staging of its own: it does not wait for the work that is enqueued
+  Staging copies_staging_;
   Tuner tuner_{allocator_};
   MatmulLibrary products_;
   ConvolutionLibrary convolutions_;
