@@ -49,8 +49,7 @@ std::unique_ptr<FrameSink> make_plain_sink(const fs::path& path, const VideoForm
     case OutputKind::kPngStill:
       return make_png_still(path, format, metadata);
     case OutputKind::kPngSequence:
-      return make_threaded_sink(make_png_sequence(FramePattern(path), format, metadata), frame_bytes(format),
-                                kQueueFrames);
+      return make_png_sequence(FramePattern(path), format, metadata);
     case OutputKind::kMp4:
       break;
   }

@@ -1,5 +1,7 @@
 #include "media/png_writer.h"
 
+#include <deque>
+#include <future>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -13,6 +15,9 @@ namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Deflating one takes longer than a GPU takes to decode it.
+constexpr std::size_t kFramesAtOnce = 8;
 
 /// The names that PNG's specification reserves for these two.
 Metadata png_metadata(const Metadata& metadata) {
@@ -52,14 +57,21 @@ class PngSequence final : public FrameSink {
   }
 
   void write(const std::uint8_t* rgb) override {
-    const auto bytes = encode_png(rgb, format_.width, format_.height, metadata_);
-    auto file = std::make_unique<RawFile>(pattern_.name(static_cast<int>(files_.size())));
-    file->write_at(0, std::as_bytes(std::span(bytes)));
-    file->close();
-    files_.push_back(std::move(file));
+    if (in_work_.size() == kFramesAtOnce) collect();
+    const auto number = static_cast<int>(files_.size() + in_work_.size());
+    in_work_.push_back(
+        std::async(std::launch::async,
+                   [this, number, frame = std::vector<std::uint8_t>(rgb, rgb + frame_bytes(format_))] {
+                     const auto bytes = encode_png(frame.data(), format_.width, format_.height, metadata_);
+                     auto file = std::make_unique<RawFile>(pattern_.name(number));
+                     file->write_at(0, std::as_bytes(std::span(bytes)));
+                     file->close();
+                     return file;
+                   }));
   }
 
   void finish() override {
+    while (!in_work_.empty()) collect();
     int committed = 0;
     try {
       for (; committed < static_cast<int>(files_.size()); ++committed) files_[committed]->commit();
@@ -71,10 +83,19 @@ class PngSequence final : public FrameSink {
   }
 
  private:
+  /// Waits for the first frame that is still in work.
+  void collect() {
+    auto first = std::move(in_work_.front());
+    in_work_.pop_front();
+    files_.push_back(first.get());
+  }
+
   FramePattern pattern_;
   VideoFormat format_;
   Metadata metadata_;
   std::vector<std::unique_ptr<RawFile>> files_;  // complete, under temporary names
+  // The frames after these. Destroyed first, which waits for them.
+  std::deque<std::future<std::unique_ptr<RawFile>>> in_work_;
 };
 
 }  // namespace

@@ -14,7 +14,8 @@ namespace wan {
 std::unique_ptr<FrameSink> make_png_still(const std::filesystem::path& path, const VideoFormat& format,
                                           const Metadata& metadata);
 
-/// Frame n goes to pattern.name(n), n from 0, each with all of `metadata`. The files appear together in
+/// Frame n goes to pattern.name(n), n from 0, each with all of `metadata`. Some frames are encoded at the same time, each on a thread
+/// of its own. The files appear together in
 /// finish(); when one cannot be put in its place, those of this run are removed again.
 std::unique_ptr<FrameSink> make_png_sequence(const FramePattern& pattern, const VideoFormat& format,
                                              const Metadata& metadata);
