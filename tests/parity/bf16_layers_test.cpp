@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include "models/umt5/umt5_encoder.h"
 #include "models/wan/transformer.h"
@@ -25,6 +24,9 @@ constexpr double kTolerance = 1e-2;
 // Cross-attention to three tokens and the padding row, with large queries and keys: nothing averages, and the sum is small
 // beside its terms. Rounded activations are off by 1.7e-2 there, a thirtieth of that in the residual stream.
 constexpr double kFewKeys = 2.5e-2;
+// A residual block of the random VAE 2.2 is two convolutions of several hundred terms between norms: 9.0e-3 where a sum is
+// rounded once, 9.5e-3 on the emulated kernels; cuDNN rounds a convolution before the residual is added.
+constexpr double kVae22 = 1.5e-2;
 // Below it nothing was rounded: f32 differs by 1e-6 from f32.
 constexpr double kBf16WasUsed = 2e-4;
 
@@ -213,7 +215,7 @@ TEST_P(VaeLayersInBf16, EveryLayerIsCloseToF32) {
     run(f32, decoding, exact.listener());
     LockStep lossy(exact, Layers::kParts);
     run(bf16, decoding, lossy.listener());
-    EXPECT_TRUE(lossy.within(kTolerance));
+    EXPECT_TRUE(lossy.within(std::string_view(name).starts_with("vae22/") ? kVae22 : kTolerance));
   }
 }
 
