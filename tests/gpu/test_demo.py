@@ -16,6 +16,7 @@ from support import OUT_OF_MEMORY, SOURCE, UNSUPPORTED, read_npy, read_png, run 
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
 ON_GPU = DEVICE.startswith("cuda")
+FRAMES = "%05d.png"  # .mp4, the default, needs FFmpeg's libraries, which a build may lack
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 PROMPT = "a red circle moves right on a blue background"
 # The GPU draws other noise by default; this is the CPU's on both.
@@ -93,7 +94,7 @@ class Demo:
 
     @classmethod
     def command(cls, *flags, device=DEVICE, **options):
-        options = {"base_seed": "1", "prompt": PROMPT, "device": device, **options}
+        options = {"base_seed": "1", "prompt": PROMPT, "device": device, "save_file": FRAMES, **options}
         arguments = [text for name, value in options.items() for text in ("--" + name, str(value))]
         return ["generate", *cls.arguments, *arguments, *flags]
 
@@ -103,7 +104,7 @@ class Demo:
         if key not in cls.made:
             folder = cls.folder / f"{len(cls.made):02d}"
             folder.mkdir()
-            result = run(*cls.command(*flags, "--json", dump="dump", save_file="%05d.png", **options), cwd=folder)
+            result = run(*cls.command(*flags, "--json", dump="dump", **options), cwd=folder)
             if result.status != 0:
                 raise AssertionError(f"{options}: status {result.status}\n{result.err}{result.out}")
             cls.made[key] = Run(folder, result)
