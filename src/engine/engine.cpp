@@ -147,7 +147,6 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       .exec = exec, .settings = settings, .on_event = on_event, .dump = dump ? &*dump : nullptr};
   const PipelineModels pipeline{.tokenizer = loaded->tokenizer(),
                                 .text_encoder = loaded->text_encoder(),
-                                .text_encoder_group = models.text_encoder_group(),
                                 .experts = loaded->experts(),
                                 .residency = loaded->residency(),
                                 .vae = loaded->vae()};

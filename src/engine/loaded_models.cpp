@@ -27,7 +27,7 @@ WeightTarget target_of(Backend& backend, DType compute) {
   return target;
 }
 
-/// Scopes on fresh reports, and the groups of blocks that a residency serves.
+/// Scopes on fresh reports, and the groups of blocks that residencies serve.
 struct Scopes {
   Scopes(const CheckpointModels& models, const std::function<WeightScope(WeightReport&)>& make) {
     const std::size_t count = models.transformer_checkpoints.size();
@@ -37,15 +37,18 @@ struct Scopes {
     add(models.vae_checkpoint, "VAE", make);
   }
 
-  std::vector<BlockGroup> groups(const CheckpointModels& models) const {
+  /// A transformer's group is its number.
+  std::vector<BlockGroup> transformer_groups(const CheckpointModels& models) const {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i].config;
       result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers)});
     }
-    result.push_back({text_encoder(), umt5_block_layout(models.text_encoder),
-                      static_cast<int>(models.text_encoder.num_layers)});
     return result;
+  }
+  BlockGroup text_encoder_group(const CheckpointModels& models) const {
+    return {text_encoder(), umt5_block_layout(models.text_encoder),
+            static_cast<int>(models.text_encoder.num_layers)};
   }
 
   const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
@@ -149,12 +152,13 @@ std::size_t CheckpointModels::vae_bytes() const {
 ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options) {
   const Scopes scopes(models,
                       [&](WeightReport& report) { return WeightScope::describing(report, options.weights); });
-  const std::vector<BlockGroup> groups = scopes.groups(models);
-  const std::size_t all = residency_bytes(groups, options.residency);
-  if (options.residency.kind == ResidencyKind::kStreamed) return {.transformers = all, .text_encoder = 0};
-  const auto text_encoder = static_cast<std::size_t>(models.text_encoder_group());
-  const std::size_t text = residency_bytes(std::span(groups).subspan(text_encoder, 1), options.residency);
-  return {.transformers = all - text, .text_encoder = text};
+  std::vector<BlockGroup> groups = scopes.transformer_groups(models);
+  const BlockGroup text = scopes.text_encoder_group(models);
+  if (options.residency.kind == ResidencyKind::kResident)
+    return {.transformers = residency_bytes(groups, options.residency),
+            .text_encoder = residency_bytes(std::span(&text, 1), options.residency)};
+  groups.push_back(text);
+  return {.transformers = residency_bytes(groups, options.residency), .text_encoder = 0};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, const LoadOptions& options,
@@ -173,7 +177,9 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
       };
     }
   }
-  residency_ = make_residency(scopes.groups(models), residency);
+  std::vector<BlockGroup> groups = scopes.transformer_groups(models);
+  groups.push_back(scopes.text_encoder_group(models));
+  residency_ = make_residency(std::move(groups), residency);
   backend.synchronize();  // the blocks' memory is there, for uploads beside other work
   if (options.residency.kind == ResidencyKind::kResident) residency_->preload(progress);
   const std::size_t count = models.transformers.size();
@@ -184,7 +190,7 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
                                                              transformer_prefix(i, count)));
   }
   text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(), *residency_,
-                                                models.text_encoder_group(), "text_encoder.");
+                                                static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
   reports_ = std::move(scopes.reports);
 }

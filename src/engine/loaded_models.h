@@ -33,8 +33,6 @@ struct CheckpointModels {
 
   /// Dimensions that the transformers share: channels, patch, text length, heads.
   const WanConfig& config() const { return transformers[0].config; }
-  /// The residency's group of the text encoder's blocks; a transformer's group is its number.
-  int text_encoder_group() const { return static_cast<int>(transformers.size()); }
 
   /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. Throws
   /// BadFile.

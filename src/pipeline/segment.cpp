@@ -30,14 +30,19 @@ void fill_noise(const RunContext& run, const TensorView& sample) {
   if (run.dump != nullptr) run.dump->tensor(run.exec, "noise", sample);
 }
 
-std::vector<BlockId> whole_schedule(const PipelineModels& models, int prompts,
-                                    std::vector<BlockId> denoising) {
+/// What a run acquires; the text encoder has its blocks from the experts' residency or from one of its own.
+void set_schedules(const PipelineModels& models, int prompts, const std::vector<BlockId>& denoising) {
+  const std::vector<BlockId> encoding = models.text_encoder.schedule();
   std::vector<BlockId> schedule;
-  const auto layers = static_cast<int>(models.text_encoder.config().num_layers);
   for (int prompt = 0; prompt < prompts; ++prompt)
-    for (int layer = 0; layer < layers; ++layer) schedule.push_back({models.text_encoder_group, layer});
+    schedule.insert(schedule.end(), encoding.begin(), encoding.end());
+  BlockResidency& of_text = models.text_encoder.residency();
+  if (&of_text != &models.residency) {
+    of_text.set_schedule(schedule);
+    schedule.clear();
+  }
   schedule.insert(schedule.end(), denoising.begin(), denoising.end());
-  return schedule;
+  models.residency.set_schedule(schedule);
 }
 
 void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
@@ -61,7 +66,7 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   if (resumed != nullptr) {
     restore(run, *resumed, state);
     if (resumed->finished()) {
-      models.residency.set_schedule({});
+      set_schedules(models, 0, {});
       return state;
     }
   } else {
@@ -73,9 +78,8 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   const bool needs_negative = std::any_of(timesteps.begin(), timesteps.end(), [&](std::int64_t timestep) {
     return guidance.needs_unconditional(timestep);
   });
-  models.residency.set_schedule(
-      whole_schedule(models, needs_negative ? 2 : 1,
-                     denoise_schedule(scheduler, guidance, models.experts, state.next_step)));
+  set_schedules(models, needs_negative ? 2 : 1,
+                denoise_schedule(scheduler, guidance, models.experts, state.next_step));
   const WanTransformer* expert = models.experts[0] != nullptr ? models.experts[0] : models.experts[1];
   const EncodedText text = run_before_first_step(resumed, [&] {
     return encode_text(run, models.tokenizer, models.text_encoder,

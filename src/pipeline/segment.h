@@ -13,9 +13,8 @@ namespace wan {
 struct PipelineModels {
   const Tokenizer& tokenizer;
   const Umt5Encoder& text_encoder;
-  int text_encoder_group;  // of the residency
   Experts experts;
-  BlockResidency& residency;
+  BlockResidency& residency;  // of the experts' blocks
   const VideoVae& vae;
 };
 

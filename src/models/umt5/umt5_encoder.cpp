@@ -174,6 +174,12 @@ Umt5Encoder::Umt5Encoder(const Umt5Config& config, const WeightScope& weights, B
   final_norm_ = weights.load({.name = "norm.weight", .shape = {config.dim}, .dtype = WeightDType::kFloat32});
 }
 
+std::vector<BlockId> Umt5Encoder::schedule() const {
+  std::vector<BlockId> blocks;
+  for (int layer = 0; layer < config_.num_layers; ++layer) blocks.push_back({group_, layer});
+  return blocks;
+}
+
 void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, const TensorView& out) const {
   const auto n = static_cast<std::int64_t>(ids.size());
   WAN_CHECK(out.shape() == (Shape{n, config_.dim}), kInternal, "[umt5] {} tokens into {}", n,
@@ -195,11 +201,11 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
   const Workspace::Scope scope(ctx.workspace);
   const std::vector<std::int64_t> buckets = relative_buckets(n, config_.num_buckets);
   const Umt5Activations scratch = take_activations(ctx.workspace, config_, n);
-  for (int layer = 0; layer < config_.num_layers; ++layer) {
+  for (const BlockId block : schedule()) {
     ctx.check_cancelled();
-    const BlockLease lease = residency_.acquire({group_, layer});
+    const BlockLease lease = residency_.acquire(block);
     run_layer(ctx, config_, lease.weights(), buckets, scratch, out,
-              tap_prefix_ + "blocks." + std::to_string(layer));
+              tap_prefix_ + "blocks." + std::to_string(block.index));
   }
   ctx.enter(tap_prefix_ + "norm");
   rms_norm(ctx, {.x = out, .weight = final_norm_, .eps = kEps, .out = out});

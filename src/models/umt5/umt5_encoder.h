@@ -36,6 +36,9 @@ class Umt5Encoder {
               std::string tap_prefix);
 
   const Umt5Config& config() const { return config_; }
+  BlockResidency& residency() const { return residency_; }
+  /// The residency's blocks in the order in which encode() acquires them.
+  std::vector<BlockId> schedule() const;
 
   /// Fills out [ids, dim] f32 on the backend's device. ids are the prompt's own, without padding: the official encoder
   /// pads to 512 and masks the padding out, which leaves these rows the same.
