@@ -85,7 +85,10 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "True: never more blocks in a GPU's memory than one transformer has; False or not given: "
                   "as many as fit")
       ->group(kOfficial);
-  command.add_flag("--t5_cpu", o.t5_cpu, "Text encoder on the CPU; always so on the CPU")->group(kOfficial);
+  command
+      .add_flag("--t5_cpu", o.t5_cpu,
+                "With a GPU: run the text encoder on the CPU, its weights in the host's memory alone")
+      ->group(kOfficial);
   command.add_flag("--t5_fsdp", o.t5_fsdp, "Divide the text encoder over ranks; one rank holds all")
       ->group(kOfficial);
   command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
@@ -194,6 +197,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;
   options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
+  options.t5_cpu = o.t5_cpu;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
   options.keep_models = false;

@@ -31,6 +31,10 @@ struct EngineOptions {
   std::string residency = "auto";
   /// On a GPU, with residency "auto": never more blocks in its memory than one transformer has.
   bool offload_model = false;
+  /// On a GPU: the text encoder runs on the CPU, in fp32 unless `precision` says otherwise, and its weights never enter the
+  /// GPU's memory. In the host's lie two of its blocks at a time, read from the checkpoint; or all, where blocks are kept
+  /// (keep_models) and take at most half of what was free when the engine was made, or with residency "resident".
+  bool t5_cpu = false;
   /// Blocks stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
   /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video.
   bool keep_models = true;
@@ -48,6 +52,9 @@ struct MemoryPlan {
   std::int64_t program = 0;
   /// Weights. Streamed blocks are counted with the transformers', whose places they share.
   std::int64_t text_encoder = 0;
+  /// With t5_cpu on a GPU: the text encoder's weights and scratch in the host's memory; then nothing of it is in any other
+  /// number here. Otherwise 0.
+  std::int64_t text_encoder_host = 0;
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass

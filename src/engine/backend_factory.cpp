@@ -42,4 +42,9 @@ ChosenBackend make_backend(const EngineOptions& options) {
   return make_cuda(device, device_index(device));
 }
 
+std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend) {
+  if (!options.t5_cpu || backend.device().kind == DeviceKind::kCpu) return nullptr;
+  return make_cpu_backend({.threads = options.threads});
+}
+
 }  // namespace wan

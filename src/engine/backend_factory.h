@@ -23,4 +23,7 @@ struct ChosenBackend {
 /// InvalidArgument for other names and Unsupported, with the reason, where the device cannot be used.
 ChosenBackend make_backend(const EngineOptions& options);
 
+/// With options.t5_cpu the CPU for the text encoder, where `backend` is a device's; otherwise nullptr.
+std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend);
+
 }  // namespace wan

@@ -37,8 +37,10 @@ struct Engine::Impl {
         backend(std::move(chosen.backend)),
         grid(chosen.grid),
         utilization(std::move(chosen.utilization)),
+        text_backend(make_text_backend(options, *backend)),
         precision(options.precision.empty() ? default_precision(*backend) : options.precision),
         weights(parse_precision("--precision", precision)),
+        text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("--vae_precision", options.vae_precision)}),
         models(options.ckpt_dir, vae_precision) {}
 
@@ -51,7 +53,8 @@ struct Engine::Impl {
                      .residency = options.residency,
                      .memory_limit = options.memory_limit,
                      .keep_models = options.keep_models,
-                     .offload_model = options.offload_model});
+                     .offload_model = options.offload_model,
+                     .text_encoder_host = text_encoder_host});
   }
 
   /// The clip that the request's images become: one latent frame where only the first is given.
@@ -67,6 +70,17 @@ struct Engine::Impl {
             .peak = use.peak,
             .total = backend->total_bytes(),
             .utilization = utilization ? utilization() : std::nullopt};
+  }
+
+  Backend& text_encoder_backend() { return text_backend ? *text_backend : *backend; }
+
+  /// Once, so that every plan of this engine holds the text encoder alike.
+  std::optional<TextEncoderHost> describe_text_encoder_host() const {
+    if (!text_backend) return std::nullopt;
+    const bool usual = options.precision.empty();
+    return TextEncoderHost{
+        .weights = usual ? parse_precision("--precision", default_precision(*text_backend)) : weights,
+        .available = available_memory_bytes()};
   }
 
   void load(const LoadOptions& load_options, const EventHandler& on_event,
@@ -86,8 +100,10 @@ struct Engine::Impl {
   std::unique_ptr<Backend> backend;
   CudaLaunchGrid grid;
   std::function<std::optional<double>()> utilization;
+  std::unique_ptr<Backend> text_backend;  // the text encoder's, where it has one of its own
   std::string precision;
   DType weights;
+  std::optional<TextEncoderHost> text_encoder_host;
   VaePrecision vae_precision;
   CheckpointModels models;
   std::optional<LoadedModels> loaded;
@@ -101,9 +117,12 @@ void Engine::Impl::load(const LoadOptions& load_options, const EventHandler& on_
       loaded_residency.places <= planned.places)
     return;
   loaded.reset();
-  const auto total = static_cast<std::int64_t>(planned_residency_bytes(models, load_options).all());
-  PhaseReporter phase(on_event, Phase::kLoad, total);
-  loaded.emplace(models, *backend, load_options, [&](std::size_t done, std::size_t) {
+  const ResidencyBytes bytes = planned_residency_bytes(models, load_options);
+  const auto& text_host = load_options.text_encoder_host;
+  const bool loads_text_host = text_host && text_host->residency.kind == ResidencyKind::kResident;
+  const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
+  PhaseReporter phase(on_event, Phase::kLoad, static_cast<std::int64_t>(total));
+  loaded.emplace(models, *backend, text_encoder_backend(), load_options, [&](std::size_t done, std::size_t) {
     WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
     phase.progress(static_cast<std::int64_t>(done));
   });
@@ -132,19 +151,30 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
 
   std::optional<DumpWriter> dump;
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
-  Workspace workspace(backend->allocator());
   SelfCommunicator communicator;
-  ExecContext exec{.backend = *backend,
-                   .workspace = workspace,
-                   .communicator = communicator,
-                   .cancelled = cancelled,
-                   .flops = &flops};
   FiniteCheck check;
-  if (request.check) exec.check = &check;
+  const auto context_on = [&](Backend& on, Workspace& workspace) {
+    return ExecContext{.backend = on,
+                       .workspace = workspace,
+                       .communicator = communicator,
+                       .cancelled = cancelled,
+                       .check = request.check ? &check : nullptr,
+                       .flops = &flops};
+  };
+  Workspace workspace(backend->allocator());
+  ExecContext exec = context_on(*backend, workspace);
+  Workspace text_workspace(text_encoder_backend().allocator());
+  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace);
   if (request.dump_taps)
-    exec.taps = [&](std::string_view name, const TensorView& view) { dump->tap(exec, name, view); };
-  const RunContext run{
-      .exec = exec, .settings = settings, .on_event = on_event, .dump = dump ? &*dump : nullptr};
+    for (ExecContext* const each : {&exec, &text_exec})
+      each->taps = [&dump, each](std::string_view name, const TensorView& view) {
+        dump->tap(*each, name, view);
+      };
+  const RunContext run{.exec = exec,
+                       .text_exec = text_backend ? text_exec : exec,
+                       .settings = settings,
+                       .on_event = on_event,
+                       .dump = dump ? &*dump : nullptr};
   const PipelineModels pipeline{.tokenizer = loaded->tokenizer(),
                                 .text_encoder = loaded->text_encoder(),
                                 .experts = loaded->experts(),

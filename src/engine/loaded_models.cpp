@@ -29,11 +29,13 @@ WeightTarget target_of(Backend& backend, DType compute) {
 
 /// Scopes on fresh reports, and the groups of blocks that residencies serve.
 struct Scopes {
-  Scopes(const CheckpointModels& models, const std::function<WeightScope(WeightReport&)>& make) {
+  using Make = std::function<WeightScope(WeightReport&)>;
+
+  Scopes(const CheckpointModels& models, const Make& make, const Make& make_text_encoder) {
     const std::size_t count = models.transformer_checkpoints.size();
     for (std::size_t i = 0; i < count; ++i)
       add(models.transformer_checkpoints[i], transformer_title(i, count), make);
-    add(models.text_checkpoint, "text encoder", make);
+    add(models.text_checkpoint, "text encoder", make_text_encoder);
     add(models.vae_checkpoint, "VAE", make);
   }
 
@@ -54,8 +56,7 @@ struct Scopes {
   const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
   const WeightScope& vae() const { return scopes.back(); }
 
-  void add(const Checkpoint& checkpoint, const char* title,
-           const std::function<WeightScope(WeightReport&)>& make) {
+  void add(const Checkpoint& checkpoint, const char* title, const Make& make) {
     reports.push_back(std::make_unique<WeightReport>(checkpoint, title));
     scopes.push_back(make(*reports.back()));
   }
@@ -63,6 +64,10 @@ struct Scopes {
   std::vector<std::unique_ptr<WeightReport>> reports;
   std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
+
+DType text_weights(const LoadOptions& options) {
+  return options.text_encoder_host ? options.text_encoder_host->weights : options.weights;
+}
 
 /// Latent channels that are concatenated to the noisy ones: image-to-video's mask of the frames in a latent, and the
 /// latents of the given frames.
@@ -150,10 +155,15 @@ std::size_t CheckpointModels::vae_bytes() const {
 }
 
 ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options) {
-  const Scopes scopes(models,
-                      [&](WeightReport& report) { return WeightScope::describing(report, options.weights); });
+  const auto describing = [](DType weights) {
+    return [weights](WeightReport& report) { return WeightScope::describing(report, weights); };
+  };
+  const Scopes scopes(models, describing(options.weights), describing(text_weights(options)));
   std::vector<BlockGroup> groups = scopes.transformer_groups(models);
   const BlockGroup text = scopes.text_encoder_group(models);
+  if (options.text_encoder_host)
+    return {.transformers = residency_bytes(groups, options.residency),
+            .text_encoder_host = residency_bytes(std::span(&text, 1), options.text_encoder_host->residency)};
   if (options.residency.kind == ResidencyKind::kResident)
     return {.transformers = residency_bytes(groups, options.residency),
             .text_encoder = residency_bytes(std::span(&text, 1), options.residency)};
@@ -161,11 +171,13 @@ ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const Loa
   return {.transformers = residency_bytes(groups, options.residency), .text_encoder = 0};
 }
 
-LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, const LoadOptions& options,
-                           const LoadProgress& progress)
+LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
+                           const LoadOptions& options, const LoadProgress& progress)
     : models_(models) {
-  Scopes scopes(
-      models, [&](WeightReport& report) { return WeightScope(report, target_of(backend, options.weights)); });
+  const auto loading = [](Backend& to, DType weights) {
+    return [&to, weights](WeightReport& report) { return WeightScope(report, target_of(to, weights)); };
+  };
+  Scopes scopes(models, loading(backend, options.weights), loading(text_backend, text_weights(options)));
   ResidencyOptions residency = options.residency;
   if (backend.device().kind != DeviceKind::kCpu) {
     residency.mark_use = [&backend] { return backend.mark_work(); };
@@ -178,10 +190,23 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
     }
   }
   std::vector<BlockGroup> groups = scopes.transformer_groups(models);
-  groups.push_back(scopes.text_encoder_group(models));
+  const std::optional<LoadOptions::Blocks>& text_host = options.text_encoder_host;
+  if (text_host) {
+    text_residency_ = make_residency({scopes.text_encoder_group(models)}, text_host->residency);
+  } else {
+    groups.push_back(scopes.text_encoder_group(models));
+  }
   residency_ = make_residency(std::move(groups), residency);
   backend.synchronize();  // the blocks' memory is there, for uploads beside other work
-  if (options.residency.kind == ResidencyKind::kResident) residency_->preload(progress);
+  std::size_t loaded = 0;
+  const LoadProgress further = [&](std::size_t done, std::size_t total) {
+    if (progress) progress(loaded + done, loaded + total);
+  };
+  if (text_host && text_host->residency.kind == ResidencyKind::kResident) {
+    text_residency_->preload(further);
+    loaded = text_residency_->bytes();
+  }
+  if (options.residency.kind == ResidencyKind::kResident) residency_->preload(further);
   const std::size_t count = models.transformers.size();
   const DType compute = compute_dtype(backend, options.weights);
   for (std::size_t i = 0; i < count; ++i) {
@@ -189,8 +214,9 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, con
                                                              *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));
   }
-  text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(), *residency_,
-                                                static_cast<int>(count), "text_encoder.");
+  text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(),
+                                                text_host ? *text_residency_ : *residency_,
+                                                text_host ? 0 : static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
   reports_ = std::move(scopes.reports);
 }

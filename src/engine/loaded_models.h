@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/checkpoint_files.h"
@@ -50,23 +51,32 @@ inline DType compute_dtype(const Backend& backend, DType weights) {
 }
 
 struct LoadOptions {
-  DType weights;  // f32 or bf16
+  struct Blocks {
+    DType weights;  // f32 or bf16
+    ResidencyOptions residency;
+  };
+  DType weights;  // likewise
   ResidencyOptions residency;
+  /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
+  std::optional<Blocks> text_encoder_host;
 };
 
 /// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
 struct ResidencyBytes {
   std::size_t transformers = 0;
   std::size_t text_encoder = 0;
+  std::size_t text_encoder_host = 0;  // on the CPU beside a device
+  /// On the device.
   std::size_t all() const { return transformers + text_encoder; }
 };
 ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options);
 
 class LoadedModels {
  public:
-  /// Loads all but streamed blocks. `progress` gets bytes and may throw to cancel. `models` outlives this.
-  LoadedModels(const CheckpointModels& models, Backend& backend, const LoadOptions& options,
-               const LoadProgress& progress);
+  /// Loads all but streamed blocks. `text_backend` is the text encoder's: `backend`, or the CPU where options say so.
+  /// `progress` gets bytes and may throw to cancel. `models` and backends outlive this.
+  LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
+               const LoadOptions& options, const LoadProgress& progress);
 
   const Tokenizer& tokenizer() const { return models_.tokenizer(); }
   const Umt5Encoder& text_encoder() const { return *text_encoder_; }
@@ -78,6 +88,7 @@ class LoadedModels {
   const CheckpointModels& models_;
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
+  std::unique_ptr<BlockResidency> text_residency_;  // with options.text_encoder_host
   std::unique_ptr<Umt5Encoder> text_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;

@@ -42,9 +42,45 @@ std::int64_t available_bytes(const Backend& backend) {
   return backend.free_bytes() + backend.memory_use().now;
 }
 
-std::int64_t text_encoder_scratch(const Umt5Config& config, std::int64_t text_len) {
-  return 4 * text_len *
-         (3 * config.dim + 4 * config.dim_attention + 2 * config.dim_ffn + 2 * text_len * config.num_heads);
+/// What the text encoder takes beside its blocks; its token table stays in the mapped file.
+struct TextEncoderRest {
+  std::int64_t norm = 0;
+  std::int64_t scratch = 0;
+};
+
+TextEncoderRest text_encoder_rest(const Umt5Config& config, std::int64_t text_len) {
+  return {.norm = 4 * config.dim,
+          .scratch = 4 * text_len *
+                     (3 * config.dim + 4 * config.dim_attention + 2 * config.dim_ffn +
+                      2 * text_len * config.num_heads)};
+}
+
+/// The text encoder's blocks beside a device take two places, so that the host's memory stays free for the files that the
+/// device's blocks come from; or one each, where they serve further runs and as much again is free.
+ResidencyOptions text_residency(const PlanInput& input, std::size_t all_blocks) {
+  const bool fits = static_cast<std::int64_t>(all_blocks) <= input.text_encoder_host->available / 2;
+  const bool resident =
+      input.residency == "resident" || (input.residency == "auto" && input.keep_models && fits);
+  // A prompt has few tokens: to convert a block takes longer than to run it, and gets all processors.
+  return {.kind = resident ? ResidencyKind::kResident : ResidencyKind::kStreamed,
+          .keep = input.keep_models,
+          .places = 2,
+          .threads = 0};
+}
+
+/// Chooses how `load` holds the text encoder beside a device. Bytes of the host's memory.
+std::int64_t plan_text_encoder_host(const PlanInput& input, LoadOptions& load) {
+  const TextEncoderHost& host = *input.text_encoder_host;
+  const auto blocks = [&] { return planned_residency_bytes(input.models, load).text_encoder_host; };
+  LoadOptions::Blocks& text = load.text_encoder_host.emplace(LoadOptions::Blocks{host.weights, {}});
+  text.residency = text_residency(input, blocks());
+  const TextEncoderRest rest = text_encoder_rest(input.models.text_encoder, input.models.config().text_len);
+  const std::int64_t bytes = static_cast<std::int64_t>(blocks()) + rest.norm + rest.scratch;
+  WAN_CHECK(bytes <= host.available, kOutOfMemory,
+            "the text encoder needs {:.2f} GB of the host's memory, {:.2f} GB are free; leave out --t5_cpu{}",
+            static_cast<double>(bytes) * kGb, static_cast<double>(host.available) * kGb,
+            text.residency.kind == ResidencyKind::kResident ? ", or choose --residency streamed" : "");
+  return bytes;
 }
 
 bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
@@ -62,9 +98,11 @@ bool takes_whole_frames(const LatentExtent& extent, std::int64_t bytes,
   }
 }
 
-int block_count(const CheckpointModels& models) {
-  std::int64_t count = models.text_encoder.num_layers;
-  for (const CheckedTransformer& transformer : models.transformers) count += transformer.config.num_layers;
+/// Of the device's residency.
+int block_count(const PlanInput& input) {
+  std::int64_t count = input.text_encoder_host ? 0 : input.models.text_encoder.num_layers;
+  for (const CheckedTransformer& transformer : input.models.transformers)
+    count += transformer.config.num_layers;
   return static_cast<int>(count);
 }
 
@@ -93,8 +131,9 @@ PlannedRun plan_run(const PlanInput& input) {
   MemoryPlan& plan = run.plan;
   plan.program = on_cpu(input.backend) ? program_bytes() : 0;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
-  const std::int64_t text_scratch = text_encoder_scratch(models.text_encoder, config.text_len);
-  plan.activations = std::max(activation_bytes(config, tokens, compute), text_scratch);
+  const TextEncoderRest text =
+      input.text_encoder_host ? TextEncoderRest{} : text_encoder_rest(models.text_encoder, config.text_len);
+  plan.activations = std::max(activation_bytes(config, tokens, compute), text.scratch);
   plan.context_cache = context_bytes(models, compute);
   plan.latents =
       4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
@@ -107,11 +146,12 @@ PlannedRun plan_run(const PlanInput& input) {
   const LatentExtent extent{latent[1], latent[2], latent[3]};
   const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
   run.load = {.weights = input.weights,
-              .residency = {.kind = ResidencyKind::kResident, .keep = input.keep_models}};
+              .residency = {.kind = ResidencyKind::kResident, .keep = input.keep_models},
+              .text_encoder_host = {}};
+  if (input.text_encoder_host) plan.text_encoder_host = plan_text_encoder_host(input, run.load);
   const auto blocks = [&] { return planned_residency_bytes(models, run.load); };
   const ResidencyBytes all_blocks = blocks();
-  const std::int64_t text_norm = 4 * models.text_encoder.dim;  // its token table stays in the mapped file
-  const std::int64_t base = plan.program + others + text_norm + vae_weights + plan.latents;
+  const std::int64_t base = plan.program + others + text.norm + vae_weights + plan.latents;
   const std::int64_t denoising = plan.activations + plan.context_cache;
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
             kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
@@ -120,7 +160,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const HeldBlocks resident = held_blocks(all_blocks, input.keep_models);
   const std::int64_t beside = plan.available - base;
   const auto before_decoding = [&](const HeldBlocks& held) {
-    return std::max(held.encoding + text_scratch, held.denoising + denoising);
+    return std::max(held.encoding + text.scratch, held.denoising + denoising);
   };
   const auto fits = [&](const HeldBlocks& held) {
     return beside >= before_decoding(held) &&
@@ -132,7 +172,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const bool one_model = input.offload_model && !on_cpu(input.backend);
   plan.blocks_resident =
       input.residency == "resident" || (input.residency == "auto" && !one_model && fits(resident));
-  plan.block_places = block_count(models);
+  plan.block_places = block_count(input);
   if (!plan.blocks_resident) {
     run.load.residency.kind = ResidencyKind::kStreamed;
     // As many places as fit; two will do.
@@ -146,7 +186,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const ResidencyBytes counted = plan.blocks_resident ? all_blocks : blocks();
   const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, input.keep_models);
   plan.transformers = static_cast<std::int64_t>(counted.transformers) + others;
-  plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text_norm;
+  plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text.norm;
 
   WAN_CHECK(beside >= before_decoding(held), kOutOfMemory,
             "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
@@ -170,14 +210,20 @@ PlannedRun plan_run(const PlanInput& input) {
 
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(
-      R"({{"event":"plan","program":{},"text_encoder":{},"transformers":{},"context_cache":{},"activations":{},"vae":{},)"
-      R"("latents":{},"peak":{},"available":{},"blocks_resident":{},"block_places":{},"vae_tile":{}}})",
-      plan.program, plan.text_encoder, plan.transformers, plan.context_cache, plan.activations, plan.vae,
-      plan.latents, plan.peak, plan.available, plan.blocks_resident, plan.block_places, plan.vae_tile);
+      R"({{"event":"plan","program":{},"text_encoder":{},"text_encoder_host":{},"transformers":{},)"
+      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
+      R"("blocks_resident":{},"block_places":{},"vae_tile":{}}})",
+      plan.program, plan.text_encoder, plan.text_encoder_host, plan.transformers, plan.context_cache,
+      plan.activations, plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
+      plan.block_places, plan.vae_tile);
 }
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
+  const std::string text_encoder_place =
+      plan.text_encoder_host > 0
+          ? fmt::format("  (on the CPU: {:.3f} GB of the host's memory)", gb(plan.text_encoder_host))
+          : (plan.blocks_resident ? "" : "  (in the transformers' places)");
   return fmt::format(
       "program        {:8.3f} GB\n"
       "text encoder   {:8.3f} GB{}\n"
@@ -189,8 +235,7 @@ std::string to_string(const MemoryPlan& plan) {
       "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
       "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
       "cache\n",
-      gb(plan.program), gb(plan.text_encoder), plan.blocks_resident ? "" : "  (in the transformers' places)",
-      gb(plan.transformers),
+      gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
       plan.blocks_resident ? "all blocks resident"
                            : fmt::format("blocks streamed through {} places", plan.block_places),
       gb(plan.context_cache), gb(plan.activations), gb(plan.vae),

@@ -6,6 +6,12 @@
 
 namespace wan {
 
+/// The CPU beside a device, where the text encoder runs there.
+struct TextEncoderHost {
+  DType weights;
+  std::int64_t available;  // bytes of its memory
+};
+
 struct PlanInput {
   const CheckpointModels& models;
   const Backend& backend;
@@ -16,6 +22,7 @@ struct PlanInput {
   std::int64_t memory_limit;            // 0: what the machine has free
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
+  std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
 };
 
 struct PlannedRun {

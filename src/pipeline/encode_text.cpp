@@ -7,6 +7,14 @@ namespace wan {
 
 namespace {
 
+/// What was encoded on the CPU beside a device goes there.
+Tensor on_device_of(Backend& backend, Tensor context) {
+  if (context.view().device() == backend.device()) return context;
+  Tensor uploaded(backend.allocator(), DType::kF32, context.shape());
+  backend.upload(context, uploaded);
+  return uploaded;
+}
+
 Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder, int text_len,
               const std::string& text, const std::string& name) {
   const TokenizedPrompt tokens = tokenizer.tokenize(text, text_len);
@@ -18,14 +26,15 @@ Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encod
     run.dump->integers("mask_" + name, tokens.mask, shape);
   }
   const std::span<const std::int64_t> used(tokens.ids.data(), static_cast<std::size_t>(tokens.used));
-  Tensor context(run.exec.backend.allocator(), DType::kF32, {tokens.used, encoder.config().dim});
-  encoder.encode(run.exec, used, context);
-  const std::int64_t broken = count_non_finite(run.exec, context);
+  ExecContext& exec = run.text_exec;
+  Tensor context(exec.backend.allocator(), DType::kF32, {tokens.used, encoder.config().dim});
+  encoder.encode(exec, used, context);
+  const std::int64_t broken = count_non_finite(exec, context);
   WAN_CHECK(broken == 0, kBadFile,
             "the text encoder gave {} values that are not finite for the {}; its file is damaged", broken,
             name);
-  if (run.dump != nullptr) run.dump->tensor(run.exec, "context_" + name, context);
-  return context;
+  if (run.dump != nullptr) run.dump->tensor(exec, "context_" + name, context);
+  return on_device_of(run.exec.backend, std::move(context));
 }
 
 }  // namespace
@@ -40,6 +49,7 @@ EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const
     text.negative = encode(run, tokenizer, encoder, text_len, run.settings.negative_prompt, "negative");
     phase.progress(2);
   }
+  if (&run.text_exec != &run.exec) run.text_exec.workspace.release();  // nothing else runs there
   phase.finish();
   return text;
 }

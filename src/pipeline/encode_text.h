@@ -7,7 +7,7 @@
 
 namespace wan {
 
-/// Context vectors [tokens, text_dim] f32 of each guidance branch, on the device.
+/// Context vectors [tokens, text_dim] f32 of each guidance branch, on the transformers' device.
 struct EncodedText {
   Tensor prompt;
   Tensor negative;  // empty where no step needs it

@@ -10,6 +10,7 @@ namespace wan {
 
 struct RunContext {
   ExecContext& exec;
+  ExecContext& text_exec;  // for the text encoder: `exec`, or one on the CPU beside a device
   const GenerationSettings& settings;
   const EventHandler& on_event;
   DumpWriter* dump = nullptr;  // nullptr: nothing is dumped
