@@ -30,21 +30,6 @@ void fill_noise(const RunContext& run, const TensorView& sample) {
   if (run.dump != nullptr) run.dump->tensor(run.exec, "noise", sample);
 }
 
-/// What a run acquires; the text encoder has its blocks from the experts' residency or from one of its own.
-void set_schedules(const PipelineModels& models, int prompts, const std::vector<BlockId>& denoising) {
-  const std::vector<BlockId> encoding = models.text_encoder.schedule();
-  std::vector<BlockId> schedule;
-  for (int prompt = 0; prompt < prompts; ++prompt)
-    schedule.insert(schedule.end(), encoding.begin(), encoding.end());
-  BlockResidency& of_text = models.text_encoder.residency();
-  if (&of_text != &models.residency) {
-    of_text.set_schedule(schedule);
-    schedule.clear();
-  }
-  schedule.insert(schedule.end(), denoising.begin(), denoising.end());
-  models.residency.set_schedule(schedule);
-}
-
 void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
   if (run.dump == nullptr) return;
   const auto timesteps = scheduler.timesteps();
@@ -57,6 +42,20 @@ void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
 
 }  // namespace
 
+void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
+                   const std::vector<BlockId>& denoising) {
+  const std::vector<BlockId> encoding = text_encoder.schedule();
+  std::vector<BlockId> schedule;
+  for (int prompt = 0; prompt < prompts; ++prompt)
+    schedule.insert(schedule.end(), encoding.begin(), encoding.end());
+  if (&text_encoder.residency() != &experts) {
+    text_encoder.residency().set_schedule(schedule);
+    schedule.clear();
+  }
+  schedule.insert(schedule.end(), denoising.begin(), denoising.end());
+  experts.set_schedule(schedule);
+}
+
 DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,
                              const LatentsFile& latents_file, const SavedLatents* resumed) {
   const GenerationSettings& settings = run.settings;
@@ -66,7 +65,7 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   if (resumed != nullptr) {
     restore(run, *resumed, state);
     if (resumed->finished()) {
-      set_schedules(models, 0, {});
+      set_schedules(models.text_encoder, 0, models.residency, {});
       return state;
     }
   } else {
@@ -78,7 +77,7 @@ DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models
   const bool needs_negative = std::any_of(timesteps.begin(), timesteps.end(), [&](std::int64_t timestep) {
     return guidance.needs_unconditional(timestep);
   });
-  set_schedules(models, needs_negative ? 2 : 1,
+  set_schedules(models.text_encoder, needs_negative ? 2 : 1, models.residency,
                 denoise_schedule(scheduler, guidance, models.experts, state.next_step));
   const WanTransformer* expert = models.experts[0] != nullptr ? models.experts[0] : models.experts[1];
   const EncodedText text = run_before_first_step(resumed, [&] {

@@ -28,6 +28,11 @@ struct SegmentInput {
   TensorView given_frames;  // see DenoiseInput
 };
 
+/// Tells the residencies of the text encoder and the experts, which may be one, what a run acquires: the text encoder's
+/// blocks for so many prompts, then the experts'.
+void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
+                   const std::vector<BlockId>& denoising);
+
 /// The finished latent in slot kSample. `resumed`: an earlier run's latents to go on from, or nullptr. A failure after
 /// the first step, Cancelled included, keeps what was reached in `latents_file` and says so.
 DenoiseState denoise_segment(const RunContext& run, const PipelineModels& models, const SegmentInput& input,

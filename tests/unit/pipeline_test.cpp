@@ -1,4 +1,4 @@
-// Settings and latents on disk: what goes out comes back, and nothing else is taken for it.
+// Settings and latents on disk: what goes out comes back, and nothing else is taken for it. Schedules of blocks.
 
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 
 #include "media/safetensors_writer.h"
 #include "pipeline/saved_latents.h"
+#include "pipeline/segment.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 
@@ -185,6 +186,47 @@ TEST(SavedLatents, RefuseWhatTheyAreNot) {
     metadata.emplace_back("next_step", step);
     refuse("latents", {1, 1, 2, 2}, 0.0f, metadata, "next_step");
   }
+}
+
+/// Remembers its schedule.
+class ScheduleRecorder final : public BlockResidency {
+ public:
+  void preload(const LoadProgress&) override {}
+  void set_schedule(std::span<const BlockId> schedule) override {
+    blocks.assign(schedule.begin(), schedule.end());
+  }
+  BlockLease acquire(BlockId) override { return {}; }
+  std::size_t bytes() const override { return 0; }
+  ResidencyStats stats() const override { return {}; }
+
+  std::vector<BlockId> blocks;
+
+ private:
+  void release(std::size_t) noexcept override {}
+};
+
+TEST(Schedules, GoToTheResidencyThatHasTheBlocks) {
+  const Checkpoint checkpoint =
+      Checkpoint::open(std::filesystem::path(WAN_SOURCE_DIR) /
+                       "tests/golden/pipeline/checkpoint/models_t5_umt5-xxl-enc-bf16.pth");
+  WeightReport report(checkpoint, "text encoder");
+  const WeightScope scope = WeightScope::describing(report);
+  const Umt5Config config = umt5_config(scope);
+  ASSERT_EQ(config.num_layers, 2);
+  const std::vector<BlockId> denoising = {{1, 0}, {1, 1}, {0, 0}};
+
+  ScheduleRecorder shared;
+  set_schedules(Umt5Encoder(config, scope, shared, 2, ""), 2, shared, denoising);
+  EXPECT_EQ(shared.blocks, (std::vector<BlockId>{{2, 0}, {2, 1}, {2, 0}, {2, 1}, {1, 0}, {1, 1}, {0, 0}}));
+
+  ScheduleRecorder own;
+  const Umt5Encoder apart(config, scope, own, 0, "");
+  set_schedules(apart, 2, shared, denoising);
+  EXPECT_EQ(own.blocks, (std::vector<BlockId>{{0, 0}, {0, 1}, {0, 0}, {0, 1}}));
+  EXPECT_EQ(shared.blocks, denoising);
+  set_schedules(apart, 0, shared, {});
+  EXPECT_TRUE(own.blocks.empty());
+  EXPECT_TRUE(shared.blocks.empty());
 }
 
 }  // namespace
