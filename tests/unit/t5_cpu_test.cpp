@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <map>
+#include <mutex>
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
@@ -31,20 +32,27 @@ DeviceWork operator-(const DeviceWork& a, const DeviceWork& b) {
   return {a.ops - b.ops, a.uploads - b.uploads, a.uploaded_bytes - b.uploaded_bytes};
 }
 
-/// Counts what a fenced device is told; where all blocks are resident, that is on one thread.
+/// Counts what a fenced device is told. Blocks are uploaded on several threads, all before anything runs where they are
+/// resident.
 template <typename Base, typename... Args>
 class Counting : public Base {
  public:
   explicit Counting(DeviceWork& work) : Base(make_cpu_backend({.threads = 2})), work_(work) {}
   using Base::run;
   void upload(const TensorView& host, const TensorView& device) override {
-    ++work_.uploads;
-    work_.uploaded_bytes += static_cast<std::int64_t>(host.bytes());
+    {
+      const std::scoped_lock lock(mutex_);
+      ++work_.uploads;
+      work_.uploaded_bytes += static_cast<std::int64_t>(host.bytes());
+    }
     Base::upload(host, device);
   }
 
  protected:
   DeviceWork& work_;
+
+ private:
+  std::mutex mutex_;
 };
 
 template <typename Base, typename First, typename... Rest>
