@@ -25,8 +25,9 @@ SAME_NOISE = {"base_seed": "1", "rng": "torch-cpu"}
 # Relative RMS of the final latents against the CPU's in fp32, after 20 steps with guidance 4. An H200 in fp32 gave 1.9e-6:
 # the order of sums. A wrong term is beyond 1e-3.
 FP32_LATENTS = 1e-4
-# Matrices and what lies between the layers in bf16: an H200 gave 1.0e-2.
-BF16_LATENTS = 3e-2
+# Matrices and what lies between the layers in bf16. Two prompts and six seeds gave 8.6e-3 to 3.3e-2 on an H200, 1.1e-2 in the
+# middle: the steps amplify the rounding where an edge is undecided. This prompt and seed: 2.1e-2.
+BF16_LATENTS = 4e-2
 BF16_IS_NOT_FP32 = 1e-4
 # Another seed's: 7e-2 with a picture, more without.
 ANOTHER_SEED = 5e-2
@@ -34,10 +35,10 @@ ANOTHER_SEED = 5e-2
 # which rounds eight times as coarsely, the CPU's VAE moves the picture's latents by 1.0e-2 and the video's by 2.0e-3.
 TF32_CONDITION = 1e-2
 TF32_LATENTS = 2e-3
-# dB of the frames' bytes. An H200 in fp32 was within one level everywhere (48 dB if all were off by one), in bf16 52 to 55 dB.
-# A VAE in bf16 alone is at 54 dB.
+# dB of the frames' bytes. An H200 in fp32 was within one level everywhere (48 dB if all were off by one). In bf16 the same twelve
+# videos were at 36 to 56 dB, 51 in the middle, this one at 43; another seed's is at 34 or less.
 FP32_FRAMES = 55.0
-BF16_FRAMES = 48.0
+BF16_FRAMES = 40.0
 
 TOO_LITTLE = "1MB"
 # Of all steps, in floating-point operations a second: two CPU cores do fifty times as much.
@@ -102,8 +103,7 @@ class Demo:
     def generate(cls, *flags, again=False, **options):
         key = (flags, again, tuple(sorted(options.items())))
         if key not in cls.made:
-            folder = cls.folder / f"{len(cls.made):02d}"
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(dir=cls.folder))
             result = run(*cls.command(*flags, "--json", dump="dump", **options), cwd=folder)
             if result.status != 0:
                 raise AssertionError(f"{options}: status {result.status}\n{result.err}{result.out}")
@@ -147,8 +147,11 @@ class Demo:
 
     def test_another_seed_is_not_close(self):
         other = self.generate(**{**SAME_NOISE, "base_seed": "2"})
-        self.assertGreater(relative_rms(other.array("latents"), self.on_the_cpu().array("latents")), ANOTHER_SEED)
-        self.assertLess(psnr(other.array("frames"), self.on_the_cpu().array("frames")), BF16_FRAMES)
+        error = relative_rms(other.array("latents"), self.on_the_cpu().array("latents"))
+        quality = psnr(other.array("frames"), self.on_the_cpu().array("frames"))
+        print(f"{self.name}, another seed: latents {error:.1e}, frames {quality:.1f} dB")
+        self.assertGreater(error, ANOTHER_SEED)
+        self.assertLess(quality, BF16_FRAMES)
 
     def test_a_seed_gives_the_same_again(self):
         self.assert_same(self.generate(again=True), self.generate())
