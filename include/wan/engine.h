@@ -48,7 +48,8 @@ struct EngineOptions {
 
 /// What is needed where, in bytes; made before anything loads.
 struct MemoryPlan {
-  /// Of the process before its first plan, on the CPU: code, libraries, what the caller holds.
+  /// On the CPU, of the process before its first plan: code, libraries, what the caller holds. On a GPU, what CUDA's libraries
+  /// are expected to take for their kernels and scratch.
   std::int64_t program = 0;
   /// Weights. Streamed blocks are counted with the transformers', whose places they share.
   std::int64_t text_encoder = 0;

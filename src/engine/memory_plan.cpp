@@ -129,7 +129,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const DType compute = compute_dtype(input.backend, input.weights);
   PlannedRun run{};
   MemoryPlan& plan = run.plan;
-  plan.program = on_cpu(input.backend) ? program_bytes() : 0;
+  plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   const TextEncoderRest text =
       input.text_encoder_host ? TextEncoderRest{} : text_encoder_rest(models.text_encoder, config.text_len);

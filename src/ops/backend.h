@@ -74,6 +74,9 @@ class Backend {
   virtual MemoryUse memory_use() const { return {}; }
   /// Free memory of the device for a plan, in bytes; 0 where the device's memory is the host's.
   virtual std::int64_t free_bytes() const { return 0; }
+  /// What the device's libraries are still expected to take of free_bytes(), beside what the allocator gives out: a plan leaves
+  /// it to them.
+  virtual std::int64_t reserved_bytes() const { return 0; }
   /// What the device has in all, in bytes; 0 where its memory is the host's.
   virtual std::int64_t total_bytes() const { return 0; }
 

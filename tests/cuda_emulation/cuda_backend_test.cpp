@@ -3,6 +3,7 @@
 
 #include "backends/cuda/cuda_backend.h"
 
+#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -133,6 +134,26 @@ TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {
   }
   EXPECT_EQ(backend->memory_use().now, before);
   EXPECT_EQ(backend->memory_use().peak, before + (std::int64_t{1} << 30));
+}
+
+TEST_F(CudaBackend, ReservesWhatTheLibrariesHaveNotTakenYet) {
+  constexpr std::int64_t kGb = std::int64_t{1} << 30;
+  const auto backend = make_cuda_backend({});
+  const std::int64_t expected = backend->reserved_bytes();
+  EXPECT_GT(expected, kGb / 2);
+  EXPECT_LE(expected, kGb);
+  {
+    const Tensor weights(backend->allocator(), DType::kU8, {kGb});
+    EXPECT_EQ(backend->reserved_bytes(), expected) << "what the allocator gives out is no library's";
+  }
+  void* kernels = nullptr;
+  ASSERT_EQ(cudaMalloc(&kernels, kGb / 4), cudaSuccess);
+  EXPECT_EQ(backend->reserved_bytes(), expected - kGb / 4);
+  void* more = nullptr;
+  ASSERT_EQ(cudaMalloc(&more, 2 * kGb), cudaSuccess);
+  EXPECT_EQ(backend->reserved_bytes(), 0);
+  cudaFree(kernels);
+  cudaFree(more);
 }
 
 TEST_F(CudaBackend, RefusesViewsOfTheHost) {

@@ -6,7 +6,10 @@
 
 #include <fstream>
 
+#include "backends/cpu/cpu_backend.h"
+#include "engine/engine_internals.h"
 #include "support/expect_error.h"
+#include "support/fenced_backend.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
@@ -55,6 +58,32 @@ TEST_F(EngineTest, PlansGetSmallerAsMemoryDoes) {
   EXPECT_LE(smaller.peak, limit);
   EXPECT_LT(smaller.peak, resident.peak);
   EXPECT_EQ(plan("auto", limit).peak, smaller.peak) << "a plan is not repeatable";
+}
+
+TEST_F(EngineTest, PlansLeaveToADevicesLibrariesWhatTheyTake) {
+  class Reserving final : public FencedBackend {
+   public:
+    explicit Reserving(std::int64_t bytes) : FencedBackend(make_cpu_backend({})), bytes_(bytes) {}
+    std::int64_t reserved_bytes() const override { return bytes_; }
+
+   private:
+    std::int64_t bytes_;
+  };
+  const auto plan_with = [&](std::int64_t reserved, std::int64_t limit) {
+    GenerationRequest asked = request();
+    asked.rng = "torch-cpu";
+    return make_engine({.ckpt_dir = kCheckpoint, .memory_limit = limit},
+                       std::make_unique<Reserving>(reserved))
+        .plan(asked);
+  };
+  constexpr std::int64_t kReserved = 50'000'000;
+  const MemoryPlan without = plan_with(0, 0);
+  const MemoryPlan with = plan_with(kReserved, 0);
+  EXPECT_EQ(with.program, kReserved);
+  EXPECT_EQ(with.peak, without.peak + kReserved);
+  EXPECT_TRUE(plan_with(0, without.peak).blocks_resident);
+  EXPECT_TRUE(plan_with(kReserved, with.peak).blocks_resident);
+  EXPECT_THROW(plan_with(kReserved, kReserved), Error);
 }
 
 TEST_F(EngineTest, AsManyBlocksHaveAPlaceAsFit) {

@@ -29,6 +29,7 @@ class CudaBackend final : public Backend {
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
+  std::int64_t reserved_bytes() const override;
   std::int64_t total_bytes() const override { return info_.total_bytes; }
 
   bool supports(const ActivationArgs&) const override { return true; }
@@ -97,6 +98,7 @@ class CudaBackend final : public Backend {
   CudaBackendOptions options_;
   CudaDeviceInfo info_;
   CurrentDevice current_;
+  std::int64_t free_at_start_ = free_bytes();
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_;
