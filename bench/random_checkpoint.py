@@ -19,6 +19,7 @@ from vs_official import TEXT_TOKENS, TEXT_WIDTH, TRANSFORMERS, import_official
 
 HERE = Path(__file__).resolve().parent
 SHARD_BYTES = 4.5e9
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 TEXT_ENCODER = {"vocabulary": 256384, "ffn": 10240, "heads": 64, "buckets": 32, "layers": 24}
 
 
@@ -33,7 +34,7 @@ def shapes_of(make):
         return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
 
 
-def write_transformer(folder, shapes, config, device):
+def write_transformer(folder, shapes, config, dtype, device):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"_class_name": "WanModel", "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
     weight_map, shard = {}, {}
@@ -45,7 +46,7 @@ def write_transformer(folder, shapes, config, device):
         shard.clear()
 
     for name, shape in shapes.items():
-        shard[name] = random(name, shape, torch.bfloat16, device)
+        shard[name] = random(name, shape, dtype, device)
         if sum(tensor.nbytes for tensor in shard.values()) > SHARD_BYTES:
             flush()
     flush()
@@ -74,6 +75,7 @@ def main():
     parser.add_argument("--official", type=Path, required=True, help="a clone of Wan-Video/Wan2.2")
     parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the transformers")
     parser.add_argument("--num_layers", type=int, help="of transformer and text encoder; default: all")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -86,7 +88,8 @@ def main():
         config["num_layers"] = args.num_layers
     model = import_official(args.official, "model")
     shapes = shapes_of(lambda: model.WanModel(**config, text_dim=TEXT_WIDTH))
-    write_transformer(args.out if small else args.out / "high_noise_model", shapes, config, device)
+    write_transformer(args.out if small else args.out / "high_noise_model", shapes, config,
+                      PRECISIONS[args.precision], device)
     if not small:
         (args.out / "low_noise_model").symlink_to("high_noise_model")
 

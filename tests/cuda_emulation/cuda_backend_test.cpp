@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "backends/cuda/check.h"
 #include "cuda_emulation/fake_runtime.h"
 #include "ops/attention.h"
 #include "support/compare.h"
@@ -134,6 +135,24 @@ TEST_F(CudaBackend, TellsHowMuchMemoryThereWas) {
   }
   EXPECT_EQ(backend->memory_use().now, before);
   EXPECT_EQ(backend->memory_use().peak, before + (std::int64_t{1} << 30));
+}
+
+TEST_F(CudaBackend, SaysWhereToLookWhenCudaItselfFindsNoMemory) {
+  try {
+    cuda::check(cudaErrorMemoryAllocation, "cudaSetDevice(device)", "file.cpp", 1);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+    EXPECT_TRUE(says(error.what(), "cudaSetDevice(device) failed"));
+    EXPECT_TRUE(says(error.what(), "nvidia-smi shows which programs hold it"));
+  }
+  try {
+    cuda::check(cudaErrorInvalidValue, "cudaFree(data)", "file.cpp", 1);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kDevice);
+    EXPECT_FALSE(says(error.what(), "nvidia-smi"));
+  }
 }
 
 TEST_F(CudaBackend, ReservesWhatTheLibrariesHaveNotTakenYet) {

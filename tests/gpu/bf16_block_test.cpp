@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/official_models.h"
 #include "gpu/device_values.h"
 #include "models/wan/block.h"
 #include "nn/rotary_embedding.h"
@@ -22,18 +23,10 @@ constexpr double kTolerance = 1e-2;
 // Below it nothing was rounded.
 constexpr double kBf16WasUsed = 2e-4;
 
-const WanConfig kA14b{.model_type = "t2v",
-                      .dim = 5120,
-                      .ffn_dim = 13824,
-                      .freq_dim = 256,
-                      .in_dim = 16,
-                      .out_dim = 16,
-                      .num_heads = 40,
-                      .num_layers = 1,
-                      .text_len = 512,
-                      .text_dim = 4096,
-                      .patch = {1, 2, 2},
-                      .eps = 1e-6f};
+const WanConfig& a14b() {
+  static const WanConfig config = official_transformer(*find_task("t2v", 2));
+  return config;
+}
 constexpr std::int64_t kFrames = 4, kRows = 16, kColumns = 17;  // of tokens; 17: no multiple of a tile
 constexpr std::int64_t kPromptTokens = 60;
 
@@ -42,7 +35,7 @@ constexpr std::int64_t kPromptTokens = 60;
 std::vector<Tensor> random_weights(GpuContext& gpu) {
   std::vector<Tensor> weights;
   std::uint64_t seed = 1;
-  for (const WeightSpec& spec : wan_block_layout(kA14b).weights) {
+  for (const WeightSpec& spec : wan_block_layout(a14b()).weights) {
     const bool matrix = spec.shape.rank() == 2;
     const bool scale = spec.shape.rank() == 1 && spec.name.ends_with("weight");
     weights.push_back(gpu.random(DType::kF32, spec.shape, seed++, matrix ? 0.02 : 0.1));
@@ -67,28 +60,29 @@ std::vector<Tensor> rounded(GpuContext& gpu, const std::vector<Tensor>& weights)
 /// The block's taps and its output "block", on the host.
 void run_block(GpuContext& gpu, const std::vector<Tensor>& weights, DType compute, TapRecorder& taps) {
   const TokenLayout layout = TokenLayout::video(kFrames, kRows, kColumns, 1, 0);
-  const Tensor angles(DType::kF32, {layout.tokens(), kA14b.head_dim() / 2, 2});
-  fill_rope_table(layout.local_positions(), kA14b.head_dim(), angles);
+  const Tensor angles(DType::kF32, {layout.tokens(), a14b().head_dim() / 2, 2});
+  fill_rope_table(layout.local_positions(), a14b().head_dim(), angles);
   const Tensor rope = gpu.on_device(angles);
-  const Tensor time = gpu.random(DType::kF32, {1, 6, kA14b.dim}, 101, 0.5);
-  const Tensor x = gpu.random(DType::kF32, {layout.tokens(), kA14b.dim}, 102);
+  const Tensor time = gpu.random(DType::kF32, {1, 6, a14b().dim}, 101, 0.5);
+  const Tensor x = gpu.random(DType::kF32, {layout.tokens(), a14b().dim}, 102);
   TextContext text;
-  text.embedded = gpu.random(DType::kF32, {kPromptTokens + 1, kA14b.dim}, 103);
+  text.embedded = gpu.random(DType::kF32, {kPromptTokens + 1, a14b().dim}, 103);
   const Tensor bias(DType::kF32, {kPromptTokens + 1});
   std::fill_n(bias.as<float>(), kPromptTokens, 0.0f);
   bias.as<float>()[kPromptTokens] =
-      static_cast<float>(std::log(static_cast<double>(kA14b.text_len - kPromptTokens)));
+      static_cast<float>(std::log(static_cast<double>(a14b().text_len - kPromptTokens)));
   text.key_bias = gpu.on_device(bias);
   text.blocks.resize(1);
 
   std::vector<TensorView> views;
   for (const Tensor& weight : weights) views.push_back(weight);
   const Workspace::Scope scope(gpu.workspace);
-  const WanActivations scratch = take_activations(gpu.workspace, kA14b, layout.tokens(), 1, compute);
+  const WanActivations scratch = take_activations(gpu.workspace, a14b(), layout.tokens(), 1, compute);
   gpu.ctx.taps = [&, record = taps.listener()](std::string_view name, const TensorView& output) {
     record(name, gpu.on_host(output));
   };
-  run_wan_block(gpu.ctx, {kA14b, layout, rope, time}, wan_block_weights(views), scratch, 0, text, x, "block");
+  run_wan_block(gpu.ctx, {a14b(), layout, rope, time}, wan_block_weights(views), scratch, 0, text, x,
+                "block");
   gpu.ctx.taps = {};
 }
 

@@ -102,8 +102,8 @@ class CudaBackend final : public Backend {
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_;
-  Stream
-      copies_;  // of upload_beside(), which has staging of its own: it does not wait for the work that is enqueued
+  // Of upload_beside(), whose staging does not wait for the work that is enqueued.
+  Stream copies_;
   Staging copies_staging_;
   Tuner tuner_{allocator_};
   MatmulLibrary products_;
