@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "wan/error.h"
 #include "wan/events.h"
@@ -107,7 +108,7 @@ class Engine {
  private:
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
-  friend Engine make_engine(const EngineOptions&, std::unique_ptr<Backend>);
+  friend Engine make_engine(const EngineOptions&, std::vector<std::unique_ptr<Backend>>);
 
   std::unique_ptr<Impl> impl_;
 };

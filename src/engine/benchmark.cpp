@@ -7,13 +7,14 @@
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/model_checks.h"
-#include "engine/official_models.h"
 #include "engine/random_weights.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
+#include "tasks/official_models.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
@@ -121,7 +122,7 @@ struct Bench {
 /// What is measured: the task's models at a size.
 struct Subject {
   explicit Subject(const BenchmarkOptions& options)
-      : task(task_info(options.task)), transformer(official_transformer(task)) {
+      : task(find_task(options.task)), transformer(task.published_transformer()) {
     WAN_CHECK(options.repeats >= 1 && options.repeats <= 1000, kInvalidArgument,
               "--repeats {}: expected 1 to 1000", options.repeats);
     WAN_CHECK(options.warmup >= 0 && options.warmup <= 1000, kInvalidArgument,
@@ -153,12 +154,13 @@ struct Subject {
               size.height / geometry().spatial_stride, size.width / geometry().spatial_stride};
   }
 
+  bool uses_vae22() const { return task.facts().vae == VaeKind::kVae22; }
   VaeGeometry geometry() const {
-    return uses_vae22(task) ? official_vae22().geometry() : official_vae21().geometry();
+    return uses_vae22() ? official_vae22().geometry() : official_vae21().geometry();
   }
   LatentExtent extent() const { return {latent[1], latent[2], latent[3]}; }
   std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision) const {
-    if (uses_vae22(task)) return std::make_unique<Vae22>(scope, precision, official_vae22());
+    if (uses_vae22()) return std::make_unique<Vae22>(scope, precision, official_vae22());
     return std::make_unique<Vae21>(scope, precision, official_vae21());
   }
   TokenLayout layout() const {
@@ -166,7 +168,7 @@ struct Subject {
                               latent[3] / transformer.patch[2], 1, 0);
   }
 
-  const TaskInfo& task;
+  const Task& task;
   WanConfig transformer;
   Umt5Config text_encoder = official_text_encoder();
   Shape latent;
@@ -231,16 +233,11 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
   TextContext context;
   transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
   const Tensor velocity(bench.backend->allocator(), DType::kF32, subject.latent);
-  const GuidanceBranch branches[] = {{&context, velocity}};
+  const GuidanceBranch branches[] = {{&context, &conditioning, velocity}};
   const double timesteps[] = {900.0};
   return bench.measure("forward", bench.precision, load_seconds, velocity, [&] {
     transformer.forward(bench.exec,
-                        {.latent = latent,
-                         .timesteps = timesteps,
-                         .layout = layout,
-                         .rope = rope,
-                         .conditioning = conditioning},
-                        branches);
+                        {.latent = latent, .timesteps = timesteps, .layout = layout, .rope = rope}, branches);
   });
 }
 

@@ -2,34 +2,76 @@
 
 #include <fmt/ranges.h>
 
+#include <array>
+
 #include "base/error.h"
+#include "base/mapped_file.h"
+#include "models/wan/config.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
+constexpr std::array<std::string_view, 1> kRoot = {"."};
+
+std::string model_type_of(const fs::path& config) {
+  const MappedFile file(config);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  return parse_wan_config(text, config.string()).model_type;
+}
+
+/// The task that the transformers are for; where there is none yet to ask, the first one of their layout.
+const Task& recognize_task(const fs::path& root) {
+  const bool single = fs::exists(root / "config.json");
+  const std::span<const std::string_view> folders =
+      single ? std::span<const std::string_view>(kRoot) : std::span<const std::string_view>(kExperts);
+  for (const std::string_view folder : folders) {
+    const fs::path config = root / folder / "config.json";
+    if (!fs::exists(config)) continue;
+    const std::string type = model_type_of(config);
+    const Task* task = find_task_of(type, folders);
+    WAN_CHECK(task != nullptr, kUnsupported, "{} holds {} transformer{} of type \"{}\"; this version has {}",
+              root.string(), folders.size(), folders.size() == 1 ? "" : "s", type, task_names());
+    return *task;
+  }
+  return find_task("t2v-A14B");
+}
+
+fs::path below(const fs::path& root, std::string_view folder) {
+  return folder == "." ? root : root / folder;
+}
+
+}  // namespace
+
 CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
   WAN_CHECK(fs::exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
   WAN_CHECK(fs::is_directory(ckpt_dir), kBadFile,
             "{} is not a directory; name the folder that holds the checkpoint", ckpt_dir.string());
-  // Of TI2V-5B lies at the top what the A14B models have in a folder for each expert.
-  const bool single = fs::exists(ckpt_dir / "config.json");
+  const Task& task = recognize_task(ckpt_dir);
+  const TaskFacts& facts = task.facts();
   CheckpointFiles files{.root = ckpt_dir,
-                        .transformers = {ckpt_dir / "low_noise_model", ckpt_dir / "high_noise_model"},
+                        .task = &task,
+                        .transformers = {},
                         .text_encoder = ckpt_dir / "models_t5_umt5-xxl-enc-bf16.pth",
                         .tokenizer = ckpt_dir / "google" / "umt5-xxl",
-                        .vae = ckpt_dir / (single ? "Wan2.2_VAE.pth" : "Wan2.1_VAE.pth")};
-  if (single) files.transformers = {ckpt_dir};
+                        .vae = ckpt_dir / facts.vae_file()};
+  for (const std::string_view folder : facts.transformers)
+    files.transformers.push_back(below(ckpt_dir, folder));
   std::vector<fs::path> parts(files.transformers.rbegin(), files.transformers.rend());
   parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
     if (!fs::exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
+  const bool single = facts.transformers.size() == 1;
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, "
             "google/umt5-xxl/ and {}",
             ckpt_dir.string(), fmt::join(missing, ", "),
-            single ? "Wan2.2-TI2V-5B: config.json with its safetensors files"
+            single ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
                    : "the A14B models: high_noise_model/, low_noise_model/",
             files.vae.filename().string());
   return files;

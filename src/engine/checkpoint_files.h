@@ -4,10 +4,13 @@
 #include <filesystem>
 #include <vector>
 
+#include "tasks/task.h"
+
 namespace wan {
 
 struct CheckpointFiles {
   std::filesystem::path root;
+  const Task* task;  // that it is for
   /// By Expert: low_noise_model, high_noise_model; or the root itself, which then holds one transformer.
   std::vector<std::filesystem::path> transformers;
   std::filesystem::path text_encoder;  // models_t5_umt5-xxl-enc-bf16.pth
@@ -15,8 +18,8 @@ struct CheckpointFiles {
   std::filesystem::path vae;           // Wan2.1_VAE.pth or Wan2.2_VAE.pth
 };
 
-/// The layout of the A14B models (two folders) or of TI2V-5B (transformer at the top). Throws BadFile, listing every part
-/// that is missing.
+/// Finds the task by what its transformers' config.json says they are and by where they lie, and then its files. Throws BadFile, listing
+/// every part that is missing, and Unsupported for a checkpoint that no task of this version is for.
 CheckpointFiles find_checkpoint_files(const std::filesystem::path& ckpt_dir);
 
 }  // namespace wan

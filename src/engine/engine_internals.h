@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "ops/backend.h"
 #include "wan/benchmark.h"
@@ -15,6 +16,8 @@ DType parse_precision(const char* option, const std::string& precision);
 
 /// As Engine's constructor, which chooses the backend by options.device.
 Engine make_engine(const EngineOptions& options, std::unique_ptr<Backend> backend);
+/// With a rank for each of the backends, which are of host memory.
+Engine make_engine(const EngineOptions& options, std::vector<std::unique_ptr<Backend>> backends);
 
 /// As the public one, which chooses the backends by options.device. Every phase asks for a backend of its own.
 BenchmarkResult run_benchmark(const BenchmarkOptions& options,

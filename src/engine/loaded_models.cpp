@@ -69,22 +69,6 @@ DType text_weights(const LoadOptions& options) {
   return options.text_encoder_host ? options.text_encoder_host->weights : options.weights;
 }
 
-/// Latent channels that are concatenated to the noisy ones: image-to-video's mask of the frames in a latent, and the
-/// latents of the given frames.
-std::int64_t conditioning_channels(const TaskInfo& task, const VaeGeometry& vae) {
-  return task.image == ImageUse::kRequired ? vae.temporal_stride + vae.z_dim : 0;
-}
-
-/// The task that the transformers are for. Throws Unsupported for none of this version's.
-const TaskInfo& task_of(const CheckpointModels& models) {
-  const WanConfig& config = models.config();
-  const TaskInfo* task = find_task(config.model_type, static_cast<int>(models.transformers.size()));
-  WAN_CHECK(task != nullptr, kUnsupported, "{} holds {} transformer{} of type \"{}\"; this version has {}",
-            models.files.root.string(), models.transformers.size(),
-            models.transformers.size() == 1 ? "" : "s", config.model_type, task_names());
-  return *task;
-}
-
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
   const WanConfig& config = models.config();
@@ -105,10 +89,10 @@ void check_parts_fit(const CheckpointModels& models) {
   const VaeGeometry vae = models.vae->geometry();
   WAN_CHECK(vae.z_dim == config.out_dim, kBadFile, "the VAE has {} latent channels, the transformers {}",
             vae.z_dim, config.out_dim);
-  const std::int64_t in_dim = config.out_dim + conditioning_channels(*models.task, vae);
+  const std::int64_t in_dim = config.out_dim + models.task().condition_channels(vae);
   WAN_CHECK(config.in_dim == in_dim, kBadFile,
             "{} holds transformers of type \"{}\" that take {} channels; {} takes {}",
-            models.files.root.string(), config.model_type, config.in_dim, models.task->name, in_dim);
+            models.files.root.string(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
 }  // namespace
@@ -134,16 +118,17 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
   findings.insert(findings.end(), {&text, vae_report.get()});
   throw_findings(findings);
-  task = &task_of(*this);
   check_parts_fit(*this);
 }
 
 const Tokenizer& CheckpointModels::tokenizer() const {
+  const std::lock_guard lock(tokenizer_mutex_);
   if (tokenizer_) return *tokenizer_;
-  tokenizer_ = load_tokenizer(files.tokenizer);
-  WAN_CHECK(tokenizer_->vocabulary_size() <= text_encoder.vocabulary, kBadFile,
-            "the tokenizer knows {} tokens, the text encoder {}", tokenizer_->vocabulary_size(),
+  std::unique_ptr<Tokenizer> read = load_tokenizer(files.tokenizer);
+  WAN_CHECK(read->vocabulary_size() <= text_encoder.vocabulary, kBadFile,
+            "the tokenizer knows {} tokens, the text encoder {}", read->vocabulary_size(),
             text_encoder.vocabulary);
+  tokenizer_ = std::move(read);
   return *tokenizer_;
 }
 
@@ -221,10 +206,14 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   reports_ = std::move(scopes.reports);
 }
 
-Experts LoadedModels::experts() const {
+PipelineModels LoadedModels::pipeline() const {
   Experts experts{};
   for (std::size_t i = 0; i < transformers_.size(); ++i) experts[i] = transformers_[i].get();
-  return experts;
+  return {.tokenizer = models_.tokenizer(),
+          .text_encoder = *text_encoder_,
+          .experts = experts,
+          .residency = *residency_,
+          .vae = *vae_};
 }
 
 }  // namespace wan

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -10,8 +11,7 @@
 #include "engine/model_checks.h"
 #include "models/video_vae/streamed_vae.h"
 #include "ops/backend.h"
-#include "pipeline/denoise.h"
-#include "request/tasks.h"
+#include "pipeline/run.h"
 #include "text/tokenizer.h"
 
 namespace wan {
@@ -30,18 +30,20 @@ struct CheckpointModels {
   VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry and plans
-  const TaskInfo* task = nullptr;
 
+  /// That the checkpoint is for.
+  const Task& task() const { return *files.task; }
   /// Dimensions that the transformers share: channels, patch, text length, heads.
   const WanConfig& config() const { return transformers[0].config; }
 
-  /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. Throws
-  /// BadFile.
+  /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. From any thread.
+  /// Throws BadFile.
   const Tokenizer& tokenizer() const;
   /// Bytes of the VAE's weights as they are held.
   std::size_t vae_bytes() const;
 
  private:
+  mutable std::mutex tokenizer_mutex_;
   mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
 
@@ -78,11 +80,7 @@ class LoadedModels {
   LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
                const LoadOptions& options, const LoadProgress& progress);
 
-  const Tokenizer& tokenizer() const { return models_.tokenizer(); }
-  const Umt5Encoder& text_encoder() const { return *text_encoder_; }
-  Experts experts() const;
-  BlockResidency& residency() const { return *residency_; }
-  const VideoVae& vae() const { return *vae_; }
+  PipelineModels pipeline() const;
 
  private:
   const CheckpointModels& models_;

@@ -11,7 +11,6 @@ namespace wan {
 namespace {
 
 constexpr double kGb = 1e-9;
-constexpr std::size_t kBranches = 2;
 
 /// Scratch of one transformer pass over `tokens`, as WanTransformer::forward takes it: residual streams, patches and the
 /// rotary table in f32; normed, query, key, value, attended, branch and the feed-forward's hidden layer in `compute`.

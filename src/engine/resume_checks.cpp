@@ -1,8 +1,6 @@
 #include "engine/resume_checks.h"
 
 #include "base/untrusted_text.h"
-#include "pipeline/image_to_video.h"
-#include "pipeline/text_image_to_video.h"
 
 namespace wan {
 
@@ -24,14 +22,18 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
   const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
   check_agrees("--prompt", prompt, kept.prompt, kept.prompt);
   check_agrees("--negative_prompt", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
-  const VideoSize& size = kept.image.empty() && kept.last_image.empty() ? kept.size : kept.area;
+  const VideoSize& size = kept.has_images() ? kept.area.value_or(kept.size) : kept.size;
   check_agrees("--size", request.size, size, format_video_size(size));
   const auto path = [](const fs::path& given) {
     return given.empty() ? std::nullopt : std::optional(given.string());
   };
-  check_agrees("--image", path(request.image), kept.image, kept.image.empty() ? "no image" : kept.image);
-  check_agrees("--last_image", path(request.last_image), kept.last_image,
-               kept.last_image.empty() ? "no image" : kept.last_image);
+  const auto check_image = [&](const char* option, const fs::path& given,
+                               const std::optional<std::string>& file) {
+    const std::string name = file.value_or("");
+    check_agrees(option, path(given), name, name.empty() ? "no image" : name);
+  };
+  check_image("--image", request.image, kept.image);
+  check_image("--last_image", request.last_image, kept.last_image);
   check_agrees("--frame_num", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
   check_agrees("--base_seed", request.seed, kept.seed, std::to_string(kept.seed));
   check_agrees("--sample_solver", request.sample_solver, std::string(solver_name(kept.solver)),
@@ -46,6 +48,19 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
   const auto rng =
       request.rng.empty() ? std::nullopt : std::optional(parse_random_spec(request.rng, engine.grid));
   check_agrees("--rng", rng, kept.rng, format_random_spec(kept.rng));
+}
+
+/// Values that only some tasks have are there where the task has them. Throws BadFile.
+void check_whole(const GenerationSettings& settings, const Task& task, const std::string& where) {
+  const TaskFacts& facts = task.facts();
+  const auto check = [&](bool needed, bool held, const char* key) {
+    WAN_CHECK(!needed || held, kBadFile,
+              "{}: the metadata has no \"{}\"; these latents were not kept by this program", where, key);
+  };
+  check(facts.transformers.size() > 1, settings.boundary.has_value(), "boundary");
+  check(facts.takes_image, settings.area.has_value(), "area");
+  check(facts.takes_image, settings.image.has_value(), "image");
+  check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
 }
 
 bool is_same_file(const fs::path& a, const fs::path& b) {
@@ -70,7 +85,9 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                                  const CheckpointModels& models, const EngineFacts& engine,
                                  std::vector<std::string>& notices) {
   GenerationSettings settings = *saved.settings;
-  WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}", settings.task);
+  WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}",
+            shortened(settings.task));
+  check_whole(settings, models.task(), saved.file.string());
   check_agreement(request, settings, engine);
   WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
             "the unfinished run was begun with --precision {}; go on with it", settings.precision);
@@ -95,7 +112,7 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
             kBadFile, "{}: the latents have the shape {}", saved.file.string(), shape.to_string());
   settings.size = {static_cast<int>(shape[3]) * vae.spatial_stride,
                    static_cast<int>(shape[2]) * vae.spatial_stride};
-  settings.area = settings.size;
+  if (settings.area) settings.area = settings.size;
   settings.frame_num = static_cast<int>(vae.frames(shape[1]));
   const auto check = [&](const char* option, const auto& given, const auto& held, const std::string& shown) {
     WAN_CHECK(!given || *given == held, kInvalidArgument,
@@ -107,10 +124,8 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
 
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models) {
-  if (saved.finished() || (settings.image.empty() && settings.last_image.empty())) return;
-  const Shape expected = models.task->image == ImageUse::kRequired
-                             ? image_channels_shape(models.vae->geometry(), latent)
-                             : first_frame_shape(latent);
+  if (saved.finished() || !settings.has_images()) return;
+  const Shape expected = models.task().condition_shape(models.vae->geometry(), latent);
   WAN_CHECK(!saved.condition.empty() && saved.condition.shape() == expected, kBadFile,
             "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
             saved.file.string(), expected.to_string());

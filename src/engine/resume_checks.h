@@ -13,7 +13,8 @@
 
 namespace wan {
 
-/// The settings that kept latents were begun with. Throws InvalidArgument where an option contradicts them. What is
+/// The settings that kept latents were begun with. Throws BadFile where they are not whole for their task, InvalidArgument where an
+/// option contradicts them. What is
 /// worth knowing goes to `notices`.
 GenerationSettings kept_settings(const GenerationRequest& request, const SavedLatents& saved,
                                  const CheckpointModels& models, const EngineFacts& engine,

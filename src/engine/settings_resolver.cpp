@@ -10,6 +10,7 @@
 #include "media/output.h"
 #include "pipeline/dump_folder.h"
 #include "request/attributed.h"
+#include "tasks/task_table.h"
 #include "text/prompt_cleaning.h"
 
 namespace wan {
@@ -67,7 +68,7 @@ RandomSpec random_spec_of(const GenerationRequest& request, const EngineFacts& e
 }
 
 GenerationSettings settings_of(const GenerationRequest& request, const ModelDefaults& defaults,
-                               const EngineFacts& engine, const ValueSource& where) {
+                               const TaskFacts& task, const EngineFacts& engine, const ValueSource& where) {
   GenerationSettings s;
   s.task = request.task;
   s.prompt = request.prompt;
@@ -86,9 +87,11 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.rng = random_spec_of(request, engine);
   s.precision = engine.precision;
   s.vae_precision = engine.vae_precision;
-  s.area = s.size;
-  s.image = request.image.string();
-  s.last_image = request.last_image.string();
+  if (task.takes_image) {
+    s.area = s.size;
+    s.image = request.image.string();
+  }
+  if (task.takes_last_image) s.last_image = request.last_image.string();
   return s;
 }
 
@@ -101,14 +104,18 @@ std::string cleaned(const char* option, const std::string& text) {
 }
 
 /// Images are given where the task takes them, and only there.
-void check_image_options(const GenerationRequest& request, const TaskInfo& task) {
-  WAN_CHECK(request.image.empty() || task.image != ImageUse::kNone, kInvalidArgument,
-            "--image: {} makes its video from --prompt alone; i2v-A14B and ti2v-5B take an image", task.name);
+void check_image_options(const GenerationRequest& request, const TaskFacts& task) {
+  const auto takers = [](bool TaskFacts::*takes, std::string_view last) {
+    return task_names([takes](const TaskFacts& facts) { return facts.*takes; }, last);
+  };
+  WAN_CHECK(request.image.empty() || task.takes_image, kInvalidArgument,
+            "--image: {} makes its video from --prompt alone; {} take an image", task.name,
+            takers(&TaskFacts::takes_image, "and"));
   WAN_CHECK(request.last_image.empty() || task.takes_last_image, kInvalidArgument,
-            "--last_image: {} takes none; i2v-A14B does", task.name);
+            "--last_image: {} takes none; {} does", task.name, takers(&TaskFacts::takes_last_image, "and"));
   if (!request.from_latents.empty()) return;
   const bool given = !request.image.empty() || !request.last_image.empty();
-  WAN_CHECK(given || task.image != ImageUse::kRequired, kInvalidArgument,
+  WAN_CHECK(given || !task.needs_image, kInvalidArgument,
             "--image is missing: name the picture that the video begins with");
   WAN_CHECK(given || !cleaned("--prompt", request.prompt).empty(), kInvalidArgument,
             "--prompt is empty: say what the video shows");
@@ -119,18 +126,6 @@ InputImages load_images(const GenerationRequest& request) {
   if (!request.image.empty()) images.first = load_image(request.image);
   if (!request.last_image.empty()) images.last = load_image(request.last_image);
   return images;
-}
-
-/// The size of a video that begins (or ends) with an image, by the task's own rule.
-VideoSize size_from_image(const Image& image, const VideoSize& area, const CheckpointModels& models) {
-  const int stride = models.vae->geometry().spatial_stride;
-  const PatchSize& patch = models.config().patch;
-  const std::int64_t pixels = std::int64_t{area.width} * area.height;
-  const ImageSize from{image.width, image.height};
-  const ImageSize size = models.task->image == ImageUse::kRequired
-                             ? area_size_i2v(from, pixels, stride, patch[1])
-                             : best_output_size(from, stride * patch[2], stride * patch[1], pixels);
-  return {size.width, size.height};
 }
 
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved) {
@@ -156,9 +151,10 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
                                 const EngineFacts& engine) {
   const ModelDefaults defaults = load_model_defaults(request.task, models.files.root);
   const VaeGeometry vae = models.vae->geometry();
-  WAN_CHECK(models.task->name == request.task, kInvalidArgument, "{} holds {}; use --task {}",
-            models.files.root.string(), models.task->checkpoint, models.task->name);
-  check_image_options(request, *models.task);
+  const Task& task = models.task();
+  WAN_CHECK(task.facts().name == request.task, kInvalidArgument, "{} holds {}; use --task {}",
+            models.files.root.string(), task.facts().checkpoint, task.facts().name);
+  check_image_options(request, task.facts());
   ResolvedRequest resolved;
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string()};
@@ -168,7 +164,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
     where.file = request.from_latents.string();
   } else {
-    settings = settings_of(request, defaults, engine, where);
+    settings = settings_of(request, defaults, task.facts(), engine, where);
     settings.model = fs::weakly_canonical(models.files.root).filename().string();
     if (resolved.resumed) {
       take_size_of_latents(request, *resolved.resumed, vae, settings);
@@ -177,7 +173,8 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
       resolved.images = load_images(request);
       const InputImages& images = resolved.images;
       if (images.first || images.last)
-        settings.size = size_from_image(images.first ? *images.first : *images.last, settings.area, models);
+        settings.size = task.size_from_image(images.first ? *images.first : *images.last, settings.size, vae,
+                                             models.config().patch);
     }
   }
   where.checked(!kept, "prompt", [&] { cleaned("--prompt", settings.prompt); });
@@ -186,7 +183,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
                 [&] { check_size(settings.size, models.config().patch, vae); });
   where.checked(request.frame_num.has_value(), "frame_num",
                 [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
-  WAN_CHECK(settings.last_image.empty() || settings.frame_num > 1, kInvalidArgument,
+  WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
             "--last_image with --frame_num 1: a still has no last frame; use --image");
   make_scheduler(settings.solver, settings.steps,
                  settings.shift);  // throws for steps and shifts that cannot be

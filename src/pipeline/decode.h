@@ -7,9 +7,16 @@
 
 namespace wan {
 
-/// Decodes latents [z, F, h, w] f32 into `output`, which stays open: later segments go on with it. Throws Internal
-/// where the VAE gives values that are not finite, and what the output throws.
-void decode_into(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const TensorView& latents,
-                 FrameSink& output);
+/// Where decoded frames go.
+struct FramesTo {
+  std::int64_t skip = 0;     // of the first ones, which nobody gets
+  std::int64_t written = 0;  // frames that are in the output already
+  TensorView carried = {};   // [n, H, W, 3] f32 on the host: the last n, clamped to [-1, 1]; empty for none
+};
+
+/// Decodes latents [z, F, h, w] f32 into `output`, which stays open: later segments go on with it. Returns how many frames were written.
+/// Throws Internal where the VAE gives values that are not finite, and what the output throws.
+std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePlan& plan,
+                         const TensorView& latents, const FramesTo& to, FrameSink& output);
 
 }  // namespace wan

@@ -11,8 +11,6 @@ namespace wan {
 
 namespace {
 
-enum Branch { kPrompt, kNegative, kBranches };
-
 /// One run's loop; its members live as long as it does.
 class DenoiseLoop {
  public:
@@ -40,7 +38,6 @@ class DenoiseLoop {
   DenoiseState& state_;
   TokenLayout layout_;
   Tensor rope_;
-  ContextCache contexts_{2, kBranches};
   std::array<Tensor, kBranches> predictions_;
 };
 
@@ -80,7 +77,7 @@ void DenoiseLoop::run() {
       done = 0;
       phase = std::make_unique<PhaseReporter>(run_.on_event, phase_of(expert), steps_of(expert, step));
     }
-    run_.exec.check_cancelled();
+    run_.check_cancelled();
     predict(step);
     guide(step);
     update(step);
@@ -107,7 +104,7 @@ void DenoiseLoop::restore_given_frames() {
 }
 
 TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
-  TextContext& context = contexts_.at(static_cast<int>(expert), branch);
+  TextContext& context = in_.contexts.at(static_cast<int>(expert), branch);
   if (context.embedded.empty())
     transformer(expert).embed_text(run_.exec, branch == kPrompt ? in_.text.prompt : in_.text.negative,
                                    context);
@@ -117,17 +114,13 @@ TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
 void DenoiseLoop::predict(int step) {
   const Expert expert = expert_of(step);
   const std::int64_t timestep = in_.scheduler.timestep(step);
-  std::vector<GuidanceBranch> branches = {{&context(expert, kPrompt), predictions_[kPrompt]}};
+  std::vector<GuidanceBranch> branches = {
+      {&context(expert, kPrompt), in_.conditioning[kPrompt], predictions_[kPrompt]}};
   if (in_.guidance.needs_unconditional(timestep))
-    branches.push_back({&context(expert, kNegative), predictions_[kNegative]});
+    branches.push_back({&context(expert, kNegative), in_.conditioning[kNegative], predictions_[kNegative]});
   const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by TokenLayout::video's modulation rows
-  transformer(expert).forward(run_.exec,
-                              {.latent = sample(),
-                               .timesteps = timesteps,
-                               .layout = layout_,
-                               .rope = rope_,
-                               .conditioning = in_.conditioning},
-                              branches);
+  transformer(expert).forward(
+      run_.exec, {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_}, branches);
   if (run_.dump == nullptr) return;
   run_.dump->step_tensor(run_.exec, step, "input", sample());
   run_.dump->step_timestep(step, timestep);

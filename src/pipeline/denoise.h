@@ -13,6 +13,9 @@ namespace wan {
 /// The transformers by Expert; a model with one has it as kLowNoise and nullptr for the other.
 using Experts = std::array<const WanTransformer*, 2>;
 
+/// Guidance branches.
+enum Branch { kPrompt, kNegative, kBranches };
+
 /// The sampler's state on the device: what a run is made of between two steps.
 struct DenoiseState {
   std::vector<Tensor> slots;  // by Scheduler slot, [C, F, h, w] f32
@@ -31,7 +34,9 @@ struct DenoiseInput {
   const Guidance& guidance;
   const Experts& experts;
   const EncodedText& text;
-  const Conditioning& conditioning;
+  ContextCache& contexts;  // what the text becomes, by expert and branch; filled as steps need it
+  /// By branch. Branches that share one object are embedded once.
+  std::array<const Conditioning*, kBranches> conditioning;
   /// [C, n, h, w] f32: the first n latent frames where they are given. They stay as they are, their tokens take timestep
   /// 0. Empty for none.
   TensorView given_frames;

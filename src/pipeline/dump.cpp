@@ -59,6 +59,10 @@ DumpWriter::~DumpWriter() {
   }
 }
 
+void DumpWriter::begin_segment(int segment) {
+  prefix_ = segment == 0 ? "" : fmt::format("segment_{}_", segment);
+}
+
 void DumpWriter::integers(const std::string& name, std::span<const std::int64_t> values,
                           std::span<const std::int64_t> shape) {
   write_npy(path_of(name, "int64", shape), values, shape);
@@ -143,8 +147,8 @@ void DumpWriter::write_manifest(const std::vector<std::pair<std::string, std::st
 
 fs::path DumpWriter::path_of(const std::string& name, const char* dtype,
                              std::span<const std::int64_t> shape) {
-  files_.push_back({name, {dtype, {shape.begin(), shape.end()}}});
-  return folder_ / (name + ".npy");
+  files_.push_back({prefix_ + name, {dtype, {shape.begin(), shape.end()}}});
+  return folder_ / (prefix_ + name + ".npy");
 }
 
 std::string DumpWriter::step_name(int step, const char* what) const {

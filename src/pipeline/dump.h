@@ -27,6 +27,8 @@ class DumpWriter {
   DumpWriter(const DumpWriter&) = delete;
   DumpWriter& operator=(const DumpWriter&) = delete;
 
+  /// Of a video of several segments: names from here on begin with segment_N_, those of segment 0 do not.
+  void begin_segment(int segment);
   void integers(const std::string& name, std::span<const std::int64_t> values,
                 std::span<const std::int64_t> shape);
   void floats(const std::string& name, std::span<const float> values, std::span<const std::int64_t> shape);
@@ -57,6 +59,7 @@ class DumpWriter {
 
   std::filesystem::path folder_;
   int digits_;
+  std::string prefix_;  // of the segment's names
   std::vector<std::pair<std::string, File>> files_;
   std::map<std::string, int, std::less<>> tap_calls_;
   std::unique_ptr<NpyWriter> float_frames_;

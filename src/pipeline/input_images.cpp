@@ -49,10 +49,4 @@ void encode_clip(const RunContext& run, const VideoVae& vae, const VaePlan& plan
   phase.finish();
 }
 
-Tensor restore_condition(const RunContext& run, const SavedLatents& resumed) {
-  Tensor condition(run.exec.backend.allocator(), DType::kF32, resumed.condition.shape());
-  run.exec.backend.upload(resumed.condition, condition);
-  return condition;
-}
-
 }  // namespace wan

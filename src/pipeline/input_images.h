@@ -7,7 +7,6 @@
 #include "media/image.h"
 #include "models/video_vae.h"
 #include "pipeline/run_context.h"
-#include "pipeline/saved_latents.h"
 
 namespace wan {
 
@@ -28,8 +27,5 @@ void dump_frame(const RunContext& run, const char* name, const Tensor& frame);
 using FillFrame = std::function<void(std::int64_t index, std::span<float> pixels)>;
 void encode_clip(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const FillFrame& fill,
                  const TensorView& latents);
-
-/// The condition that an unfinished run was kept with, on the device.
-Tensor restore_condition(const RunContext& run, const SavedLatents& resumed);
 
 }  // namespace wan

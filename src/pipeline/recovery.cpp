@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 
 #include "base/log.h"
@@ -24,8 +25,15 @@ SavedLatents to_host(const RunContext& run, const Reached& reached, const Latent
   saved.next_step = reached.state.next_step;
   saved.settings = run.settings;
   saved.automatic = !file.requested;
+  saved.segment = reached.segment;
+  saved.segments = reached.segments;
+  for (const Tensor& latent : reached.done) {
+    saved.done.emplace_back(DType::kF32, latent.shape());
+    std::copy_n(latent.as<float>(), latent.elements(), saved.done.back().as<float>());
+  }
   for (const Tensor& slot : reached.state.slots) saved.slots.push_back(to_host(run, slot));
-  if (reached.condition && !saved.finished()) saved.condition = to_host(run, reached.condition);
+  if (!reached.condition.empty() && !saved.segment_finished())
+    saved.condition = to_host(run, reached.condition);
   return saved;
 }
 
@@ -37,8 +45,8 @@ std::string go_on_with(const fs::path& latents) {
 void tell_quietly(const RunContext& run, const std::string& message) {
   try {
     run.tell(Notice{message});
-  } catch (const std::exception& error) {
-    log(LogLevel::kWarning, fmt::format("{} ({})", message, error.what()));
+  } catch (...) {
+    log(LogLevel::kWarning, fmt::format("{} ({})", message, current_failure().what()));
   }
 }
 
@@ -66,13 +74,13 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const Laten
 
 void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
                       const Error& error) {
-  const int steps = reached.state.next_step;
-  if (steps == (reached.resumed != nullptr ? reached.resumed->next_step : 0))
-    throw before_first_step(error, reached.resumed);
   const fs::path kept = keep_latents(run, reached, file);
   if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
-  throw Error(error.code(), fmt::format("{}; {} of {} steps are kept in {}: {}", error.what(), steps,
-                                        run.settings.steps, kept.string(), go_on_with(kept)));
+  const std::string where =
+      reached.segments > 1 ? fmt::format(" of segment {} of {}", reached.segment + 1, reached.segments) : "";
+  throw Error(error.code(),
+              fmt::format("{}; {} of {} steps{} are kept in {}: {}", error.what(), reached.state.next_step,
+                          run.settings.steps, where, kept.string(), go_on_with(kept)));
 }
 
 Error before_first_step(const Error& error, const SavedLatents* resumed) {
@@ -100,12 +108,14 @@ Error current_failure() {
                  "the machine's memory is used up; try --residency streamed or a smaller --size");
   } catch (const std::exception& error) {
     return Error(ErrorCode::kInternal, error.what());
+  } catch (...) {
+    return Error(ErrorCode::kInternal, "something was thrown that is no std::exception");
   }
 }
 
 // Slots that an update writes before anything reads them need no value; saved ones get theirs back.
 void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& state) {
-  const std::size_t expected = resumed.finished() ? 1 : state.slots.size();
+  const std::size_t expected = resumed.segment_finished() ? 1 : state.slots.size();
   WAN_CHECK(
       resumed.slots.size() == expected && resumed.slots[0].shape() == state.slots[0].shape(), kBadFile,
       "the kept latents hold {} tensors of {}, expected {} of {}: they belong to another model or solver",
@@ -113,7 +123,7 @@ void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& s
       state.slots[0].shape().to_string());
   for (std::size_t slot = 0; slot < resumed.slots.size(); ++slot)
     run.exec.backend.upload(resumed.slots[slot], state.slots[slot]);
-  state.next_step = resumed.finished() ? run.settings.steps : resumed.next_step;
+  state.next_step = resumed.segment_finished() ? run.settings.steps : resumed.next_step;
 }
 
 }  // namespace wan

@@ -17,9 +17,11 @@ struct LatentsFile {
 
 /// What a run can go on from, on the device.
 struct Reached {
-  const DenoiseState& state;
-  const TensorView& condition;  // see SegmentInput; empty for none
-  const SavedLatents* resumed;  // what it began with, or nullptr
+  const DenoiseState& state;  // of the segment
+  const Tensor& condition;    // see SegmentInput; empty for none
+  int segment = 0;
+  int segments = 1;
+  const std::vector<Tensor>& done;  // finished latents of the segments before it, on the host
 };
 
 /// Saves what was reached to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
@@ -27,14 +29,14 @@ struct Reached {
 /// nothing but what memory that ran out throws.
 std::filesystem::path keep_latents(const RunContext& run, const Reached& reached, const LatentsFile& file);
 
-/// Rethrows a failure of the denoising loop after keeping what the run has reached.
+/// Rethrows a failure of the denoising loop, in a step after the first that was done, after keeping what the run has reached.
 [[noreturn]] void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
                                    const Error& error);
 
 /// Rethrows a failure after the last step; `kept`: where the finished latents are, empty for nowhere.
 [[noreturn]] void rethrow_with_latents(const std::filesystem::path& kept, const Error& error);
 
-/// The exception that is being handled, as an Error; memory that ran out says what a person can do about it.
+/// The exception that is being handled, of whatever type, as an Error; memory that ran out says what a person can do about it.
 Error current_failure();
 
 /// A failure before the first step of a run: what there was is still there, and the message says how to go on.
@@ -45,12 +47,12 @@ template <typename Work>
 auto run_before_first_step(const SavedLatents* resumed, Work&& work) {
   try {
     return work();
-  } catch (const std::exception&) {
+  } catch (...) {
     throw before_first_step(current_failure(), resumed);
   }
 }
 
-/// Fills the state from an earlier run's. Throws BadFile where it belongs to another model or solver.
+/// Fills the state of the segment that an earlier run ended in. Throws BadFile where it belongs to another model or solver.
 void restore(const RunContext& run, const SavedLatents& resumed, DenoiseState& state);
 
 }  // namespace wan

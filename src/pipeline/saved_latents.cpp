@@ -1,7 +1,9 @@
 #include "pipeline/saved_latents.h"
 
+#include <charconv>
 #include <cmath>
 
+#include "base/untrusted_text.h"
 #include "media/safetensors_writer.h"
 #include "weights/checkpoint.h"
 #include "weights/convert.h"
@@ -15,9 +17,26 @@ constexpr const char* kCondition = "condition";
 constexpr const char* kKept = "kept";
 constexpr const char* kAutomatic = "automatic";
 constexpr const char* kRequested = "requested";
+constexpr const char* kSegment = "segment";  // "2/7": the third of seven
 
 std::string slot_name(std::size_t slot) {
   return slot == 0 ? "latents" : fmt::format("slot_{}", slot);
+}
+
+std::string done_name(std::size_t segment) {
+  return fmt::format("segment_{}", segment);
+}
+
+/// Where `latents` stand in their video. Throws BadFile.
+void read_segment(const std::string& text, const std::string& where, SavedLatents& latents) {
+  const char* const end = text.data() + text.size();
+  const auto segment = std::from_chars(text.data(), end, latents.segment);
+  const bool divided = segment.ec == std::errc() && segment.ptr != end && *segment.ptr == '/';
+  const bool whole = divided && std::from_chars(segment.ptr + 1, end, latents.segments) ==
+                                    std::from_chars_result{end, std::errc()};
+  WAN_CHECK(whole && latents.segment >= 0 && latents.segment < latents.segments && latents.segments <= 100000,
+            kBadFile, "{}: \"{}\" is {}, expected a segment and their number, such as 0/1", where, kSegment,
+            quote_name(text));
 }
 
 Tensor read_tensor(const TensorEntry& entry, const Shape& shape, const std::string& where) {
@@ -47,7 +66,8 @@ bool is_automatic_latents_file(const std::filesystem::path& path) {
 
 void save_latents(const std::filesystem::path& path, const SavedLatents& latents) {
   WAN_ASSERT(latents.settings && !latents.slots.empty());
-  const std::size_t kept = latents.finished() ? 1 : latents.slots.size();
+  WAN_ASSERT(latents.done.size() == static_cast<std::size_t>(latents.segment));
+  const std::size_t kept = latents.segment_finished() ? 1 : latents.slots.size();
   std::vector<SafetensorsEntry> entries;
   const auto add = [&](const std::string& name, const Tensor& tensor) {
     const auto extents = tensor.shape().extents();
@@ -57,8 +77,12 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   };
   for (std::size_t slot = 0; slot < kept; ++slot) add(slot_name(slot), latents.slots[slot]);
   if (!latents.condition.empty()) add(kCondition, latents.condition);
+  for (std::size_t segment = 0; segment < latents.done.size(); ++segment)
+    add(done_name(segment), latents.done[segment]);
   Metadata metadata = to_metadata(*latents.settings);
   metadata.emplace_back(kNextStep, std::to_string(latents.next_step));
+  if (latents.segments > 1)
+    metadata.emplace_back(kSegment, fmt::format("{}/{}", latents.segment, latents.segments));
   metadata.emplace_back(kKept, latents.automatic ? kAutomatic : kRequested);
   write_safetensors(path, entries, metadata);
 }
@@ -73,7 +97,15 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   latents.file = path;
   const TensorEntry* condition = file.find(kCondition);
   if (condition != nullptr) latents.condition = read_tensor(*condition, condition->shape, where);
-  const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0);
+  if (const auto segment = file.metadata().find(kSegment); segment != file.metadata().end())
+    read_segment(segment->second, where, latents);
+  for (int segment = 0; segment < latents.segment; ++segment) {
+    const std::string name = done_name(static_cast<std::size_t>(segment));
+    const TensorEntry* entry = file.find(name);
+    WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, name);
+    latents.done.push_back(read_tensor(*entry, first->shape, where));
+  }
+  const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0) - latents.done.size();
   for (std::size_t slot = 0; slot < slots; ++slot) {
     const TensorEntry* entry = file.find(slot_name(slot));
     WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, slot_name(slot));

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "request/attributed.h"
-#include "request/tasks.h"
 #include "wan/version.h"
 
 namespace wan {
@@ -76,13 +75,10 @@ Metadata to_metadata(const GenerationSettings& s) {
                        {"rng", format_random_spec(s.rng)},
                        {"precision", s.precision},
                        {"vae_precision", s.vae_precision}};
-  const TaskInfo& task = task_info(s.task);
   if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
-  if (task.image != ImageUse::kNone) {
-    metadata.emplace_back("area", format_video_size(s.area));
-    metadata.emplace_back("image", s.image);
-  }
-  if (task.takes_last_image) metadata.emplace_back("last_image", s.last_image);
+  if (s.area) metadata.emplace_back("area", format_video_size(*s.area));
+  if (s.image) metadata.emplace_back("image", *s.image);
+  if (s.last_image) metadata.emplace_back("last_image", *s.last_image);
   metadata.emplace_back("version", std::string("wan.cpp ") + version());
   return metadata;
 }
@@ -109,8 +105,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   s.prompt = pairs.text("prompt");
   s.negative_prompt = pairs.text("negative_prompt");
   s.seed = pairs.number<std::int64_t>("seed");
-  const TaskInfo& task = *pairs.parsed("task", [](const std::string& text) { return &task_info(text); });
-  s.task = task.name;
+  s.task = pairs.text("task");
   s.model = pairs.text("model");
   s.size = pairs.parsed("size", [](const std::string& text) { return parse_video_size(text); });
   s.frame_num = pairs.number<int>("frame_num");
@@ -132,15 +127,14 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
   pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");
   pairs.expect(s.vae_precision == "fp32" || s.vae_precision == "bf16", "vae_precision", "fp32 or bf16");
-  if (task.transformers > 1) {
+  if (pairs.has("boundary")) {
     s.boundary = pairs.number<double>("boundary");
     pairs.expect(*s.boundary > 0.0 && *s.boundary <= 1.0, "boundary", "a number above 0 and up to 1");
   }
-  if (task.image != ImageUse::kNone) {
+  if (pairs.has("area"))
     s.area = pairs.parsed("area", [](const std::string& text) { return parse_video_size(text); });
-    s.image = pairs.text("image");
-  }
-  if (task.takes_last_image) s.last_image = pairs.text("last_image");
+  if (pairs.has("image")) s.image = pairs.text("image");
+  if (pairs.has("last_image")) s.last_image = pairs.text("last_image");
   return s;
 }
 

@@ -30,11 +30,13 @@ struct GenerationSettings {
   std::string model;      // name of the checkpoint's folder
   std::string precision;  // "fp32", "bf16"
   std::string vae_precision = "fp32";
-  // Of tasks that take images:
-  VideoSize
-      area{};  // --size, from which and from the image's shape `size` follows; size itself without an image
-  std::string image;  // the files, empty where there is none
-  std::string last_image;
+  // Of tasks that take images; unset elsewhere:
+  std::optional<VideoSize>
+      area;  // --size, from which and from the image's shape `size` follows; without an image `size`
+  std::optional<std::string> image;       // the file; empty where none is given
+  std::optional<std::string> last_image;  // likewise
+
+  bool has_images() const { return (image && !image->empty()) || (last_image && !last_image->empty()); }
 };
 
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
@@ -44,7 +46,7 @@ Metadata to_metadata(const GenerationSettings& settings);
 bool holds_settings(const Metadata& metadata);
 
 /// Reads pairs back. Throws BadFile, naming `where` and the key, for a value that is missing, malformed or that no run
-/// can have.
+/// can have. Which task needs which of the values that may be unset: see check_settings_of().
 GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where);
 
 }  // namespace wan

@@ -90,10 +90,10 @@ Outcome run_rank(Communicator& communicator, const Setup& setup) {
   TextContext text;
   transformer.embed_text(ctx, golden.tensor("context"), text);
   Outcome outcome{Tensor(DType::kF32, latent.shape()), 0};
-  const GuidanceBranch branch{&text, outcome.velocity};
+  const GuidanceBranch branch{&text, &conditioning, outcome.velocity};
   const double timesteps[] = {500.0, setup.first_frame_timestep};
   const Tensor rope = transformer.make_rope_table(ctx, layout);
-  transformer.forward(ctx, {latent, timesteps, layout, rope, conditioning}, {&branch, 1});
+  transformer.forward(ctx, {latent, timesteps, layout, rope}, {&branch, 1});
   outcome.touched = stage.touched;
   return outcome;
 }

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/official_models.h"
 #include "gpu/device_values.h"
 #include "models/wan/block.h"
 #include "nn/rotary_embedding.h"
 #include "ops/copy.h"
 #include "ops/linear_combination.h"
 #include "support/tap_recorder.h"
+#include "tasks/official_models.h"
 
 namespace wan::test {
 namespace {
@@ -24,7 +24,7 @@ constexpr double kTolerance = 1e-2;
 constexpr double kBf16WasUsed = 2e-4;
 
 const WanConfig& a14b() {
-  static const WanConfig config = official_transformer(*find_task("t2v", 2));
+  static const WanConfig config = official_14b("t2v", 16);
   return config;
 }
 constexpr std::int64_t kFrames = 4, kRows = 16, kColumns = 17;  // of tokens; 17: no multiple of a tile

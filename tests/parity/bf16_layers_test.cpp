@@ -140,8 +140,8 @@ void run_transformer(const Case& test, Kernels kernels, DType weights, Taps taps
   Conditioning conditioning;
   if (!channels.empty()) conditioning.channels = channels;
   const Tensor velocity(DType::kF32, latent.shape());
-  const GuidanceBranch branch{&text, velocity};
-  transformer.forward(context, {latent, timesteps, layout, rope, conditioning}, {&branch, 1});
+  const GuidanceBranch branch{&text, &conditioning, velocity};
+  transformer.forward(context, {latent, timesteps, layout, rope}, {&branch, 1});
 }
 
 /// The same of the text encoder, whose activations are f32 everywhere.

@@ -95,16 +95,16 @@ class Model {
         latent.dim(1) / config_.patch[0], latent.dim(2) / config_.patch[1], latent.dim(3) / config_.patch[2],
         context_.communicator.size(), context_.communicator.rank(), times.given_frames);
     const Tensor rope = transformer_.make_rope_table(context_, layout);
+    const Tensor channels = golden.has("y") ? golden.tensor("y") : Tensor();
+    Conditioning conditioning;
+    if (!channels.empty()) conditioning.channels = channels;
     std::vector<Tensor> velocities;
     std::vector<GuidanceBranch> branches;
     for (TextContext& text : texts) {
       velocities.emplace_back(DType::kF32, latent.shape());
-      branches.push_back({&text, velocities.back()});
+      branches.push_back({&text, &conditioning, velocities.back()});
     }
-    const Tensor channels = golden.has("y") ? golden.tensor("y") : Tensor();
-    Conditioning conditioning;
-    if (!channels.empty()) conditioning.channels = channels;
-    transformer_.forward(context_, {latent, times.of_rows, layout, rope, conditioning}, branches);
+    transformer_.forward(context_, {latent, times.of_rows, layout, rope}, branches);
     return velocities;
   }
 

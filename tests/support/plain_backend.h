@@ -27,7 +27,7 @@ using RefusingBackend =
              GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
              UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
 
-class PlainBackend final : public RefusingBackend {
+class PlainBackend : public RefusingBackend {
  public:
   const char* name() const override { return "plain"; }
   Device device() const override { return {}; }

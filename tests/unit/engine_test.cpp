@@ -8,8 +8,11 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
+#include "pipeline/saved_latents.h"
+#include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
+#include "support/plain_backend.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
@@ -176,6 +179,90 @@ TEST_F(EngineTest, RefusesOptionsThatItCannotMeet) {
                [] { Engine({.ckpt_dir = kCheckpoint, .threads = -1}); });
   expect_error(ErrorCode::kBadFile, "does not exist", [&] { Engine({.ckpt_dir = folder_ / "nowhere"}); });
   expect_error(ErrorCode::kBadFile, "high_noise_model", [&] { Engine({.ckpt_dir = folder_.path()}); });
+}
+
+TEST_F(EngineTest, SeveralRanksMakeTheVideoOfOne) {
+  const auto latents_of = [&](int ranks, const std::string& name) {
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (int rank = 0; rank < ranks; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+    GenerationRequest asked = request();
+    asked.save_file = folder_ / (name + "_%05d.png");
+    asked.save_latents = folder_ / (name + ".safetensors");
+    int finished = 0;
+    make_engine({.ckpt_dir = kCheckpoint}, std::move(backends)).generate(asked, [&](const Event& event) {
+      finished += std::holds_alternative<Finished>(event) ? 1 : 0;
+    });
+    EXPECT_EQ(finished, 1) << "events are rank 0's";
+    return std::move(load_latents(asked.save_latents).slots[0]);
+  };
+  const Tensor one = latents_of(1, "one");
+  EXPECT_TRUE(all_close(latents_of(2, "two"), one, 1e-5));
+}
+
+TEST_F(EngineTest, RanksStopAtTheSameStep) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
+  GenerationRequest asked = request();
+  asked.sample_steps = 4;
+  asked.save_latents = folder_ / "kept.safetensors";
+  std::atomic<bool> cancelled{false};
+  const auto stop = [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress != nullptr && progress->step == 2) cancelled = true;
+  };
+  expect_error(ErrorCode::kCancelled, "2 of 4 steps are kept",
+               [&] { engine.generate(asked, stop, &cancelled); });
+  EXPECT_EQ(load_latents(asked.save_latents).next_step, 2);
+}
+
+TEST_F(EngineTest, ARankThatFailsEndsTheOthersAndIsNamed) {
+  class Failing final : public PlainBackend {
+   public:
+    using PlainBackend::run;
+    using PlainBackend::supports;
+    bool supports(const AttentionArgs&) const override { return true; }
+    void run(ExecContext&, const AttentionArgs&) override {
+      fail(ErrorCode::kDevice, "the second device has failed");
+    }
+  };
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(make_cpu_backend({.threads = 1}));
+  backends.push_back(std::make_unique<Failing>());
+  GenerationRequest asked = request();
+  Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
+  expect_error(ErrorCode::kDevice, "the second device has failed", [&] { engine.generate(asked); });
+}
+
+TEST_F(EngineTest, WhatTheCallersHandlerThrowsIsAnErrorOfTheRun) {
+  Engine engine({.ckpt_dir = kCheckpoint, .threads = 2});
+  const auto throw_at = [&](const std::function<bool(const Event&)>& when, auto thrown,
+                            const char* expected) {
+    GenerationRequest asked = request();
+    asked.save_file = folder_ / "x.png";
+    asked.frame_num = 1;
+    expect_error(ErrorCode::kInternal, expected, [&] {
+      engine.generate(asked, [&](const Event& event) {
+        if (when(event)) throw thrown;
+      });
+    });
+  };
+  const auto is_first = [](const Event& event) { return std::holds_alternative<RunSettings>(event); };
+  const auto is_last = [](const Event& event) { return std::holds_alternative<Finished>(event); };
+  const auto is_step = [](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    return progress != nullptr && progress->step == 1;
+  };
+  const auto is_frame = [](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    return progress != nullptr && progress->phase == Phase::kDecode;
+  };
+  throw_at(is_first, std::runtime_error("no screen"), "no screen");
+  throw_at(is_first, 7, "no std::exception");
+  throw_at(is_step, 7, "1 of 2 steps are kept");
+  throw_at(is_frame, 7, "the finished latents are kept");
+  throw_at(is_last, std::runtime_error("no screen"), "x.png is whole, but");
+  throw_at(is_last, 7, "x.png is whole, but");
 }
 
 TEST_F(EngineTest, OneEngineMakesSeveralVideosAndTheSameSeedTheSameOne) {

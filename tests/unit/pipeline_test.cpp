@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "media/safetensors_writer.h"
+#include "pipeline/run.h"
 #include "pipeline/saved_latents.h"
-#include "pipeline/segment.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 
@@ -70,6 +70,10 @@ TEST(Settings, EveryKeyIsNeededAndChecked) {
       EXPECT_EQ(settings_from_metadata(without, "test").vae_precision, "fp32") << "of earlier versions";
       continue;
     }
+    if (whole[i].first == "boundary") {
+      EXPECT_FALSE(settings_from_metadata(without, "test").boundary) << "of tasks with one transformer";
+      continue;
+    }
     expect_error(ErrorCode::kBadFile, "\"" + whole[i].first + "\"",
                  [&] { settings_from_metadata(without, "test"); });
   }
@@ -100,7 +104,6 @@ TEST(Settings, ValuesThatNoRunCanHaveAreRefused) {
                                                        {"vae_precision", "fp16"},
                                                        {"boundary", "nan"},
                                                        {"boundary", "0"},
-                                                       {"task", "t2v-99B"},
                                                        {"size", "0*16"},
                                                        {"sample_guide_scale", "nan"}};
   for (const auto& [key, value] : wrong) {
@@ -125,6 +128,44 @@ TEST(SavedLatents, KeepAnUnfinishedRunWhole) {
                           latents.slots[slot].bytes()),
               0);
   EXPECT_EQ(to_metadata(*back.settings), to_metadata(*latents.settings));
+}
+
+TEST(SavedLatents, KeepTheSegmentsThatAreDone) {
+  const TempFolder folder;
+  SavedLatents latents = unfinished();
+  latents.segment = 2;
+  latents.segments = 3;
+  latents.done.push_back(filled(3.0f));
+  latents.done.push_back(filled(4.0f));
+  save_latents(folder / "a.safetensors", latents);
+  const SavedLatents back = load_latents(folder / "a.safetensors");
+  EXPECT_EQ(back.segment, 2);
+  EXPECT_EQ(back.segments, 3);
+  ASSERT_EQ(back.done.size(), 2u);
+  EXPECT_EQ(back.done[1].as<float>()[0], 4.0f);
+  EXPECT_EQ(back.slots.size(), 3u);
+  EXPECT_FALSE(back.finished());
+
+  latents.next_step = 20;
+  latents.segment = 1;
+  latents.done.pop_back();
+  save_latents(folder / "b.safetensors", latents);
+  const SavedLatents between = load_latents(folder / "b.safetensors");
+  EXPECT_TRUE(between.segment_finished());
+  EXPECT_FALSE(between.finished()) << "one segment is left";
+}
+
+TEST(SavedLatents, RefuseSegmentsThatCannotBe) {
+  const TempFolder folder;
+  const std::vector<float> values(4, 0.5f);
+  const SafetensorsEntry entry{"latents", {1, 1, 2, 2}, values};
+  for (const char* segment : {"3/3", "-1/3", "1", "1/", "/3", "1/3x", "0/0", "1/3"}) {
+    Metadata metadata = to_metadata(some_settings());
+    metadata.emplace_back("next_step", "20");
+    metadata.emplace_back("segment", segment);
+    write_safetensors(folder / "x.safetensors", std::span(&entry, 1), metadata);
+    expect_error(ErrorCode::kBadFile, "segment", [&] { load_latents(folder / "x.safetensors"); });
+  }
 }
 
 TEST(SavedLatents, OfAFinishedRunAreTheLatentAlone) {

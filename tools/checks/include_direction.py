@@ -27,7 +27,8 @@ LAYERS = {
     "models": MATH | {"weights", "nn"},
     "backends": MATH,
     "pipeline": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "wan"},
-    "engine": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "pipeline", "backends", "wan"},
+    "tasks": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "pipeline", "wan"},
+    "engine": MATH | {"weights", "nn", "models", "diffusion", "text", "media", "request", "pipeline", "tasks", "backends", "wan"},
 }
 # Implementations side by side that must not know one another: what is below one of these folders includes nothing below the
 # others.

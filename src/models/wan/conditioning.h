@@ -1,5 +1,5 @@
 #pragma once
-// Conditioning: everything beside the noisy latent that a forward pass depends on, text apart (that is ContextCache).
+// Conditioning: everything beside the noisy latent that a guidance branch depends on, text apart (that is ContextCache).
 
 #include <vector>
 
@@ -9,7 +9,7 @@
 namespace wan {
 
 /// Work on the residual stream after chosen blocks, with weights of its own (S2V's audio injector, Animate's face
-/// blocks). One object serves all guidance branches of a request.
+/// blocks). Branches that differ in it have objects of their own.
 class BlockStage {
  public:
   virtual ~BlockStage() = default;
@@ -18,11 +18,18 @@ class BlockStage {
   virtual void run(ExecContext& ctx, int block, const TokenLayout& layout, const TensorView& x) = 0;
 };
 
+/// Added to the embeddings of some tokens (S2V's and Animate's poses).
+struct AddedTokens {
+  std::int64_t first = 0;  // token of the whole sequence
+  TensorView values;       // [n, dim] f32
+};
+
 struct Conditioning {
   /// Latents concatenated to the noisy one along channels [in_dim - out_dim, F, H, W] f32; empty for text-to-video.
   TensorView channels;
   /// Embedded tokens after the video's [n, dim] f32 (reference, motion); empty where the layout has only video tokens.
   TensorView extra_tokens;
+  std::vector<AddedTokens> added;
   std::vector<BlockStage*> stages;
 };
 

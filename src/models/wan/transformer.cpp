@@ -9,6 +9,7 @@
 #include "nn/timestep_embedding.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
+#include "ops/gated_residual.h"
 #include "ops/layer_norm.h"
 #include "ops/linear_combination.h"
 #include "ops/patchify.h"
@@ -118,8 +119,8 @@ WanTransformer::TimeModulation WanTransformer::embed_timesteps(ExecContext& ctx,
   return time;
 }
 
-void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input, const TensorView& x) const {
-  const Conditioning& conditioning = input.conditioning;
+void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input,
+                                  const Conditioning& conditioning, const TensorView& x) const {
   const Shape grid = input.latent.shape();
   const std::int64_t extra_channels = conditioning.channels ? conditioning.channels.dim(0) : 0;
   WAN_CHECK(grid[0] + extra_channels == config_.in_dim, kInvalidArgument,
@@ -152,11 +153,20 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
     copy(ctx, {conditioning.extra_tokens.slice(0, video_end - video_tokens, local.end - video_tokens),
                x.slice(0, video_end - local.begin, local.size())});
   ctx.tap(tap_prefix_ + "patch_embedding", x);
+  for (const AddedTokens& added : conditioning.added) {
+    const std::int64_t begin = std::max(local.begin, added.first);
+    const std::int64_t end = std::min(local.end, added.first + added.values.dim(0));
+    if (begin >= end) continue;
+    gated_residual(ctx, {.x = x.slice(0, begin - local.begin, end - local.begin),
+                         .y = added.values.slice(0, begin - added.first, end - added.first),
+                         .gate = {},
+                         .segments = {}});
+  }
 }
 
 void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, const TensorView& x,
                              const TensorView& time, const TensorView& normed,
-                             const TensorView& velocity) const {
+                             const GuidanceBranch& branch) const {
   ctx.enter(tap_prefix_ + "head");
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t runs = time.dim(0);
@@ -181,11 +191,12 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
     tokens = ctx.workspace.take(DType::kF32, {input.layout.tokens(), local.dim(1)});
     gather_tokens(ctx, input.layout, local, tokens);
   }
-  const std::int64_t extra = input.conditioning.extra_tokens ? input.conditioning.extra_tokens.dim(0) : 0;
+  const TensorView& extra_tokens = branch.conditioning->extra_tokens;
+  const std::int64_t extra = extra_tokens ? extra_tokens.dim(0) : 0;
   unpatchify(ctx, {.tokens = tokens.slice(0, 0, input.layout.tokens() - extra),
                    .patch = config_.patch,
                    .first_token = 0,
-                   .latent = velocity});
+                   .latent = branch.velocity});
 }
 
 Tensor WanTransformer::make_rope_table(ExecContext& ctx, const TokenLayout& layout) const {
@@ -208,10 +219,14 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
   std::vector<TensorView> streams;  // one residual stream a branch [n, dim]
   for (std::size_t i = 0; i < branches.size(); ++i) {
     streams.push_back(workspace.take(DType::kF32, {tokens, config_.dim}));
-    if (i == 0) {
-      embed_tokens(ctx, input, streams[0]);
+    const auto same = std::find_if(
+        branches.begin(), branches.begin() + static_cast<std::ptrdiff_t>(i),
+        [&](const GuidanceBranch& earlier) { return earlier.conditioning == branches[i].conditioning; });
+    const auto earlier = static_cast<std::size_t>(same - branches.begin());
+    if (earlier == i) {
+      embed_tokens(ctx, input, *branches[i].conditioning, streams[i]);
     } else {
-      copy(ctx, {streams[0], streams[i]});
+      copy(ctx, {streams[earlier], streams[i]});
     }
   }
   const WanActivations scratch = take_activations(workspace, config_, tokens, runs, compute_);
@@ -223,13 +238,13 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
     const std::string name = tap_prefix_ + "blocks." + std::to_string(block);
     for (std::size_t i = 0; i < branches.size(); ++i) {
       run_wan_block(ctx, block_input, weights, scratch, block, *branches[i].context, streams[i], name);
-      for (BlockStage* stage : input.conditioning.stages)
+      for (BlockStage* stage : branches[i].conditioning->stages)
         if (stage->runs_after(block)) stage->run(ctx, block, input.layout, streams[i]);
     }
   }
   for (std::size_t i = 0; i < branches.size(); ++i)
     predict(ctx, input, streams[i], time.embedding,
-            scratch.normed.dtype() == DType::kF32 ? scratch.normed : streams[i], branches[i].velocity);
+            scratch.normed.dtype() == DType::kF32 ? scratch.normed : streams[i], branches[i]);
 }
 
 }  // namespace wan

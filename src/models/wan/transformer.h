@@ -10,9 +10,10 @@
 
 namespace wan {
 
-/// A guidance branch of a forward pass: which text it attends to, and where its prediction goes.
+/// A guidance branch of a forward pass: which text it attends to, what else it depends on, and where its prediction goes.
 struct GuidanceBranch {
   TextContext* context;
+  const Conditioning* conditioning;
   TensorView velocity;  // [out_dim, F, H, W] f32, contiguous; filled on every rank
 };
 
@@ -21,7 +22,6 @@ struct WanForwardInput {
   std::span<const double> timesteps;  // one a modulation row of the layout, 0 to 1000
   const TokenLayout& layout;          // video tokens first, in patch-grid order
   TensorView rope;                    // make_rope_table(layout)
-  const Conditioning& conditioning;
 };
 
 class WanTransformer {
@@ -47,9 +47,10 @@ class WanTransformer {
  private:
   struct TimeModulation;
   TimeModulation embed_timesteps(ExecContext& ctx, const WanForwardInput& input) const;
-  void embed_tokens(ExecContext& ctx, const WanForwardInput& input, const TensorView& x) const;
+  void embed_tokens(ExecContext& ctx, const WanForwardInput& input, const Conditioning& conditioning,
+                    const TensorView& x) const;
   void predict(ExecContext& ctx, const WanForwardInput& input, const TensorView& x, const TensorView& time,
-               const TensorView& normed, const TensorView& velocity) const;
+               const TensorView& normed, const GuidanceBranch& branch) const;
 
   WanConfig config_;
   BlockResidency& residency_;

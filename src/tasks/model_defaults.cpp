@@ -1,4 +1,4 @@
-#include "request/model_defaults.h"
+#include "tasks/model_defaults.h"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -7,64 +7,13 @@
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
 #include "request/attributed.h"
-#include "request/tasks.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
 namespace {
 
 using Json = nlohmann::json;
-
-/// wan/configs/shared_config.py of the official code.
-constexpr const char* kOfficialNegativePrompt =
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG"
-    "压缩残留，"
-    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静"
-    "止不动的"
-    "画面，杂乱的背景，三条腿，背景人很多，倒着走";
-
-/// wan/configs/wan_t2v_A14B.py of the official code.
-ModelDefaults t2v_a14b() {
-  return {.size = {1280, 720},
-          .frame_num = 81,
-          .fps = 16,
-          .sample_solver = "unipc",
-          .sample_steps = 40,
-          .sample_shift = 12.0,
-          .sample_guide_scale = {3.0, 4.0},
-          .boundary = 0.875,
-          .negative_prompt = kOfficialNegativePrompt};
-}
-
-/// wan/configs/wan_i2v_A14B.py of the official code.
-ModelDefaults i2v_a14b() {
-  ModelDefaults defaults = t2v_a14b();
-  defaults.sample_shift = 5.0;
-  defaults.sample_guide_scale = {3.5, 3.5};
-  defaults.boundary = 0.9;
-  return defaults;
-}
-
-/// wan/configs/wan_ti2v_5B.py of the official code, and the size that its README names: generate.py's own default,
-/// 1280*720, is none of this model's.
-ModelDefaults ti2v_5b() {
-  return {.size = {1280, 704},
-          .frame_num = 121,
-          .fps = 24,
-          .sample_solver = "unipc",
-          .sample_steps = 50,
-          .sample_shift = 5.0,
-          .sample_guide_scale = {5.0, 5.0},
-          .boundary = std::nullopt,
-          .negative_prompt = kOfficialNegativePrompt};
-}
-
-ModelDefaults official_defaults(std::string_view task) {
-  const std::string_view name = task_info(task).name;
-  if (name == "i2v-A14B") return i2v_a14b();
-  if (name == "ti2v-5B") return ti2v_5b();
-  return t2v_a14b();
-}
 
 /// generation_config.json under validation.
 class Overrides {
@@ -124,7 +73,7 @@ class Overrides {
 }  // namespace
 
 ModelDefaults parse_model_defaults(std::string_view task, std::string_view text, const std::string& where) {
-  ModelDefaults defaults = official_defaults(task);
+  ModelDefaults defaults = find_task(task).defaults();
   Overrides overrides(text, where, task);
   overrides.with("size",
                  [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
@@ -151,7 +100,7 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
 
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
-  if (!std::filesystem::exists(path)) return official_defaults(task);
+  if (!std::filesystem::exists(path)) return find_task(task).defaults();
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   return parse_model_defaults(task, text, path.string());

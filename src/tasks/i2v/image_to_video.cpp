@@ -1,8 +1,10 @@
-#include "pipeline/image_to_video.h"
+#include "tasks/i2v/image_to_video.h"
 
 #include <algorithm>
 
+#include "media/image_size.h"
 #include "media/resample.h"
+#include "tasks/official_models.h"
 
 namespace wan {
 
@@ -45,10 +47,10 @@ void fill_mask(const RunContext& run, bool first, bool last, std::int64_t video_
   run.exec.backend.upload(host, mask);
 }
 
-Tensor encode_condition(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const Shape& latent,
+Tensor encode_condition(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const Shape& shape,
                         const InputImages& images) {
   const VaeGeometry geometry = vae.geometry();
-  const std::int64_t frames = geometry.frames(latent[1]);
+  const std::int64_t frames = geometry.frames(shape[1]);
   Tensor first;
   Tensor last;
   if (images.first) {
@@ -67,7 +69,7 @@ Tensor encode_condition(const RunContext& run, const VideoVae& vae, const VaePla
       std::copy_n(given->as<float>(), pixels.size(), pixels.begin());
     }
   };
-  Tensor condition(run.exec.backend.allocator(), DType::kF32, image_channels_shape(geometry, latent));
+  Tensor condition(run.exec.backend.allocator(), DType::kF32, shape);
   const std::int64_t stride = geometry.temporal_stride;
   fill_mask(run, images.first.has_value(), images.last.has_value(), frames,
             condition.view().slice(0, 0, stride));
@@ -78,22 +80,56 @@ Tensor encode_condition(const RunContext& run, const VideoVae& vae, const VaePla
 
 }  // namespace
 
-Shape image_channels_shape(const VaeGeometry& vae, const Shape& latent) {
-  return {vae.temporal_stride + vae.z_dim, latent[1], latent[2], latent[3]};
+ImageToVideo::ImageToVideo()
+    : Task({.name = "i2v-A14B",
+            .checkpoint = "Wan2.2-I2V-A14B",
+            .model_type = "i2v",
+            .transformers = {"low_noise_model", "high_noise_model"},
+            .vae = VaeKind::kVae21,
+            .takes_image = true,
+            .needs_image = true,
+            .takes_last_image = true}) {}
+
+ModelDefaults ImageToVideo::defaults() const {
+  return {.size = {1280, 720},
+          .frame_num = 81,
+          .fps = 16,
+          .sample_solver = "unipc",
+          .sample_steps = 40,
+          .sample_shift = 5.0,
+          .sample_guide_scale = {3.5, 3.5},
+          .boundary = 0.9,
+          .negative_prompt = kOfficialNegativePrompt};
 }
 
-void image_to_video(const RunContext& run, const PipelineModels& models, const VaePlan& encode_plan,
-                    const VaePlan& decode_plan, const Shape& latent, const InputImages& images,
-                    const VideoOutput& output, const SavedLatents* resumed) {
-  SegmentInput input{.latent = latent, .condition = {}, .conditioning = {}, .given_frames = {}};
-  if (resumed == nullptr) {
-    input.condition = run_before_first_step(
-        resumed, [&] { return encode_condition(run, models.vae, encode_plan, latent, images); });
-  } else if (!resumed->finished()) {
-    input.condition = restore_condition(run, *resumed);
-  }
-  if (!input.condition.empty()) input.conditioning.channels = input.condition;
-  make_single_segment_video(run, models, decode_plan, input, output, resumed);
+WanConfig ImageToVideo::published_transformer() const {
+  return official_14b(facts().model_type, 16 + 4 + 16);  // noise, mask, image
+}
+
+std::int64_t ImageToVideo::condition_channels(const VaeGeometry& vae) const {
+  return vae.temporal_stride + vae.z_dim;
+}
+
+VideoSize ImageToVideo::size_from_image(const Image& image, const VideoSize& area, const VaeGeometry& vae,
+                                        const PatchSize& patch) const {
+  const ImageSize size = area_size_i2v({image.width, image.height}, std::int64_t{area.width} * area.height,
+                                       vae.spatial_stride, patch[1]);
+  return {size.width, size.height};
+}
+
+Shape ImageToVideo::condition_shape(const VaeGeometry& vae, const Shape& latent) const {
+  return {condition_channels(vae), latent[1], latent[2], latent[3]};
+}
+
+void ImageToVideo::run(Run& run, const InputImages& images) const {
+  SegmentInput segment;
+  segment.condition = run.condition([&] {
+    const VideoVae& vae = run.models().vae;
+    return encode_condition(run.context(), vae, run.encode_plan(),
+                            condition_shape(vae.geometry(), run.latent()), images);
+  });
+  if (!segment.condition.empty()) segment.conditioning.channels = segment.condition;
+  run.decode(run.denoise(std::move(segment)));
 }
 
 }  // namespace wan

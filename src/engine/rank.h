@@ -1,0 +1,67 @@
+#pragma once
+// Rank: one device's share of an engine's work: its backends, its models, its way to the other ranks, and the plan of what lives where.
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "engine/backend_factory.h"
+#include "engine/memory_plan.h"
+#include "pipeline/run.h"
+
+namespace wan {
+
+/// What every rank of a run works on.
+struct RankRun {
+  const CheckpointModels& models;
+  const GenerationSettings& settings;
+  const InputImages& images;
+  Shape latent;
+  VideoOutput output;
+  const SavedLatents* resumed = nullptr;
+  bool check = false;  // see GenerationRequest
+  // Rank 0's:
+  EventHandler on_event = {};
+  DumpWriter* dump = nullptr;
+  bool dump_taps = false;
+  std::int64_t* flops = nullptr;  // grows while the run computes
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+class Rank {
+ public:
+  /// `text_backend` is the text encoder's where it has one of its own, otherwise nullptr.
+  Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend,
+       std::unique_ptr<Communicator> communicator);
+
+  Backend& backend() const { return *backend_; }
+  const Backend* own_text_backend() const { return text_backend_.get(); }
+  const CudaLaunchGrid& grid() const { return grid_; }
+  Communicator& communicator() const { return *communicator_; }
+  /// What the device does; all zero on the CPU.
+  DeviceUse device_use() const;
+
+  /// Has the models in memory as the plan says, unless they are there in that way already and `keep` is set.
+  void load(const CheckpointModels& models, const LoadOptions& options, bool keep,
+            const EventHandler& on_event, const std::atomic<bool>* cancelled);
+  /// This rank's part of a video.
+  void run(const RankRun& run, const PlannedRun& plan);
+
+ private:
+  Backend& text_encoder_backend() const { return text_backend_ ? *text_backend_ : *backend_; }
+
+  std::unique_ptr<Backend> backend_;
+  CudaLaunchGrid grid_;
+  std::function<std::optional<double>()> utilization_;
+  std::unique_ptr<Backend> text_backend_;
+  std::unique_ptr<Communicator> communicator_;
+  std::optional<LoadedModels> loaded_;
+  ResidencyOptions loaded_residency_{};
+};
+
+/// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
+/// the first failure that is no consequence of another's is thrown.
+void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work);
+
+}  // namespace wan

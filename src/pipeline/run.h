@@ -1,0 +1,131 @@
+#pragma once
+// Run: one video, from its first segment's noise to the finished file. It owns what its segments share: text, contexts, noise, the
+// schedule of blocks, the output, and what is kept if it ends early. A task is a loop over segments:
+//
+//   for (int i = 0; i < segments; ++i) {
+//     SegmentInput segment{.condition = run.condition(make)};
+//     carried = run.decode(run.denoise(std::move(segment)), {.skip = 1, .carry = 4});
+//   }
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "media/frame_sink.h"
+#include "models/video_vae.h"
+#include "pipeline/denoise.h"
+#include "pipeline/encode_text.h"
+#include "pipeline/noise.h"
+#include "pipeline/recovery.h"
+#include "pipeline/saved_latents.h"
+
+namespace wan {
+
+/// Everything that a pipeline runs.
+struct PipelineModels {
+  const Tokenizer& tokenizer;
+  const Umt5Encoder& text_encoder;
+  Experts experts;
+  BlockResidency& residency;  // of the experts' blocks
+  const VideoVae& vae;
+};
+
+/// What a segment is made from beside text and noise.
+struct SegmentInput {
+  /// What was given for it became this, f32 on the device, kept with unfinished latents; empty for none. The others are views
+  /// of it.
+  Tensor condition = {};
+  Conditioning conditioning = {};
+  /// Of the negative branch, where it differs.
+  std::optional<Conditioning> negative = {};
+  TensorView given_frames = {};  // see DenoiseInput
+};
+
+struct VideoOutput {
+  std::filesystem::path save_file;
+  LatentsFile latents;
+};
+
+/// What a run is made of beside its context and models.
+struct RunParts {
+  Shape latent;      // of a segment [z, F, h, w]
+  int segments = 1;  // as many as it will denoise
+  VaePlan decode;
+  VaePlan encode;  // of given images
+  VideoOutput output;
+  const SavedLatents* resumed = nullptr;  // an earlier run's latents to go on from
+};
+
+/// Which of a segment's decoded frames go where.
+struct DecodedFrames {
+  std::int64_t skip = 0;   // of the first ones, that are not part of the video
+  std::int64_t carry = 0;  // of the last ones, that the next segment is made from
+};
+
+/// Tells the residencies of the text encoder and the experts, which may be one, what a run acquires: the text encoder's
+/// blocks for so many prompts, then the experts'.
+void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
+                   const std::vector<BlockId>& denoising);
+
+/// Every rank of a group makes the same calls. Rank 0 writes the video, keeps latents, dumps and tells events; the others take part in
+/// what is computed together.
+class Run {
+ public:
+  Run(const RunContext& context, const PipelineModels& models, RunParts parts);
+  ~Run();
+
+  const RunContext& context() const { return run_; }
+  const PipelineModels& models() const { return models_; }
+  const Shape& latent() const { return parts_.latent; }
+  const VaePlan& encode_plan() const { return parts_.encode; }
+  /// The number of the segment that is being made, from 0.
+  int segment() const { return segment_; }
+  int segments() const { return parts_.segments; }
+
+  /// make(), or what it gave the earlier run that this one goes on from; empty where the segment's finished latents are kept.
+  Tensor condition(const std::function<Tensor()>& make);
+
+  /// The segment's finished latent [z, F, h, w] f32 on the device, until the next call. A failure after the run's first step,
+  /// Cancelled included, keeps what was reached in output.latents and says so.
+  TensorView denoise(SegmentInput input);
+
+  /// Decodes latents [z, F', h, w] into the output and ends the segment. Returns the frames to carry [carry, H, W, 3] f32 on the host, as
+  /// decoded, clamped to [-1, 1]; the same on every rank.
+  Tensor decode(const TensorView& latents, const DecodedFrames& frames = {});
+
+  /// Completes the video, once all segments are decoded.
+  void finish();
+
+ private:
+  bool writes() const { return run_.exec.communicator.rank() == 0; }
+  /// Whether the segment's finished latents were kept by the run that this one goes on from.
+  bool is_kept() const;
+  const SavedLatents* resumed_here() const;
+  Reached reached() const;
+  void restore_segment();
+  void begin(int first_step);
+  std::filesystem::path keep_finished();
+  void open_output();
+  [[noreturn]] void fail_between_steps(const Error& error) const;
+
+  const RunContext& run_;
+  PipelineModels models_;
+  RunParts parts_;
+  Scheduler scheduler_;
+  Guidance guidance_;
+  NoiseSource noise_;
+  int segment_ = 0;
+  DenoiseState state_;
+  Tensor condition_;                 // of the segment
+  std::vector<Tensor> done_;         // latents of the segments before it, on the host
+  std::optional<EncodedText> text_;  // once a segment needed it
+  std::optional<ContextCache> contexts_;
+  std::filesystem::path kept_;  // where finished latents are; empty for nowhere
+  bool finished_any_ = false;   // a segment's latents, in this run or the one it goes on from
+  std::unique_ptr<FrameSink> sink_;
+  std::int64_t written_ = 0;  // frames
+};
+
+}  // namespace wan

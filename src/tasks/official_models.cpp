@@ -1,0 +1,58 @@
+#include "tasks/official_models.h"
+
+namespace wan {
+
+const char* const kOfficialNegativePrompt =
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG"
+    "压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静"
+    "止不动的"
+    "画面，杂乱的背景，三条腿，背景人很多，倒着走";
+
+WanConfig official_14b(std::string_view model_type, std::int64_t in_dim) {
+  return {.model_type = std::string(model_type),
+          .dim = 5120,
+          .ffn_dim = 13824,
+          .freq_dim = 256,
+          .in_dim = in_dim,
+          .out_dim = 16,
+          .num_heads = 40,
+          .num_layers = 40,
+          .text_len = 512,
+          .text_dim = 4096,
+          .patch = {1, 2, 2},
+          .eps = 1e-6f};
+}
+
+Umt5Config official_text_encoder() {
+  return {.vocabulary = 256384,
+          .dim = 4096,
+          .dim_attention = 4096,
+          .dim_ffn = 10240,
+          .num_heads = 64,
+          .num_layers = 24,
+          .num_buckets = 32};
+}
+
+namespace {
+
+VaeLevels official_levels() {
+  return {.multipliers = {1, 2, 4, 4}, .res_blocks = 2, .halves_time = {false, true, true}};
+}
+
+}  // namespace
+
+Vae21Config official_vae21() {
+  return {.dim = 96, .z_dim = 16, .levels = official_levels()};
+}
+
+Vae22Config official_vae22() {
+  Vae22Config config;
+  config.encoder_dim = 160;
+  config.decoder_dim = 256;
+  config.z_dim = 48;
+  config.levels = official_levels();
+  return config;
+}
+
+}  // namespace wan

@@ -1,0 +1,57 @@
+#include "tasks/task_table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "tasks/i2v/image_to_video.h"
+#include "tasks/t2v/text_to_video.h"
+#include "tasks/ti2v/text_image_to_video.h"
+
+namespace wan {
+
+namespace {
+
+constexpr std::array<std::string_view, 2> kLaterTasks = {"s2v-14B", "animate-14B"};
+
+}  // namespace
+
+std::span<const Task* const> all_tasks() {
+  static const TextToVideo t2v;
+  static const ImageToVideo i2v;
+  static const TextImageToVideo ti2v;
+  static const Task* const tasks[] = {&t2v, &i2v, &ti2v};
+  return tasks;
+}
+
+const Task& find_task(std::string_view name) {
+  for (const Task* task : all_tasks())
+    if (task->facts().name == name) return *task;
+  const bool later = std::find(kLaterTasks.begin(), kLaterTasks.end(), name) != kLaterTasks.end();
+  WAN_CHECK(!later, kUnsupported, "--task {} is not built yet; this version has {}", name, task_names());
+  fail(ErrorCode::kInvalidArgument, "--task {}: expected {}", name, task_names());
+}
+
+const Task* find_task_of(std::string_view model_type, std::span<const std::string_view> transformers) {
+  for (const Task* task : all_tasks()) {
+    const TaskFacts& facts = task->facts();
+    if (facts.model_type == model_type && std::equal(facts.transformers.begin(), facts.transformers.end(),
+                                                     transformers.begin(), transformers.end()))
+      return task;
+  }
+  return nullptr;
+}
+
+std::string task_names(const std::function<bool(const TaskFacts&)>& chosen, std::string_view last) {
+  std::vector<std::string_view> names;
+  for (const Task* task : all_tasks())
+    if (chosen(task->facts())) names.push_back(task->facts().name);
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += i + 1 == names.size() ? fmt::format(" {} ", last) : ", ";
+    text += names[i];
+  }
+  return text;
+}
+
+}  // namespace wan

@@ -1,0 +1,199 @@
+// A run of several segments: what they share, what one carries to the next, and going on after it was killed.
+
+#include "pipeline/run.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "backends/cpu/cpu_backend.h"
+#include "engine/loaded_models.h"
+#include "pipeline/input_images.h"
+#include "support/expect_error.h"
+#include "support/temp_folder.h"
+
+namespace wan::test {
+namespace {
+
+constexpr int kSegments = 3;
+constexpr int kSteps = 3;
+constexpr std::int64_t kFrames = 5;   // of a segment: two latent frames
+constexpr std::int64_t kCarried = 1;  // given to the next segment, which does not show it again
+
+const std::filesystem::path kCheckpoint =
+    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
+
+GenerationSettings some_settings() {
+  GenerationSettings s;
+  s.task = "t2v-A14B";
+  s.prompt = "a red circle";
+  s.negative_prompt = "blue";
+  s.seed = 3;
+  s.size = {64, 64};
+  s.frame_num = static_cast<int>(kFrames + (kSegments - 1) * (kFrames - kCarried));
+  s.fps = 16;
+  s.steps = kSteps;
+  s.shift = 5;
+  s.guide_scale = {3, 4};
+  s.boundary = 0.875;
+  s.model = "golden";
+  s.precision = "fp32";
+  return s;
+}
+
+class RunTest : public testing::Test {
+ protected:
+  /// Makes the video `name`_%05d.png; every segment but the first begins with the last frame of the one before.
+  void make(const std::string& name, const SavedLatents* resumed = nullptr, const EventHandler& on_event = {},
+            const std::atomic<bool>* cancelled = nullptr) {
+    Workspace workspace(backend_->allocator());
+    SelfCommunicator alone;
+    ExecContext exec{
+        .backend = *backend_, .workspace = workspace, .communicator = alone, .cancelled = cancelled};
+    const RunContext context{
+        .exec = exec, .text_exec = exec, .settings = settings_, .on_event = on_event, .cancelled = cancelled};
+    wan::Run run(context, loaded_.pipeline(),
+                 {.latent = latent_,
+                  .segments = kSegments,
+                  .decode = models_.vae->plan_decode({2, 8, 8}, 0),
+                  .encode = models_.vae->plan_encode({1, 8, 8}, 0),
+                  .output = {folder_ / (name + "_%05d.png"), {folder_ / (name + ".safetensors"), true}},
+                  .resumed = resumed});
+    Tensor carried;
+    for (int i = 0; i < kSegments; ++i) {
+      EXPECT_EQ(run.segment(), i);
+      SegmentInput segment;
+      if (i > 0) segment.condition = run.condition([&] { return encode(context, run, carried); });
+      if (!segment.condition.empty()) segment.given_frames = segment.condition;
+      const TensorView latents = run.denoise(std::move(segment));
+      carried = run.decode(latents, {.skip = i == 0 ? 0 : kCarried, .carry = kCarried});
+    }
+    run.finish();
+  }
+
+  Tensor encode(const RunContext& context, const wan::Run& run, const Tensor& frames) {
+    ++encoded_;
+    Tensor condition(backend_->allocator(), DType::kF32, {latent_[0], 1, latent_[2], latent_[3]});
+    encode_clip(
+        context, run.models().vae, run.encode_plan(),
+        [&](std::int64_t, std::span<float> pixels) {
+          std::copy_n(frames.as<float>(), pixels.size(), pixels.begin());
+        },
+        condition);
+    return condition;
+  }
+
+  std::string frames_of(const std::string& name) const {
+    std::string all;
+    for (int frame = 0; frame < settings_.frame_num; ++frame) {
+      std::ifstream stream(folder_ / fmt::format("{}_{:05}.png", name, frame), std::ios::binary);
+      EXPECT_TRUE(stream) << name << " " << frame;
+      all.append(std::istreambuf_iterator<char>(stream), {});
+    }
+    return all;
+  }
+
+  const TempFolder folder_;
+  const GenerationSettings settings_ = some_settings();
+  const Shape latent_{16, 2, 8, 8};
+  const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
+  const CheckpointModels models_{kCheckpoint};
+  const LoadedModels loaded_{
+      models_, *backend_, *backend_, {.weights = DType::kF32, .residency = {}, .text_encoder_host = {}}, {}};
+  int encoded_ = 0;
+};
+
+/// Stops the run when the given step of the given segment is done.
+struct StopAfter {
+  int segment;
+  int step;
+  std::atomic<bool> cancelled{false};
+  int texts = 0;
+  int segments_done = 0;
+
+  void operator()(const Event& event) {
+    if (const auto* begun = std::get_if<PhaseStarted>(&event)) texts += begun->phase == Phase::kText ? 1 : 0;
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->step == 0) return;
+    if (segments_done == segment && progress->step == step) cancelled = true;
+    if (progress->step == progress->steps) ++segments_done;
+  }
+};
+
+TEST_F(RunTest, KilledInAnySegmentItGoesOnThere) {
+  StopAfter never{.segment = -1, .step = 0};
+  make("whole", nullptr, std::ref(never));
+  EXPECT_EQ(never.texts, 1) << "text belongs to the run";
+  EXPECT_EQ(encoded_, kSegments - 1);
+  const std::string whole = frames_of("whole");
+  const SavedLatents finished = load_latents(folder_ / "whole.safetensors");
+  EXPECT_TRUE(finished.finished());
+  EXPECT_EQ(finished.segment, kSegments - 1);
+
+  for (int segment = 0; segment < kSegments; ++segment) {
+    for (const int step : {1, kSteps}) {
+      SCOPED_TRACE(fmt::format("segment {} step {}", segment, step));
+      const std::string name = fmt::format("killed_{}_{}", segment, step);
+      StopAfter stop{.segment = segment, .step = step};
+      expect_error(ErrorCode::kCancelled, "--from_latents",
+                   [&] { make(name, nullptr, std::ref(stop), &stop.cancelled); });
+      const SavedLatents kept = load_latents(folder_ / (name + ".safetensors"));
+      EXPECT_EQ(kept.segment, segment);
+      EXPECT_EQ(kept.next_step, step);
+      EXPECT_EQ(kept.done.size(), static_cast<std::size_t>(segment));
+      encoded_ = 0;
+      StopAfter watch{.segment = -1, .step = 0};
+      make(name, &kept, std::ref(watch));
+      EXPECT_EQ(encoded_, kSegments - 1 - segment) << "what the kept segment was made from is kept";
+      EXPECT_EQ(watch.segments_done, kSegments - segment - (step == kSteps ? 1 : 0))
+          << "finished segments are not denoised again";
+      EXPECT_TRUE(frames_of(name) == whole);
+    }
+  }
+  expect_error(ErrorCode::kInternal, "the screen is gone; the finished latents are kept", [&] {
+    make("deaf", nullptr, [](const Event& event) {
+      if (const auto* begun = std::get_if<PhaseStarted>(&event); begun && begun->phase == Phase::kImage)
+        throw std::runtime_error("the screen is gone");
+    });
+  });
+}
+
+TEST_F(RunTest, EachSegmentBeginsWithTheOneBefore) {
+  make("whole");
+  const SavedLatents saved = load_latents(folder_ / "whole.safetensors");
+  ASSERT_EQ(saved.done.size(), 2u);
+  const auto differs = [](const Tensor& a, const Tensor& b) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < a.elements(); ++i) sum += std::abs(a.as<float>()[i] - b.as<float>()[i]);
+    return sum / static_cast<double>(a.elements()) > 1e-3;
+  };
+  EXPECT_TRUE(differs(saved.done[0], saved.done[1]));
+  EXPECT_TRUE(differs(saved.done[1], saved.slots[0]));
+}
+
+TEST_F(RunTest, SegmentsDrawFromOneStreamOfNoise) {
+  Workspace workspace(backend_->allocator());
+  SelfCommunicator alone;
+  ExecContext exec{.backend = *backend_, .workspace = workspace, .communicator = alone};
+  const EventHandler nobody;
+  const RunContext context{.exec = exec, .text_exec = exec, .settings = settings_, .on_event = nobody};
+  const Tensor first(DType::kF32, latent_);
+  const Tensor second(DType::kF32, latent_);
+  NoiseSource noise(context);
+  noise.draw(first);
+  noise.draw(second);
+  const auto generator = make_random_generator(settings_.rng, settings_.seed);
+  std::vector<float> expected(static_cast<std::size_t>(latent_.elements()));
+  for (const Tensor* drawn : {&first, &second}) {
+    generator->normal(expected);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), drawn->as<float>()));
+  }
+  NoiseSource later(context);
+  later.skip(latent_);
+  const Tensor again(DType::kF32, latent_);
+  later.draw(again);
+  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), again.as<float>()));
+}
+
+}  // namespace
+}  // namespace wan::test
