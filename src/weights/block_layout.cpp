@@ -32,12 +32,6 @@ std::string BlockLayout::block_prefix(int index) const {
   return prefix.substr(0, mark) + std::to_string(index) + prefix.substr(mark + 3);
 }
 
-std::size_t BlockLayout::index_of(std::string_view name) const {
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (weights[i].name == name) return i;
-  fail(ErrorCode::kInternal, "[block layout] {} holds no weight {}", prefix, name);
-}
-
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype) {
   return place_weights(layout, compute_dtype, [](const Shape&, DType, std::size_t) {});
 }

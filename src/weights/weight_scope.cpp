@@ -86,8 +86,4 @@ const WeightTarget& WeightScope::target() const {
   return loader_->target();
 }
 
-void WeightScope::skip(std::string_view name_prefix) const {
-  report_->skip(full_name(name_prefix));
-}
-
 }  // namespace wan

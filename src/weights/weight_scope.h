@@ -49,8 +49,6 @@ class WeightScope {
   Tensor place(Tensor host) const;
   /// Checks and marks a weight that is loaded later (BlockResidency). nullptr when it is not usable.
   const TensorEntry* declare(const WeightSpec& spec) const;
-  /// Known and not needed: "encoder." of a VAE that only decodes.
-  void skip(std::string_view name_prefix) const;
 
   WeightReport& report() const { return *report_; }
   bool loads() const { return loader_ != nullptr; }
