@@ -48,10 +48,9 @@ const TensorEntry* WeightScope::declare(const WeightSpec& spec) const {
 
 Tensor WeightScope::load(const WeightSpec& spec) const {
   const TensorEntry* entry = declare(spec);
-  const Shape local = spec.partition.local_shape(spec.shape, full_name(spec.name));
   if (entry == nullptr || loader_ == nullptr) return {};
-  Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), local);
-  loader_->load(std::vector<WeightLoad>{{*entry, spec, tensor}});
+  Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), spec.shape);
+  loader_->load(std::vector<WeightLoad>{{*entry, tensor}});
   report_->checkpoint().release_pages(*entry);
   return tensor;
 }

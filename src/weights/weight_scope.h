@@ -35,8 +35,7 @@ class WeightScope {
   /// Largest n for which `name`.0 to `name`.(n - 1) exist: the number of blocks or layers.
   int count_children(std::string_view name) const;
 
-  /// This rank's share of a weight, row-major, on the target's device. Throws OutOfMemory, and
-  /// InvalidArgument when the partition does not divide.
+  /// Row-major, on the target's device. Throws OutOfMemory.
   Tensor load(const WeightSpec& spec) const;
   Tensor load(std::string_view name, const Shape& shape, WeightDType dtype = WeightDType::kCompute) const {
     return load(WeightSpec{.name = std::string(name), .shape = shape, .dtype = dtype});

@@ -46,24 +46,6 @@ TEST_F(WeightScopeTest, LoadsByPrefixInTheDtypeAskedFor) {
   EXPECT_EQ(scope.count_children("head"), 0);
 }
 
-TEST_F(WeightScopeTest, LoadsARanksShare) {
-  WeightReport report(maker_.make(), "model");
-  const WeightScope scope(report, WeightTarget{});
-  for (int rank = 0; rank < 2; ++rank) {
-    const Tensor rows =
-        scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(0, 2, rank)});
-    EXPECT_EQ(rows.shape(), (Shape{2, 6}));
-    EXPECT_EQ(rows.as<float>()[0], 12.0f * static_cast<float>(rank));
-    const Tensor columns =
-        scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(-1, 2, rank)});
-    EXPECT_EQ(columns.shape(), (Shape{4, 3}));
-    EXPECT_EQ(columns.as<float>()[3], 6.0f + 3.0f * static_cast<float>(rank));
-  }
-  expect_error(ErrorCode::kInvalidArgument, "choose a number of ranks that divides 4", [&] {
-    scope.load({.name = "head.weight", .shape = {4, 6}, .partition = Partition::split(0, 3, 0)});
-  });
-}
-
 TEST_F(WeightScopeTest, UploadsToADevice) {
   WeightReport report(maker_.make(), "model");
   FakeDevice device;
@@ -77,17 +59,16 @@ TEST_F(WeightScopeTest, UploadsToADevice) {
 }
 
 TEST(WeightLoader, LoadsManyPiecesOnSeveralThreads) {
-  // f32 to bf16: the first of six pieces, one of them cut short; a share of columns; and less than a piece.
+  // f32 to bf16: the first of six pieces, one of them cut short; columns of a wider matrix; and less than a piece.
   const Shape shape{5, (std::int64_t{11} << 20) / 5 + 3};
   CheckpointMaker maker;
   maker.add("large", shape, 0);
   maker.add("small", {3}, 7);
   const Checkpoint checkpoint = maker.make();
-  const WeightSpec whole{.name = "large", .shape = shape};
-  const WeightSpec share{.name = "large", .shape = {5, shape[1] - 1}, .partition = Partition::split(1, 2, 1)};
-  const WeightSpec small{.name = "small", .shape = {3}};
-  TensorEntry even = *checkpoint.find("large");  // a share needs an even number of columns
-  even.shape = share.shape;
+  const std::int64_t width = shape[1] / 2;
+  TensorEntry right = *checkpoint.find("large");
+  right.shape = {5, width};
+  right.storage = right.storage.subspan(static_cast<std::size_t>(shape[1] - width) * sizeof(float));
   FakeDevice device;
   for (const bool on_device : {false, true}) {
     for (const int threads : {0, 1, 3}) {
@@ -95,11 +76,10 @@ TEST(WeightLoader, LoadsManyPiecesOnSeveralThreads) {
       WeightTarget target = on_device ? device.target(DType::kBF16, [&] { ++uploads; }) : WeightTarget{};
       target.threads = threads;
       const Tensor large(*target.allocator, DType::kBF16, shape);
-      const Tensor half(*target.allocator, DType::kBF16, {5, share.shape[1] / 2});
+      const Tensor half(*target.allocator, DType::kBF16, right.shape);
       const Tensor tail(*target.allocator, DType::kF32, {3});
-      const WeightLoad loads[] = {{*checkpoint.find("large"), whole, large},
-                                  {even, share, half},
-                                  {*checkpoint.find("small"), small, tail}};
+      const WeightLoad loads[] = {
+          {*checkpoint.find("large"), large}, {right, half}, {*checkpoint.find("small"), tail}};
       WeightLoader(target).load(loads);
       if (on_device) {
         EXPECT_EQ(uploads, 6 + 3 + 1);
@@ -107,9 +87,9 @@ TEST(WeightLoader, LoadsManyPiecesOnSeveralThreads) {
       for (std::int64_t i = 0; i < shape.elements(); ++i)
         ASSERT_EQ(large.as<BF16>()[i].bits, to_bf16(static_cast<float>(i)).bits) << i;
       for (std::int64_t row = 0; row < 5; ++row)
-        for (std::int64_t column = 0; column < half.shape()[1]; ++column)
-          ASSERT_EQ(half.as<BF16>()[row * half.shape()[1] + column].bits,
-                    to_bf16(static_cast<float>(row * shape[1] + half.shape()[1] + column)).bits);
+        for (std::int64_t column = 0; column < width; ++column)
+          ASSERT_EQ(half.as<BF16>()[row * width + column].bits,
+                    to_bf16(static_cast<float>((row + 1) * shape[1] - width + column)).bits);
       EXPECT_EQ(tail.as<float>()[2], 9.0f);
     }
   }
@@ -120,7 +100,6 @@ TEST(WeightLoader, ThrowsWhatAPieceThrewOnAnyThread) {
   CheckpointMaker maker;
   maker.add("large", shape, 0);
   const Checkpoint checkpoint = maker.make();
-  const WeightSpec spec{.name = "large", .shape = shape};
   FakeDevice device;
   for (const int threads : {1, 4}) {
     std::atomic<int> uploads{0};
@@ -129,7 +108,7 @@ TEST(WeightLoader, ThrowsWhatAPieceThrewOnAnyThread) {
     });
     target.threads = threads;
     const Tensor there(device, DType::kF32, shape);
-    const WeightLoad loads[] = {{*checkpoint.find("large"), spec, there}};
+    const WeightLoad loads[] = {{*checkpoint.find("large"), there}};
     expect_error(ErrorCode::kDevice, "the bus is on fire", [&] { WeightLoader(target).load(loads); });
     EXPECT_LT(uploads, 8) << "none begins after one has failed";
   }
