@@ -32,6 +32,9 @@ class WeightScope {
   bool has(std::string_view name) const;
   /// For dimensions that only the tensors tell; does not mark the weight as used.
   std::optional<Shape> shape_of(std::string_view name) const;
+  /// The same of a tensor without which the model makes no sense. Throws BadFile where there is none of `rank` dimensions, with
+  /// `remedy` ("use the Wan2.1_VAE.pth of the checkpoint") at the end.
+  Shape require_shape(std::string_view name, int rank, std::string_view remedy) const;
   /// Largest n for which `name`.0 to `name`.(n - 1) exist: the number of blocks or layers.
   int count_children(std::string_view name) const;
 

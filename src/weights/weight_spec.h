@@ -11,6 +11,7 @@ namespace wan {
 enum class WeightDType {
   kCompute,  // the precision of the run: f32, bf16 or f16
   kFloat32,  // whatever the precision: norms, modulation, biases that the official code keeps in fp32
+  kInFile,   // the file's: it stays in the mapped file, on the host, for a table of which few rows are read
 };
 
 struct WeightSpec {
@@ -19,8 +20,9 @@ struct WeightSpec {
   WeightDType dtype = WeightDType::kCompute;
 };
 
-/// What a weight of this policy is held in.
+/// What a weight that is loaded is held in.
 inline DType resolve_dtype(WeightDType dtype, DType compute) {
+  WAN_ASSERT(dtype != WeightDType::kInFile);
   return dtype == WeightDType::kFloat32 ? DType::kF32 : compute;
 }
 

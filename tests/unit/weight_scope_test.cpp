@@ -46,6 +46,18 @@ TEST_F(WeightScopeTest, LoadsByPrefixInTheDtypeAskedFor) {
   EXPECT_EQ(scope.count_children("head"), 0);
 }
 
+TEST_F(WeightScopeTest, RequiresTheShapeOfATensor) {
+  WeightReport report(maker_.make(), "model");
+  const WeightScope head = WeightScope::describing(report).child("head");
+  EXPECT_EQ(head.require_shape("weight", 2, "try another"), (Shape{4, 6}));
+  expect_error(ErrorCode::kBadFile,
+               "memory: expected a tensor head.weight of 3 dimensions, got [4, 6]; try another",
+               [&] { head.require_shape("weight", 3, "try another"); });
+  expect_error(ErrorCode::kBadFile,
+               "memory: expected a tensor head.absent of 2 dimensions, got none; try another",
+               [&] { head.require_shape("absent", 2, "try another"); });
+}
+
 TEST_F(WeightScopeTest, UploadsToADevice) {
   WeightReport report(maker_.make(), "model");
   FakeDevice device;
