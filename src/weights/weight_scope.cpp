@@ -33,9 +33,9 @@ std::optional<Shape> WeightScope::shape_of(std::string_view name) const {
 
 Shape WeightScope::require_shape(std::string_view name, int rank, std::string_view remedy) const {
   const std::optional<Shape> shape = shape_of(name);
-  WAN_CHECK(shape && shape->rank() == rank, kBadFile,
-            "{}: expected a tensor {} of {} dimensions, got {}; {}", report_->checkpoint().path(),
-            full_name(name), rank, shape ? shape->to_string() : std::string("none"), remedy);
+  WAN_CHECK(shape && shape->rank() == rank, kBadFile, "{}: expected a tensor {} of {} dimensions, got {}; {}",
+            report_->checkpoint().path(), full_name(name), rank,
+            shape ? shape->to_string() : std::string("none"), remedy);
   return *shape;
 }
 

@@ -36,7 +36,7 @@ struct Umt5Pass {
   Umt5Activations scratch;
 };
 
-/// Borrows the pass, and what the weights' views are of.
+/// Borrows the pass and the memory of the weights.
 class Umt5Layer {
  public:
   /// `name` begins its taps.

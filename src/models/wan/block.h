@@ -40,7 +40,7 @@ struct Modulation {
   TensorView shift, scale, gate;  // [runs, dim] f32
 };
 
-/// Borrows the pass, and what the weights' views are of.
+/// Borrows the pass and the memory of the weights.
 class WanBlock {
  public:
   /// `index` is the block's place in a TextContext; `name` begins its taps.
