@@ -6,40 +6,25 @@ namespace wan {
 
 namespace {
 
-/// Declares every block; a residency would do the same, but needs a target to load into.
-void declare_blocks(const WeightScope& scope, const BlockLayout& layout, std::int64_t count) {
-  for (int block = 0; block < count; ++block) {
+/// A model's weights outside its blocks, and its blocks'.
+template <typename Weights, typename Config>
+void declare(const WeightScope& scope, const Config& config, const BlockLayout& layout) {
+  for (const WeightSpec& spec : list_weights<Weights>(config)) scope.declare(spec);
+  for (int block = 0; block < config.num_layers; ++block) {
     const std::string prefix = layout.block_prefix(block);
     const WeightScope child = scope.child(prefix.substr(0, prefix.size() - 1));
     for (const WeightSpec& spec : layout.weights) child.declare(spec);
   }
 }
 
-/// Stands where a constructor wants a residency that it will not use.
-class NoBlocks final : public BlockResidency {
- public:
-  void preload(const LoadProgress&) override {}
-  void set_schedule(std::span<const BlockId>) override {}
-  BlockLease acquire(BlockId) override { fail(ErrorCode::kInternal, "[model check] no block is loaded"); }
-  std::size_t bytes() const override { return 0; }
-  ResidencyStats stats() const override { return {}; }
-
- private:
-  void release(std::size_t) noexcept override {}
-};
-
 }  // namespace
 
 void declare_transformer(const WanConfig& config, const WeightScope& scope) {
-  NoBlocks none;
-  const WanTransformer transformer(config, scope, none, 0, DType::kF32, "");
-  declare_blocks(scope, wan_block_layout(config), config.num_layers);
+  declare<WanTransformerWeights>(scope, config, wan_block_layout(config));
 }
 
 void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
-  NoBlocks none;
-  const Umt5Encoder encoder(config, scope, none, 0, "");
-  declare_blocks(scope, umt5_block_layout(config), config.num_layers);
+  declare<Umt5EncoderWeights>(scope, config, umt5_block_layout(config));
 }
 
 CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report) {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "nn/fill_zero.h"
 #include "ops/copy.h"
+#include "ops/fill_zero.h"
 
 namespace wan {
 

@@ -2,12 +2,25 @@
 // Linear: a weight and a bias as one callable thing. It owns nothing: the views come from a residency or a holder.
 
 #include "ops/linear.h"
+#include "weights/weight_visitor.h"
 
 namespace wan {
 
+struct LinearShape {
+  std::int64_t in;
+  std::int64_t out;
+  bool has_bias = true;
+  WeightDType dtype = WeightDType::kCompute;  // of the weight
+};
+
 struct Linear {
   TensorView weight;  // [out, in]
-  TensorView bias;    // [out], may be empty
+  TensorView bias;    // [out] f32, may be empty
+
+  void visit(const WeightVisitor& at, const LinearShape& shape) {
+    at.tensor("weight", weight, {shape.out, shape.in}, shape.dtype);
+    if (shape.has_bias) at.tensor("bias", bias, {shape.out}, WeightDType::kFloat32);
+  }
 
   /// out [M, out features] = activation(x weight^T + bias).
   void operator()(ExecContext& ctx, const TensorView& x, const TensorView& out,

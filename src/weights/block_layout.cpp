@@ -8,16 +8,15 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;  // what Allocator promises for the whole
 
-// Calls visit(spec, local shape, dtype, offset) for each weight; returns the block's size.
+// Calls visit(shape, dtype, offset) for each weight; returns the block's size.
 template <typename Visit>
 std::size_t place_weights(const BlockLayout& layout, DType compute_dtype, Visit visit) {
   std::size_t offset = 0;
   for (const WeightSpec& spec : layout.weights) {
-    const Shape local = spec.partition.local_shape(spec.shape, spec.name);
     const DType dtype = resolve_dtype(spec.dtype, compute_dtype);
-    visit(local, dtype, offset);
+    visit(spec.shape, dtype, offset);
     const std::size_t bytes =
-        checked_mul(static_cast<std::size_t>(local.elements()), dtype_size(dtype), "block_bytes");
+        checked_mul(static_cast<std::size_t>(spec.shape.elements()), dtype_size(dtype), "block_bytes");
     offset = checked_add(offset, checked_add(bytes, kAlignment - 1, "block_bytes") / kAlignment * kAlignment,
                          "block_bytes");
   }
@@ -30,12 +29,6 @@ std::string BlockLayout::block_prefix(int index) const {
   const std::size_t mark = prefix.find("{i}");
   WAN_CHECK(mark != std::string::npos, kInternal, "[block layout] no {{i}} in the prefix {}", prefix);
   return prefix.substr(0, mark) + std::to_string(index) + prefix.substr(mark + 3);
-}
-
-std::size_t BlockLayout::index_of(std::string_view name) const {
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (weights[i].name == name) return i;
-  fail(ErrorCode::kInternal, "[block layout] {} holds no weight {}", prefix, name);
 }
 
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype) {

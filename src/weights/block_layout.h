@@ -18,8 +18,6 @@ struct BlockLayout {
 
   /// "blocks.7."
   std::string block_prefix(int index) const;
-  /// Position in `weights`; Internal when there is none of that name.
-  std::size_t index_of(std::string_view name) const;
 };
 
 /// Bytes of one block in device memory, each weight aligned to 64 bytes: what a memory plan counts.

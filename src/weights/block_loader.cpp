@@ -77,7 +77,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
     WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
               groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,
               groups_[group].scope.report().checkpoint().path(), "wan inspect lists all that is");
-    weights.push_back({*entries[i], layout.weights[i], views[i]});
+    weights.push_back({*entries[i], views[i]});
   }
   read_ahead(id);
   loaders_[group].load(weights);

@@ -8,9 +8,8 @@
 //   for (id : ids) { BlockLease lease = residency.acquire(id); run_block(lease.weights()); }
 //
 // An implementation that gathers a block's shares from other ranks fits the same interface: all ranks set the
-// same schedule, the gather of the next block is a collective in schedule order, and each group's layout with
-// its Partition says which share a rank holds. For its sake the schedule is a promise as well as a hint: see
-// acquire().
+// same schedule, the gather of the next block is a collective in schedule order, and a rank's share is a run of
+// the block's bytes. For its sake the schedule is a promise as well as a hint: see acquire().
 
 #include <cstdint>
 #include <functional>
@@ -131,7 +130,7 @@ struct ResidencyOptions {
 };
 
 /// Declares every block's weights on its scope's report, loads nothing yet. All groups have one device.
-/// Throws InvalidArgument (a partition that does not divide), OutOfMemory.
+/// Throws OutOfMemory.
 std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options);
 
 /// Device memory that make_residency() would take, for a plan.

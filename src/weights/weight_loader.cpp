@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {
-  TensorView source;  // the whole weight, or this rank's share
+  TensorView source;  // the whole weight
   std::int64_t first;
   TensorView destination;
 };
@@ -28,7 +28,7 @@ struct Piece {
 std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   std::vector<Piece> pieces;
   for (const WeightLoad& weight : weights) {
-    const TensorView source = weight.spec.partition.slice(weight.entry.view());
+    const TensorView source = weight.entry.view();
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
@@ -75,8 +75,7 @@ WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
 
 void WeightLoader::load(std::span<const WeightLoad> weights) const {
   if (target_.fill) {
-    for (const WeightLoad& weight : weights)
-      target_.fill(weight.spec.partition.slice(weight.entry.view()), weight.destination);
+    for (const WeightLoad& weight : weights) target_.fill(weight.entry.view(), weight.destination);
     return;
   }
   const std::vector<Piece> pieces = pieces_of(weights);

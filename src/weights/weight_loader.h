@@ -1,5 +1,5 @@
 #pragma once
-// WeightLoader: brings a tensor of a checkpoint into memory of a device, in the dtype and share asked for.
+// WeightLoader: brings a tensor of a checkpoint into memory of a device, in the dtype asked for.
 
 #include <functional>
 #include <span>
@@ -19,18 +19,15 @@ struct WeightTarget {
   DType compute_dtype = DType::kF32;
   /// Needed when the allocator is not the host's; not called otherwise.
   WeightUpload upload{};
-  /// Fills `destination` from a checkpoint's tensor, or this rank's share of it, instead of conversion on the host and
-  /// upload: where the device has the tensor's values already. Empty: by those.
+  /// Fills `destination` from a checkpoint's tensor instead of conversion on the host and upload: where the device has the tensor's values already. Empty: by those.
   std::function<void(const TensorView& source, const TensorView& destination)> fill{};
   /// For reading, conversion and upload; 0: as many as OpenMP would take.
   int threads = 0;
 };
 
-/// `destination` (row-major, on the target's device, of the spec's local shape and dtype) is to be filled from `entry`, whose
-/// shape is the spec's.
+/// `destination` (row-major, on the target's device) is to be filled from `entry`, which has its shape.
 struct WeightLoad {
   const TensorEntry& entry;
-  const WeightSpec& spec;
   TensorView destination;
 };
 

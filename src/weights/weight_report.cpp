@@ -49,11 +49,6 @@ const TensorEntry* WeightReport::expect(const std::string& name, const Shape& sh
   return entry;
 }
 
-void WeightReport::skip(std::string_view prefix) {
-  for (const TensorEntry& entry : checkpoint_.entries())
-    if (entry.name.starts_with(prefix)) used_[index_of(&entry)] = true;
-}
-
 std::vector<std::string> WeightReport::unused() const {
   std::vector<std::string> names;
   for (const TensorEntry& entry : checkpoint_.entries())

@@ -30,8 +30,6 @@ class WeightReport {
   /// Marks `name` as used and returns its entry; nullptr, after noting why, when it is missing, has another
   /// shape or holds no floating-point numbers.
   const TensorEntry* expect(const std::string& name, const Shape& shape);
-  /// Tensors below `prefix` ("encoder.") are known and not needed: they are not unused.
-  void skip(std::string_view prefix);
 
   const std::vector<std::pair<std::string, Shape>>& missing() const { return missing_; }
   const std::vector<MisshapedWeight>& misshaped() const { return misshaped_; }

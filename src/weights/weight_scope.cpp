@@ -31,6 +31,14 @@ std::optional<Shape> WeightScope::shape_of(std::string_view name) const {
   return entry != nullptr ? std::optional<Shape>(entry->shape) : std::nullopt;
 }
 
+Shape WeightScope::require_shape(std::string_view name, int rank, std::string_view remedy) const {
+  const std::optional<Shape> shape = shape_of(name);
+  WAN_CHECK(shape && shape->rank() == rank, kBadFile, "{}: expected a tensor {} of {} dimensions, got {}; {}",
+            report_->checkpoint().path(), full_name(name), rank,
+            shape ? shape->to_string() : std::string("none"), remedy);
+  return *shape;
+}
+
 int WeightScope::count_children(std::string_view name) const {
   const std::span<const TensorEntry> entries = report_->checkpoint().entries();
   for (int count = 0;; ++count) {
@@ -48,10 +56,9 @@ const TensorEntry* WeightScope::declare(const WeightSpec& spec) const {
 
 Tensor WeightScope::load(const WeightSpec& spec) const {
   const TensorEntry* entry = declare(spec);
-  const Shape local = spec.partition.local_shape(spec.shape, full_name(spec.name));
   if (entry == nullptr || loader_ == nullptr) return {};
-  Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), local);
-  loader_->load(std::vector<WeightLoad>{{*entry, spec, tensor}});
+  Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), spec.shape);
+  loader_->load(std::vector<WeightLoad>{{*entry, tensor}});
   report_->checkpoint().release_pages(*entry);
   return tensor;
 }
@@ -84,10 +91,6 @@ Tensor WeightScope::place(Tensor host) const {
 const WeightTarget& WeightScope::target() const {
   WAN_ASSERT(loads());
   return loader_->target();
-}
-
-void WeightScope::skip(std::string_view name_prefix) const {
-  report_->skip(full_name(name_prefix));
 }
 
 }  // namespace wan

@@ -32,11 +32,13 @@ class WeightScope {
   bool has(std::string_view name) const;
   /// For dimensions that only the tensors tell; does not mark the weight as used.
   std::optional<Shape> shape_of(std::string_view name) const;
+  /// The same of a tensor without which the model makes no sense. Throws BadFile where there is none of `rank` dimensions, with
+  /// `remedy` ("use the Wan2.1_VAE.pth of the checkpoint") at the end.
+  Shape require_shape(std::string_view name, int rank, std::string_view remedy) const;
   /// Largest n for which `name`.0 to `name`.(n - 1) exist: the number of blocks or layers.
   int count_children(std::string_view name) const;
 
-  /// This rank's share of a weight, row-major, on the target's device. Throws OutOfMemory, and
-  /// InvalidArgument when the partition does not divide.
+  /// Row-major, on the target's device. Throws OutOfMemory.
   Tensor load(const WeightSpec& spec) const;
   Tensor load(std::string_view name, const Shape& shape, WeightDType dtype = WeightDType::kCompute) const {
     return load(WeightSpec{.name = std::string(name), .shape = shape, .dtype = dtype});
@@ -49,8 +51,6 @@ class WeightScope {
   Tensor place(Tensor host) const;
   /// Checks and marks a weight that is loaded later (BlockResidency). nullptr when it is not usable.
   const TensorEntry* declare(const WeightSpec& spec) const;
-  /// Known and not needed: "encoder." of a VAE that only decodes.
-  void skip(std::string_view name_prefix) const;
 
   WeightReport& report() const { return *report_; }
   bool loads() const { return loader_ != nullptr; }

@@ -77,12 +77,15 @@ void run_block(GpuContext& gpu, const std::vector<Tensor>& weights, DType comput
   std::vector<TensorView> views;
   for (const Tensor& weight : weights) views.push_back(weight);
   const Workspace::Scope scope(gpu.workspace);
-  const WanActivations scratch = take_activations(gpu.workspace, a14b(), layout.tokens(), 1, compute);
+  const WanPass pass{.config = a14b(),
+                     .layout = layout,
+                     .rope = rope,
+                     .time_modulation = time,
+                     .scratch = take_activations(gpu.workspace, a14b(), layout, compute)};
   gpu.ctx.taps = [&, record = taps.listener()](std::string_view name, const TensorView& output) {
     record(name, gpu.on_host(output));
   };
-  run_wan_block(gpu.ctx, {a14b(), layout, rope, time}, wan_block_weights(views), scratch, 0, text, x,
-                "block");
+  WanBlock(pass, bind_weights<WanBlockWeights>(views, a14b()), 0, "block").run(gpu.ctx, text, x);
   gpu.ctx.taps = {};
 }
 

@@ -42,12 +42,7 @@ int VaeLevels::temporal_stride() const {
 }
 
 Shape require_shape(const WeightScope& scope, const VaeFile& file, const char* name, int rank) {
-  const std::optional<Shape> shape = scope.shape_of(name);
-  WAN_CHECK(shape && shape->rank() == rank, kBadFile,
-            "[{}] expected a tensor {} of {} dimensions in {}, got {}; use the {} of the checkpoint",
-            file.model, scope.full_name(name), rank, scope.report().checkpoint().path(),
-            shape ? shape->to_string() : std::string("none"), file.name);
-  return *shape;
+  return scope.require_shape(name, rank, fmt::format("use the {} of the checkpoint", file.name));
 }
 
 int count_layers(const WeightScope& scope) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "models/video_vae/tiling.h"
-#include "nn/fill_zero.h"
 #include "ops/copy.h"
+#include "ops/fill_zero.h"
 
 namespace wan {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "nn/fill_zero.h"
+#include "ops/fill_zero.h"
 #include "ops/upsample.h"
 
 namespace wan {

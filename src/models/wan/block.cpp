@@ -13,153 +13,10 @@
 
 namespace wan {
 
-namespace {
-
-// Places of a modulation's six rows.
-enum ModulationRow {
-  kShiftAttention,
-  kScaleAttention,
-  kGateAttention,
-  kShiftFfn,
-  kScaleFfn,
-  kGateFfn,
-  kModulationRows
-};
-
-void add_attention(std::vector<WeightSpec>& layout, const std::string& name, std::int64_t dim) {
-  for (const char* projection : {"q", "k", "v", "o"}) {
-    layout.push_back({.name = name + "." + projection + ".weight", .shape = {dim, dim}});
-    layout.push_back(
-        {.name = name + "." + projection + ".bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
-  }
-  layout.push_back({.name = name + ".norm_q.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
-  layout.push_back({.name = name + ".norm_k.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
-}
-
-/// Reads views back in the order in which the layout listed them.
-class InOrder {
- public:
-  explicit InOrder(std::span<const TensorView> views) : views_(views) {}
-  TensorView next() {
-    WAN_ASSERT(position_ < views_.size());
-    return views_[position_++];
-  }
-  Linear linear() {
-    const TensorView weight = next();
-    return {weight, next()};
-  }
-  AttentionWeights attention() {
-    AttentionWeights weights;
-    weights.query = linear();
-    weights.key = linear();
-    weights.value = linear();
-    weights.output = linear();
-    weights.norm_query = next();
-    weights.norm_key = next();
-    return weights;
-  }
-  bool done() const { return position_ == views_.size(); }
-
- private:
-  std::span<const TensorView> views_;
-  std::size_t position_ = 0;
-};
-
-/// scratch.modulation[run] = weights.modulation + time_modulation[run].
-void modulate(ExecContext& ctx, const WanBlockInput& input, const TensorView& modulation,
-              const TensorView& out) {
-  for (std::int64_t run = 0; run < out.dim(0); ++run)
-    linear_combination(ctx, {.terms = {{1.0, modulation}, {1.0, input.time_modulation.select(0, run)}},
-                             .out = out.select(0, run)});
-}
-
-TensorView as_heads(const TensorView& rows, const WanConfig& config) {
-  return rows.reshape({rows.dim(0), config.num_heads, config.head_dim()});
-}
-
-void self_attention(ExecContext& ctx, const WanBlockInput& input, const AttentionWeights& weights,
-                    const WanActivations& scratch) {
-  const WanConfig& config = input.config;
-  weights.query(ctx, scratch.normed, scratch.query);
-  weights.key(ctx, scratch.normed, scratch.key);
-  weights.value(ctx, scratch.normed, scratch.value);
-  const TensorView query = as_heads(scratch.query, config);
-  const TensorView key = as_heads(scratch.key, config);
-  rms_norm_rope(ctx, {.x = scratch.query,
-                      .weight = weights.norm_query,
-                      .eps = config.eps,
-                      .table = input.rope,
-                      .out = query});
-  rms_norm_rope(
-      ctx,
-      {.x = scratch.key, .weight = weights.norm_key, .eps = config.eps, .table = input.rope, .out = key});
-  sequence_parallel_attention(ctx, input.layout, query, key, as_heads(scratch.value, config),
-                              as_heads(scratch.attended, config));
-  weights.output(ctx, scratch.attended, scratch.branch);
-}
-
-/// Keys and values of the text for one block; they do not change between steps.
-void fill_context_block(ExecContext& ctx, const WanConfig& config, const AttentionWeights& weights,
-                        const TensorView& embedded, DType compute, TextContext::BlockEntry& entry) {
-  const Shape heads{embedded.dim(0), config.num_heads, config.head_dim()};
-  entry.key = Tensor(ctx.backend.allocator(), compute, heads);
-  entry.value = Tensor(ctx.backend.allocator(), compute, heads);
-  const TensorView key = entry.key.view().reshape(embedded.shape());
-  weights.key(ctx, embedded, key);
-  rms_norm(ctx, {.x = key, .weight = weights.norm_key, .eps = config.eps, .out = key});
-  weights.value(ctx, embedded, entry.value.view().reshape(embedded.shape()));
-}
-
-void cross_attention(ExecContext& ctx, const WanConfig& config, const AttentionWeights& weights,
-                     const WanActivations& scratch, const TextContext& context,
-                     const TextContext::BlockEntry& entry) {
-  weights.query(ctx, scratch.normed, scratch.query);
-  rms_norm(ctx, {.x = scratch.query, .weight = weights.norm_query, .eps = config.eps, .out = scratch.query});
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim())));
-  attention(ctx, {.q = as_heads(scratch.query, config),
-                  .k = entry.key,
-                  .v = entry.value,
-                  .scale = scale,
-                  .bias = {},
-                  .key_bias = context.key_bias,
-                  .out = as_heads(scratch.attended, config)});
-  weights.output(ctx, scratch.attended, scratch.branch);
-}
-
-}  // namespace
-
-BlockLayout wan_block_layout(const WanConfig& config) {
-  const std::int64_t dim = config.dim;
-  std::vector<WeightSpec> layout;
-  layout.push_back(
-      {.name = "modulation", .shape = {1, kModulationRows, dim}, .dtype = WeightDType::kFloat32});
-  add_attention(layout, "self_attn", dim);
-  layout.push_back({.name = "norm3.weight", .shape = {dim}, .dtype = WeightDType::kFloat32});
-  layout.push_back({.name = "norm3.bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
-  add_attention(layout, "cross_attn", dim);
-  layout.push_back({.name = "ffn.0.weight", .shape = {config.ffn_dim, dim}});
-  layout.push_back({.name = "ffn.0.bias", .shape = {config.ffn_dim}, .dtype = WeightDType::kFloat32});
-  layout.push_back({.name = "ffn.2.weight", .shape = {dim, config.ffn_dim}});
-  layout.push_back({.name = "ffn.2.bias", .shape = {dim}, .dtype = WeightDType::kFloat32});
-  return {.prefix = "blocks.{i}.", .weights = std::move(layout)};
-}
-
-WanBlockWeights wan_block_weights(std::span<const TensorView> weights) {
-  InOrder in_order(weights);
-  WanBlockWeights block;
-  block.modulation = in_order.next();
-  block.self_attention = in_order.attention();
-  block.cross_norm_weight = in_order.next();
-  block.cross_norm_bias = in_order.next();
-  block.cross_attention = in_order.attention();
-  block.ffn_in = in_order.linear();
-  block.ffn_out = in_order.linear();
-  WAN_ASSERT(in_order.done());
-  return block;
-}
-
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
-                                std::int64_t runs, DType compute) {
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, const TokenLayout& layout,
+                                DType compute) {
+  const std::int64_t tokens = layout.local().size();
+  const auto runs = static_cast<std::int64_t>(layout.local_modulation_rows().size());
   const Shape rows{tokens, config.dim};
   return {.normed = workspace.take(compute, rows),
           .query = workspace.take(compute, rows),
@@ -171,57 +28,127 @@ WanActivations take_activations(Workspace& workspace, const WanConfig& config, s
           .modulation = workspace.take(DType::kF32, {runs, kModulationRows, config.dim})};
 }
 
-void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockWeights& weights,
-                   const WanActivations& scratch, int index, TextContext& context, const TensorView& x,
-                   const std::string& tap_prefix) {
-  const WanConfig& config = input.config;
-  const RowSegments runs = input.layout.local_runs();
-  ctx.enter(tap_prefix + ".self_attn");
-  modulate(ctx, input, weights.modulation.reshape({kModulationRows, config.dim}), scratch.modulation);
-  const auto row = [&](ModulationRow which) { return scratch.modulation.select(1, which); };
+WanBlock::WanBlock(const WanPass& pass, const WanBlockWeights& weights, int index, std::string name)
+    : pass_(pass), weights_(weights), index_(index), name_(std::move(name)) {}
 
+void WanBlock::run(ExecContext& ctx, TextContext& text, const TensorView& x) const {
+  const RowSegments runs = pass_.layout.local_runs();
+  const TensorView& branch = pass_.scratch.branch;
+
+  ctx.enter(name_ + ".self_attn");
+  const auto [attention, ffn] = modulations(ctx);
+  norm(ctx, x, attention);
+  self_attention(ctx);
+  ctx.tap(name_ + ".self_attn", branch);
+  gated_residual(ctx, {.x = x, .y = branch, .gate = attention.gate, .segments = runs});
+
+  ctx.enter(name_ + ".cross_attn");
+  const TextContext::BlockEntry& keys_and_values = project_text(ctx, text);
+  cross_norm(ctx, x);
+  cross_attention(ctx, keys_and_values, text.key_bias);
+  ctx.tap(name_ + ".cross_attn", branch);
+  gated_residual(ctx, {.x = x, .y = branch, .gate = {}, .segments = {}});
+
+  ctx.enter(name_ + ".ffn");
+  norm(ctx, x, ffn);
+  feed_forward(ctx);
+  ctx.tap(name_ + ".ffn", branch);
+  gated_residual(ctx, {.x = x, .y = branch, .gate = ffn.gate, .segments = runs});
+  ctx.tap(name_, x);
+}
+
+WanBlock::Modulations WanBlock::modulations(ExecContext& ctx) const {
+  const TensorView own = weights_.modulation.reshape({kModulationRows, pass_.config.dim});
+  const TensorView& sum = pass_.scratch.modulation;  // [runs, 6, dim]
+  for (std::int64_t run = 0; run < sum.dim(0); ++run)
+    linear_combination(
+        ctx, {.terms = {{1.0, own}, {1.0, pass_.time_modulation.select(0, run)}}, .out = sum.select(0, run)});
+  return {.attention = {.shift = sum.select(1, 0), .scale = sum.select(1, 1), .gate = sum.select(1, 2)},
+          .feed_forward = {.shift = sum.select(1, 3), .scale = sum.select(1, 4), .gate = sum.select(1, 5)}};
+}
+
+void WanBlock::norm(ExecContext& ctx, const TensorView& x, const Modulation& modulation) const {
   layer_norm(ctx, {.x = x,
                    .weight = {},
                    .bias = {},
-                   .scale = row(kScaleAttention),
-                   .shift = row(kShiftAttention),
-                   .segments = runs,
-                   .eps = config.eps,
-                   .out = scratch.normed});
-  self_attention(ctx, input, weights.self_attention, scratch);
-  ctx.tap(tap_prefix + ".self_attn", scratch.branch);
-  gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = row(kGateAttention), .segments = runs});
+                   .scale = modulation.scale,
+                   .shift = modulation.shift,
+                   .segments = pass_.layout.local_runs(),
+                   .eps = pass_.config.eps,
+                   .out = pass_.scratch.normed});
+}
 
-  ctx.enter(tap_prefix + ".cross_attn");
-  TextContext::BlockEntry& entry = context.blocks[static_cast<std::size_t>(index)];
-  if (entry.key.empty())
-    fill_context_block(ctx, config, weights.cross_attention, context.embedded, scratch.key.dtype(), entry);
+void WanBlock::cross_norm(ExecContext& ctx, const TensorView& x) const {
   layer_norm(ctx, {.x = x,
-                   .weight = weights.cross_norm_weight,
-                   .bias = weights.cross_norm_bias,
+                   .weight = weights_.cross_norm_weight,
+                   .bias = weights_.cross_norm_bias,
                    .scale = {},
                    .shift = {},
                    .segments = {},
-                   .eps = config.eps,
-                   .out = scratch.normed});
-  cross_attention(ctx, config, weights.cross_attention, scratch, context, entry);
-  ctx.tap(tap_prefix + ".cross_attn", scratch.branch);
-  gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
+                   .eps = pass_.config.eps,
+                   .out = pass_.scratch.normed});
+}
 
-  ctx.enter(tap_prefix + ".ffn");
-  layer_norm(ctx, {.x = x,
-                   .weight = {},
-                   .bias = {},
-                   .scale = row(kScaleFfn),
-                   .shift = row(kShiftFfn),
-                   .segments = runs,
-                   .eps = config.eps,
-                   .out = scratch.normed});
-  weights.ffn_in(ctx, scratch.normed, scratch.hidden, ActivationKind::kGeluTanh);
-  weights.ffn_out(ctx, scratch.hidden, scratch.branch);
-  ctx.tap(tap_prefix + ".ffn", scratch.branch);
-  gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = row(kGateFfn), .segments = runs});
-  ctx.tap(tap_prefix, x);
+void WanBlock::self_attention(ExecContext& ctx) const {
+  const AttentionWeights& weights = weights_.self_attention;
+  const WanActivations& scratch = pass_.scratch;
+  weights.query(ctx, scratch.normed, scratch.query);
+  weights.key(ctx, scratch.normed, scratch.key);
+  weights.value(ctx, scratch.normed, scratch.value);
+  norm_and_rotate(ctx, scratch.query, weights.norm_query);
+  norm_and_rotate(ctx, scratch.key, weights.norm_key);
+  sequence_parallel_attention(ctx, pass_.layout, as_heads(scratch.query), as_heads(scratch.key),
+                              as_heads(scratch.value), as_heads(scratch.attended));
+  weights.output(ctx, scratch.attended, scratch.branch);
+}
+
+void WanBlock::norm_and_rotate(ExecContext& ctx, const TensorView& rows, const TensorView& weight) const {
+  rms_norm_rope(
+      ctx,
+      {.x = rows, .weight = weight, .eps = pass_.config.eps, .table = pass_.rope, .out = as_heads(rows)});
+}
+
+const TextContext::BlockEntry& WanBlock::project_text(ExecContext& ctx, TextContext& text) const {
+  TextContext::BlockEntry& entry = text.blocks[static_cast<std::size_t>(index_)];
+  if (!entry.key.empty()) return entry;
+  const AttentionWeights& weights = weights_.cross_attention;
+  const Shape rows = text.embedded.shape();
+  const Shape heads{rows[0], pass_.config.num_heads, pass_.config.head_dim()};
+  const DType compute = pass_.scratch.key.dtype();
+  entry.key = Tensor(ctx.backend.allocator(), compute, heads);
+  entry.value = Tensor(ctx.backend.allocator(), compute, heads);
+  const TensorView key = entry.key.view().reshape(rows);
+  weights.key(ctx, text.embedded, key);
+  rms_norm(ctx, {.x = key, .weight = weights.norm_key, .eps = pass_.config.eps, .out = key});
+  weights.value(ctx, text.embedded, entry.value.view().reshape(rows));
+  return entry;
+}
+
+void WanBlock::cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text,
+                               const TensorView& key_bias) const {
+  const AttentionWeights& weights = weights_.cross_attention;
+  const WanActivations& scratch = pass_.scratch;
+  const WanConfig& config = pass_.config;
+  weights.query(ctx, scratch.normed, scratch.query);
+  rms_norm(ctx, {.x = scratch.query, .weight = weights.norm_query, .eps = config.eps, .out = scratch.query});
+  attention(ctx, {.q = as_heads(scratch.query),
+                  .k = text.key,
+                  .v = text.value,
+                  .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim()))),
+                  .bias = {},
+                  .key_bias = key_bias,
+                  .out = as_heads(scratch.attended)});
+  weights.output(ctx, scratch.attended, scratch.branch);
+}
+
+void WanBlock::feed_forward(ExecContext& ctx) const {
+  const WanActivations& scratch = pass_.scratch;
+  weights_.ffn_in(ctx, scratch.normed, scratch.hidden, ActivationKind::kGeluTanh);
+  weights_.ffn_out(ctx, scratch.hidden, scratch.branch);
+}
+
+TensorView WanBlock::as_heads(const TensorView& rows) const {
+  return rows.reshape({rows.dim(0), pass_.config.num_heads, pass_.config.head_dim()});
 }
 
 }  // namespace wan

@@ -1,36 +1,14 @@
 #pragma once
-// One transformer block of Wan: self-attention, cross-attention to the text, feed-forward, modulated by the timestep.
+// WanBlock: one transformer block of Wan: self-attention, cross-attention to the text, feed-forward, modulated by the timestep.
 
 #include <string>
 
-#include "models/wan/config.h"
 #include "models/wan/context_cache.h"
-#include "nn/linear.h"
+#include "models/wan/weights.h"
 #include "nn/token_layout.h"
 #include "ops/exec_context.h"
-#include "weights/block_residency.h"
 
 namespace wan {
-
-/// The weights of a block in the order in which block_weights() reads them back.
-BlockLayout wan_block_layout(const WanConfig& config);
-
-struct AttentionWeights {
-  Linear query, key, value, output;  // [dim, dim]
-  TensorView norm_query, norm_key;   // [dim]
-};
-
-struct WanBlockWeights {
-  TensorView modulation;  // [1, 6, dim] f32
-  AttentionWeights self_attention;
-  TensorView cross_norm_weight, cross_norm_bias;  // [dim] f32 (norm3)
-  AttentionWeights cross_attention;
-  Linear ffn_in;   // [ffn_dim, dim]
-  Linear ffn_out;  // [dim, ffn_dim]
-};
-
-/// Names the views of a lease, which are in wan_block_layout's order.
-WanBlockWeights wan_block_weights(std::span<const TensorView> weights);
 
 /// Scratch of a block, taken once a forward pass. n = local tokens.
 struct WanActivations {
@@ -41,23 +19,61 @@ struct WanActivations {
   TensorView attended;    // [n, dim] compute dtype
   TensorView branch;      // [n, dim] compute dtype: what is added to the residual stream
   TensorView hidden;      // [n, ffn_dim] compute dtype
-  TensorView modulation;  // [runs, 6, dim] f32: this block's shift, scale and gate of each run of tokens
+  TensorView modulation;  // [runs, 6, dim] f32: this block's, of each run of tokens
 };
 
 /// Takes the scratch out of the workspace, inside the caller's scope.
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
-                                std::int64_t runs, DType compute);
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, const TokenLayout& layout,
+                                DType compute);
 
-struct WanBlockInput {
+/// What all blocks of a forward pass share.
+struct WanPass {
   const WanConfig& config;
   const TokenLayout& layout;
   TensorView rope;             // [n, head_dim / 2, 2] f32
   TensorView time_modulation;  // [runs, 6, dim] f32: time_projection's output, a row a run of tokens
+  WanActivations scratch;
 };
 
-/// x [n, dim] f32, changed in place. Fills context.blocks[index] on its first use.
-void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockWeights& weights,
-                   const WanActivations& scratch, int index, TextContext& context, const TensorView& x,
-                   const std::string& tap_prefix);
+/// A branch of a block is x += gate * branch(norm(x) * (1 + scale) + shift), a row a run of tokens.
+struct Modulation {
+  TensorView shift, scale, gate;  // [runs, dim] f32
+};
+
+/// Borrows the pass and the memory of the weights.
+class WanBlock {
+ public:
+  /// `index` is the block's place in a TextContext; `name` begins its taps.
+  WanBlock(const WanPass& pass, const WanBlockWeights& weights, int index, std::string name);
+
+  /// x [n, dim] f32, changed in place. Fills text.blocks[index] on its first use.
+  void run(ExecContext& ctx, TextContext& text, const TensorView& x) const;
+
+ private:
+  struct Modulations {
+    Modulation attention, feed_forward;
+  };
+  /// The block's own and the timestep's, summed.
+  Modulations modulations(ExecContext& ctx) const;
+  /// x -> scratch.normed.
+  void norm(ExecContext& ctx, const TensorView& x, const Modulation& modulation) const;
+  void cross_norm(ExecContext& ctx, const TensorView& x) const;
+  /// scratch.normed -> scratch.branch.
+  void self_attention(ExecContext& ctx) const;
+  void cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text,
+                       const TensorView& key_bias) const;
+  void feed_forward(ExecContext& ctx) const;
+  /// RMS norm over all heads together, then rotary positions; rows [n, dim] in place.
+  void norm_and_rotate(ExecContext& ctx, const TensorView& rows, const TensorView& weight) const;
+  /// Keys and values of the text, which do not change between steps.
+  const TextContext::BlockEntry& project_text(ExecContext& ctx, TextContext& text) const;
+  /// [rows, dim] -> [rows, heads, head_dim].
+  TensorView as_heads(const TensorView& rows) const;
+
+  const WanPass& pass_;
+  WanBlockWeights weights_;
+  int index_;
+  std::string name_;
+};
 
 }  // namespace wan

@@ -1,6 +1,8 @@
 #include "models/wan/config.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <span>
 
 #include "base/error.h"
@@ -54,15 +56,13 @@ class ConfigReader {
   nlohmann::json json_;
 };
 
-Shape required_shape(const WeightScope& weights, const char* name, int rank) {
-  const auto shape = weights.shape_of(name);
-  WAN_CHECK(shape && shape->rank() == rank, kBadFile,
-            "{}: tensor {} is missing or does not have {} dimensions", weights.report().checkpoint().path(),
-            name, rank);
-  return *shape;
-}
+constexpr const char* kRemedy = "take all files of a diffusion model's folder from one checkpoint";
 
 }  // namespace
+
+std::int64_t patch_volume(const WanConfig& config) {
+  return std::accumulate(config.patch.begin(), config.patch.end(), std::int64_t{1}, std::multiplies<>());
+}
 
 WanConfig parse_wan_config(std::string_view text, const std::string& where) {
   const ConfigReader json(text, where);
@@ -96,8 +96,8 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   const auto most = static_cast<std::int64_t>(weights.report().checkpoint().entries().size());
   WAN_CHECK(config.num_layers <= most, kBadFile, "{}: \"num_layers\" is {}, but {} holds {} tensors in all",
             path.string(), config.num_layers, weights.report().checkpoint().path(), most);
-  config.text_dim = required_shape(weights, "text_embedding.0.weight", 2)[1];
-  const Shape patch = required_shape(weights, "patch_embedding.weight", 5);
+  config.text_dim = weights.require_shape("text_embedding.0.weight", 2, kRemedy)[1];
+  const Shape patch = weights.require_shape("patch_embedding.weight", 5, kRemedy);
   for (int i = 0; i < 3; ++i) {
     WAN_CHECK(patch[i + 2] >= 1 && patch[i + 2] <= 16, kBadFile, "{}: patch_embedding.weight is {}",
               weights.report().checkpoint().path(), patch.to_string());

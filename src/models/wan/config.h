@@ -27,6 +27,9 @@ struct WanConfig {
   std::int64_t head_dim() const { return dim / num_heads; }
 };
 
+/// Cells of the latent in a patch.
+std::int64_t patch_volume(const WanConfig& config);
+
 /// From the text of a config.json (the official keys; `where` names it in errors); text_dim and patch, which it does not
 /// tell, are left 0. Throws BadFile naming the key that is missing, of a wrong type or impossible (heads that do not
 /// divide dim ...).

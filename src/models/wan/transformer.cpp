@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "nn/rotary_embedding.h"
 #include "nn/sequence_parallel.h"
@@ -16,14 +15,6 @@
 
 namespace wan {
 
-namespace {
-
-std::int64_t patch_volume(const WanConfig& config) {
-  return std::accumulate(config.patch.begin(), config.patch.end(), std::int64_t{1}, std::multiplies<>());
-}
-
-}  // namespace
-
 /// The timesteps' part of every modulation, a row a run of local tokens.
 struct WanTransformer::TimeModulation {
   TensorView embedding;   // [runs, dim] f32, for the head
@@ -36,32 +27,8 @@ WanTransformer::WanTransformer(const WanConfig& config, const WeightScope& weigh
       residency_(residency),
       group_(group),
       compute_(compute),
-      tap_prefix_(std::move(tap_prefix)) {
-  const std::int64_t dim = config.dim;
-  const auto load = [&](const std::string& name, const Shape& shape, WeightDType dtype) {
-    owned_.push_back(weights.load({.name = name, .shape = shape, .dtype = dtype}));
-    return owned_.back().view();
-  };
-  // The embeddings and the head run in f32 in the official code whatever the blocks' dtype: they are small.
-  const auto load_linear = [&](const std::string& name, std::int64_t out, std::int64_t in) -> Linear {
-    const TensorView weight = load(name + ".weight", {out, in}, WeightDType::kFloat32);
-    return {weight, load(name + ".bias", {out}, WeightDType::kFloat32)};
-  };
-  const PatchSize& patch = config.patch;
-  const TensorView patch_weight = load(
-      "patch_embedding.weight", {dim, config.in_dim, patch[0], patch[1], patch[2]}, WeightDType::kFloat32);
-  if (!patch_weight.empty())
-    patch_embedding_.weight = patch_weight.reshape({dim, config.in_dim * patch_volume(config)});
-  patch_embedding_.bias = load("patch_embedding.bias", {dim}, WeightDType::kFloat32);
-  text_in_ = load_linear("text_embedding.0", dim, config.text_dim);
-  text_out_ = load_linear("text_embedding.2", dim, dim);
-  time_in_ = load_linear("time_embedding.0", dim, config.freq_dim);
-  time_out_ = load_linear("time_embedding.2", dim, dim);
-  time_projection_ = load_linear("time_projection.1", 6 * dim, dim);
-  head_ = load_linear("head.head", patch_volume(config) * config.out_dim, dim);
-  const TensorView modulation = load("head.modulation", {1, 2, dim}, WeightDType::kFloat32);
-  if (!modulation.empty()) head_modulation_ = modulation.reshape({2, dim});
-}
+      tap_prefix_(std::move(tap_prefix)),
+      weights_(weights, config) {}
 
 void WanTransformer::embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const {
   const std::int64_t tokens = encoded.dim(0);
@@ -80,9 +47,9 @@ void WanTransformer::embed_text(ExecContext& ctx, const TensorView& encoded, Tex
   copy(ctx, {encoded, padded.slice(0, 0, tokens)});
   if (padding > 0) ctx.backend.upload(host_rows, padded.slice(0, tokens, rows));
   const TensorView hidden = ctx.workspace.take(DType::kF32, {rows, config_.dim});
-  text_in_(ctx, padded, hidden, ActivationKind::kGeluTanh);
+  weights_->text_in(ctx, padded, hidden, ActivationKind::kGeluTanh);
   context.embedded = Tensor(ctx.backend.allocator(), DType::kF32, {rows, config_.dim});
-  text_out_(ctx, hidden, context.embedded);
+  weights_->text_out(ctx, hidden, context.embedded);
   ctx.tap(tap_prefix_ + "text_embedding", context.embedded);
 
   const Tensor bias(DType::kF32, {rows});
@@ -110,11 +77,11 @@ WanTransformer::TimeModulation WanTransformer::embed_timesteps(ExecContext& ctx,
   const TensorView on_device = workspace.take(DType::kF32, sinusoid.shape());
   ctx.backend.upload(sinusoid, on_device);
   const TensorView hidden = workspace.take(DType::kF32, {runs, config_.dim});
-  time_in_(ctx, on_device, hidden, ActivationKind::kSiLU);
-  time_out_(ctx, hidden, time.embedding);
+  weights_->time_in(ctx, on_device, hidden, ActivationKind::kSiLU);
+  weights_->time_out(ctx, hidden, time.embedding);
   ctx.tap(tap_prefix_ + "time_embedding", time.embedding);
   activation(ctx, {.x = time.embedding, .kind = ActivationKind::kSiLU, .out = hidden});
-  time_projection_(ctx, hidden, time.projection.reshape({runs, 6 * config_.dim}));
+  weights_->time_projection(ctx, hidden, time.projection.reshape({runs, 6 * config_.dim}));
   ctx.tap(tap_prefix_ + "time_projection", time.projection);
   return time;
 }
@@ -147,7 +114,7 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
                      .patch = config_.patch,
                      .first_token = local.begin,
                      .tokens = patches.slice(1, split, patches.dim(1))});
-    patch_embedding_(ctx, patches, x.slice(0, 0, count));
+    weights_->patch_embedding()(ctx, patches, x.slice(0, 0, count));
   }
   if (video_end < local.end)
     copy(ctx, {conditioning.extra_tokens.slice(0, video_end - video_tokens, local.end - video_tokens),
@@ -170,21 +137,23 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
   ctx.enter(tap_prefix_ + "head");
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t runs = time.dim(0);
-  const TensorView modulation = ctx.workspace.take(DType::kF32, {runs, 2, config_.dim});
+  const TensorView own = weights_->head_modulation.reshape({2, config_.dim});
+  const TensorView sum = ctx.workspace.take(DType::kF32, {runs, 2, config_.dim});
   for (std::int64_t run = 0; run < runs; ++run)
     for (std::int64_t row = 0; row < 2; ++row)
-      linear_combination(ctx, {.terms = {{1.0, head_modulation_.select(0, row)}, {1.0, time.select(0, run)}},
-                               .out = modulation.select(0, run).select(0, row)});
+      linear_combination(ctx, {.terms = {{1.0, own.select(0, row)}, {1.0, time.select(0, run)}},
+                               .out = sum.select(0, run).select(0, row)});
+  const Modulation modulation{.shift = sum.select(1, 0), .scale = sum.select(1, 1), .gate = {}};
   layer_norm(ctx, {.x = x,
                    .weight = {},
                    .bias = {},
-                   .scale = modulation.select(1, 1),
-                   .shift = modulation.select(1, 0),
+                   .scale = modulation.scale,
+                   .shift = modulation.shift,
                    .segments = input.layout.local_runs(),
                    .eps = config_.eps,
                    .out = normed});
-  const TensorView local = ctx.workspace.take(DType::kF32, {x.dim(0), head_.weight.dim(0)});
-  head_(ctx, normed, local);
+  const TensorView local = ctx.workspace.take(DType::kF32, {x.dim(0), weights_->head.weight.dim(0)});
+  weights_->head(ctx, normed, local);
   ctx.tap(tap_prefix_ + "head", local);
   TensorView tokens = local;
   if (input.layout.ranks() > 1) {
@@ -213,7 +182,6 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
   Workspace& workspace = ctx.workspace;
   const Workspace::Scope scope(workspace);
   const std::int64_t tokens = input.layout.local().size();
-  const auto runs = static_cast<std::int64_t>(input.layout.local_modulation_rows().size());
 
   const TimeModulation time = embed_timesteps(ctx, input);
   std::vector<TensorView> streams;  // one residual stream a branch [n, dim]
@@ -229,22 +197,25 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
       copy(ctx, {streams[earlier], streams[i]});
     }
   }
-  const WanActivations scratch = take_activations(workspace, config_, tokens, runs, compute_);
-  const WanBlockInput block_input{config_, input.layout, input.rope, time.projection};
-  for (int block = 0; block < config_.num_layers; ++block) {
+  const WanPass pass{.config = config_,
+                     .layout = input.layout,
+                     .rope = input.rope,
+                     .time_modulation = time.projection,
+                     .scratch = take_activations(workspace, config_, input.layout, compute_)};
+  for (int index = 0; index < config_.num_layers; ++index) {
     ctx.check_cancelled();
-    const BlockLease lease = residency_.acquire({group_, block});
-    const WanBlockWeights weights = wan_block_weights(lease.weights());
-    const std::string name = tap_prefix_ + "blocks." + std::to_string(block);
+    const BlockLease lease = residency_.acquire({group_, index});
+    const WanBlock block(pass, bind_weights<WanBlockWeights>(lease.weights(), config_), index,
+                         tap_prefix_ + "blocks." + std::to_string(index));
     for (std::size_t i = 0; i < branches.size(); ++i) {
-      run_wan_block(ctx, block_input, weights, scratch, block, *branches[i].context, streams[i], name);
+      block.run(ctx, *branches[i].context, streams[i]);
       for (BlockStage* stage : branches[i].conditioning->stages)
-        if (stage->runs_after(block)) stage->run(ctx, block, input.layout, streams[i]);
+        if (stage->runs_after(index)) stage->run(ctx, index, input.layout, streams[i]);
     }
   }
   for (std::size_t i = 0; i < branches.size(); ++i)
     predict(ctx, input, streams[i], time.embedding,
-            scratch.normed.dtype() == DType::kF32 ? scratch.normed : streams[i], branches[i]);
+            compute_ == DType::kF32 ? pass.scratch.normed : streams[i], branches[i]);
 }
 
 }  // namespace wan

@@ -1,12 +1,12 @@
 #pragma once
 // WanTransformer: the diffusion transformer. Weights and a forward pass that predicts the velocity of a noisy latent.
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "models/wan/block.h"
 #include "models/wan/conditioning.h"
+#include "weights/block_residency.h"
 
 namespace wan {
 
@@ -57,13 +57,7 @@ class WanTransformer {
   int group_;
   DType compute_;
   std::string tap_prefix_;
-  std::vector<Tensor> owned_;  // what the views below point to
-  Linear patch_embedding_;     // [dim, in_dim pt ph pw]
-  Linear text_in_, text_out_;
-  Linear time_in_, time_out_;
-  Linear time_projection_;      // [6 dim, dim]
-  Linear head_;                 // [pt ph pw out_dim, dim]
-  TensorView head_modulation_;  // [2, dim] f32
+  LoadedWeights<WanTransformerWeights> weights_;
 };
 
 }  // namespace wan
