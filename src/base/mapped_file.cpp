@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace wan {
 
@@ -26,7 +26,7 @@ std::size_t page_size() {
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // Opening a pipe waits for its writer otherwise.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  WAN_CHECK(fd >= 0, kBadFile, "cannot open {}: {}", path.string(), std::strerror(errno));
+  WAN_CHECK(fd >= 0, kBadFile, "cannot open {}: {}", path.string(), system_reason(errno));
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
@@ -37,7 +37,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     void* mapping = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
     const int error = errno;
     ::close(fd);
-    WAN_CHECK(mapping != MAP_FAILED, kBadFile, "cannot map {}: {}", path.string(), std::strerror(error));
+    WAN_CHECK(mapping != MAP_FAILED, kBadFile, "cannot map {}: {}", path.string(), system_reason(error));
     data_ = static_cast<const std::byte*>(mapping);
   } else {
     ::close(fd);
