@@ -3,17 +3,18 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace wan {
 
 namespace fs = std::filesystem;
 
 CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
-  WAN_CHECK(fs::exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
-  WAN_CHECK(fs::is_directory(ckpt_dir), kBadFile,
-            "{} is not a directory; name the folder that holds the checkpoint", ckpt_dir.string());
+  WAN_CHECK(file_exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
+  WAN_CHECK(is_folder(ckpt_dir), kBadFile, "{} is not a directory; name the folder that holds the checkpoint",
+            ckpt_dir.string());
   // Of TI2V-5B lies at the top what the A14B models have in a folder for each expert.
-  const bool single = fs::exists(ckpt_dir / "config.json");
+  const bool single = file_exists(ckpt_dir / "config.json");
   CheckpointFiles files{.root = ckpt_dir,
                         .transformers = {ckpt_dir / "low_noise_model", ckpt_dir / "high_noise_model"},
                         .text_encoder = ckpt_dir / "models_t5_umt5-xxl-enc-bf16.pth",
@@ -24,7 +25,7 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
   parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
-    if (!fs::exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
+    if (!file_exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, "
             "google/umt5-xxl/ and {}",

@@ -1,5 +1,6 @@
 #include "engine/resume_checks.h"
 
+#include "base/files.h"
 #include "base/untrusted_text.h"
 #include "pipeline/image_to_video.h"
 #include "pipeline/text_image_to_video.h"
@@ -78,7 +79,7 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
             "the unfinished run was begun with --vae_precision {}; go on with it", settings.vae_precision);
   settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
-  const std::string model = fs::weakly_canonical(models.files.root).filename().string();
+  const std::string model = real_path(models.files.root).filename().string();
   if (settings.model != model)
     notices.push_back(
         fmt::format("the latents were made with the checkpoint {}, this one is {}; another model makes "
