@@ -31,16 +31,20 @@ void RawFile::write_at(std::int64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
-void RawFile::close() {
+void RawFile::end_writing() {
   if (fd_ < 0) return;
   // Network file systems report a failed write only here.
   WAN_CHECK(::close(std::exchange(fd_, -1)) == 0, kIo, "cannot write {}: {}", file_.target().string(),
             system_reason(errno));
+}
+
+void RawFile::close() {
+  end_writing();
   file_.unlock();
 }
 
 void RawFile::commit() {
-  close();
+  end_writing();
   file_.commit();
 }
 

@@ -26,13 +26,15 @@ class RawFile {
   /// must then be held.
   void close();
 
-  /// Closes the file, where close() has not, and renames it to its final name.
+  /// Ends writing, where close() has not, and gives the file its final name.
   void commit();
 
   /// Removes what commit() has written.
   void take_back() { file_.take_back(); }
 
  private:
+  void end_writing();
+
   AtomicFile file_;
   int fd_ = -1;
 };

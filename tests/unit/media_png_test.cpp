@@ -74,6 +74,16 @@ TEST(Png, SequenceAppearsAtFinish) {
   }
 }
 
+TEST(Png, FramesInWorkAreLeftAloneByOtherRuns) {
+  const TempFolder folder;
+  const VideoFormat format{.width = 32, .height = 16, .fps = 8, .frame_count = 20};
+  const auto sink = make_png_sequence(FramePattern(folder / "f_%d.png"), format, {});
+  for (unsigned i = 0; i < 20; ++i) sink->write(noise_frame(32, 16, i).data());
+  check_output_writable(folder / "f_%d.png", 20);  // what a run does that begins now
+  sink->finish();
+  EXPECT_EQ(folder.count(), 20);
+}
+
 TEST(Png, UnfinishedOutputLeavesNothing) {
   const TempFolder folder;
   const VideoFormat format{.width = 32, .height = 16, .fps = 8, .frame_count = 3};
