@@ -204,6 +204,10 @@ void Checkpoint::read_ahead(const TensorEntry& entry) const {
   if (const MappedFile* file = file_of(entry)) file->read_ahead(entry.storage);
 }
 
+void Checkpoint::check_read(const TensorEntry& entry) const {
+  if (const MappedFile* file = file_of(entry)) file->check_whole();
+}
+
 void Checkpoint::release_pages(const TensorEntry& entry) const {
   if (const MappedFile* file = file_of(entry)) file->release_pages(entry.storage);
 }

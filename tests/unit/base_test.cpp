@@ -1,11 +1,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -353,6 +355,64 @@ TEST_F(BaseTest, ReleasedPagesReadTheSameAgain) {
   file.release_pages(file.bytes().subspan(10, 20));  // less than a page
   EXPECT_EQ(text(), content);
   EXPECT_THROW(file.release_pages(std::span(file.bytes().data(), file.bytes().size() + 1)), Error);
+}
+
+/// Reads all of it.
+std::size_t count_of(char letter, std::span<const std::byte> bytes) {
+  return static_cast<std::size_t>(std::count(bytes.begin(), bytes.end(), std::byte(letter)));
+}
+
+TEST_F(BaseTest, AFileCutShortIsAnErrorAndNotTheEnd) {
+  const fs::path path = folder_ / "cut";
+  constexpr std::size_t kSize = 1 << 20;
+  write_file_atomically(path, std::string(kSize, 'w'));
+  write_file_atomically(folder_ / "other", std::string(kSize, 'o'));
+  const MappedFile other(folder_ / "other");
+  for (const std::size_t left : {kSize - 10, kSize / 2 + 5, std::size_t{0}}) {
+    write_file_atomically(path, std::string(kSize, 'w'));
+    MappedFile first(path);
+    const MappedFile file = std::move(first);
+    file.check_whole();
+    fs::resize_file(path, left);
+    std::vector<std::size_t> found(4);
+    {
+      std::vector<std::jthread> readers;
+      for (std::size_t& count : found) readers.emplace_back([&] { count = count_of('w', file.bytes()); });
+    }
+    EXPECT_EQ(found, std::vector<std::size_t>(4, left));
+    file.read_ahead(file.bytes());
+    file.release_pages(file.bytes());
+    expect_error(ErrorCode::kBadFile,
+                 "cut was cut short while it was read: it has " + std::to_string(left) + " bytes",
+                 [&] { file.check_whole(); });
+    if (left == kSize - 10) continue;
+    fs::resize_file(path, kSize);  // as when it is copied again: zeros have been read all the same
+    expect_error(ErrorCode::kBadFile, "could not be read to its end", [&] { file.check_whole(); });
+  }
+  other.check_whole();
+  EXPECT_EQ(count_of('o', other.bytes()), kSize);
+  fs::resize_file(folder_ / "other", 2 * kSize);
+  fs::remove(folder_ / "other");
+  other.check_whole();
+}
+
+/// Reads memory whose file is gone, which no guard knows.
+void read_unguarded(const fs::path& path) {
+  std::ofstream(path) << "x";
+  const int fd = ::open(path.c_str(), O_RDWR);
+  const auto* data = static_cast<const volatile char*>(::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0));
+  static_cast<void>(::ftruncate(fd, 0));
+  static_cast<void>(data[0]);
+}
+
+TEST_F(BaseTest, OtherBusErrorsAreWhatTheyWere) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // a process in which nothing is mapped yet
+  write_file_atomically(folder_ / "file", "x");
+  const auto map_one = [&] { MappedFile{folder_ / "file"}.check_whole(); };
+  EXPECT_EXIT((map_one(), read_unguarded(folder_ / "gone")), testing::KilledBySignal(SIGBUS), "");
+  EXPECT_EXIT((map_one(), std::raise(SIGBUS)), testing::KilledBySignal(SIGBUS), "");
+  EXPECT_EXIT((std::signal(SIGBUS, [](int) { ::_exit(7); }), map_one(), read_unguarded(folder_ / "gone")),
+              testing::ExitedWithCode(7), "");
 }
 
 TEST_F(BaseTest, ReadAheadBringsPagesIntoTheCache) {

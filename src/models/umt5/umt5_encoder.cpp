@@ -194,6 +194,7 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
         id, config_.vocabulary);
     convert(table.slice(0, id, id + 1), rows.view().slice(0, i, i + 1));
   }
+  checkpoint_.check_read(*token_embedding_);
   ctx.enter(tap_prefix_ + "token_embedding");
   ctx.backend.upload(rows, out);
   ctx.tap(tap_prefix_ + "token_embedding", out);
