@@ -29,7 +29,8 @@ class Descriptor {
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  operator int() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+  int get() const { return fd_; }
 
  private:
   int fd_;
@@ -113,25 +114,25 @@ void AtomicFile::commit() {
     WAN_CHECK(done, kIo, "cannot write {}: {}", target_.string(), system_reason(error));
   };
   const Descriptor whole(temporary_.path(), O_RDONLY);
-  check(whole >= 0, errno);
+  check(whole.is_open(), errno);
   struct stat there {};
   const bool replaces = ::stat(file_.c_str(), &there) == 0;
   WAN_CHECK(!replaces || S_ISREG(there.st_mode), kIo,
             "cannot write {}: it has become something else than a regular file", target_.string());
-  if (replaces && there.st_nlink == 1) take_over_access(file_, there, whole);
-  check(::fsync(whole) == 0, errno);
+  if (replaces && there.st_nlink == 1) take_over_access(file_, there, whole.get());
+  check(::fsync(whole.get()) == 0, errno);
   if (!replaces || there.st_nlink == 1) {
     check(std::rename(temporary_.path().c_str(), file_.c_str()) == 0, errno);
     temporary_.keep();
     return;
   }
   const Descriptor to(file_, O_WRONLY | O_NOFOLLOW);
-  check(to >= 0, errno);
+  check(to.is_open(), errno);
   struct stat written {};
-  check(::fstat(whole, &written) == 0, errno);
-  const int full = reserve(to, written.st_size, there.st_size);
+  check(::fstat(whole.get(), &written) == 0, errno);
+  const int full = reserve(to.get(), written.st_size, there.st_size);
   check(full == 0, full);
-  const int error = copy_all(whole, to, written.st_size);
+  const int error = copy_all(whole.get(), to.get(), written.st_size);
   if (error == 0) return;
   temporary_.keep();
   fs::path spare = file_.parent_path() / (file_.stem().string() + ".whole" + file_.extension().string());
@@ -191,7 +192,7 @@ void check_writable_target(const fs::path& target) {
   struct stat info {};
   if (::stat(file.c_str(), &info) == 0 && info.st_nlink > 1) {
     const Descriptor opened(file, O_WRONLY);
-    WAN_CHECK(opened >= 0, kInvalidArgument,
+    WAN_CHECK(opened.is_open(), kInvalidArgument,
               "cannot write {}: it has other names (hard links) and would be written in place: {}",
               target.string(), system_reason(errno));
   }

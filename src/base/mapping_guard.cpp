@@ -33,10 +33,9 @@ bool replace_lost_pages(std::byte* address) {
     if (data == nullptr || address < data || address >= data + range->size) continue;
     range->lost = true;
     // All to the end at once: a page at a time a large file would have more mappings than the system allows.
-    const auto begin = reinterpret_cast<std::uintptr_t>(address) & ~(page_size - 1);
-    const auto end = reinterpret_cast<std::uintptr_t>(data + range->size);
-    void* const there = reinterpret_cast<void*>(begin);
-    return ::mmap(there, end - begin, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == there;
+    std::byte* const begin = address - reinterpret_cast<std::uintptr_t>(address) % page_size;
+    const auto size = static_cast<std::size_t>(data + range->size - begin);
+    return ::mmap(begin, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == begin;
   }
   return false;
 }

@@ -171,12 +171,13 @@ TEST_F(BaseTest, OnlyRegularFilesAreReplaced) {
   fs::create_symlink(is_root ? folder_ / "full" : folder_ / "pipe", folder_ / "full.mp4");
   fs::create_symlink("circle.mp4", folder_ / "circle.mp4");
   std::ofstream(folder_ / "file") << "x";
-  for (const auto& [name, reason] : {std::pair{"pipe", "it is a pipe"},
-                                     {"link.mp4", "it is a pipe"},
-                                     {"full.mp4", is_root ? "it is a device" : "it is a pipe"},
-                                     {"circle.mp4", "links lead in a circle"}}) {
-    expect_error(ErrorCode::kInvalidArgument, reason, [&] { check_writable_target(folder_ / name); });
-    expect_error(ErrorCode::kIo, reason, [&] { write_file_atomically(folder_ / name, "new"); });
+  for (const auto& refused : {std::pair{"pipe", "it is a pipe"},
+                              {"link.mp4", "it is a pipe"},
+                              {"full.mp4", is_root ? "it is a device" : "it is a pipe"},
+                              {"circle.mp4", "links lead in a circle"}}) {
+    const fs::path path = folder_ / refused.first;
+    expect_error(ErrorCode::kInvalidArgument, refused.second, [&] { check_writable_target(path); });
+    expect_error(ErrorCode::kIo, refused.second, [&] { write_file_atomically(path, "new"); });
   }
   expect_error(ErrorCode::kInvalidArgument, "the folder " + (folder_ / "file").string() + " is none",
                [&] { check_writable_target(folder_ / "file" / "a.mp4"); });
@@ -302,9 +303,11 @@ TEST_F(BaseTest, WhatTheSystemRefusesIsToldWithARemedy) {
   EXPECT_FALSE(file_exists(folder_ / "b" / "c"));
   EXPECT_TRUE(is_folder(folder_));
   const fs::path long_name = folder_ / std::string(300, 'x');
-  for (const auto& [path, reason] : {std::pair{folder_ / "circle", "Too many levels of symbolic links; its"},
-                                     {folder_ / "circle" / "x", "links lead in a circle"},
-                                     {long_name, "File name too long; name a shorter path"}}) {
+  for (const auto& refused : {std::pair{folder_ / "circle", "Too many levels of symbolic links; its"},
+                              {folder_ / "circle" / "x", "links lead in a circle"},
+                              {long_name, "File name too long; name a shorter path"}}) {
+    const auto& path = refused.first;
+    const char* reason = refused.second;
     expect_error(ErrorCode::kBadFile, reason, [&] { file_exists(path); });
     expect_error(ErrorCode::kBadFile, reason, [&] { is_folder(path); });
     expect_error(ErrorCode::kBadFile, reason, [&] { list_folder(path); });
