@@ -137,22 +137,27 @@ void remove_abandoned(std::span<const fs::path> targets) {
     std::vector<fs::path> of_targets;
   };
   std::map<std::string, Found> by_owner;
-  std::error_code none;
-  fs::directory_iterator entry(folder, none);
-  for (; !none && entry != fs::directory_iterator(); entry.increment(none)) {
-    const std::string name = entry->path().filename().string();
+  std::vector<fs::path> there;
+  try {
+    there = list_folder(folder);
+  } catch (const Error&) {  // whoever writes there is told
+    return;
+  }
+  for (const fs::path& path : there) {
+    const std::string name = path.filename().string();
     const std::string found = owner_of(name);
     if (found.empty()) continue;
-    by_owner[found].all.push_back(entry->path());
+    by_owner[found].all.push_back(path);
     if (std::any_of(files.begin(), files.end(),
                     [&](const fs::path& file) { return is_temporary_of(name, file); }))
-      by_owner[found].of_targets.push_back(entry->path());
+      by_owner[found].of_targets.push_back(path);
   }
   for (const auto& [other, found] : by_owner) {
     if (found.of_targets.empty()) continue;
     if (!std::all_of(found.all.begin(), found.all.end(),
                      [](const fs::path& path) { return with_lock(path, [] {}); }))
       continue;
+    std::error_code none;
     for (const fs::path& path : found.of_targets) with_lock(path, [&] { fs::remove(path, none); });
   }
 }

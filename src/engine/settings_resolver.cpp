@@ -153,7 +153,7 @@ std::vector<NamedFile> weight_files(const CheckpointModels& models) {
   return named("the checkpoint's", {files.begin(), files.end()});
 }
 
-void check_dump(const fs::path& given) {
+void check_dump_is_writable(const fs::path& given) {
   const fs::path folder = given.has_filename() ? given : given.parent_path();  // "dump/"
   const bool is_there = file_exists(folder);
   WAN_CHECK(is_there ? is_folder(folder) : followed(folder) == folder, kInvalidArgument,
@@ -163,6 +163,15 @@ void check_dump(const fs::path& given) {
             "--dump {}: what it holds under the name taps is no folder; name another folder", given.string());
   check_dump_folder(folder);
   check_writable_target(is_there ? folder / "manifest.json" : folder);
+}
+
+void check_dump(const fs::path& folder) {
+  try {
+    check_dump_is_writable(folder);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBadFile) throw;
+    fail(ErrorCode::kInvalidArgument, "--dump {}: {}", folder.string(), error.what());
+  }
 }
 
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved,

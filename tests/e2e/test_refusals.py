@@ -150,8 +150,8 @@ class Refusals(WanTest):
             ({"save_file": f"{long}/x.mp4"}, INVALID_ARGUMENT, [long, too_long]),
             ({"save_latents": "circle.safetensors"}, INVALID_ARGUMENT, ["cannot write circle.safetensors", circle]),
             ({"save_latents": f"{long}/x.safetensors"}, INVALID_ARGUMENT, [long, too_long]),
-            ({"dump": "circle"}, BAD_FILE, ["circle", circle]),
-            ({"dump": long}, BAD_FILE, [long, too_long]),
+            ({"dump": "circle"}, INVALID_ARGUMENT, ["--dump circle", circle]),
+            ({"dump": long}, INVALID_ARGUMENT, ["--dump " + long, too_long]),
             ({"task": "i2v-A14B", "image": long, "ckpt_dir": I2V_CHECKPOINT}, BAD_FILE, [long, too_long]),
             ({"task": "i2v-A14B", "image": "circle", "ckpt_dir": I2V_CHECKPOINT}, BAD_FILE, ["circle", circle]),
         ]:
@@ -192,7 +192,7 @@ class Refusals(WanTest):
                                 ({"from_latents": "closed/x"}, BAD_FILE),
                                 ({"save_file": "closed/x.mp4"}, INVALID_ARGUMENT),
                                 ({"save_latents": "closed/x.safetensors"}, INVALID_ARGUMENT),
-                                ({"dump": "closed"}, BAD_FILE), ({"dump": "closed/dump"}, BAD_FILE)]:
+                                ({"dump": "closed"}, INVALID_ARGUMENT), ({"dump": "closed/dump"}, INVALID_ARGUMENT)]:
             with self.subTest(**options):
                 result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
                 self.assert_refused(result, status, "closed", "Permission denied; give this user the right")
