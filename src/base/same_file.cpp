@@ -24,7 +24,7 @@ std::optional<Identity> identity_of(const fs::path& path) {
   struct stat info {};
   if (path.empty()) return std::nullopt;
   if (::stat(path.c_str(), &info) == 0) return Identity{info.st_dev, info.st_ino, ""};
-  const fs::path file = followed(path);
+  const fs::path file = followed(path.has_filename() ? path : path.parent_path());  // "folder/"
   if (::stat(folder_of(file).c_str(), &info) != 0) return std::nullopt;
   return Identity{info.st_dev, info.st_ino, file.filename().string()};
 }

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -285,6 +286,8 @@ TEST_F(BaseTest, FilesAreToldApartByWhatTheyAre) {
                "--dump " + both_new[1].path.string() + " would overwrite --save_file",
                [&] { check_files_apart(both_new, {}); });
   EXPECT_FALSE(is_same_file(both_new[0].path, both_new[1].path)) << "neither is there";
+  const NamedFile and_folder[] = {{"--save_file", folder_ / "new.mp4"}, {"--dump", folder_ / "new.mp4/"}};
+  expect_error(ErrorCode::kInvalidArgument, "would overwrite", [&] { check_files_apart(and_folder, {}); });
   const NamedFile apart[] = {{"--save_file", folder_ / "a.png"},
                              {"--dump", folder_ / "b.png"},
                              {"--save_latents", folder_ / "nowhere/a"},
@@ -318,6 +321,11 @@ TEST_F(BaseTest, WhatTheSystemRefusesIsToldWithARemedy) {
   expect_error(ErrorCode::kBadFile, "No such file or directory; check the path",
                [&] { list_folder(folder_ / "missing"); });
   EXPECT_EQ(list_folder(folder_), (std::vector<fs::path>{folder_ / "a", folder_ / "b", folder_ / "circle"}));
+  const char* before = std::getenv("TMPDIR");
+  const std::string temporary = before == nullptr ? "" : before;
+  ::setenv("TMPDIR", (folder_ / "missing").c_str(), 1);
+  expect_error(ErrorCode::kBadFile, "name one in TMPDIR", [] { temporary_folder(); });
+  before == nullptr ? ::unsetenv("TMPDIR") : ::setenv("TMPDIR", temporary.c_str(), 1);
   if (::geteuid() == 0) return;
   fs::create_directory(folder_ / "closed");
   fs::permissions(folder_ / "closed", fs::perms::none);
