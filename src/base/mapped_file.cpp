@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace wan {
 
@@ -26,22 +26,40 @@ std::size_t page_size() {
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // Opening a pipe waits for its writer otherwise.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  WAN_CHECK(fd >= 0, kBadFile, "cannot open {}: {}", path.string(), std::strerror(errno));
+  WAN_CHECK(fd >= 0, kBadFile, "cannot open {}: {}", path.string(), system_reason(errno));
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     fail(ErrorCode::kBadFile, "cannot read {}: it is not a regular file", path.string());
   }
-  size_ = static_cast<std::size_t>(info.st_size);
-  if (size_ > 0) {
-    void* mapping = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+  const auto size = static_cast<std::size_t>(info.st_size);
+  if (size == 0) {
+    ::close(fd);
+    return;
+  }
+  void* mapping = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (mapping == MAP_FAILED) {
     const int error = errno;
     ::close(fd);
-    WAN_CHECK(mapping != MAP_FAILED, kBadFile, "cannot map {}: {}", path.string(), std::strerror(error));
-    data_ = static_cast<const std::byte*>(mapping);
-  } else {
-    ::close(fd);
+    fail(ErrorCode::kBadFile, "cannot map {}: {}", path.string(), system_reason(error));
   }
+  data_ = static_cast<const std::byte*>(mapping);
+  size_ = size;
+  fd_ = fd;
+  guard_ = MappingGuard(data_, size_);
+}
+
+void MappedFile::check_whole() const {
+  if (data_ == nullptr) return;
+  struct stat info {};
+  const bool is_shorter = ::fstat(fd_, &info) == 0 && static_cast<std::size_t>(info.st_size) < size_;
+  WAN_CHECK(!is_shorter, kBadFile,
+            "{} was cut short while it was read: it has {} bytes of {}; get it again, and start again",
+            path_.string(), info.st_size, size_);
+  WAN_CHECK(!guard_.lost(), kBadFile,
+            "{} could not be read to its end: another program has changed it, or its disk or network share "
+            "fails; check it, and start again",
+            path_.string());
 }
 
 void MappedFile::read_ahead(std::span<const std::byte> range) const {
@@ -64,18 +82,25 @@ void MappedFile::release_pages(std::span<const std::byte> range) const {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  guard_ = MappingGuard();  // before something else has these addresses
+  ::munmap(const_cast<std::byte*>(data_), size_);
+  ::close(fd_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      fd_(std::exchange(other.fd_, -1)),
+      guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(fd_, other.fd_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 

@@ -1,9 +1,14 @@
 #pragma once
 // A read-only memory-mapped file: weights stay in the page cache until they are used.
+//
+// A file that is cut short meanwhile reads as zeros from there on; whoever takes values out of it calls check_whole() before
+// they are used.
 
 #include <cstddef>
 #include <filesystem>
 #include <span>
+
+#include "base/mapping_guard.h"
 
 namespace wan {
 
@@ -19,6 +24,9 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  /// Throws BadFile where the file has become shorter than the mapping, or a part of it could not be read: what was read
+  /// until now need not be what it held.
+  void check_whole() const;
   const std::filesystem::path& path() const { return path_; }
 
   /// Asks the kernel to bring the pages of `range`, a part of bytes(), into the page cache and does not wait
@@ -33,6 +41,8 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  int fd_ = -1;  // of the file that is mapped, whatever its name means now
+  MappingGuard guard_;
 };
 
 }  // namespace wan

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "models/wan/config.h"
 #include "tasks/task_table.h"
@@ -26,12 +27,12 @@ std::string model_type_of(const fs::path& config) {
 
 /// The task that the transformers are for; where there is none yet to ask, the first one of their layout.
 const Task& recognize_task(const fs::path& root) {
-  const bool single = fs::exists(root / "config.json");
+  const bool single = file_exists(root / "config.json");
   const std::span<const std::string_view> folders =
       single ? std::span<const std::string_view>(kRoot) : std::span<const std::string_view>(kExperts);
   for (const std::string_view folder : folders) {
     const fs::path config = root / folder / "config.json";
-    if (!fs::exists(config)) continue;
+    if (!file_exists(config)) continue;
     const std::string type = model_type_of(config);
     const Task* task = find_task_of(type, folders);
     WAN_CHECK(task != nullptr, kUnsupported, "{} holds {} transformer{} of type \"{}\"; this version has {}",
@@ -48,9 +49,9 @@ fs::path below(const fs::path& root, std::string_view folder) {
 }  // namespace
 
 CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
-  WAN_CHECK(fs::exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
-  WAN_CHECK(fs::is_directory(ckpt_dir), kBadFile,
-            "{} is not a directory; name the folder that holds the checkpoint", ckpt_dir.string());
+  WAN_CHECK(file_exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
+  WAN_CHECK(is_folder(ckpt_dir), kBadFile, "{} is not a directory; name the folder that holds the checkpoint",
+            ckpt_dir.string());
   const Task& task = recognize_task(ckpt_dir);
   const TaskFacts& facts = task.facts();
   CheckpointFiles files{.root = ckpt_dir,
@@ -65,7 +66,7 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
   parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
-    if (!fs::exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
+    if (!file_exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
   const bool single = facts.transformers.size() == 1;
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, "

@@ -1,5 +1,7 @@
 #include "engine/resume_checks.h"
 
+#include "base/files.h"
+#include "base/same_file.h"
 #include "base/untrusted_text.h"
 
 namespace wan {
@@ -63,11 +65,6 @@ void check_whole(const GenerationSettings& settings, const Task& task, const std
   check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
 }
 
-bool is_same_file(const fs::path& a, const fs::path& b) {
-  std::error_code none;
-  return fs::equivalent(a, b, none);
-}
-
 fs::path automatic_latents_path(const fs::path& save_file, const std::optional<SavedLatents>& resumed) {
   for (int number = 1;; ++number) {
     const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
@@ -95,7 +92,7 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
             "the unfinished run was begun with --vae_precision {}; go on with it", settings.vae_precision);
   settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
-  const std::string model = fs::weakly_canonical(models.files.root).filename().string();
+  const std::string model = real_path(models.files.root).filename().string();
   if (settings.model != model)
     notices.push_back(
         fmt::format("the latents were made with the checkpoint {}, this one is {}; another model makes "

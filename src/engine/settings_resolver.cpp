@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "base/atomic_file.h"
+#include "base/files.h"
+#include "base/same_file.h"
 #include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
@@ -128,7 +131,46 @@ InputImages load_images(const GenerationRequest& request) {
   return images;
 }
 
-void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved) {
+std::vector<NamedFile> named(const char* name, const std::vector<fs::path>& paths) {
+  std::vector<NamedFile> files;
+  for (const fs::path& path : paths)
+    if (!path.empty()) files.push_back({name, path});
+  return files;
+}
+
+/// The files that hold the checkpoint's tensors.
+std::vector<NamedFile> weight_files(const CheckpointModels& models) {
+  std::vector<const Checkpoint*> checkpoints = {&models.text_checkpoint, &models.vae_checkpoint};
+  for (const Checkpoint& checkpoint : models.transformer_checkpoints) checkpoints.push_back(&checkpoint);
+  std::set<fs::path> files;
+  for (const Checkpoint* checkpoint : checkpoints)
+    for (const TensorEntry& entry : checkpoint->entries()) files.insert(entry.file);
+  return named("the checkpoint's", {files.begin(), files.end()});
+}
+
+void check_dump_is_writable(const fs::path& given) {
+  const fs::path folder = given.has_filename() ? given : given.parent_path();  // "dump/"
+  const bool is_there = file_exists(folder);
+  WAN_CHECK(is_there ? is_folder(folder) : followed(folder) == folder, kInvalidArgument,
+            "--dump {}: it is {}; name a folder", given.string(), is_there ? "a file" : "a link to nothing");
+  const fs::path taps = folder / "taps";
+  WAN_CHECK(!file_exists(taps) || is_folder(taps), kInvalidArgument,
+            "--dump {}: what it holds under the name taps is no folder; name another folder", given.string());
+  check_dump_folder(folder);
+  check_writable_target(is_there ? folder / "manifest.json" : folder);
+}
+
+void check_dump(const fs::path& folder) {
+  try {
+    check_dump_is_writable(folder);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBadFile) throw;
+    fail(ErrorCode::kInvalidArgument, "--dump {}: {}", folder.string(), error.what());
+  }
+}
+
+void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved,
+                   const CheckpointModels& models) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "--save_file is missing: name the video, such as video.mp4");
   check_output_writable(request.save_file, resolved.settings.frame_num);
@@ -138,11 +180,23 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   check_writable_target(resolved.latents.path);
   WAN_CHECK(!request.dump_taps || !request.dump_dir.empty(), kInvalidArgument,
             "--dump_taps needs --dump, the folder that the layer outputs go to");
-  if (request.dump_dir.empty()) return;
-  WAN_CHECK(!fs::exists(request.dump_dir) || fs::is_directory(request.dump_dir), kInvalidArgument,
-            "--dump {}: it is a file; name a folder", request.dump_dir.string());
-  check_dump_folder(request.dump_dir);
-  check_writable_target(fs::exists(request.dump_dir) ? request.dump_dir / "manifest.json" : request.dump_dir);
+  std::vector<NamedFile> written =
+      named("--save_file", output_files(request.save_file, resolved.settings.frame_num));
+  const auto add = [](std::vector<NamedFile>& files, const std::vector<NamedFile>& more) {
+    files.insert(files.end(), more.begin(), more.end());
+  };
+  if (!request.dump_dir.empty()) {
+    check_dump(request.dump_dir);
+    add(written, named("--dump", {request.dump_dir, request.dump_dir / "manifest.json"}));
+  }
+  // Latents may go on in their own file; the video and the dump may not take it.
+  check_files_apart(written, named("--from_latents", {request.from_latents}));
+  add(written,
+      named(request.save_latents.empty() ? "the latents' file" : "--save_latents", {resolved.latents.path}));
+  std::vector<NamedFile> read = weight_files(models);
+  add(read, named("--image", {request.image}));
+  add(read, named("--last_image", {request.last_image}));
+  check_files_apart(written, read);
 }
 
 }  // namespace
@@ -165,7 +219,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     where.file = request.from_latents.string();
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
-    settings.model = fs::weakly_canonical(models.files.root).filename().string();
+    settings.model = real_path(models.files.root).filename().string();
     if (resolved.resumed) {
       take_size_of_latents(request, *resolved.resumed, vae, settings);
       where.file = request.from_latents.string();
@@ -201,7 +255,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   }
   resolved.save_file = request.save_file;
   resolved.latents = choose_latents_file(request, resolved.resumed);
-  check_outputs(request, resolved);
+  check_outputs(request, resolved, models);
   return resolved;
 }
 

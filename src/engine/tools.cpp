@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/files.h"
 #include "engine/checkpoint_files.h"
 #include "engine/loaded_models.h"
 #include "engine/model_checks.h"
@@ -60,7 +61,7 @@ Dimensions describe(const Vae22Config& config) {
 /// Recognises a model by its tensors and checks it; a file that is no model of Wan2.2 is only listed.
 void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedModel& model) {
   WeightReport report(checkpoint, model.path);
-  if (checkpoint.find("patch_embedding.weight") != nullptr && fs::exists(path / "config.json")) {
+  if (checkpoint.find("patch_embedding.weight") != nullptr && file_exists(path / "config.json")) {
     model.kind = "diffusion transformer";
     model.dimensions = describe(check_transformer(path, report).config);
   } else if (checkpoint.find("token_embedding.weight") != nullptr) {
@@ -84,7 +85,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
 bool is_checkpoint_directory(const fs::path& path) {
   for (const char* part : {"high_noise_model", "low_noise_model", "models_t5_umt5-xxl-enc-bf16.pth", "google",
                            "Wan2.1_VAE.pth", "Wan2.2_VAE.pth"})
-    if (fs::exists(path / part)) return true;
+    if (file_exists(path / part)) return true;
   return false;
 }
 
@@ -100,7 +101,9 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
   };
   check([&] { find_checkpoint_files(path); });
   const fs::path tokenizer = path / "google" / "umt5-xxl";
-  if (fs::exists(tokenizer)) check([&] { load_tokenizer(tokenizer); });
+  check([&] {
+    if (file_exists(tokenizer)) load_tokenizer(tokenizer);
+  });
   const bool sound = std::all_of(models.begin(), models.end(),
                                  [](const InspectedModel& model) { return model.findings.empty(); });
   if (sound && findings.empty()) check([&] { const CheckpointModels whole(path); });
@@ -111,8 +114,8 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
 
 TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
   const fs::path folder = ckpt_dir / "google" / "umt5-xxl";
-  WAN_CHECK(fs::is_directory(folder), kBadFile,
-            "{} has no tokenizer: expected the folder google/umt5-xxl in it", ckpt_dir.string());
+  WAN_CHECK(is_folder(folder), kBadFile, "{} has no tokenizer: expected the folder google/umt5-xxl in it",
+            ckpt_dir.string());
   const TokenizedPrompt tokens = load_tokenizer(folder)->tokenize(prompt, kTextLength);
   return {.cleaned = tokens.cleaned,
           .ids = {tokens.ids.begin(), tokens.ids.begin() + tokens.used},
@@ -121,7 +124,7 @@ TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
 }
 
 std::vector<InspectedModel> inspect(const fs::path& path) {
-  const bool several = fs::is_directory(path);
+  const bool several = is_folder(path);
   std::vector<InspectedModel> models;
   for (const CheckpointFacts& facts : inspect_checkpoints(path)) {
     InspectedModel model;
@@ -137,7 +140,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
     if (facts.problem.empty()) {
       const fs::path opened(facts.path);
       try {
-        recognize(Checkpoint::open(opened), fs::is_directory(opened) ? opened : opened.parent_path(), model);
+        recognize(Checkpoint::open(opened), is_folder(opened) ? opened : opened.parent_path(), model);
       } catch (const Error& error) {
         if (!several) throw;
         model.findings = error.what();

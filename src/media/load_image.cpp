@@ -83,7 +83,9 @@ Image decode_image(std::span<const std::byte> file, std::string_view name, const
 
 Image load_image(const std::filesystem::path& path, const ImageLimits& limits) {
   const MappedFile file(path);
-  return decode_image(file.bytes(), path.string(), limits);
+  Image image = decode_image(file.bytes(), path.string(), limits);
+  file.check_whole();
+  return image;
 }
 
 }  // namespace wan

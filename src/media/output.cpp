@@ -77,6 +77,14 @@ OutputKind classify_output(const fs::path& path, int frame_count) {
   return OutputKind::kPngStill;
 }
 
+std::vector<fs::path> output_files(const fs::path& path, int frame_count) {
+  if (classify_output(path, frame_count) != OutputKind::kPngSequence) return {path};
+  const FramePattern pattern(path);
+  std::vector<fs::path> names;
+  for (int number = 0; number < frame_count; ++number) names.push_back(pattern.name(number));
+  return names;
+}
+
 void check_output_writable(const fs::path& path, int frame_count) {
   switch (classify_output(path, frame_count)) {
     case OutputKind::kMp4:
@@ -89,13 +97,9 @@ void check_output_writable(const fs::path& path, int frame_count) {
     case OutputKind::kPngSequence: {
       const FramePattern pattern(path);
       check_writable_target(pattern.name(frame_count - 1));  // the longest name
-      std::vector<fs::path> names;
-      for (int number = 0; number < frame_count; ++number) names.push_back(pattern.name(number));
+      const std::vector<fs::path> names = output_files(path, frame_count);
       remove_abandoned(names);
-      for (int number = 0; number < frame_count; ++number)
-        WAN_CHECK(!fs::is_directory(pattern.name(number)), kInvalidArgument,
-                  "cannot write {}: it is a folder; name the frames differently",
-                  pattern.name(number).string());
+      for (const fs::path& name : names) check_replaceable(name);
       break;
     }
   }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "media/frame_sink.h"
 #include "media/metadata.h"
@@ -19,8 +20,11 @@ enum class OutputKind {
 /// extensions, for a still of more than one frame, and for a malformed pattern.
 OutputKind classify_output(const std::filesystem::path& path, int frame_count);
 
-/// The check before anything is loaded, a few system calls: classify_output, a folder that exists and
-/// can be written, and a build that can encode the format. Leaves nothing behind. Throws InvalidArgument or
+/// The files that `path` stands for: itself, or one a frame. Throws as classify_output.
+std::vector<std::filesystem::path> output_files(const std::filesystem::path& path, int frame_count);
+
+/// The check before anything is loaded, a few system calls: classify_output, a folder that exists and can be written,
+/// nothing there that is no regular file, and a build that can encode the format. Leaves nothing behind. Throws InvalidArgument or
 /// Unsupported.
 void check_output_writable(const std::filesystem::path& path, int frame_count);
 

@@ -2,7 +2,6 @@
 
 #include <deque>
 #include <future>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -52,9 +51,10 @@ class PngStill final : public FrameSink {
 class PngSequence final : public FrameSink {
  public:
   PngSequence(FramePattern pattern, const VideoFormat& format, const Metadata& metadata)
-      : pattern_(std::move(pattern)), format_(format), metadata_(png_metadata(metadata)) {
-    const RawFile probe(pattern_.name(0));  // a folder that cannot be written is an error now
-  }
+      : pattern_(std::move(pattern)),
+        format_(format),
+        metadata_(png_metadata(metadata)),
+        marker_(std::make_unique<AtomicFile>(pattern_.name(0))) {}
 
   void write(const std::uint8_t* rgb) override {
     if (in_work_.size() == kFramesAtOnce) collect();
@@ -76,10 +76,10 @@ class PngSequence final : public FrameSink {
     try {
       for (; committed < static_cast<int>(files_.size()); ++committed) files_[committed]->commit();
     } catch (...) {
-      std::error_code ignored;
-      for (int number = 0; number < committed; ++number) fs::remove(pattern_.name(number), ignored);
+      for (int number = 0; number < committed; ++number) files_[number]->take_back();
       throw;
     }
+    marker_.reset();
   }
 
  private:
@@ -93,6 +93,8 @@ class PngSequence final : public FrameSink {
   FramePattern pattern_;
   VideoFormat format_;
   Metadata metadata_;
+  std::unique_ptr<AtomicFile>
+      marker_;  // never committed: it marks the others, which are too many to be open, as in use
   std::vector<std::unique_ptr<RawFile>> files_;  // complete, under temporary names
   // The frames after these. Destroyed first, which waits for them.
   std::deque<std::future<std::unique_ptr<RawFile>>> in_work_;

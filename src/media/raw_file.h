@@ -22,13 +22,19 @@ class RawFile {
   /// Writes all of `bytes` at `offset` bytes from the start; the file grows as needed.
   void write_at(std::int64_t offset, std::span<const std::byte> bytes);
 
-  /// Ends writing and frees the file descriptor; the name is still the temporary one.
+  /// Ends writing and frees the file descriptors; the name is still the temporary one. See AtomicFile::unlock() for what
+  /// must then be held.
   void close();
 
-  /// Closes the file, where close() has not, and renames it to its final name.
+  /// Ends writing, where close() has not, and gives the file its final name.
   void commit();
 
+  /// Removes what commit() has written.
+  void take_back() { file_.take_back(); }
+
  private:
+  void end_writing();
+
   AtomicFile file_;
   int fd_ = -1;
 };

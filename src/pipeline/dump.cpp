@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "ops/copy.h"
 #include "pipeline/dump_folder.h"
@@ -17,8 +18,8 @@ namespace {
 void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  WAN_CHECK(!error && fs::is_directory(folder), kIo, "cannot create the folder {}: {}", folder.string(),
-            error.message());
+  WAN_CHECK(!error && is_folder(folder), kIo, "cannot create the folder {}: {}", folder.string(),
+            error ? system_reason(error.value()) : "something else is there");
 }
 
 /// Host copy in f32.

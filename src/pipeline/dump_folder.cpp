@@ -1,10 +1,13 @@
 #include "pipeline/dump_folder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "weights/strict_json.h"
 
@@ -16,10 +19,15 @@ namespace {
 
 constexpr const char* kManifest = "manifest.json";
 
-bool holds_arrays(const fs::path& folder) {
-  std::error_code none;
-  return std::any_of(fs::directory_iterator(folder, none), fs::directory_iterator(),
-                     [](const fs::directory_entry& entry) { return entry.path().extension() == ".npy"; });
+std::vector<fs::path> arrays_in(const fs::path& dump) {
+  std::vector<fs::path> found;
+  for (const fs::path& folder : {dump, dump / "taps"}) {
+    if (!is_folder(folder)) continue;
+    const std::vector<fs::path> all = list_folder(folder);
+    std::copy_if(all.begin(), all.end(), std::back_inserter(found),
+                 [](const fs::path& path) { return path.extension() == ".npy"; });
+  }
+  return found;
 }
 
 /// The manifest of an earlier dump; null where there is none.
@@ -53,14 +61,13 @@ void remove_array(const fs::path& folder, const std::string& name) {
 }  // namespace
 
 void check_dump_folder(const fs::path& folder) {
-  std::error_code none;
-  if (!fs::is_directory(folder, none)) return;
-  const bool mixes =
-      read_manifest(folder).is_null() && (holds_arrays(folder) || holds_arrays(folder / "taps"));
-  WAN_CHECK(!mixes, kInvalidArgument,
+  if (!is_folder(folder)) return;
+  const std::vector<fs::path> arrays = arrays_in(folder);
+  WAN_CHECK(arrays.empty() || !read_manifest(folder).is_null(), kInvalidArgument,
             "--dump {}: it holds .npy files that are not of a dump of this program; name another folder, or "
             "empty it",
             folder.string());
+  for (const fs::path& array : arrays) check_replaceable(array);
 }
 
 void clear_dump_folder(const fs::path& folder) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "base/shell_quote.h"
 
@@ -61,12 +62,11 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const Laten
     tell_quietly(run, error.what());
   }
   try {
-    fs::path spare =
-        fs::temp_directory_path() / fmt::format("wan-{}-{}", ::getpid(), file.path.filename().string());
+    fs::path spare = temporary_folder() / fmt::format("wan-{}-{}", ::getpid(), file.path.filename().string());
     save_latents(spare, latents);
     tell_quietly(run, fmt::format("the latents are kept in {} instead", spare.string()));
     return spare;
-  } catch (const std::exception& error) {  // filesystem_error: there is no such folder
+  } catch (const std::exception& error) {
     tell_quietly(run, fmt::format("the latents could not be kept: {}", error.what()));
     return {};
   }

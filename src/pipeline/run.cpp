@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "base/log.h"
+#include "base/same_file.h"
 #include "media/output.h"
 #include "pipeline/decode.h"
 #include "pipeline/phase_reporter.h"
@@ -22,11 +23,6 @@ void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
   const auto sigmas = scheduler.sigmas();
   const std::int64_t count[] = {static_cast<std::int64_t>(sigmas.size())};
   run.dump->floats("sigmas", std::vector<float>(sigmas.begin(), sigmas.end()), count);
-}
-
-bool is_same_file(const fs::path& a, const fs::path& b) {
-  std::error_code none;
-  return fs::equivalent(a, b, none);
 }
 
 /// Where the finished latents are: finished ones that the run began with are not written again to their own file, and

@@ -39,12 +39,14 @@ void read_segment(const std::string& text, const std::string& where, SavedLatent
             quote_name(text));
 }
 
-Tensor read_tensor(const TensorEntry& entry, const Shape& shape, const std::string& where) {
+Tensor read_tensor(const Checkpoint& file, const TensorEntry& entry, const Shape& shape) {
+  const std::string& where = file.path();
   WAN_CHECK(entry.dtype == DType::kF32 && entry.shape == shape, kBadFile,
             "{}: expected {} as f32 {}, got {} {}", where, entry.name, shape.to_string(),
             dtype_name(entry.dtype), entry.shape.to_string());
   Tensor slot(DType::kF32, shape);
   convert(entry, slot);
+  file.check_read(entry);
   const float* values = slot.as<float>();
   for (std::int64_t i = 0; i < slot.elements(); ++i)
     WAN_CHECK(std::isfinite(values[i]), kBadFile, "{}: {} holds values that are not finite", where,
@@ -96,20 +98,20 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   SavedLatents latents;
   latents.file = path;
   const TensorEntry* condition = file.find(kCondition);
-  if (condition != nullptr) latents.condition = read_tensor(*condition, condition->shape, where);
+  if (condition != nullptr) latents.condition = read_tensor(file, *condition, condition->shape);
   if (const auto segment = file.metadata().find(kSegment); segment != file.metadata().end())
     read_segment(segment->second, where, latents);
   for (int segment = 0; segment < latents.segment; ++segment) {
     const std::string name = done_name(static_cast<std::size_t>(segment));
     const TensorEntry* entry = file.find(name);
     WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, name);
-    latents.done.push_back(read_tensor(*entry, first->shape, where));
+    latents.done.push_back(read_tensor(file, *entry, first->shape));
   }
   const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0) - latents.done.size();
   for (std::size_t slot = 0; slot < slots; ++slot) {
     const TensorEntry* entry = file.find(slot_name(slot));
     WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, slot_name(slot));
-    latents.slots.push_back(read_tensor(*entry, first->shape, where));
+    latents.slots.push_back(read_tensor(file, *entry, first->shape));
   }
   const Metadata metadata(file.metadata().begin(), file.metadata().end());
   if (!holds_settings(metadata) && !file.metadata().contains(kNextStep)) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
 #include "request/attributed.h"
@@ -100,7 +101,7 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
 
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
-  if (!std::filesystem::exists(path)) return find_task(task).defaults();
+  if (!file_exists(path)) return find_task(task).defaults();
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   return parse_model_defaults(task, text, path.string());

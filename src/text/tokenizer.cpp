@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "text/prompt_cleaning.h"
 #include "text/tokenizer_config.h"
@@ -20,7 +21,7 @@ std::string_view contents(const MappedFile& file) {
 class OptionalFile {
  public:
   explicit OptionalFile(const std::filesystem::path& path) {
-    if (std::filesystem::exists(path)) file_ = MappedFile(path);
+    if (file_exists(path)) file_ = MappedFile(path);
   }
   std::string_view text() const { return contents(file_); }
 
@@ -62,8 +63,8 @@ std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& folder) {
   const OptionalFile special_file(folder / "special_tokens_map.json");
   const TokenizerConfig config = read_tokenizer_config(config_file.text(), special_file.text());
 
-  const bool has_json = std::filesystem::exists(json_path);
-  const bool has_spiece = std::filesystem::exists(spiece_path);
+  const bool has_json = file_exists(json_path);
+  const bool has_spiece = file_exists(spiece_path);
   WAN_CHECK(
       has_json || has_spiece, kBadFile,
       "expected tokenizer.json or spiece.model, found neither; download google/umt5-xxl of the checkpoint "

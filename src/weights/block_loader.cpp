@@ -81,7 +81,11 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   }
   read_ahead(id);
   loaders_[group].load(weights);
-  for (const TensorEntry* entry : entries) groups_[group].scope.report().checkpoint().release_pages(*entry);
+  const Checkpoint& checkpoint = groups_[group].scope.report().checkpoint();
+  for (const TensorEntry* entry : entries) {
+    checkpoint.check_read(*entry);
+    checkpoint.release_pages(*entry);
+  }
 }
 
 }  // namespace wan

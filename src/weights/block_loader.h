@@ -28,7 +28,8 @@ class BlockLoader {
   Allocator& allocator() const;
   /// Views of a block of `group` in `memory`.
   std::vector<TensorView> views(int group, std::byte* memory) const;
-  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable.
+  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
+  /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
 
  private:

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/checked_math.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
 #include "weights/pth.h"
@@ -66,12 +67,8 @@ void check_inside(const fs::path& file, const fs::path& folder) {
 }
 
 std::vector<fs::path> files_ending_in(const fs::path& folder, std::string_view suffix) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
-    if (entry.path().filename().string().ends_with(suffix)) found.push_back(entry.path());
-  WAN_CHECK(!error, kBadFile, "cannot read the folder {}: {}", folder.string(), error.message());
-  std::sort(found.begin(), found.end());
+  std::vector<fs::path> found = list_folder(folder);
+  std::erase_if(found, [&](const fs::path& path) { return !path.filename().string().ends_with(suffix); });
   return found;
 }
 
@@ -151,11 +148,10 @@ Checkpoint Checkpoint::from_files(std::vector<CheckpointFile> files, const std::
 }
 
 Checkpoint Checkpoint::open(const fs::path& path) {
-  std::error_code error;
-  const bool is_folder = fs::is_directory(path, error);
-  WAN_CHECK(fs::exists(path, error), kBadFile, "cannot open {}: it does not exist; check the path",
+  const FileKind kind = file_kind(path);
+  WAN_CHECK(kind != FileKind::kNothing, kBadFile, "cannot open {}: it does not exist; check the path",
             path.string());
-  const fs::path chosen = is_folder ? choose_in_folder(path) : path;
+  const fs::path chosen = kind == FileKind::kFolder ? choose_in_folder(path) : path;
 
   std::vector<MappedFile> mapped;
   std::vector<CheckpointFile> files;
@@ -206,6 +202,10 @@ const MappedFile* Checkpoint::file_of(const TensorEntry& entry) const {
 
 void Checkpoint::read_ahead(const TensorEntry& entry) const {
   if (const MappedFile* file = file_of(entry)) file->read_ahead(entry.storage);
+}
+
+void Checkpoint::check_read(const TensorEntry& entry) const {
+  if (const MappedFile* file = file_of(entry)) file->check_whole();
 }
 
 void Checkpoint::release_pages(const TensorEntry& entry) const {

@@ -35,6 +35,9 @@ class Checkpoint {
   /// Has a tensor's bytes brought into the page cache, so that what is read next comes at the disk's rate instead of a page
   /// fault at a time. May take as long as the disk's queue is full; thread-safe. Does nothing for bytes that the checkpoint did not map itself.
   void read_ahead(const TensorEntry& entry) const;
+  /// To be called once values have been taken out of a tensor's bytes: throws BadFile where its file has been cut short, or
+  /// could not be read, so that they may be others. Does nothing for bytes that the checkpoint did not map itself.
+  void check_read(const TensorEntry& entry) const;
   /// Takes a tensor's mapped pages out of this process's memory, once they have been converted. They stay in the page
   /// cache and may be read again. Does nothing for bytes that the checkpoint did not map itself.
   void release_pages(const TensorEntry& entry) const;

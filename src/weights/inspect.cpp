@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "weights/checkpoint.h"
 
 namespace wan {
@@ -44,12 +45,12 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
   std::vector<fs::path> indexes;
   std::vector<fs::path> shards;
   std::vector<fs::path> torch_files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    const fs::path extension = entry.path().extension();
-    if (is_index(entry.path())) indexes.push_back(entry.path());
-    if (extension == ".safetensors") shards.push_back(entry.path());
-    if (extension == ".pth" || extension == ".pt") torch_files.push_back(entry.path());
+  for (const fs::path& path : list_folder(folder)) {
+    const fs::path extension = path.extension();
+    const bool torch_name = extension == ".pth" || extension == ".pt";
+    if (!torch_name && extension != ".safetensors" && !is_index(path)) continue;
+    if (file_kind(path) != FileKind::kRegular) continue;
+    (torch_name ? torch_files : is_index(path) ? indexes : shards).push_back(path);
   }
   std::vector<fs::path> found = indexes.empty() ? shards : indexes;
   found.insert(found.end(), torch_files.begin(), torch_files.end());
@@ -60,19 +61,11 @@ std::vector<fs::path> checkpoints_in(const fs::path& folder) {
 }  // namespace
 
 std::vector<CheckpointFacts> inspect_checkpoints(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return {inspect_one(path)};
-  std::vector<fs::path> found;
-  try {
-    found = checkpoints_in(path);
-    std::vector<fs::path> folders;
-    for (const fs::directory_entry& entry : fs::directory_iterator(path))
-      if (entry.is_directory()) folders.push_back(entry.path());
-    std::sort(folders.begin(), folders.end());
-    for (const fs::path& folder : folders)
-      for (const fs::path& file : checkpoints_in(folder)) found.push_back(file);
-  } catch (const fs::filesystem_error& failure) {
-    fail(ErrorCode::kBadFile, "cannot read the folder {}: {}", path.string(), failure.code().message());
+  if (!is_folder(path)) return {inspect_one(path)};
+  std::vector<fs::path> found = checkpoints_in(path);
+  for (const fs::path& folder : list_folder(path)) {
+    if (!is_folder(folder)) continue;
+    for (const fs::path& file : checkpoints_in(folder)) found.push_back(file);
   }
   WAN_CHECK(!found.empty(), kBadFile,
             "[{}] holds no .safetensors and no .pth file, nor do its folders; name a checkpoint directory",

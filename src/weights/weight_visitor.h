@@ -81,7 +81,9 @@ class LoadedWeights {
     weights_.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight) {
                      if (spec.dtype == WeightDType::kInFile) {
                        const TensorEntry* entry = scope.declare(spec);
-                       if (entry != nullptr) weight = entry->view();
+                       if (entry == nullptr) return;
+                       weight = entry->view();
+                       in_file_.push_back(entry);
                      } else {
                        weight = memory_.emplace_back(scope.load(spec));
                      }
@@ -90,10 +92,15 @@ class LoadedWeights {
   }
 
   const Weights* operator->() const { return &weights_; }
+  /// After a use of what stays in the file. Throws BadFile where that was cut short meanwhile.
+  void check_read() const {
+    for (const TensorEntry* entry : in_file_) checkpoint_.check_read(*entry);
+  }
 
  private:
   Checkpoint checkpoint_;  // keeps what stays in the file mapped
   std::vector<Tensor> memory_;
+  std::vector<const TensorEntry*> in_file_;
   Weights weights_;
 };
 

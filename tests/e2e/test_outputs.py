@@ -1,12 +1,14 @@
 """What a generation writes: MP4, PNG frames, a still, the dump; and that it is the same where it must be."""
 
 import json
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import unittest
 
-from support import (CANCELLED, INVALID_ARGUMENT, WAN, WanTest, environment, frame_values, generate_arguments, read_mp4,
+from support import (CANCELLED, CHECKPOINT, INVALID_ARGUMENT, WAN, WanTest, environment, frame_values, generate_arguments, read_mp4,
                      read_npy, read_png)
 
 LATENT_CHANNELS, TEXT_DIM, TEXT_LEN = 16, 64, 512
@@ -145,6 +147,116 @@ class Outputs(WanTest):
         for word in ("load:", "text:", "high noise: step", "low noise: step", "decode:", "saved video.mp4"):
             self.assertTrue([line for line in lines if line.startswith(word)], word)
         self.assertNotIn("\r", "".join(lines))
+
+
+class Targets(WanTest):
+    """What is under the outputs' names already."""
+
+    def refuse(self, *words, **options):
+        result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
+        self.assert_refused(result, INVALID_ARGUMENT, *words)
+
+    def test_what_is_no_file_is_not_replaced(self):
+        os.mkfifo(self.folder / "pipe")
+        links = ["pipe.mp4", "pipe_2.png", "pipe.safetensors"]
+        for name in links:
+            (self.folder / name).symlink_to("pipe")
+        # A device of our own: root could lose that of the machine.
+        try:
+            os.mknod(self.folder / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+        except PermissionError:
+            os.mkfifo(self.folder / "device")
+        kind = "a device" if stat.S_ISCHR((self.folder / "device").stat().st_mode) else "a pipe"
+        (self.folder / "full.mp4").symlink_to("device")
+        before = self.names()
+        self.refuse("cannot write pipe.mp4: it is a pipe; name a regular file", save_file="pipe.mp4")
+        self.refuse("cannot write pipe_2.png: it is a pipe", save_file="pipe_%d.png")
+        self.refuse(f"cannot write full.mp4: it is {kind};", save_file="full.mp4")
+        self.refuse("cannot write pipe.safetensors: it is a pipe", save_latents="pipe.safetensors")
+        self.refuse("--dump pipe: it is a file; name a folder", dump="pipe")
+        self.assertEqual(self.names(), before)
+        self.assertTrue((self.folder / "pipe").is_fifo())
+
+    def test_what_is_no_file_in_a_dump_is_not_replaced(self):
+        self.generate(save_file="video.mp4", dump="dump")
+        for name in ("latents.npy", "manifest.json"):
+            path, aside = self.folder / "dump" / name, self.folder / "aside"
+            path.rename(aside)
+            os.mkfifo(path)
+            self.refuse(f"dump/{name}" if name == "latents.npy" else "--dump dump", dump="dump")
+            self.assertTrue(path.is_fifo())
+            path.unlink()
+            aside.rename(path)
+        for path in (self.folder / "dump").glob("*.npy"):
+            path.unlink()
+        (self.folder / "dump/manifest.json").unlink()
+        os.mkfifo(self.folder / "dump/manifest.json")
+        self.refuse("cannot write dump/manifest.json: it is a pipe", dump="dump")
+        (self.folder / "dump/manifest.json").unlink()
+        (self.folder / "dump/taps").write_text("mine")
+        self.refuse("--dump dump", "taps", dump="dump")
+        (self.folder / "nowhere").symlink_to("missing")
+        self.refuse("--dump nowhere: it is a link to nothing", dump="nowhere")
+
+    def test_a_dumps_name_may_end_in_a_slash(self):
+        self.generate(save_file="video.mp4", dump="dump/")
+        self.assertTrue((self.folder / "dump/manifest.json").exists())
+
+    def test_permissions_and_other_names_stay(self):
+        for name, options in (("video.mp4", {}), ("f_1.png", {"save_file": "f_%d.png"}),
+                              ("kept.safetensors", {"save_latents": "kept.safetensors"})):
+            with self.subTest(name):
+                path, other = self.folder / name, self.folder / "other name"
+                path.write_text("old")
+                path.chmod(0o600)
+                self.generate(**{"save_file": "video.mp4", **options})
+                self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+                first = path.read_bytes()
+                self.assertGreater(len(first), 100)
+                os.link(path, other)
+                self.generate(**{"save_file": "video.mp4", **options, "base_seed": "8"})
+                self.assertTrue(other.samefile(path))
+                self.assertNotEqual(other.read_bytes(), first)
+                self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+                other.unlink()
+
+    def test_an_output_is_not_another_ones_file(self):
+        self.generate(save_file="video.mp4", save_latents="kept.safetensors")
+        (self.folder / "here").symlink_to(".")
+        (self.folder / "link.mp4").symlink_to("here/kept.safetensors")
+        (self.folder / "new.mp4").symlink_to("new.safetensors")
+        os.link(self.folder / "video.mp4", self.folder / "hard.safetensors")
+        before = {name: (self.folder / name).read_bytes() for name in ("video.mp4", "kept.safetensors")}
+        self.refuse("--save_file link.mp4 would overwrite --from_latents kept.safetensors", save_file="link.mp4",
+                    from_latents="kept.safetensors", prompt=None, size=None,
+                    frame_num=None, sample_steps=None, base_seed=None)
+        self.refuse("--save_latents here/kept.safetensors would overwrite --save_file link.mp4", save_file="link.mp4",
+                    save_latents="here/kept.safetensors")
+        self.refuse("--save_latents hard.safetensors would overwrite --save_file video.mp4",
+                    save_latents="hard.safetensors")
+        self.refuse("--save_latents here/new.safetensors would overwrite --save_file new.mp4", save_file="new.mp4",
+                    save_latents="here/new.safetensors")
+        self.refuse("--dump here/none.mp4 would overwrite --save_file none.mp4", save_file="none.mp4",
+                    dump="here/none.mp4")
+        checkpoint = self.copy_checkpoint()
+        part = "high_noise_model/diffusion_pytorch_model.safetensors"
+        self.refuse("--save_latents", "would overwrite the checkpoint's", part, ckpt_dir=checkpoint,
+                    save_latents=checkpoint / part)
+        self.assertEqual({name: (self.folder / name).read_bytes() for name in before}, before)
+
+    def test_an_output_is_not_the_image(self):
+        options = {"checkpoint": CHECKPOINT.parent / "checkpoint_i2v", "task": "i2v-A14B", "size": "48*48"}
+        image = self.folder / "f_3.png"
+        shutil.copy(CHECKPOINT.parent / "landscape.png", image)
+        (self.folder / "link.png").symlink_to(image)
+        before = image.read_bytes()
+        for save_file, frames in (("link.png", "1"), ("./f_3.png", "1"), ("f_%d.png", "5")):
+            for option in ("image", "last_image"):
+                if option == "last_image" and frames == "1":
+                    continue
+                self.refuse(f"would overwrite --{option} f_3.png", save_file=save_file, frame_num=frames, **options,
+                            **{option: "f_3.png"})
+        self.assertEqual(image.read_bytes(), before)
 
 
 class Dump(WanTest):

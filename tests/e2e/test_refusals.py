@@ -1,9 +1,12 @@
 """Requests that are wrong: one line that says what would be right, the documented status, at once, nothing written."""
 
 import json
+import os
 import unittest
 
 from support import (BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, OUT_OF_MEMORY, UNSUPPORTED, WanTest, generate_arguments)
+
+I2V_CHECKPOINT = CHECKPOINT.parent / "checkpoint_i2v"
 
 # Options of a small generation, the status, and words that the line must hold.
 WRONG_VALUES = [
@@ -129,6 +132,70 @@ class Refusals(WanTest):
                 result = self.run_wan(*generate_arguments(save_file="video.mp4", **options))
                 self.assert_refused(result, status, *words)
                 self.assertEqual(self.names(), ["file"])
+
+    def test_what_the_system_refuses(self):
+        long = "x" * 300
+        (self.folder / "circle").symlink_to("circle")
+        for name in ("circle.mp4", "circle.safetensors"):
+            (self.folder / name).symlink_to(name)
+        circle, too_long = "links lead in a circle", "File name too long; name a shorter path"
+        for options, status, words in [
+            ({"ckpt_dir": long}, BAD_FILE, [long, too_long]),
+            ({"ckpt_dir": "circle"}, BAD_FILE, ["circle", circle]),
+            ({"ckpt_dir": "circle/x"}, BAD_FILE, ["circle/x", circle]),
+            ({"from_latents": long}, BAD_FILE, [long, too_long]),
+            ({"from_latents": "circle.safetensors"}, BAD_FILE, ["circle.safetensors", circle]),
+            ({"save_file": "circle.mp4"}, INVALID_ARGUMENT, ["cannot write circle.mp4", circle]),
+            ({"save_file": "circle/x.mp4"}, INVALID_ARGUMENT, ["cannot write circle/x.mp4", circle]),
+            ({"save_file": f"{long}/x.mp4"}, INVALID_ARGUMENT, [long, too_long]),
+            ({"save_latents": "circle.safetensors"}, INVALID_ARGUMENT, ["cannot write circle.safetensors", circle]),
+            ({"save_latents": f"{long}/x.safetensors"}, INVALID_ARGUMENT, [long, too_long]),
+            ({"dump": "circle"}, INVALID_ARGUMENT, ["--dump circle", circle]),
+            ({"dump": long}, INVALID_ARGUMENT, ["--dump " + long, too_long]),
+            ({"task": "i2v-A14B", "image": long, "ckpt_dir": I2V_CHECKPOINT}, BAD_FILE, [long, too_long]),
+            ({"task": "i2v-A14B", "image": "circle", "ckpt_dir": I2V_CHECKPOINT}, BAD_FILE, ["circle", circle]),
+        ]:
+            with self.subTest(**options):
+                result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
+                self.assert_refused(result, status, *words)
+        for command in (["inspect"], ["tokenize", "--prompt", "a cat", "--ckpt_dir"]):
+            for name, words in ((long, too_long), ("circle", circle)):
+                with self.subTest(command=command, name=name):
+                    self.assert_refused(self.run_wan(*command, name), BAD_FILE, name, words)
+
+    def test_what_the_system_refuses_in_a_checkpoint(self):
+        checkpoint = self.copy_checkpoint()
+        for part in ("config.json", "generation_config.json", "high_noise_model", "high_noise_model/config.json",
+                     "google/umt5-xxl", "google/umt5-xxl/tokenizer.json", "google/umt5-xxl/special_tokens_map.json",
+                     "Wan2.1_VAE.pth"):
+            with self.subTest(part):
+                path, aside = checkpoint / part, self.folder / "aside"
+                if path.exists():
+                    path.rename(aside)
+                path.symlink_to(path.name)
+                result = self.run_wan(*generate_arguments(checkpoint, save_file="video.mp4"))
+                self.assert_refused(result, BAD_FILE, part, "links lead in a circle")
+                inspected = self.run_wan("inspect", checkpoint)
+                self.assertIn(inspected.status, (0, BAD_FILE), inspected.err)
+                if part != "generation_config.json":
+                    self.assertIn("links lead in a circle", inspected.out + inspected.err)
+                path.unlink()
+                if aside.exists():
+                    aside.rename(path)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may enter every folder")
+    def test_a_folder_without_permission(self):
+        closed = self.folder / "closed"
+        closed.mkdir(mode=0)
+        self.addCleanup(closed.chmod, 0o700)
+        for options, status in [({"ckpt_dir": "closed"}, BAD_FILE), ({"ckpt_dir": "closed/x"}, BAD_FILE),
+                                ({"from_latents": "closed/x"}, BAD_FILE),
+                                ({"save_file": "closed/x.mp4"}, INVALID_ARGUMENT),
+                                ({"save_latents": "closed/x.safetensors"}, INVALID_ARGUMENT),
+                                ({"dump": "closed"}, INVALID_ARGUMENT), ({"dump": "closed/dump"}, INVALID_ARGUMENT)]:
+            with self.subTest(**options):
+                result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
+                self.assert_refused(result, status, "closed", "Permission denied; give this user the right")
 
     def test_more_than_one_process(self):
         for world in ("2", "8"):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import unittest
 
-from support import (CANCELLED, INVALID_ARGUMENT, IO, WAN, WanTest, environment, generate_arguments, read_safetensors,
+from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, IO, WAN, WanTest, environment, generate_arguments, read_safetensors,
                      write_safetensors)
 
 LONG = {"size": "64*64", "frame_num": "17", "sample_steps": "150"}
@@ -36,6 +36,21 @@ class Interrupted(WanTest):
                 sent = True
         self.assertEqual(process.wait(timeout=60), CANCELLED)
         return events
+
+    def test_a_checkpoint_cut_short_ends_the_run_with_an_error(self):
+        checkpoint = self.copy_checkpoint()
+        part = checkpoint / "low_noise_model/diffusion_pytorch_model.safetensors"
+        process = self.start(checkpoint=checkpoint, save_file="video.mp4", residency="streamed", **MANY)
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if events[-1].get("step") == 2:
+                os.truncate(part, part.stat().st_size // 2)
+        self.assertEqual(process.wait(timeout=60), BAD_FILE)
+        message = events[-1]["message"]
+        self.assertIn(f"{part} was cut short while it was read", message)
+        self.assertIn("--from_latents video.mp4.latents.safetensors", message)
+        self.assertTrue((self.folder / "video.mp4.latents.safetensors").exists())
 
     def test_interrupted_run_goes_on_to_the_same_video(self):
         for solver, steps in (("unipc", "150"), ("dpm++", "151"), ("euler", "152")):

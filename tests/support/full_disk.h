@@ -32,15 +32,16 @@ class FileSizeLimit {
   void (*handler_)(int) = nullptr;
 };
 
-/// A small file system on `folder`, seen by this process alone and gone with it. Needs root's rights:
-/// mounted() says whether it is there.
+/// A small file system on `folder`, seen by this process alone and gone with it; a "ramfs" has no limit of its own. Needs
+/// root's rights: mounted() says whether it is there.
 class SmallDisk {
  public:
-  SmallDisk(const std::filesystem::path& folder, int kilobytes) : folder_(folder) {
+  SmallDisk(const std::filesystem::path& folder, int kilobytes, const char* type = "tmpfs")
+      : folder_(folder) {
     const std::string options = "size=" + std::to_string(kilobytes) + "k";
     mounted_ = ::unshare(CLONE_NEWNS) == 0 &&
                ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-               ::mount("none", folder_.c_str(), "tmpfs", 0, options.c_str()) == 0;
+               ::mount("none", folder_.c_str(), type, 0, options.c_str()) == 0;
   }
   ~SmallDisk() {
     if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);

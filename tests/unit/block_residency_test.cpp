@@ -429,6 +429,33 @@ TEST_F(BlockResidencyTest, TheNextBlockIsReadAhead) {
   const BlockLease last = residency->acquire({0, 2});  // nothing comes after it
 }
 
+TEST_F(BlockResidencyTest, AFileCutShortIsRefused) {
+  constexpr std::int64_t kElements = 1 << 20;
+  constexpr std::int64_t kBytes = kElements * 4;
+  std::string header = "{";
+  for (int i = 0; i < 2; ++i)
+    header += (i > 0 ? ",\"layer." : "\"layer.") + std::to_string(i) + R"(.w":{"dtype":"F32","shape":[)" +
+              std::to_string(kElements) + R"(],"data_offsets":[)" + std::to_string(i * kBytes) + "," +
+              std::to_string((i + 1) * kBytes) + "]}";
+  const TempFolder folder;
+  for (const bool streamed : {false, true}) {
+    const std::filesystem::path path = write_test_file(
+        folder / "cut.safetensors", safetensors_file(header + "}", std::string(2 * kBytes, '\0')));
+    const Checkpoint checkpoint = Checkpoint::open(path);
+    WeightReport report(checkpoint, "model");
+    const BlockLayout layout{.prefix = "layer.{i}.", .weights = {{.name = "w", .shape = {kElements}}}};
+    const WeightScope scope(report, {});
+    const auto residency = make_residency(
+        {{scope, layout, 2}}, {.kind = streamed ? ResidencyKind::kStreamed : ResidencyKind::kResident});
+    { const BlockLease whole = residency->acquire({0, 0}); }
+    std::filesystem::resize_file(path,
+                                 static_cast<std::uintmax_t>(kBytes));  // in the first block's last values
+    expect_error(ErrorCode::kBadFile, "cut short while it was read", [&] { residency->acquire({0, 1}); });
+    expect_error(ErrorCode::kBadFile, "cut short while it was read",
+                 [&] { scope.load({.name = "layer.0.w", .shape = {kElements}}); });
+  }
+}
+
 TEST_F(BlockResidencyTest, MissingWeightsAreReportedAtOnceAndRefusedWhenAcquired) {
   const WeightScope scope(*report_, WeightTarget{});
   std::vector<BlockGroup> all{{scope.child("dit"), dit_layout(), kBlocks + 1}, {scope, text_layout(), 2}};

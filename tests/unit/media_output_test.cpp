@@ -1,6 +1,7 @@
 // Names of outputs, frame rates, and the thread that encodes.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <chrono>
@@ -8,6 +9,7 @@
 #include <semaphore>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -71,6 +73,27 @@ TEST(Output, WritabilityIsCheckedEarlyAndLeavesNothing) {
   expect_error(ErrorCode::kInvalidArgument, "longer than 255",
                [&] { check_output_writable(folder / (std::string(250, 'x') + "%05d.png"), 3); });
   EXPECT_EQ(folder.count(), 1);
+}
+
+TEST(Output, OnlyFilesAreReplaced) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const char* name : {"a.png", "a.mp4", "f_1.png"})
+    std::filesystem::create_symlink("pipe", folder / name);
+  for (const auto& output : {std::pair{"a.png", 1}, {"a.mp4", 2}, {"f_%d.png", 3}}) {
+    const std::filesystem::path path = folder / output.first;
+    const int frames = output.second;
+    expect_error(ErrorCode::kInvalidArgument, "it is a pipe", [&] { check_output_writable(path, frames); });
+    const VideoFormat format{.width = 32, .height = 32, .fps = 8, .frame_count = frames};
+    const std::vector<std::uint8_t> frame(32 * 32 * 3);
+    expect_error(ErrorCode::kIo, "it is a pipe", [&] {
+      const auto sink = make_frame_sink(path, format, {});
+      for (int i = 0; i < frames; ++i) sink->write(frame.data());
+      sink->finish();
+    });
+  }
+  EXPECT_EQ(folder.count(), 4);
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
 }
 
 TEST(Output, SinksHoldTheNumberOfFrames) {

@@ -74,6 +74,16 @@ TEST(Png, SequenceAppearsAtFinish) {
   }
 }
 
+TEST(Png, FramesInWorkAreLeftAloneByOtherRuns) {
+  const TempFolder folder;
+  const VideoFormat format{.width = 32, .height = 16, .fps = 8, .frame_count = 20};
+  const auto sink = make_png_sequence(FramePattern(folder / "f_%d.png"), format, {});
+  for (unsigned i = 0; i < 20; ++i) sink->write(noise_frame(32, 16, i).data());
+  check_output_writable(folder / "f_%d.png", 20);  // what a run does that begins now
+  sink->finish();
+  EXPECT_EQ(folder.count(), 20);
+}
+
 TEST(Png, UnfinishedOutputLeavesNothing) {
   const TempFolder folder;
   const VideoFormat format{.width = 32, .height = 16, .fps = 8, .frame_count = 3};
@@ -93,13 +103,17 @@ TEST(Png, UnfinishedOutputLeavesNothing) {
 
 TEST(Png, AFrameThatCannotBePlacedTakesTheOthersAway) {
   const TempFolder folder;
-  fs::create_directories(folder / "f_2.png" / "in the way");
+  fs::create_directory(folder / "disk");
+  fs::create_symlink("disk/there.png", folder / "f_1.png");
   {
     const auto sink = make_png_sequence(FramePattern(folder / "f_%d.png"), {.width = 8, .height = 8}, {});
-    for (std::uint8_t i = 0; i < 4; ++i) sink->write(grey_frame(8, 8, i).data());
+    for (std::uint8_t i = 0; i < 12; ++i) sink->write(grey_frame(8, 8, i).data());
+    fs::create_directories(folder / "f_2.png" / "in the way");  // of a frame that is encoded
     expect_error(ErrorCode::kIo, "f_2.png", [&] { sink->finish(); });
   }
-  EXPECT_EQ(folder.count(), 1);
+  EXPECT_EQ(folder.count(), 3);
+  EXPECT_TRUE(fs::is_symlink(folder / "f_1.png"));
+  EXPECT_TRUE(fs::is_empty(folder / "disk"));
 }
 
 TEST(Png, FullDiskIsReportedAndLeavesNothing) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The checks beside the tests: formatting, include direction, lint, sanitizers, fuzzing. Findings are errors.
+# The checks beside the tests: formatting, include direction, calls of the file system, lint, sanitizers, fuzzing. Findings are errors.
 # FUZZ_SECONDS (60) is each fuzzer's time.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -10,6 +10,9 @@ git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
 
 echo "== include direction"
 tools/checks/include_direction.py
+
+echo "== calls of the file system"
+tools/checks/filesystem_calls.py
 
 echo "== lint"
 tools/checks/lint.sh

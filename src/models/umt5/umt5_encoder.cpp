@@ -35,6 +35,7 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
         id, config_.vocabulary);
     convert(table.slice(0, id, id + 1), rows.view().slice(0, i, i + 1));
   }
+  weights_.check_read();
   ctx.enter(tap_prefix_ + "token_embedding");
   ctx.backend.upload(rows, out);
   ctx.tap(tap_prefix_ + "token_embedding", out);

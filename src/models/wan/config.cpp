@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
 #include "weights/strict_json.h"
@@ -87,8 +88,8 @@ WanConfig parse_wan_config(std::string_view text, const std::string& where) {
 
 WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights) {
   const std::filesystem::path path = folder / "config.json";
-  WAN_CHECK(std::filesystem::exists(path), kBadFile,
-            "{} is missing; the folder of a diffusion model holds one", path.string());
+  WAN_CHECK(file_exists(path), kBadFile, "{} is missing; the folder of a diffusion model holds one",
+            path.string());
   const MappedFile file(path);
   WanConfig config = parse_wan_config(
       {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());

@@ -1,0 +1,56 @@
+#include "base/same_file.h"
+
+#include <sys/stat.h>
+
+#include <map>
+#include <optional>
+#include <system_error>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Device and inode of a file, with an empty name; or of its folder, with the name that the file will have in it.
+using Identity = std::tuple<dev_t, ino_t, std::string>;
+
+/// None where there is no such folder, or the system cannot say: then nothing is written there either.
+std::optional<Identity> identity_of(const fs::path& path) {
+  struct stat info {};
+  if (path.empty()) return std::nullopt;
+  if (::stat(path.c_str(), &info) == 0) return Identity{info.st_dev, info.st_ino, ""};
+  const fs::path file = followed(path.has_filename() ? path : path.parent_path());  // "folder/"
+  if (::stat(folder_of(file).c_str(), &info) != 0) return std::nullopt;
+  return Identity{info.st_dev, info.st_ino, file.filename().string()};
+}
+
+std::string shown(const NamedFile& file) {
+  return fmt::format("{} {}", file.name, file.path.string());
+}
+
+}  // namespace
+
+bool is_same_file(const fs::path& a, const fs::path& b) {
+  std::error_code none;
+  return fs::equivalent(a, b, none);
+}
+
+void check_files_apart(std::span<const NamedFile> written, std::span<const NamedFile> read) {
+  std::map<Identity, const NamedFile*> seen;
+  for (const NamedFile& file : read)
+    if (const auto identity = identity_of(file.path)) seen.emplace(*identity, &file);
+  for (const NamedFile& file : written) {
+    const auto identity = identity_of(file.path);
+    if (!identity) continue;
+    const auto [other, is_new] = seen.emplace(*identity, &file);
+    WAN_CHECK(is_new, kInvalidArgument, "{} would overwrite {}: they are one file; name another", shown(file),
+              shown(*other->second));
+  }
+}
+
+}  // namespace wan
