@@ -108,7 +108,11 @@ void run_bench(BenchOptions& options) {
   const BenchmarkResult result = run_benchmark(o, [](const BenchmarkRow& row) {
     write_note(stderr, fmt::format("{}: {:.4f} s\n", row.phase, row.median_seconds()));
   });
-  write_output(options.json ? as_json(options, result).dump(1) + "\n" : as_text(options, result));
+  if (options.json) {
+    write_json(as_json(options, result).dump(1));
+  } else {
+    write_output(as_text(options, result));
+  }
   for (const BenchmarkRow& row : result.rows)
     WAN_CHECK(row.non_finite == 0, kInternal, "{} gave {} values that are not finite: its time says nothing",
               row.phase, row.non_finite);

@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "base/error.h"
+#include "base/untrusted_text.h"
 
 namespace wan {
 
@@ -38,7 +39,7 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, Target& targ
 constexpr std::size_t kMostNameBytes = 160;
 
 /// The first `count` characters of UTF-8 text, or fewer that fit into `bytes`.
-std::string shortened(const std::string& text, int count, std::size_t bytes) {
+std::string beginning(const std::string& text, int count, std::size_t bytes) {
   std::size_t end = 0;
   while (end < text.size() && count > 0) {
     std::size_t next = end + 1;
@@ -205,12 +206,12 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
 }
 
 std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {
-  std::string prompt = o.prompt.value_or("");
+  std::string prompt = without_controls(o.prompt.value_or(""), '_');
   for (char& c : prompt)
     if (c == ' ' || c == '/' || (c == '%' && frame_num == 1))
       c = '_';  // % begins a frame number in a .png's name
   return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size), o.ulysses_size,
-                     shortened(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
+                     beginning(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
                      frame_num == 1 ? ".png" : ".mp4");
 }
 

@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "base/log.h"
+#include "base/untrusted_text.h"
 #include "commands.h"
 #include "output.h"
 #include "wan/engine.h"
@@ -25,13 +26,13 @@ int report(wan::ErrorCode code, const std::string& message, ErrorForm form) {
   if (form != ErrorForm::kText) {
     const nlohmann::ordered_json event = {
         {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
-    const std::string line =
-        event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-    if (form == ErrorForm::kEvent) wan::write_output(line);
-    if (form == ErrorForm::kJson || wan::lost_output() != nullptr) wan::write_note(stderr, line);
+    const std::string line = event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    if (form == ErrorForm::kEvent) wan::write_json(line);
+    if (form == ErrorForm::kJson || wan::lost_output() != nullptr)
+      wan::write_note(stderr, wan::shown_json(line) + "\n");
   } else {
-    wan::write_note(
-        stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message));
+    wan::write_note(stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error",
+                                        wan::shown_message(message)));
   }
   return wan::exit_status(code);
 }
