@@ -123,7 +123,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "Transformer blocks: resident, streamed from the files, or auto")
       ->capture_default_str()
       ->group(kMore);
-  command.add_option("--memory_limit", o.memory_limit, "Memory of the device to plan for, such as 16GB")
+  command
+      .add_option("--memory_limit", o.memory_limit,
+                  "Memory of the device to plan for, such as 16GB or 15.5GiB; a bare number is GB")
       ->group(kMore);
   add_number<int>(command, "--threads", o.threads, "CPU threads (default: all this process may use)")
       ->group(kMore);

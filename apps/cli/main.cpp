@@ -66,7 +66,8 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   wan::open_closed_streams();
-  const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
+  ::setenv("SVT_LOG", "0", 0);  // or the AV1 encoder writes to standard error; what fails in it, FFmpeg tells
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   // What stands before the command takes no values. The other commands print one JSON document, which an error must not
   // break.
   const auto command = std::find_if(arguments.begin(), arguments.end(),

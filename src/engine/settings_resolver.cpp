@@ -28,6 +28,17 @@ int nearest_multiple(int value, int unit) {
   return std::max(unit, (value + unit / 2) / unit * unit);
 }
 
+/// Of multiples of the units: an official size that is less than a unit away, else the nearest.
+VideoSize size_to_offer(const VideoSize& asked, int unit_x, int unit_y) {
+  constexpr VideoSize kOfficial[] = {{1280, 720}, {720, 1280}, {832, 480},
+                                     {480, 832},  {1280, 704}, {704, 1280}};
+  for (const VideoSize& size : kOfficial)
+    if (size.width % unit_x == 0 && size.height % unit_y == 0 &&
+        std::abs(size.width - asked.width) < unit_x && std::abs(size.height - asked.height) < unit_y)
+      return size;
+  return {nearest_multiple(asked.width, unit_x), nearest_multiple(asked.height, unit_y)};
+}
+
 /// Where values come from that no option gives: errors must name that file, and no option.
 struct ValueSource {
   std::string file;
@@ -43,20 +54,20 @@ void check_size(const VideoSize& size, const PatchSize& patch, const VaeGeometry
   const int unit_x = vae.spatial_stride * patch[2];
   const int unit_y = vae.spatial_stride * patch[1];
   constexpr int kMost = 8192;  // of a side; keeps every product of sizes far from overflow
-  WAN_CHECK(
-      size.width % unit_x == 0 && size.height % unit_y == 0 && size.width <= kMost && size.height <= kMost,
-      kInvalidArgument, "--size {}: this model needs multiples of {} up to {}; the nearest is {}",
-      format_video_size(size), unit_x, kMost,
-      format_video_size({nearest_multiple(std::min(size.width, kMost), unit_x),
-                         nearest_multiple(std::min(size.height, kMost), unit_y)}));
+  const auto possible = [](int side, int unit) { return side > 0 && side <= kMost && side % unit == 0; };
+  WAN_CHECK(possible(size.width, unit_x) && possible(size.height, unit_y), kInvalidArgument,
+            "--size {}: this model needs multiples of {} up to {}; the nearest is {}",
+            format_video_size(size), unit_x, kMost,
+            format_video_size(size_to_offer(
+                {std::clamp(size.width, 0, kMost), std::clamp(size.height, 0, kMost)}, unit_x, unit_y)));
 }
 
 void check_frame_num(int frames, int stride) {
-  constexpr int kMost = 100000;
-  const int nearest = std::max(1, (frames - 1 + stride / 2) / stride * stride + 1);
-  WAN_CHECK(frames >= 1 && frames <= kMost && (frames - 1) % stride == 0, kInvalidArgument,
-            "--frame_num {}: expected {}n + 1 frames; the nearest is {}", frames, stride,
-            std::min(nearest, kMost - 3));
+  const int most = 99'999 / stride * stride + 1;
+  WAN_CHECK(frames <= most, kInvalidArgument, "--frame_num {}: expected at most {} frames", frames, most);
+  const int nearest = (std::max(frames, 1) - 1 + stride / 2) / stride * stride + 1;
+  WAN_CHECK(frames >= 1 && (frames - 1) % stride == 0, kInvalidArgument,
+            "--frame_num {}: expected {}n + 1 frames; the nearest is {}", frames, stride, nearest);
 }
 
 /// PyTorch's generator of the device that the official code would run on.
@@ -125,6 +136,8 @@ InputImages load_images(const GenerationRequest& request) {
 VideoSize size_from_image(const Image& image, const VideoSize& area, const CheckpointModels& models) {
   const int stride = models.vae->geometry().spatial_stride;
   const PatchSize& patch = models.config().patch;
+  WAN_CHECK(area.width > 0 && area.height > 0, kInvalidArgument,
+            "--size {}: expected a width and a height above 0, such as 832*480", format_video_size(area));
   const std::int64_t pixels = std::int64_t{area.width} * area.height;
   const ImageSize from{image.width, image.height};
   const ImageSize size = models.task->image == ImageUse::kRequired
