@@ -129,6 +129,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   add_number<int>(command, "--threads", o.threads, "CPU threads (default: all this process may use)")
       ->group(kMore);
+  add_number<double>(command, "--fps", o.fps, "Frames a second to play the file at; their number stays")
+      ->group(kMore);
+  command
+      .add_option("--codec", o.codec, "Of the .mp4: h264, h265 or av1, where FFmpeg has it (default: h264)")
+      ->group(kMore);
+  add_number<int>(command, "--crf", o.crf, "Quality of the .mp4: 0, the best, to 51, of av1 to 63")
+      ->group(kMore);
   command.add_option("--save_latents", o.save_latents, "Keep the final latents in FILE.safetensors")
       ->group(kMore);
   command.add_option("--from_latents", o.from_latents, "Go on from latents that an earlier run kept")
@@ -180,6 +187,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.image = o.image;
   request.last_image = o.last_image;
   request.save_file = o.save_file;
+  request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
   request.from_latents = o.from_latents;
   request.dump_dir = o.dump;

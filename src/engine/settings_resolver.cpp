@@ -149,7 +149,7 @@ VideoSize size_from_image(const Image& image, const VideoSize& area, const Check
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "--save_file is missing: name the video, such as video.mp4");
-  check_output_writable(request.save_file, resolved.settings.frame_num);
+  check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding);
   WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
             kInvalidArgument, "--save_latents {}: expected a name that ends in .safetensors",
             request.save_latents.string());
@@ -216,6 +216,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     check_kept_condition(resumed, settings, resolved.latent, models);
   }
   resolved.save_file = request.save_file;
+  take_output_options(request, settings);
   resolved.latents = choose_latents_file(request, resolved.resumed);
   check_outputs(request, resolved);
   return resolved;

@@ -60,7 +60,7 @@ void make_single_segment_video(const RunContext& run, const PipelineModels& mode
   const fs::path kept = keep_finished_latents(run, {state, input.condition, resumed}, output.latents);
   try {
     const VideoFormat format{settings.size.width, settings.size.height, settings.fps, settings.frame_num};
-    const auto sink = make_frame_sink(output.save_file, format, to_metadata(settings));
+    const auto sink = make_frame_sink(output.save_file, format, to_metadata(settings), settings.encoding);
     decode_segment(run, models, decode_plan, state.slots[Scheduler::kSample], *sink);
     finish_output(run, *sink);
   } catch (const std::exception&) {  // of any kind: `on_event` is the caller's
