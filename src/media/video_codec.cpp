@@ -15,7 +15,7 @@ struct CodecFacts {
 
 // The official save_video asks imageio for quality 8, which is libx264's CRF int((1 - 8 / 10) * 51) = 10: 57.8 dB on smooth
 // moving texture, 51.2 dB with grain on it. At these x265 has 58.0 and 48.8 dB, SVT-AV1 56.3 and 46.5: it keeps grain at no
-// CRF. ComfyUI's video nodes take 19, 22 and 23, smaller files of visibly less.
+// CRF. Wan2GP's default is H.264 of the same quality 8; ComfyUI's VideoHelperSuite takes 19, 22 and 23.
 CodecFacts facts(VideoCodec codec) {
   switch (codec) {
     case VideoCodec::kH265:

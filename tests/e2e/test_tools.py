@@ -115,6 +115,10 @@ class Inspect(WanTest):
                 result = self.run_wan(*arguments)
                 for text in (result.out, result.err):
                     self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|(?m:^fine: umT5)")
+        change_tensors(checkpoint / EXPERT.replace("low", "high"), lambda tensors: tensors.popitem())
+        both = self.run_wan(*generate_arguments(checkpoint)).err.splitlines()
+        self.assertEqual(len([line for line in both if "does not fit the model" in line]), 2, both)
+        self.assertEqual([line for line in both[1:] if not line.startswith("  ")], [])
         tensors = json.loads(self.run_wan("inspect", checkpoint / EXPERT, "--tensors", "--json").out)[0]["tensors"]
         self.assertIn(name, [tensor["name"] for tensor in tensors])
         self.assertIn(r"evil\x1b[2J\nfine: umT5\u009b\u202e", self.run_wan("inspect", checkpoint / EXPERT, "--tensors").out)

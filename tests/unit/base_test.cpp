@@ -13,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mapped_file.h"
 #include "base/memory_info.h"
 #include "base/shell_quote.h"
@@ -212,6 +213,13 @@ TEST_F(BaseTest, NothingThatATerminalObeysIsShown) {
   EXPECT_EQ(shown_json("{\n \"a\": \"\\n\x7f\u009b\u202eä\"\n}"),
             "{\n \"a\": \"\\n\\u007f\\u009b\\u202eä\"\n}");
   EXPECT_EQ(without_controls("a\n\x1b[1m\u009bä\xff", '_'), "a__[1m_ä_");
+}
+
+TEST_F(BaseTest, TheLogShowsNoControlCharacters) {
+  testing::internal::CaptureStderr();
+  log(LogLevel::kError, "could not remove a\x1b[31m\nerror: b");
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("could not remove a\\x1b[31m\\nerror: b\n"), std::string::npos) << text;
 }
 
 TEST_F(BaseTest, MemoryInfoIsPlausible) {
