@@ -5,43 +5,17 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
-#include <numeric>
+#include <cmath>
+#include <string_view>
 
+#include "argument_values.h"
 #include "base/error.h"
+#include "base/untrusted_text.h"
+#include "option_hints.h"
 
 namespace wan {
 
 namespace {
-
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
-/// " (did you mean --frame_num?)" or "".
-std::string suggestion(const std::vector<std::string>& names, const std::string& unknown) {
-  std::string best;
-  std::size_t distance = 4;  // further away is no typo
-  for (const std::string& name : names) {
-    const std::size_t found = edit_distance(name, unknown);
-    if (found < distance) {
-      distance = found;
-      best = name;
-    }
-  }
-  return best.empty() ? "" : fmt::format(" (did you mean {}?)", best);
-}
 
 /// Options of the program and of the chosen command that --help lists.
 std::vector<std::string> option_names(const CLI::App& app) {
@@ -72,7 +46,8 @@ std::string help_command(const CLI::App& app) {
 [[noreturn]] void fail_on_unknown(const CLI::App& app) {
   const std::vector<std::string> extras = app.remaining(true);
   const std::string unknown = extras.empty() ? "" : extras.front();
-  const std::string name = unknown.substr(0, unknown.find('='));
+  const std::string written = unknown.substr(0, unknown.find('='));
+  const std::string name = official_spelling(written);
   const std::vector<std::string> names = option_names(app);
   const auto commands = app.get_subcommands();
   if (!commands.empty() && std::find(names.begin(), names.end(), name) != names.end()) {
@@ -82,11 +57,11 @@ std::string help_command(const CLI::App& app) {
     fail(ErrorCode::kInvalidArgument, "{0} goes behind the command: wan {1} {0} ...", name, command);
   }
   if (name.starts_with("-"))
-    fail(ErrorCode::kInvalidArgument, "unknown option {}{}; {} lists what there is", name,
-         suggestion(names, name), help_command(app));
+    fail(ErrorCode::kInvalidArgument, "unknown option {}{}; {} lists what there is", shortened(written),
+         option_hint(names, name), help_command(app));
   fail(ErrorCode::kInvalidArgument,
-       "unexpected argument \"{}\"; text with spaces needs quotes round it, {} lists the options", unknown,
-       help_command(app));
+       "unexpected argument \"{}\"; text with spaces needs quotes round it, {} lists the options",
+       shortened(unknown), help_command(app));
 }
 
 [[noreturn]] void fail_without_command(const CLI::App& app) {
@@ -95,11 +70,12 @@ std::string help_command(const CLI::App& app) {
   if (extras.empty())
     fail(ErrorCode::kInvalidArgument, "expected a command: {}; wan --help tells more",
          fmt::join(names, ", "));
-  if (extras.front().starts_with("-"))
+  const std::string unknown = shortened(extras.front());
+  if (unknown.starts_with("-"))
     fail(ErrorCode::kInvalidArgument, "unknown option {} before a command ({}); wan --help tells more",
-         extras.front(), fmt::join(names, ", "));
-  fail(ErrorCode::kInvalidArgument, "unknown command {}{}; there are {}", extras.front(),
-       suggestion(names, extras.front()), fmt::join(names, ", "));
+         unknown, fmt::join(names, ", "));
+  fail(ErrorCode::kInvalidArgument, "unknown command {}{}; there are {}", unknown,
+       similar_name_hint(names, extras.front()), fmt::join(names, ", "));
 }
 
 /// "--prompt: 1 required TEXT missing" is how CLI11 begins: with the option's name.
@@ -107,21 +83,28 @@ std::string option_of(const std::string& message) {
   return message.substr(0, message.find_first_of(": "));
 }
 
-}  // namespace
-
-std::vector<std::string> normalized_arguments(int argc, char** argv) {
-  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-  for (std::string& argument : arguments) {
-    if (!argument.starts_with("--")) continue;
-    const std::size_t end = std::min(argument.find('='), argument.size());
-    std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
-  }
-  return arguments;
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
 }
 
-void parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
+/// Of "gb", "g", "gib", "b", ..., in lower case; of none GB; 0 for what is no unit.
+double bytes_of_unit(const std::string& unit) {
+  if (unit.empty()) return 1e9;
+  if (unit == "b") return 1;
+  constexpr std::string_view kPrefixes = "kmgtp";
+  const std::size_t power = kPrefixes.find(unit.front());
+  const std::string rest = unit.substr(1);
+  if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib")) return 0;
+  return std::pow(rest == "ib" ? 1024.0 : 1000.0, static_cast<double>(power) + 1);
+}
+
+}  // namespace
+
+void parse_arguments(CLI::App& app, const std::vector<std::string>& words) {
+  std::vector<std::string> arguments = separated_values(app, words);
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
-    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     throw;
@@ -139,18 +122,17 @@ void parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
     fail(ErrorCode::kInvalidArgument, "{} needs a value; {} tells more", option_of(error.what()),
          help_command(app));
   } catch (const CLI::ParseError& error) {
-    fail(ErrorCode::kInvalidArgument, "{}; {} tells more", error.what(), help_command(app));
+    fail(ErrorCode::kInvalidArgument, "{}; {} tells more", shortened(error.what()), help_command(app));
   }
 }
 
 bool parse_bool(const std::string& option, const std::string& text) {
-  std::string lower = text;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string lower = lower_case(text);
   for (const char* yes : {"yes", "true", "t", "y", "1"})
     if (lower == yes) return true;
   for (const char* no : {"no", "false", "f", "n", "0"})
     if (lower == no) return false;
-  fail(ErrorCode::kInvalidArgument, "{} {}: expected True or False", option, text);
+  fail(ErrorCode::kInvalidArgument, "{} {}: expected True or False", option, shortened(text));
 }
 
 template <typename T>
@@ -161,8 +143,9 @@ T parse_number(const std::string& option, const std::string& text) {
   const auto [stop, error] = std::from_chars(text.data() + (plus ? 1 : 0), end, value);
   const char* const kind = std::is_integral_v<T> ? "a whole number" : "a number";
   WAN_CHECK(error != std::errc::result_out_of_range, kInvalidArgument, "{} {}: the number is too large",
-            option, text);
-  WAN_CHECK(error == std::errc() && stop == end, kInvalidArgument, "{} {}: expected {}", option, text, kind);
+            option, shortened(text));
+  WAN_CHECK(error == std::errc() && stop == end, kInvalidArgument, "{} {}: expected {}", option,
+            shortened(text), kind);
   return value;
 }
 
@@ -171,15 +154,20 @@ template std::int64_t parse_number<std::int64_t>(const std::string&, const std::
 template double parse_number<double>(const std::string&, const std::string&);
 
 std::int64_t parse_bytes(const std::string& option, const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const std::string unit(end);
-  double scale = 0;
-  if (unit.empty() || unit == "B") scale = 1;
-  if (unit == "M" || unit == "MB") scale = 1e6;
-  if (unit == "G" || unit == "GB") scale = 1e9;
-  WAN_CHECK(end != text.c_str() && scale > 0 && number > 0 && number * scale < 9e18, kInvalidArgument,
-            "{} {}: expected a size such as 16GB or 800MB", option, text);
+  constexpr double kMostBareGb = 10'000;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  std::string unit = lower_case(std::string(stop, end));
+  unit.erase(0, unit.find_first_not_of(' '));
+  WAN_CHECK(!unit.empty() || error != std::errc() || !(number > kMostBareGb), kInvalidArgument,
+            "{0} {1}: a number without a unit means GB; write {0} {1}B for bytes, or a size such as 16GB",
+            option, shortened(text));
+  const double scale = bytes_of_unit(unit);
+  WAN_CHECK(error == std::errc() && scale > 0 && number > 0 && number * scale >= 1 && number * scale < 9e18,
+            kInvalidArgument,
+            "{} {}: expected a size such as 16GB, 800MB or 15.5GiB; a number without a unit means GB", option,
+            shortened(text));
   return static_cast<std::int64_t>(number * scale);
 }
 

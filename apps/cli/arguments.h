@@ -1,5 +1,5 @@
 #pragma once
-// Command-line arguments before CLI11 sees them: one spelling for --frame-num and --frame_num, and a hint for typos.
+// From the words of a command line to CLI11's options: values by argparse's rule, errors with a hint, numbers and sizes.
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
@@ -8,12 +8,9 @@
 
 namespace wan {
 
-/// Arguments without the program's name, the official spelling (underscores) in every option's name; values stay.
-std::vector<std::string> normalized_arguments(int argc, char** argv);
-
-/// Parses; throws Error{InvalidArgument} with one line that says what would be right, and CLI::CallForHelp or
+/// Parses the words behind the program's name (argument_values.h says which are values); throws Error{InvalidArgument} with one line that says what would be right, and CLI::CallForHelp or
 /// CLI::CallForVersion for --help and --version.
-void parse_arguments(CLI::App& app, std::vector<std::string> arguments);
+void parse_arguments(CLI::App& app, const std::vector<std::string>& words);
 
 /// Python's str2bool as generate.py has it: yes/true/t/y/1, no/false/f/n/0 in any case. Throws InvalidArgument.
 bool parse_bool(const std::string& option, const std::string& text);
@@ -22,7 +19,8 @@ bool parse_bool(const std::string& option, const std::string& text);
 template <typename T>
 T parse_number(const std::string& option, const std::string& text);
 
-/// Bytes, of a text such as "16GB", "800MB" or a number of bytes. Throws InvalidArgument, naming the option.
+/// Bytes, of a text such as "16GB", "800mb", "15.5GiB", "1T" or "16", which means GB. Throws InvalidArgument, naming the
+/// option.
 std::int64_t parse_bytes(const std::string& option, const std::string& text);
 
 }  // namespace wan

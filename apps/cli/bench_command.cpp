@@ -24,7 +24,7 @@ struct BenchOptions {
   bool json = false;
 };
 
-/// Of a run: what gives its rows again.
+/// The command that measures the same again.
 std::string command_line(const BenchOptions& o) {
   const BenchmarkOptions& b = o.benchmark;
   std::string line = fmt::format(
@@ -34,7 +34,7 @@ std::string command_line(const BenchOptions& o) {
       b.repeats, b.warmup);
   if (!b.precision.empty()) line += " --precision " + b.precision;
   if (b.num_layers > 0) line += fmt::format(" --num_layers {}", b.num_layers);
-  if (b.memory_limit > 0) line += fmt::format(" --memory_limit {}", b.memory_limit);
+  if (b.memory_limit > 0) line += fmt::format(" --memory_limit {}B", b.memory_limit);
   if (b.threads > 0) line += fmt::format(" --threads {}", b.threads);
   return line;
 }
@@ -108,7 +108,11 @@ void run_bench(BenchOptions& options) {
   const BenchmarkResult result = run_benchmark(o, [](const BenchmarkRow& row) {
     write_note(stderr, fmt::format("{}: {:.4f} s\n", row.phase, row.median_seconds()));
   });
-  write_output(options.json ? as_json(options, result).dump(1) + "\n" : as_text(options, result));
+  if (options.json) {
+    write_json(as_json(options, result).dump(1));
+  } else {
+    write_output(as_text(options, result));
+  }
   for (const BenchmarkRow& row : result.rows)
     WAN_CHECK(row.non_finite == 0, kInternal, "{} gave {} values that are not finite: its time says nothing",
               row.phase, row.non_finite);
@@ -150,7 +154,8 @@ Command add_bench_command(CLI::App& app) {
       ->add_option_function<std::string>(
           "--memory_limit",
           [&o](const std::string& text) { o.memory_limit = parse_bytes("--memory_limit", text); },
-          "Memory of the device to plan the VAE for, such as 16GB (default: what is free)")
+          "Memory of the device to plan the VAE for, such as 16GB, a bare number is GB (default: what is "
+          "free)")
       ->type_name("TEXT");
   number("--threads", o.threads, "Of the CPU (default: all cores)");
   command->add_flag("--json", options->json, "Everything as JSON");

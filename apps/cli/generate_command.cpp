@@ -1,7 +1,5 @@
 // wan generate: options to a request, a request to a video, events to the screen.
 
-#include <unistd.h>
-
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -65,15 +63,19 @@ void run_generate(const GenerateOptions& options) {
   engine.check(request);
   if (options.plan) {
     const MemoryPlan plan = engine.plan(request);
-    write_output(options.json ? to_json(plan) + "\n" : to_string(plan));
+    if (options.json) {
+      write_json(to_json(plan));
+    } else {
+      write_output(to_string(plan));
+    }
     return;
   }
 
   watch_signals();
-  ProgressDisplay display(stderr, ::isatty(STDERR_FILENO) == 1);
+  ProgressDisplay display(stderr, can_redraw_lines(stderr));
   const EventHandler on_event = [&](const Event& event) {
     if (options.json) {
-      write_output(to_json(event) + "\n");
+      write_json(to_json(event));
     } else {
       display(event);
     }

@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "base/error.h"
+#include "base/untrusted_text.h"
 
 namespace wan {
 
@@ -38,7 +39,7 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, Target& targ
 constexpr std::size_t kMostNameBytes = 160;
 
 /// The first `count` characters of UTF-8 text, or fewer that fit into `bytes`.
-std::string shortened(const std::string& text, int count, std::size_t bytes) {
+std::string beginning(const std::string& text, int count, std::size_t bytes) {
   std::size_t end = 0;
   while (end < text.size() && count > 0) {
     std::size_t next = end + 1;
@@ -122,9 +123,18 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "Transformer blocks: resident, streamed from the files, or auto")
       ->capture_default_str()
       ->group(kMore);
-  command.add_option("--memory_limit", o.memory_limit, "Memory of the device to plan for, such as 16GB")
+  command
+      .add_option("--memory_limit", o.memory_limit,
+                  "Memory of the device to plan for, such as 16GB or 15.5GiB; a bare number is GB")
       ->group(kMore);
   add_number<int>(command, "--threads", o.threads, "CPU threads (default: all this process may use)")
+      ->group(kMore);
+  add_number<double>(command, "--fps", o.fps, "Frames a second to play the file at; their number stays")
+      ->group(kMore);
+  command
+      .add_option("--codec", o.codec, "Of the .mp4: h264, h265 or av1, where FFmpeg has it (default: h264)")
+      ->group(kMore);
+  add_number<int>(command, "--crf", o.crf, "Quality of the .mp4: 0, the best, to 51, of av1 to 63")
       ->group(kMore);
   command.add_option("--save_latents", o.save_latents, "Keep the final latents in FILE.safetensors")
       ->group(kMore);
@@ -177,6 +187,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.image = o.image;
   request.last_image = o.last_image;
   request.save_file = o.save_file;
+  request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
   request.from_latents = o.from_latents;
   request.dump_dir = o.dump;
@@ -205,12 +216,12 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
 }
 
 std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {
-  std::string prompt = o.prompt.value_or("");
+  std::string prompt = without_controls(o.prompt.value_or(""), '_');
   for (char& c : prompt)
     if (c == ' ' || c == '/' || (c == '%' && frame_num == 1))
       c = '_';  // % begins a frame number in a .png's name
   return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size), o.ulysses_size,
-                     shortened(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
+                     beginning(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
                      frame_num == 1 ? ".png" : ".mp4");
 }
 

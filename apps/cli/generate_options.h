@@ -40,6 +40,9 @@ struct GenerateOptions {
   std::string residency = "auto";
   std::optional<std::string> memory_limit;
   int threads = 0;
+  std::optional<double> fps;
+  std::optional<std::string> codec;
+  std::optional<int> crf;
   std::string save_latents;
   std::string from_latents;
   std::string dump;

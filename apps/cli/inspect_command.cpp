@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "commands.h"
 #include "output.h"
 #include "wan/tools.h"
@@ -40,16 +41,16 @@ std::string dtypes_of(const InspectedModel& model) {
 }
 
 std::string as_text(const InspectedModel& model, const InspectOptions& options) {
-  std::string text = fmt::format("{}: {}", model.path, model.kind);
+  std::string text = fmt::format("{}: {}", shown(model.path), shown(model.kind));
   if (!model.tensors.empty())
     text += fmt::format(", {} tensors of {}, {:.1f} MB", model.tensors.size(), dtypes_of(model),
                         static_cast<double>(model.bytes) * 1e-6);
   text += "\n";
-  for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, value);
-  if (!model.findings.empty()) text += fmt::format("  {}\n", model.findings);
+  for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, shown(value));
+  if (!model.findings.empty()) text += fmt::format("  {}\n", shown_message(model.findings));
   if (!options.tensors) return text;
   for (const InspectedTensor& tensor : model.tensors)
-    text += fmt::format("  {:<56} {:<5} [{}]  {} bytes\n", tensor.name, tensor.dtype,
+    text += fmt::format("  {:<56} {:<5} [{}]  {} bytes\n", shown(tensor.name), tensor.dtype,
                         fmt::join(tensor.shape, ", "), tensor.bytes);
   return text;
 }
@@ -59,7 +60,7 @@ void run_inspect(const InspectOptions& options) {
   if (options.json) {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const InspectedModel& model : models) json.push_back(as_json(model));
-    write_output(json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    write_json(json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
     for (const InspectedModel& model : models) write_output(as_text(model, options));
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 
 #include "arguments.h"
 #include "base/log.h"
+#include "base/untrusted_text.h"
 #include "commands.h"
 #include "output.h"
 #include "wan/engine.h"
@@ -25,13 +27,13 @@ int report(wan::ErrorCode code, const std::string& message, ErrorForm form) {
   if (form != ErrorForm::kText) {
     const nlohmann::ordered_json event = {
         {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
-    const std::string line =
-        event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-    if (form == ErrorForm::kEvent) wan::write_output(line);
-    if (form == ErrorForm::kJson || wan::lost_output() != nullptr) wan::write_note(stderr, line);
+    const std::string line = event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    if (form == ErrorForm::kEvent) wan::write_json(line);
+    if (form == ErrorForm::kJson || wan::lost_output() != nullptr)
+      wan::write_note(stderr, wan::shown_json(line) + "\n");
   } else {
-    wan::write_note(
-        stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error", message));
+    wan::write_note(stderr, fmt::format("{}: {}\n", code == wan::ErrorCode::kCancelled ? "stopped" : "error",
+                                        wan::shown_message(message)));
   }
   return wan::exit_status(code);
 }
@@ -65,7 +67,8 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   wan::open_closed_streams();
-  const std::vector<std::string> arguments = wan::normalized_arguments(argc, argv);
+  ::setenv("SVT_LOG", "0", 0);  // or the AV1 encoder writes to standard error; what fails in it, FFmpeg tells
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   // What stands before the command takes no values. The other commands print one JSON document, which an error must not
   // break.
   const auto command = std::find_if(arguments.begin(), arguments.end(),

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/untrusted_text.h"
+
 namespace wan {
 
 namespace {
@@ -31,6 +33,10 @@ void write_output(std::string_view text) noexcept {
   errno = 0;
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (std::fflush(stdout) != 0 || !written) lost = errno != 0 ? errno : EIO;
+}
+
+void write_json(const std::string& document) {
+  write_output(shown_json(document) + "\n");
 }
 
 const char* lost_output() noexcept {

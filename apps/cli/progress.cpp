@@ -1,8 +1,13 @@
 #include "progress.h"
 
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
+
+#include "base/untrusted_text.h"
 
 namespace wan {
 
@@ -119,6 +124,12 @@ std::string line_within(int columns, const PhaseProgress& event, const std::stri
 
 }  // namespace
 
+bool can_redraw_lines(std::FILE* stream) {
+  const char* const terminal = std::getenv("TERM");
+  return ::isatty(::fileno(stream)) == 1 && terminal != nullptr && *terminal != '\0' &&
+         std::string_view(terminal) != "dumb";
+}
+
 void ProgressDisplay::operator()(const Event& event) {
   std::visit([this](const auto& e) { show(e); }, event);
 }
@@ -164,13 +175,13 @@ void ProgressDisplay::show(const PhaseFinished& event) {
 
 void ProgressDisplay::show(const Notice& event) {
   end_line();
-  print("note: {}\n", event.message);
+  print("note: {}\n", shown_message(event.message));
 }
 
 void ProgressDisplay::show(const RunSettings& event) {
   end_line();
   for (const auto& [key, value] : event.values)
-    if (!value.empty()) print("{:<18} {}\n", key, value);
+    if (!value.empty()) print("{:<18} {}\n", shown(key), shown(value));
 }
 
 void ProgressDisplay::show(const Finished& event) {
@@ -184,7 +195,7 @@ void ProgressDisplay::show(const Finished& event) {
     phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", title(time.phase), duration(time.seconds));
   if (event.flops_per_second > 0) phases += fmt::format("; steps at {}", rate(event.flops_per_second));
   if (!phases.empty()) print("{}\n", phases);
-  print("saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", event.save_file, event.frames,
+  print("saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", shown(event.save_file), event.frames,
         event.frames == 1 ? "" : "s", duration(event.seconds),
         static_cast<double>(event.peak_host_bytes) * 1e-9, device);
 }

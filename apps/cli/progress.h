@@ -13,9 +13,13 @@
 
 namespace wan {
 
+/// Whether `stream` is a terminal on which a line can be drawn again: TERM is neither "dumb" nor unset.
+bool can_redraw_lines(std::FILE* stream);
+
 class ProgressDisplay {
  public:
-  /// `stream` is usually stderr. On a terminal the current phase's line is redrawn in place.
+  /// `stream` is usually stderr. On a `terminal` the current phase's line is redrawn in place, elsewhere a line is written
+  /// every ten seconds.
   ProgressDisplay(std::FILE* stream, bool terminal) : stream_(stream), terminal_(terminal) {}
 
   void operator()(const Event& event);

@@ -5,7 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/untrusted_text.h"
 #include "commands.h"
 #include "output.h"
 #include "wan/tools.h"
@@ -28,10 +28,10 @@ void run_tokenize(const TokenizeOptions& options) {
                                          {"used", text.ids.size()},
                                          {"limit", text.limit},
                                          {"truncated", text.truncated}};
-    write_output(json.dump() + "\n");
+    write_json(json.dump());
     return;
   }
-  write_output(fmt::format("cleaned  {}\nids      {}\nused     {} of {}{}\n", text.cleaned,
+  write_output(fmt::format("cleaned  {}\nids      {}\nused     {} of {}{}\n", shown(text.cleaned),
                            fmt::join(text.ids, " "), text.ids.size(), text.limit,
                            text.truncated ? "; the rest of the prompt was cut off" : ""));
 }

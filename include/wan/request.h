@@ -33,6 +33,17 @@ GuidanceScale parse_guidance_scale(std::string_view text);
 /// Shortest text that parse_guidance_scale() reads back to the same values.
 std::string format_guidance_scale(const GuidanceScale& scale);
 
+/// How the frames are put into their file; none of it changes the frames.
+struct OutputOptions {
+  /// Frames a second that the file is to be played at, 0.01 to 1000; unset: the model's. Their number stays.
+  std::optional<double> fps;
+  /// Of an .mp4: "h264", "h265" or "av1"; unset: h264.
+  std::optional<std::string> codec;
+  /// Of an .mp4: constant rate factor, 0 (best) to 51, of AV1 to 63; unset: 10, which is the official quality, or what
+  /// is near it in the other codecs: 10 and 8.
+  std::optional<int> crf;
+};
+
 struct GenerationRequest {
   std::string task = "t2v-A14B";
   /// UTF-8; not empty where neither an image nor from_latents is given.
@@ -63,6 +74,7 @@ struct GenerationRequest {
 
   /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
   std::filesystem::path save_file;
+  OutputOptions output = {};
   /// Keeps the final latents here; empty: beside save_file while decoding, removed when the video is whole.
   std::filesystem::path save_latents;
   /// Goes on from latents that an earlier run kept: finished ones are decoded, unfinished ones denoised to the end with

@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "base/untrusted_text.h"
+
 namespace wan {
 
 namespace {
@@ -39,7 +41,7 @@ void set_log_level(LogLevel level) {
 }
 
 void log(LogLevel level, std::string_view message) {
-  logger().log(to_spdlog(level), message);
+  logger().log(to_spdlog(level), shown_message(message));
 }
 
 }  // namespace wan

@@ -11,7 +11,7 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 /// Messages below `level` are dropped. The default is kWarning. Thread-safe.
 void set_log_level(LogLevel level);
 
-/// Writes one line to standard error. Thread-safe.
+/// Writes one line to standard error, escaped as shown_message() does. Thread-safe.
 void log(LogLevel level, std::string_view message);
 
 }  // namespace wan

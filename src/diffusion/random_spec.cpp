@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "diffusion/random.h"
 #include "diffusion/torch_cuda_random.h"
 
@@ -113,7 +114,8 @@ RandomSpec parse_random_spec(std::string_view text, const CudaLaunchGrid& defaul
   if (text == kCpuName) return {RandomKind::kTorchCpu, kDefaultCudaGrid};
   if (text == kCudaName) return {RandomKind::kTorchCuda, default_grid};
   WAN_CHECK(text.starts_with(kCudaName) && text[kCudaName.size()] == ':', kInvalidArgument,
-            "--rng {}: expected torch-cpu, torch-cuda, torch-cuda:SMSxTHREADS or torch-cuda:GPU name", text);
+            "--rng {}: expected torch-cpu, torch-cuda, torch-cuda:SMSxTHREADS or torch-cuda:GPU name",
+            shortened(text));
   const std::string_view wanted = text.substr(kCudaName.size() + 1);
   if (const auto grid = parse_grid(wanted)) return {RandomKind::kTorchCuda, *grid};
   if (const KnownGpu* gpu = find_gpu(wanted)) return {RandomKind::kTorchCuda, gpu->grid};

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "diffusion/solver_updates.h"
 
 namespace wan {
@@ -55,7 +56,7 @@ SolverKind parse_solver(std::string_view name) {
   for (const SolverKind kind : {SolverKind::kUniPC, SolverKind::kDPMpp, SolverKind::kEuler}) {
     if (name == solver_name(kind)) return kind;
   }
-  fail(ErrorCode::kInvalidArgument, "--sample_solver {}: expected unipc, dpm++ or euler", name);
+  fail(ErrorCode::kInvalidArgument, "--sample_solver {}: expected unipc, dpm++ or euler", shortened(name));
 }
 
 const char* solver_name(SolverKind kind) {

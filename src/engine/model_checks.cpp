@@ -48,7 +48,7 @@ void throw_findings(std::span<const WeightReport* const> reports) {
   std::string findings;
   for (const WeightReport* report : reports) {
     if (report->clean()) continue;
-    if (!findings.empty()) findings += "\n";
+    if (!findings.empty()) findings += "\n  ";
     findings += report->describe();
   }
   WAN_CHECK(findings.empty(), kBadFile, "{}", findings);

@@ -32,6 +32,17 @@ int nearest_multiple(int value, int unit) {
   return std::max(unit, (value + unit / 2) / unit * unit);
 }
 
+/// Of multiples of the units: an official size that is less than a unit away, else the nearest.
+VideoSize size_to_offer(const VideoSize& asked, int unit_x, int unit_y) {
+  constexpr VideoSize kOfficial[] = {{1280, 720}, {720, 1280}, {832, 480},
+                                     {480, 832},  {1280, 704}, {704, 1280}};
+  for (const VideoSize& size : kOfficial)
+    if (size.width % unit_x == 0 && size.height % unit_y == 0 &&
+        std::abs(size.width - asked.width) < unit_x && std::abs(size.height - asked.height) < unit_y)
+      return size;
+  return {nearest_multiple(asked.width, unit_x), nearest_multiple(asked.height, unit_y)};
+}
+
 /// Where values come from that no option gives: errors must name that file, and no option.
 struct ValueSource {
   std::string file;
@@ -47,20 +58,26 @@ void check_size(const VideoSize& size, const PatchSize& patch, const VaeGeometry
   const int unit_x = vae.spatial_stride * patch[2];
   const int unit_y = vae.spatial_stride * patch[1];
   constexpr int kMost = 8192;  // of a side; keeps every product of sizes far from overflow
-  WAN_CHECK(
-      size.width % unit_x == 0 && size.height % unit_y == 0 && size.width <= kMost && size.height <= kMost,
-      kInvalidArgument, "--size {}: this model needs multiples of {} up to {}; the nearest is {}",
-      format_video_size(size), unit_x, kMost,
-      format_video_size({nearest_multiple(std::min(size.width, kMost), unit_x),
-                         nearest_multiple(std::min(size.height, kMost), unit_y)}));
+  const auto possible = [](int side, int unit) { return side > 0 && side <= kMost && side % unit == 0; };
+  WAN_CHECK(possible(size.width, unit_x) && possible(size.height, unit_y), kInvalidArgument,
+            "--size {}: this model needs multiples of {} up to {}; the nearest is {}",
+            format_video_size(size), unit_x, kMost,
+            format_video_size(size_to_offer(
+                {std::clamp(size.width, 0, kMost), std::clamp(size.height, 0, kMost)}, unit_x, unit_y)));
+}
+
+/// What an image's size follows from.
+void check_area(const VideoSize& area) {
+  WAN_CHECK(area.width > 0 && area.height > 0, kInvalidArgument,
+            "--size {}: expected a width and a height above 0, such as 832*480", format_video_size(area));
 }
 
 void check_frame_num(int frames, int stride) {
-  constexpr int kMost = 100000;
-  const int nearest = std::max(1, (frames - 1 + stride / 2) / stride * stride + 1);
-  WAN_CHECK(frames >= 1 && frames <= kMost && (frames - 1) % stride == 0, kInvalidArgument,
-            "--frame_num {}: expected {}n + 1 frames; the nearest is {}", frames, stride,
-            std::min(nearest, kMost - 3));
+  const int most = 99'999 / stride * stride + 1;
+  WAN_CHECK(frames <= most, kInvalidArgument, "--frame_num {}: expected at most {} frames", frames, most);
+  const int nearest = (std::max(frames, 1) - 1 + stride / 2) / stride * stride + 1;
+  WAN_CHECK(frames >= 1 && (frames - 1) % stride == 0, kInvalidArgument,
+            "--frame_num {}: expected {}n + 1 frames; the nearest is {}", frames, stride, nearest);
 }
 
 /// PyTorch's generator of the device that the official code would run on.
@@ -173,7 +190,7 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
                    const CheckpointModels& models) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "--save_file is missing: name the video, such as video.mp4");
-  check_output_writable(request.save_file, resolved.settings.frame_num);
+  check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding);
   WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
             kInvalidArgument, "--save_latents {}: expected a name that ends in .safetensors",
             request.save_latents.string());
@@ -226,9 +243,11 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     } else {
       resolved.images = load_images(request);
       const InputImages& images = resolved.images;
-      if (images.first || images.last)
+      if (images.first || images.last) {
+        check_area(settings.size);
         settings.size = task.size_from_image(images.first ? *images.first : *images.last, settings.size, vae,
                                              models.config().patch);
+      }
     }
   }
   where.checked(!kept, "prompt", [&] { cleaned("--prompt", settings.prompt); });
@@ -254,6 +273,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     check_kept_condition(resumed, settings, resolved.latent, models);
   }
   resolved.save_file = request.save_file;
+  take_output_options(request, settings);
   resolved.latents = choose_latents_file(request, resolved.resumed);
   check_outputs(request, resolved, models);
   return resolved;

@@ -5,8 +5,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "media/h264_encoder.h"
 #include "media/rgb_to_yuv.h"
+#include "media/video_encoder.h"
 
 namespace wan {
 
@@ -22,11 +22,11 @@ struct DictionaryOwner {
 class Mp4Writer final : public FrameSink {
  public:
   Mp4Writer(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
-            const Mp4Options& options)
+            const VideoEncoding& encoding)
       : file_(path),
         converter_(format.width, format.height),
-        encoder_(open_h264_encoder(h264_encoders(options.encoder), format, frame_rate_of(format.fps), options,
-                                   [this](AVCodecContext& context) { converter_.tag(context); })),
+        encoder_(open_video_encoder(video_encoders(encoding), format, frame_rate_of(format.fps), encoding,
+                                    [this](AVCodecContext& context) { converter_.tag(context); })),
         packet_(av_packet_alloc()) {
     WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
     open_file(metadata);
@@ -59,6 +59,8 @@ class Mp4Writer final : public FrameSink {
     stream_ = avformat_new_stream(muxer, nullptr);
     WAN_CHECK(stream_ != nullptr, kOutOfMemory, "[mp4] no memory for a stream");
     WAN_ASSERT(avcodec_parameters_from_context(stream_->codecpar, encoder_.get()) >= 0);
+    // Apple's players know H.265 by this name alone.
+    if (encoder_->codec_id == AV_CODEC_ID_HEVC) stream_->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1');
     stream_->time_base = encoder_->time_base;
     stream_->avg_frame_rate = encoder_->framerate;
     for (const auto& [key, value] : with_title_and_comment(metadata, "title", "comment")) {
@@ -103,20 +105,21 @@ class Mp4Writer final : public FrameSink {
 
 }  // namespace
 
-void check_mp4_supported() {
-  if (h264_encoders("libx264").empty()) fail_without_encoder("this FFmpeg has none");
+void check_mp4_supported(const VideoEncoding& encoding) {
+  if (video_encoders(encoding).empty()) fail_without_encoder(encoding, "this FFmpeg has none");
 }
 
 std::unique_ptr<FrameSink> make_mp4_writer(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata, const Mp4Options& options) {
+                                           const Metadata& metadata, const VideoEncoding& encoding) {
   quiet_ffmpeg();
   check_metadata(metadata);
+  check_encoding(encoding);
   constexpr int kMaxSide = 16384;
   WAN_CHECK(format.width > 0 && format.height > 0 && format.width <= kMaxSide && format.height <= kMaxSide &&
                 format.width % 2 == 0 && format.height % 2 == 0,
             kInvalidArgument, "cannot write {}: expected even sizes up to {}, got {}x{}", path.string(),
             kMaxSide, format.width, format.height);
-  return std::make_unique<Mp4Writer>(path, format, metadata, options);
+  return std::make_unique<Mp4Writer>(path, format, metadata, encoding);
 }
 
 }  // namespace wan

@@ -44,7 +44,7 @@ class CountedSink final : public FrameSink {
 };
 
 std::unique_ptr<FrameSink> make_plain_sink(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata) {
+                                           const Metadata& metadata, const VideoEncoding& encoding) {
   switch (classify_output(path, format.frame_count)) {
     case OutputKind::kPngStill:
       return make_png_still(path, format, metadata);
@@ -53,7 +53,8 @@ std::unique_ptr<FrameSink> make_plain_sink(const fs::path& path, const VideoForm
     case OutputKind::kMp4:
       break;
   }
-  return make_threaded_sink(make_mp4_writer(path, format, metadata, {}), frame_bytes(format), kQueueFrames);
+  return make_threaded_sink(make_mp4_writer(path, format, metadata, encoding), frame_bytes(format),
+                            kQueueFrames);
 }
 
 }  // namespace
@@ -85,11 +86,11 @@ std::vector<fs::path> output_files(const fs::path& path, int frame_count) {
   return names;
 }
 
-void check_output_writable(const fs::path& path, int frame_count) {
+void check_output_writable(const fs::path& path, int frame_count, const VideoEncoding& encoding) {
   switch (classify_output(path, frame_count)) {
     case OutputKind::kMp4:
       check_writable_target(path);
-      check_mp4_supported();
+      check_mp4_supported(encoding);
       break;
     case OutputKind::kPngStill:
       check_writable_target(path);
@@ -106,10 +107,10 @@ void check_output_writable(const fs::path& path, int frame_count) {
 }
 
 std::unique_ptr<FrameSink> make_frame_sink(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata) {
+                                           const Metadata& metadata, const VideoEncoding& encoding) {
   WAN_CHECK(format.width > 0 && format.height > 0, kInvalidArgument,
             "[output] expected a positive size, got {}x{}", format.width, format.height);
-  return std::make_unique<CountedSink>(make_plain_sink(path, format, metadata), format.frame_count);
+  return std::make_unique<CountedSink>(make_plain_sink(path, format, metadata, encoding), format.frame_count);
 }
 
 }  // namespace wan

@@ -5,15 +5,15 @@
 
 namespace wan {
 
-void check_mp4_supported() {
+void check_mp4_supported(const VideoEncoding&) {
   fail(ErrorCode::kUnsupported,
        "this build cannot write .mp4: it was made without FFmpeg's libraries; write lossless frames to "
        "NAME_%05d.png or the arrays as .npy with --dump, or build with -DWAN_WITH_FFMPEG=ON");
 }
 
 std::unique_ptr<FrameSink> make_mp4_writer(const std::filesystem::path&, const VideoFormat&, const Metadata&,
-                                           const Mp4Options&) {
-  check_mp4_supported();
+                                           const VideoEncoding& encoding) {
+  check_mp4_supported(encoding);
   return nullptr;
 }
 

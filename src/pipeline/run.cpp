@@ -206,7 +206,7 @@ TensorView Run::denoise(SegmentInput input) {
 void Run::open_output() {
   const GenerationSettings& settings = run_.settings;
   const VideoFormat format{settings.size.width, settings.size.height, settings.fps, settings.frame_num};
-  sink_ = make_frame_sink(parts_.output.save_file, format, to_metadata(settings));
+  sink_ = make_frame_sink(parts_.output.save_file, format, to_metadata(settings), settings.encoding);
 }
 
 Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {

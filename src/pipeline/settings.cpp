@@ -7,12 +7,16 @@
 
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "media/output.h"
 #include "request/attributed.h"
 #include "wan/version.h"
 
 namespace wan {
 
 namespace {
+
+constexpr double kLeastFps = 0.01;
+constexpr double kMostFps = 1000;
 
 /// Pairs under reading: every failure names the file and the key.
 class Pairs {
@@ -75,12 +79,33 @@ Metadata to_metadata(const GenerationSettings& s) {
                        {"rng", format_random_spec(s.rng)},
                        {"precision", s.precision},
                        {"vae_precision", s.vae_precision}};
+  if (s.encoding.codec != VideoCodec::kH264)
+    metadata.emplace_back("codec", video_codec_name(s.encoding.codec));
+  if (s.encoding.crf) metadata.emplace_back("crf", fmt::format("{}", *s.encoding.crf));
   if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
   if (s.area) metadata.emplace_back("area", format_video_size(*s.area));
   if (s.image) metadata.emplace_back("image", *s.image);
   if (s.last_image) metadata.emplace_back("last_image", *s.last_image);
   metadata.emplace_back("version", std::string("wan.cpp ") + version());
   return metadata;
+}
+
+void take_output_options(const GenerationRequest& request, GenerationSettings& settings) {
+  const OutputOptions& output = request.output;
+  WAN_CHECK(!output.fps || (*output.fps >= kLeastFps && *output.fps <= kMostFps), kInvalidArgument,
+            "--fps {}: expected {} to {} frames a second", output.fps.value_or(0), kLeastFps, kMostFps);
+  if (output.fps) settings.fps = *output.fps;
+  if (output.codec && parse_video_codec(*output.codec) != settings.encoding.codec)
+    settings.encoding = {parse_video_codec(*output.codec),
+                         {}};  // a kept crf is of the codec that it was kept with
+  if (output.crf) settings.encoding.crf = output.crf;
+  check_encoding(settings.encoding);
+  if (request.save_file.empty() || classify_output(request.save_file, settings.frame_num) == OutputKind::kMp4)
+    return;
+  WAN_CHECK(!output.codec && !output.crf, kInvalidArgument,
+            "--{} is of .mp4, and {} is lossless; leave it out, or name the video .mp4",
+            output.codec ? "codec" : "crf", request.save_file.string());
+  settings.encoding = {};
 }
 
 bool holds_settings(const Metadata& metadata) {
@@ -111,6 +136,10 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   s.frame_num = pairs.number<int>("frame_num");
   s.fps = pairs.number<double>("fps");
   s.solver = pairs.parsed("sample_solver", [](const std::string& text) { return parse_solver(text); });
+  if (pairs.has("codec"))
+    s.encoding.codec = pairs.parsed("codec", [](const std::string& text) { return parse_video_codec(text); });
+  if (pairs.has("crf")) s.encoding.crf = pairs.number<int>("crf");
+  attributed(where, "crf", [&] { check_encoding(s.encoding); });
   s.steps = pairs.number<int>("sample_steps");
   s.shift = pairs.number<double>("sample_shift");
   s.guide_scale =
@@ -122,7 +151,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   pairs.expect(s.seed >= 0, "seed", "0 or more");
   pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
   pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
-  pairs.expect(s.fps >= 0.01 && s.fps <= 1000.0, "fps", "0.01 to 1000");
+  pairs.expect(s.fps >= kLeastFps && s.fps <= kMostFps, "fps", "0.01 to 1000");
   pairs.expect(s.steps >= 1 && s.steps <= Scheduler::kTrainTimesteps, "sample_steps", "1 to 1000");
   pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
   pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");

@@ -9,6 +9,7 @@
 #include "diffusion/random.h"
 #include "diffusion/scheduler.h"
 #include "media/metadata.h"
+#include "media/video_codec.h"
 #include "wan/request.h"
 
 namespace wan {
@@ -20,7 +21,8 @@ struct GenerationSettings {
   std::int64_t seed = 0;
   VideoSize size{};  // of the video
   int frame_num = 0;
-  double fps = 0;
+  double fps = 0;          // of the file: the frames are the same at any
+  VideoEncoding encoding;  // of an .mp4
   SolverKind solver = SolverKind::kUniPC;
   int steps = 0;
   double shift = 0;
@@ -41,6 +43,10 @@ struct GenerationSettings {
 
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
 Metadata to_metadata(const GenerationSettings& settings);
+
+/// Puts what the request says of its output in place of what the settings have; frames in PNG have no encoding. Throws
+/// InvalidArgument for a value that cannot be and for an encoding that is asked for in PNG.
+void take_output_options(const GenerationRequest& request, GenerationSettings& settings);
 
 /// Whether there is any key of to_metadata() but "version": other programs have keys of their own.
 bool holds_settings(const Metadata& metadata);

@@ -160,7 +160,7 @@ class Images(WanTest):
         for room in (1_000_000_000, 18_000_000):  # beside the program itself
             limit = room + (plans[0]["program"] if plans else 0)
             result = self.generate("--plan", json=True, save_file="video.mp4", image=LANDSCAPE,
-                                   memory_limit=limit, **{**I2V, "size": "480*320"})
+                                   memory_limit=f"{limit}B", **{**I2V, "size": "480*320"})
             plans.append(json.loads(result.out))
         self.assertTrue(plans[0]["blocks_resident"])
         smaller, larger = (plan["peak"] - plan["program"] for plan in reversed(plans))

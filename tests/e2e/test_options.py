@@ -1,23 +1,60 @@
 """Options that are right: official spellings and command lines, names of outputs, --plan, --help, --version."""
 
+import argparse
+import contextlib
+import io
+import json
 import re
+import subprocess
 import time
 import unittest
 
-from support import CHECKPOINT, WAN, WanTest, generate_arguments, read_mp4, run
-import subprocess
+from support import (CHECKPOINT, INVALID_ARGUMENT, UNSUPPORTED, WAN, WanTest, generate_arguments, read_mp4, read_png,
+                     read_safetensors, run)
 
 OFFICIAL = ["--task", "--size", "--frame_num", "--ckpt_dir", "--offload_model", "--ulysses_size", "--t5_fsdp",
             "--t5_cpu", "--dit_fsdp", "--save_file", "--prompt", "--base_seed", "--sample_solver", "--sample_steps",
             "--sample_shift", "--sample_guide_scale", "--convert_model_dtype", "--image"]
 MORE = ["--last_image", "--negative_prompt", "--device", "--precision", "--vae_precision", "--rng", "--residency", "--memory_limit", "--threads",
-        "--save_latents", "--from_latents", "--dump", "--dump_taps", "--json", "--plan"]
+        "--fps", "--codec", "--crf", "--save_latents", "--from_latents", "--dump", "--dump_taps", "--json", "--plan"]
 
 EVERY_OFFICIAL = {"--task": "t2v-A14B", "--size": "32*32", "--frame_num": "5", "--ckpt_dir": str(CHECKPOINT),
                   "--offload_model": "True", "--ulysses_size": "1", "--save_file": "video.mp4",
                   "--prompt": "two cats", "--base_seed": "3", "--sample_solver": "dpm++", "--sample_steps": "2",
                   "--sample_shift": "5.0", "--sample_guide_scale": "4.0"}
 FLAGS = ["--t5_fsdp", "--t5_cpu", "--dit_fsdp", "--convert_model_dtype"]
+
+
+# Words behind `tokenize --ckpt_dir DIR`: which of them are values?
+VALUES = [
+    ["--prompt", "a cat"], ["--prompt", "--well-known actor"], ["--prompt", "--well-known"], ["--prompt=--well-known"],
+    ["--prompt=--well-known actor"], ["--prompt", "-a cat-"], ["--prompt", "-cat"], ["--prompt", "-c at"],
+    ["--prompt", "- a"], ["--prompt", "-"], ["--prompt", "--"], ["--prompt", "---"], ["--prompt", "--- cut ---"],
+    ["--prompt", ""], ["--prompt="], ["--prompt=", "--json"], ["--prompt"], ["--json", "--prompt"],
+    ["--prompt", "-1"], ["--prompt", "-1.5"], ["--prompt", "-.5"], ["--prompt", "-5 degrees"], ["--prompt", "+1"],
+    ["--prompt", "-1-2"], ["--prompt", "-1."], ["--prompt=-1-2"], ["--prompt", "-1,2"],
+    ["--prompt", "--json"], ["--prompt", "--json is nice"], ["--prompt", "--js"], ["--prompt", "--js on"],
+    ["--prompt", "--prompt"], ["--prompt", "--prompt is a word"], ["--prompt", "--prompt=a b"],
+    ["--prompt", "--prom=a b"], ["--prompt", "--other=a b"], ["--prompt", "--other=a"], ["--prompt", "--=a b"],
+    ["--prompt", "--other-thing and-more"], ["--prompt", "--ckpt_dir x"], ["--prompt", "-h"], ["--prompt", "-hat"],
+    ["--prompt", "-hat on a cat"], ["--prompt", "a=b --c"], ["--prompt", "a", "--prompt", "--b c"],
+    ["--prompt", "a", "b"], ["--prompt", "a", "--", "b"], ["--prompt", "a", "--json"], ["--prompt", "tokenize"],
+    ["--prompt", "--\u00e4"], ["--prompt", "--\u00e4 \u732b"], ["--prompt", "-\t-"], ["--prompt", " --json"],
+]
+
+# An official option and the word behind it.
+OFFICIAL_VALUES = [("--base_seed", "-1"), ("--sample_shift", "-1.5"), ("--sample_shift", "-x"), ("--size", "-32*32"),
+                   ("--sample_guide_scale", "-1,2"), ("--sample_guide_scale", "-1"), ("--frame_num", "-3"),
+                   ("--save_file", "-x.mp4"), ("--save_file", "-x y.mp4"), ("--image", "--image"), ("--task", "-1")]
+
+
+def by_argparse(parser, words):
+    """What Python's argparse makes of the words; None where it refuses them."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return parser.parse_args(words)
+    except SystemExit:
+        return None
 
 
 class Options(WanTest):
@@ -69,6 +106,96 @@ class Options(WanTest):
     def test_the_last_of_two_values_counts(self):
         result = self.generate("--frame_num", "1", "--json", save_file="still.png")
         self.assertEqual(self.settings(result)["frame_num"], "1")
+
+    def test_what_a_value_may_hold_is_as_argparse_has_it(self):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--ckpt_dir", required=True)
+        parser.add_argument("--prompt", required=True)
+        parser.add_argument("--json", action="store_true")
+        refused = 0
+        for words in VALUES:
+            with self.subTest(words=words):
+                expected = by_argparse(parser, ["--ckpt_dir", str(CHECKPOINT), *words])
+                if expected is None and "-h" in words:
+                    continue  # help, in both
+                result = self.run_wan("tokenize", "--ckpt_dir", CHECKPOINT, *words)
+                if expected is None:
+                    refused += 1
+                    self.assertEqual((result.status, result.out), (INVALID_ARGUMENT, ""))
+                    continue
+                self.assertEqual(result.status, 0, result.err)
+                text = json.loads(result.out)["cleaned"] if expected.json else result.out.split("\n")[0][9:]
+                self.assertEqual(text, " ".join(expected.prompt.split()))
+        self.assertGreater(refused, 10)
+
+    def test_official_options_take_what_argparse_lets_them(self):
+        parser = argparse.ArgumentParser()
+        for name in OFFICIAL:
+            parser.add_argument(name, **({"action": "store_true"} if name in FLAGS else {}))
+        for name, value in OFFICIAL_VALUES:
+            with self.subTest(name=name, value=value):
+                taken = by_argparse(parser, [name, value]) is not None
+                err = self.run_wan(*generate_arguments(plan=True), name, value).err
+                self.assertEqual("needs a value" not in err and "begins with a dash" not in err, taken, err)
+        result = self.run_wan(*generate_arguments(plan=True), "--prompt", "--well-known")
+        self.assert_refused(result, INVALID_ARGUMENT, "--prompt=--well-known")
+
+    def test_memory_limits_have_units(self):
+        def available(text):
+            (plan,) = self.run_wan(*generate_arguments(plan=True, json=True, memory_limit=text)).events
+            return plan["available"]
+
+        for text, expected in [("16", 16 * 10**9), ("1.5", 1500 * 10**6), ("16GB", 16 * 10**9), ("16gb", 16 * 10**9),
+                               ("16 G", 16 * 10**9), ("16GiB", 16 * 2**30), ("15.5gib", 31 * 2**29), ("1TB", 10**12),
+                               ("800MiB", 800 * 2**20), ("800mb", 8 * 10**8), ("900000kB", 9 * 10**8),
+                               ("900000000B", 9 * 10**8)]:
+            with self.subTest(text):
+                self.assertEqual(available(text), expected)
+
+    def test_rate_codec_and_quality_of_the_file(self):
+        def made(**options):
+            result = self.run_wan(*generate_arguments(save_file="video.mp4", json=True, threads="1", size="64*64", **options))
+            self.assertEqual(result.status, 0, result.out + result.err)
+            self.assertEqual(result.err, "")
+            path = self.folder / "video.mp4"
+            return read_mp4(path), path.read_bytes()
+
+        plain, data = made()
+        self.assertEqual((plain.metadata["fps"], plain.frames), ("16", 5))
+        self.assertNotIn("codec", plain.metadata)
+        fast, _ = made(fps="25")
+        self.assertEqual((fast.metadata["fps"], fast.frames), ("25", 5))
+        self.assertAlmostEqual(fast.seconds, 5 / 25, places=2)
+        self.assertEqual(made(codec="h264")[1], data)
+        coarse, smaller = made(crf="40")
+        self.assertEqual(coarse.metadata["crf"], "40")
+        self.assertLess(len(smaller), len(data))
+        for codec, mark in (("h265", b"hvc1"), ("av1", b"av01")):
+            with self.subTest(codec):
+                if self.run_wan(*generate_arguments(save_file="x.mp4", codec=codec, plan=True)).status == UNSUPPORTED:
+                    continue  # another FFmpeg
+                movie, data = made(codec=codec, crf="30")
+                self.assertIn(mark, data)
+                self.assertEqual((movie.metadata["codec"], movie.metadata["crf"], movie.frames), (codec, "30", 5))
+
+    def test_rate_codec_and_quality_of_kept_latents(self):
+        self.generate(save_file="a.mp4", save_latents="a.safetensors", crf="20", fps="12")
+        kept = read_safetensors(self.folder / "a.safetensors")[0]["__metadata__"]
+        self.assertEqual((kept["crf"], kept["fps"]), ("20", "12"))
+        again = ["generate", "--ckpt_dir", CHECKPOINT, "--from_latents", "a.safetensors", "--threads", "1"]
+        self.assertEqual(self.run_wan(*again, "--save_file", "b.mp4").status, 0)
+        self.assertEqual((self.folder / "b.mp4").read_bytes(), (self.folder / "a.mp4").read_bytes())
+        result = self.run_wan(*again, "--save_file", "c.mp4", "--crf", "5", "--fps", "30")
+        self.assertEqual(result.status, 0, result.err)
+        values = read_mp4(self.folder / "c.mp4").metadata
+        self.assertEqual((values["crf"], values["fps"]), ("5", "30"))
+        result = self.run_wan(*again, "--save_file", "c_%d.png")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertNotIn("crf", read_png(self.folder / "c_0.png")[3])
+
+    def test_default_file_name_has_no_control_characters(self):
+        name = self.default_name("a\ncat\x1b[31m\tred\u009b \u202etxt")
+        self.assertRegex(name, r"_a_cat_\[31m_red___txt_\d")
 
     def test_value_that_begins_with_a_dash(self):
         result = self.generate("--prompt=-a cat-", "--json", save_file="still.png", frame_num="1")

@@ -76,9 +76,60 @@ WRONG_VALUES = [
     ({"ckpt_dir": None}, INVALID_ARGUMENT, ["--ckpt_dir is missing"]),
     ({"ckpt_dir": "nowhere"}, BAD_FILE, ["nowhere", "does not exist"]),
     ({"dump_taps": True}, INVALID_ARGUMENT, ["--dump_taps needs --dump"]),
+    ({"memory_limit": "16000000000"}, INVALID_ARGUMENT, ["means GB", "16000000000B"]),
+    ({"memory_limit": "16XB"}, INVALID_ARGUMENT, ["--memory_limit 16XB", "16GB"]),
+    ({"memory_limit": "0"}, INVALID_ARGUMENT, ["--memory_limit 0", "16GB"]),
+    ({"memory_limit": "nan"}, INVALID_ARGUMENT, ["--memory_limit nan", "16GB"]),
+    ({"memory_limit": "1e30TB"}, INVALID_ARGUMENT, ["--memory_limit 1e30TB", "16GB"]),
+    ({"frame_num": "100001"}, INVALID_ARGUMENT, ["--frame_num 100001: expected at most 99997 frames"]),
+    ({"frame_num": "2147483647"}, INVALID_ARGUMENT, ["at most 99997"]),
+    ({"size": "1280*710"}, INVALID_ARGUMENT, ["the nearest is 1280*720"]),
+    ({"size": "1000*710"}, INVALID_ARGUMENT, ["the nearest is 1008*704"]),
+    ({"fps": "0"}, INVALID_ARGUMENT, ["--fps 0: expected 0.01 to 1000"]),
+    ({"fps": "nan"}, INVALID_ARGUMENT, ["--fps nan"]),
+    ({"fps": "slow"}, INVALID_ARGUMENT, ["--fps slow", "number"]),
+    ({"crf": "52"}, INVALID_ARGUMENT, ["--crf 52: expected 0 (best) to 51 of h264"]),
+    ({"crf": "-1"}, INVALID_ARGUMENT, ["--crf -1"]),
+    ({"codec": "vp9"}, INVALID_ARGUMENT, ["--codec vp9", "h264, h265 or av1"]),
+    ({"crf": "20", "save_file": "still.png", "frame_num": "1"}, INVALID_ARGUMENT, ["--crf", "still.png", "lossless"]),
+    ({"codec": "h264", "save_file": "f_%d.png"}, INVALID_ARGUMENT, ["--codec", "f_%d.png", "lossless"]),
+    # Escape sequences and line breaks of a caller are shown as text.
+    ({"task": "t2v\x1b[31m\nerror: x"}, INVALID_ARGUMENT, ["--task t2v\\x1b[31m\\nerror: x"]),
+    ({"size": "8\n*8"}, INVALID_ARGUMENT, ["--size 8\\n*8"]),
+    ({"frame_num": "\x1b[1m"}, INVALID_ARGUMENT, ["--frame_num \\x1b[1m"]),
+    ({"rng": "a\u009b1mb"}, INVALID_ARGUMENT, ["--rng a\\u009b1mb"]),
+    ({"sample_solver": "a\r\n  b"}, INVALID_ARGUMENT, ["--sample_solver a\\r\\n  b"]),
+    ({"ckpt_dir": "no\x1b]0;title\x07where\n"}, BAD_FILE, ["no\\x1b]0;title\\x07where\\n"]),
+    ({"save_file": "a\x1b[2J/b.mp4"}, INVALID_ARGUMENT, ["a\\x1b[2J"]),
+    ({"from_latents": "x\u202ey"}, BAD_FILE, ["x\\u202ey"]),
+    ({"un\x1bknown": "1"}, INVALID_ARGUMENT, ["--un\\x1bknown"]),
     ({"promt": "a cat"}, INVALID_ARGUMENT, ["unknown option --promt", "did you mean --prompt?"]),
     ({"sample-step": "4"}, INVALID_ARGUMENT, ["unknown option", "did you mean --sample_steps?"]),
     ({"quite_another_thing": "4"}, INVALID_ARGUMENT, ["unknown option --quite_another_thing", "--help"]),
+]
+
+# What other programs call an option, and what the line must say.
+OTHER_NAMES = [
+    ("--seed", "called --base_seed"), ("--noise-seed", "called --base_seed"), ("--steps", "called --sample_steps"),
+    ("--num_inference_steps", "called --sample_steps"), ("--cfg_scale", "called --sample_guide_scale"),
+    ("--cfg", "called --sample_guide_scale"), ("--guidance_scale", "called --sample_guide_scale"),
+    ("--guidance_scale_2", "--sample_guide_scale LOW,HIGH"), ("--shift", "called --sample_shift"),
+    ("--flow-shift", "called --sample_shift"), ("--sampler", "called --sample_solver"),
+    ("--scheduler", "called --sample_solver"), ("--sampling-method", "called --sample_solver"),
+    ("--num_frames", "called --frame_num"), ("--video-frames", "called --frame_num"),
+    ("--length", "called --frame_num"), ("--height", "--size WIDTH*HEIGHT"), ("--width", "--size WIDTH*HEIGHT"),
+    ("-W", "--size WIDTH*HEIGHT"), ("-H", "--size WIDTH*HEIGHT"), ("--resolution", "called --size"),
+    ("--negative", "called --negative_prompt"), ("-n", "called --negative_prompt"), ("-p", "called --prompt"),
+    ("-o", "called --save_file"), ("--output", "called --save_file"), ("--save_result_path", "called --save_file"),
+    ("--model", "called --ckpt_dir"), ("-m", "called --ckpt_dir"), ("--model_path", "called --ckpt_dir"),
+    ("--vae", "--ckpt_dir"), ("--model_cls", "called --task"), ("--gpu", "--device cuda:N"),
+    ("--gpu=1", "--device cuda:N"), ("--device-id", "--device cuda:N"), ("--init-img", "called --image"),
+    ("--image_path", "called --image"), ("--end_image", "called --last_image"), ("--dtype", "--precision bf16"),
+    ("--offload_to_cpu", "--residency streamed"), ("--vram", "called --memory_limit"), ("-t", "called --threads"),
+    ("--frame_rate", "called --fps"), ("--quality", "called --crf"), ("--vcodec", "called --codec"),
+    ("--lora", "LoRAs are not built yet"), ("--batch_size", "one video"), ("-v", "wan --verbose"),
+    ("--base", "did you mean --base_seed?"), ("--sample-step", "did you mean --sample_steps?"),
+    ("--frame_nun", "did you mean --frame_num?"),
 ]
 
 WRONG_OUTPUTS = [
@@ -101,6 +152,27 @@ class Refusals(WanTest):
                 result = self.run_wan(*generate_arguments(**{"save_file": "video.mp4", **options}))
                 self.assert_refused(result, status, *words)
                 self.assertEqual(self.names(), [])
+
+    def test_names_that_other_programs_have(self):
+        for name, words in OTHER_NAMES:
+            with self.subTest(name):
+                result = self.run_wan(*generate_arguments(), name, "1")
+                self.assert_refused(result, INVALID_ARGUMENT, f"unknown option {name.split('=')[0]}", words)
+        # Another command has other options.
+        result = self.run_wan("bench", "--seed", "1")
+        self.assert_refused(result, INVALID_ARGUMENT, "unknown option --seed; wan bench --help")
+        result = self.run_wan("bench", "--num_frames", "1")
+        self.assert_refused(result, INVALID_ARGUMENT, "called --frame_num")
+
+    def test_a_name_far_from_all_others_gets_no_guess(self):
+        for name in ("--sed", "--abc", "-x", "--quite_another_thing"):
+            self.assertNotIn("did you mean", self.run_wan(*generate_arguments(), name, "1").err)
+
+    def test_official_sizes_are_offered(self):
+        checkpoint = CHECKPOINT.parent / "checkpoint_ti2v"
+        for size, offered in (("1280*720", "1280*704"), ("720*1280", "704*1280"), ("832*481", "832*480")):
+            result = self.run_wan(*generate_arguments(checkpoint, task="ti2v-5B", size=size, save_file="video.mp4"))
+            self.assert_refused(result, INVALID_ARGUMENT, "multiples of 32", f"the nearest is {offered}")
 
     def test_wrong_outputs(self):
         for name, words in WRONG_OUTPUTS:

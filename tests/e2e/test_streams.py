@@ -44,11 +44,12 @@ class Streams(WanTest):
             self.assertEqual(process.wait(timeout=120), 0)
         self.assertEqual(self.names(), ["video.mp4"])
 
-    def progress_on_terminal(self, columns):
-        """Everything that a run writes to a terminal of this width."""
+    def progress_on_terminal(self, columns, term="xterm", **options):
+        """Everything that a run writes to a terminal of this width and kind."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        with subprocess.Popen([WAN, *generate_arguments(save_file="video.mp4")], cwd=self.folder, env=environment(),
+        env = {key: value for key, value in environment({"TERM": term or ""}).items() if key != "TERM" or term is not None}
+        with subprocess.Popen([WAN, *generate_arguments(save_file="video.mp4", **options)], cwd=self.folder, env=env,
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs) as process:
             os.close(theirs)
             text = b""
@@ -60,6 +61,19 @@ class Streams(WanTest):
             os.close(ours)
             self.assertEqual(process.wait(timeout=120), 0)
         return text.decode("utf-8")
+
+    def test_a_terminal_that_cannot_redraw_gets_plain_lines(self):
+        for term in ("dumb", "", None):
+            text = self.progress_on_terminal(80, term)
+            self.assertIn("saved video.mp4", text)
+            self.assertRegex(text, "(?m)^decode: 5/5 frames, ")
+            self.assertNotRegex(text.replace("\r\n", "\n"), "[\x00-\x09\x0b-\x1f\x7f━─]")  # the terminal's own line ends
+        self.assertIn("\x1b[K", self.progress_on_terminal(80))
+
+    def test_a_terminal_is_shown_no_escape_sequence_of_a_prompt(self):
+        text = self.progress_on_terminal(80, prompt="a cat\x1b[31m\x07\nsaved nothing\u009b1m\u202e")
+        self.assertIn(r"a cat\x1b[31m\x07\nsaved nothing\u009b1m\u202e", text)
+        self.assertNotRegex(text, "\x1b\\[31m|[\x07\u009b\u202e]|(?m:^saved nothing)")
 
     def test_progress_fits_the_terminal(self):
         for columns in (200, 60, 40, 30, 12):

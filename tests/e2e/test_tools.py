@@ -100,6 +100,29 @@ class Inspect(WanTest):
                 self.assertGreaterEqual(len([model for model in models if not model["findings"]]), 2)
                 shutil.rmtree(checkpoint)
 
+    def test_names_out_of_a_file_are_shown_as_text(self):
+        checkpoint = self.copy_checkpoint()
+        name = "evil\x1b[2J\nfine: umT5\u009b\u202e"
+        change_tensors(checkpoint / EXPERT, lambda tensors: tensors.update({name: ["F32", [1], b"\0\0\0\0"]}))
+        shutil.copy(checkpoint / EXPERT, self.folder / "path\x1b[31m\n.safetensors")
+        for arguments in (["inspect", checkpoint, "--tensors"], ["inspect", "path\x1b[31m\n.safetensors", "--tensors"],
+                          ["inspect", "path\x1b[31m\n.safetensors", "--tensors", "--json"],
+                          ["inspect", checkpoint, "--json"], generate_arguments(checkpoint),
+                          generate_arguments(checkpoint, json=True), ["tokenize", "--ckpt_dir", CHECKPOINT, "--prompt", name],
+                          ["tokenize", "--ckpt_dir", CHECKPOINT, "--prompt", name, "--json"],
+                          ["inspect", "none\x1b[31m\n"]):
+            with self.subTest(arguments):
+                result = self.run_wan(*arguments)
+                for text in (result.out, result.err):
+                    self.assertNotRegex(text, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|(?m:^fine: umT5)")
+        change_tensors(checkpoint / EXPERT.replace("low", "high"), lambda tensors: tensors.popitem())
+        both = self.run_wan(*generate_arguments(checkpoint)).err.splitlines()
+        self.assertEqual(len([line for line in both if "does not fit the model" in line]), 2, both)
+        self.assertEqual([line for line in both[1:] if not line.startswith("  ")], [])
+        tensors = json.loads(self.run_wan("inspect", checkpoint / EXPERT, "--tensors", "--json").out)[0]["tensors"]
+        self.assertIn(name, [tensor["name"] for tensor in tensors])
+        self.assertIn(r"evil\x1b[2J\nfine: umT5\u009b\u202e", self.run_wan("inspect", checkpoint / EXPERT, "--tensors").out)
+
     def test_pipe(self):
         os.mkfifo(self.folder / "pipe.safetensors")
         self.assert_refused(self.run_wan("inspect", "pipe.safetensors"), BAD_FILE, "not a regular file")

@@ -233,7 +233,7 @@ class TextToVideo(Demo, unittest.TestCase):
         least, most, streamed = 0, resident["peak"], None
         while streamed is None and most - least > 1 << 16:
             limit = (least + most) // 2
-            plan = self.plan(memory_limit=limit, **options)
+            plan = self.plan(memory_limit=f"{limit}B", **options)
             if plan is None:
                 least = limit
             elif plan["blocks_resident"]:
@@ -245,7 +245,7 @@ class TextToVideo(Demo, unittest.TestCase):
         self.assertLess(streamed["block_places"], resident["block_places"])
         print(f"{self.name}, {limit / 1e6:.1f} MB: {streamed['block_places']} places for "
               f"{resident['block_places']} blocks")
-        self.assert_streamed(self.generate(memory_limit=limit, **options), self.generate(**options))
+        self.assert_streamed(self.generate(memory_limit=f"{limit}B", **options), self.generate(**options))
 
 
 @unittest.skipUnless((SOURCE / "models/demo-i2v").is_dir(), "models/demo-i2v is not there")

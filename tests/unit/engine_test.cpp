@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
+#include <utility>
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
@@ -263,6 +265,38 @@ TEST_F(EngineTest, WhatTheCallersHandlerThrowsIsAnErrorOfTheRun) {
   throw_at(is_frame, 7, "the finished latents are kept");
   throw_at(is_last, std::runtime_error("no screen"), "x.png is whole, but");
   throw_at(is_last, 7, "x.png is whole, but");
+}
+
+TEST_F(EngineTest, RefusesSizesAndFrameNumbersThatNoVideoHas) {
+  constexpr int kLeast = std::numeric_limits<int>::min();
+  constexpr int kMost = std::numeric_limits<int>::max();
+  const Engine text({.ckpt_dir = kCheckpoint});
+  for (const VideoSize size :
+       {VideoSize{0, 0}, {0, 64}, {-128, 64}, {-128, -64}, {kLeast, kLeast}, {kMost, 64}}) {
+    GenerationRequest wrong = request();
+    wrong.size = size;
+    expect_error(ErrorCode::kInvalidArgument, "--size " + format_video_size(size),
+                 [&] { text.check(wrong); });
+  }
+  const Engine image({.ckpt_dir = kCheckpoint.parent_path() / "checkpoint_i2v"});
+  for (const VideoSize size : {VideoSize{0, 0}, {-128, -64}, {-128, 64}}) {
+    GenerationRequest wrong = request();
+    wrong.task = "i2v-A14B";
+    wrong.image = kCheckpoint.parent_path() / "landscape.png";
+    wrong.size = size;
+    expect_error(ErrorCode::kInvalidArgument, "--size " + format_video_size(size),
+                 [&] { image.check(wrong); });
+  }
+  for (const auto& [frames, part] : {std::pair(100'001, "at most 99997"),
+                                     {kMost, "at most 99997"},
+                                     {99'999, "at most"},
+                                     {99'996, "nearest is 99997"},
+                                     {0, "nearest is 1"},
+                                     {kLeast, "nearest is 1"}}) {
+    GenerationRequest wrong = request();
+    wrong.frame_num = frames;
+    expect_error(ErrorCode::kInvalidArgument, part, [&] { text.check(wrong); });
+  }
 }
 
 TEST_F(EngineTest, OneEngineMakesSeveralVideosAndTheSameSeedTheSameOne) {

@@ -13,13 +13,15 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
-#include "media/h264_encoder.h"
 #include "media/mp4_writer.h"
 #include "media/output.h"
 #include "media/rgb_to_yuv.h"
 #include "media/video_color.h"
+#include "media/video_encoder.h"
 #include "support/expect_error.h"
 #include "support/full_disk.h"
 #include "support/temp_folder.h"
@@ -50,8 +52,9 @@ std::string bytes_of(const fs::path& path) {
   return content.str();
 }
 
-void write_grey_video(const fs::path& path, const VideoFormat& format, const Metadata& metadata) {
-  const auto sink = make_frame_sink(path, format, metadata);
+void write_grey_video(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
+                      const VideoEncoding& encoding = {}) {
+  const auto sink = make_frame_sink(path, format, metadata, encoding);
   for (int i = 0; i < format.frame_count; ++i) {
     sink->write(grey_frame(format.width, format.height, static_cast<std::uint8_t>(20 + 10 * i)).data());
   }
@@ -227,23 +230,97 @@ TEST(Mp4, ImpossibleFormatsAreRefused) {
   EXPECT_EQ(folder.count(), 0);
 }
 
-TEST(Mp4, AnotherEncoderStandsIn) {
-  const TempFolder folder;
-  const VideoFormat format{.width = 64, .height = 64, .fps = 16, .frame_count = 2};
-  const auto sink = make_mp4_writer(folder / "a.mp4", format, {}, {.encoder = "no_such_encoder"});
-  for (int i = 0; i < 2; ++i) sink->write(grey_frame(64, 64, 100).data());
-  sink->finish();
-  EXPECT_EQ(read_video(folder / "a.mp4").yuv.size(), 2u);
+TEST(Mp4, EveryCodecThatThereIsKeepsFramesRateAndTags) {
+  const VideoFormat format{.width = 128, .height = 96, .fps = 23.976, .frame_count = 9};
+  for (const auto& [codec, name, tag] :
+       {std::tuple(VideoCodec::kH264, "h264", "avc1"), std::tuple(VideoCodec::kH265, "hevc", "hvc1"),
+        std::tuple(VideoCodec::kAv1, "av1", "av01")}) {
+    SCOPED_TRACE(name);
+    if (video_encoders({codec, {}}).empty()) continue;  // another FFmpeg
+    const TempFolder folder;
+    for (const char* file : {"a.mp4", "b.mp4"})
+      write_grey_video(folder / file, format, kMetadata, {codec, {}});
+    const DecodedVideo video = read_video(folder / "a.mp4");
+    EXPECT_EQ(video.codec, name);
+    EXPECT_EQ(video.pixel_format, "yuv420p");
+    EXPECT_EQ(video.rate, (std::array<int, 2>{24000, 1001}));
+    EXPECT_EQ(video.range, AVCOL_RANGE_MPEG);
+    EXPECT_EQ(video.matrix, AVCOL_SPC_SMPTE170M);
+    EXPECT_EQ(video.metadata.at("prompt"), kMetadata[0].second);
+    ASSERT_EQ(video.yuv.size(), 9u);
+    for (std::size_t i = 0; i < 9; ++i) {
+      EXPECT_NEAR(video.times[i], static_cast<double>(i) * 1001 / 24000, 1e-4);
+      EXPECT_NEAR(video.yuv[i][0][5000], 16 + (20 + 10 * static_cast<double>(i)) * 219 / 255, 1.51);
+    }
+    const std::string bytes = bytes_of(folder / "a.mp4");
+    EXPECT_NE(bytes.find(tag), std::string::npos);
+    EXPECT_EQ(bytes_of(folder / "b.mp4"), bytes) << "a seed does not give the same bytes";
+  }
+}
 
-  const auto open = [&](const std::vector<const AVCodec*>& candidates, const Mp4Options& options) {
-    open_h264_encoder(candidates, format, {16, 1}, options, [](AVCodecContext&) {});
+/// The luma's mean square error against H.264 at CRF 0 of the same noise, and the file's bytes.
+std::pair<double, std::uintmax_t> error_and_bytes(const VideoEncoding& encoding) {
+  const TempFolder folder;
+  const VideoFormat format{.width = 128, .height = 96, .fps = 16, .frame_count = 5};
+  const auto write = [&](const char* name, const VideoEncoding& with) {
+    const auto sink = make_frame_sink(folder / name, format, {}, with);
+    for (unsigned i = 0; i < 5; ++i) sink->write(noise_frame(128, 96, i).data());
+    sink->finish();
+    return read_video(folder / name);
+  };
+  const DecodedVideo best = write("best.mp4", {VideoCodec::kH264, 0});
+  const DecodedVideo video = write("a.mp4", encoding);
+  double error = 0;
+  for (std::size_t i = 0; i < 5; ++i)
+    for (std::size_t k = 0; k < best.yuv[i][0].size(); ++k) {
+      const double difference = best.yuv[i][0][k] - static_cast<double>(video.yuv.at(i)[0][k]);
+      error += difference * difference / static_cast<double>(5 * best.yuv[i][0].size());
+    }
+  return {error, fs::file_size(folder / "a.mp4")};
+}
+
+TEST(Mp4, CrfIsTheQuality) {
+  for (const VideoCodec codec : {VideoCodec::kH264, VideoCodec::kH265, VideoCodec::kAv1}) {
+    SCOPED_TRACE(video_codec_name(codec));
+    if (video_encoders({codec, 1}).empty()) continue;  // another FFmpeg
+    const auto [fine, large] = error_and_bytes({codec, default_crf(codec)});
+    const auto [coarse, small] = error_and_bytes({codec, 45});
+    EXPECT_GT(coarse, 4 * fine);
+    EXPECT_LT(small, large / 2);
+    EXPECT_EQ(error_and_bytes({codec, {}}), std::pair(fine, large)) << "the default is another";
+  }
+  check_encoding({VideoCodec::kAv1, 63});
+  expect_error(ErrorCode::kInvalidArgument, "--crf 52: expected 0 (best) to 51 of h264", [] {
+    check_encoding({VideoCodec::kH264, 52});
+  });
+  expect_error(ErrorCode::kInvalidArgument, "--crf -1", [] { check_encoding({VideoCodec::kAv1, -1}); });
+  expect_error(ErrorCode::kInvalidArgument, "h264, h265 or av1", [] { parse_video_codec("vp9"); });
+}
+
+TEST(Mp4, AnotherEncoderStandsIn) {
+  const VideoFormat format{.width = 64, .height = 64, .fps = 16, .frame_count = 2};
+  const auto open = [&](const std::vector<const AVCodec*>& candidates, const VideoEncoding& encoding) {
+    return open_video_encoder(candidates, format, {16, 1}, encoding, [](AVCodecContext&) {});
   };
   expect_error(ErrorCode::kUnsupported, "install an FFmpeg with libx264", [&] { open({}, {}); });
+  expect_error(ErrorCode::kUnsupported, "install an FFmpeg with libsvtav1", [&] {
+    open({}, {VideoCodec::kAv1, {}});
+  });
   expect_error(ErrorCode::kUnsupported, "_%05d.png", [&] { open({}, {}); });
   const AVCodec* x264 = avcodec_find_encoder_by_name("libx264");
-  if (x264 == nullptr) GTEST_SKIP() << "this FFmpeg has no libx264";
-  expect_error(ErrorCode::kUnsupported, "libx264: Invalid argument",
-               [&] { open({x264}, {.preset = "no such"}); });
+  const AVCodec* aom = avcodec_find_encoder_by_name("libaom-av1");
+  if (x264 == nullptr || aom == nullptr) GTEST_SKIP() << "this FFmpeg lacks encoders";
+  expect_error(ErrorCode::kUnsupported,
+               "no av1 encoder (this FFmpeg has none); choose a --codec that there is (h264", [&] {
+                 open({}, {VideoCodec::kAv1, {}});
+               });
+  EXPECT_STREQ(video_encoders({}).front()->name, "libx264");
+  EXPECT_STREQ(open({aom}, {VideoCodec::kAv1, 20})->codec->name, "libaom-av1");
+  // Too small for SVT-AV1.
+  const TempFolder folder;
+  write_grey_video(folder / "a.mp4", {.width = 32, .height = 32, .fps = 16, .frame_count = 2}, {},
+                   {VideoCodec::kAv1, {}});
+  EXPECT_EQ(read_video(folder / "a.mp4").yuv.size(), 2u);
 }
 
 TEST(Mp4, UnfinishedOutputLeavesNothing) {

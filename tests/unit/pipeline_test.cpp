@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -59,6 +60,50 @@ TEST(Settings, ComeBackFromTextToTheLastBit) {
   EXPECT_EQ(back.shift, settings.shift);
   EXPECT_EQ(back.guide_scale.low_noise, settings.guide_scale.low_noise);
   EXPECT_EQ(back.rng, settings.rng);
+}
+
+TEST(Settings, OfTheOutputAreKeptWhereTheyAreNotTheDefault) {
+  const auto has = [](const Metadata& metadata, const std::string& key) {
+    return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) { return pair.first == key; });
+  };
+  GenerationSettings settings = some_settings();
+  EXPECT_FALSE(has(to_metadata(settings), "codec"));
+  EXPECT_FALSE(has(to_metadata(settings), "crf"));
+  settings.encoding = {VideoCodec::kAv1, 60};
+  const GenerationSettings back = settings_from_metadata(to_metadata(settings), "test");
+  EXPECT_EQ(back.encoding.codec, VideoCodec::kAv1);
+  EXPECT_EQ(back.encoding.crf, 60);
+  for (const auto& [key, value] :
+       {std::pair("codec", "h265"), {"codec", "vp9"}, {"crf", "64"}, {"crf", "-1"}}) {
+    Metadata changed = to_metadata(settings);
+    for (auto& pair : changed)
+      if (pair.first == key) pair.second = value;
+    expect_error(ErrorCode::kBadFile, "test: \"c", [&] { settings_from_metadata(changed, "test"); });
+  }
+
+  // What a request says comes before what was kept; a crf that was kept is of its codec; PNG has neither.
+  GenerationRequest request;
+  request.save_file = "video.mp4";
+  request.output.fps = 30;
+  GenerationSettings taken = back;
+  take_output_options(request, taken);
+  EXPECT_EQ(taken.fps, 30);
+  EXPECT_EQ(taken.encoding.crf, 60);
+  request.output.codec = "h264";
+  take_output_options(request, taken);
+  EXPECT_EQ(taken.encoding.codec, VideoCodec::kH264);
+  EXPECT_FALSE(taken.encoding.crf);
+  request.save_file = "frames_%05d.png";
+  expect_error(ErrorCode::kInvalidArgument, "--codec is of .mp4",
+               [&] { take_output_options(request, taken); });
+  request.output.codec.reset();
+  taken = back;
+  take_output_options(request, taken);
+  EXPECT_FALSE(has(to_metadata(taken), "codec"));
+  for (const double fps : {0.0, -1.0, 1e6, std::numeric_limits<double>::quiet_NaN()}) {
+    request.output.fps = fps;
+    expect_error(ErrorCode::kInvalidArgument, "--fps", [&] { take_output_options(request, taken); });
+  }
 }
 
 TEST(Settings, EveryKeyIsNeededAndChecked) {

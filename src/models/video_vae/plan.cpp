@@ -79,11 +79,12 @@ VaePlan choose_plan(const char* what, const LatentExtent& extent, std::size_t by
       best_work = work;
     }
   }
-  WAN_CHECK(
-      best, kOutOfMemory,
-      "[{}] expected at least {} bytes of memory for {} x {} latents in the smallest tiles, got {}; choose a "
-      "smaller size, fewer frames, or free memory",
-      what, least_bytes, extent.height, extent.width, byte_budget);
+  WAN_CHECK(best, kOutOfMemory,
+            "{} needs {:.2f} GB for frames of {} x {} latents even in the smallest tiles, {:.2f} GB are left "
+            "for it; "
+            "choose a smaller --size or free memory",
+            what, static_cast<double>(least_bytes) * 1e-9, extent.height, extent.width,
+            static_cast<double>(byte_budget) * 1e-9);
   return *best;
 }
 
