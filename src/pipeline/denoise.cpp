@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "ops/copy.h"
+#include "ops/fill_zero.h"
 #include "ops/finite.h"
 #include "ops/linear_combination.h"
 #include "pipeline/phase_reporter.h"
@@ -161,8 +162,10 @@ void DenoiseLoop::update(int step) {
 
 DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, const Shape& latent) {
   DenoiseState state;
-  for (int slot = 0; slot < scheduler.slots(); ++slot)
+  for (int slot = 0; slot < scheduler.slots(); ++slot) {
     state.slots.emplace_back(ctx.backend.allocator(), DType::kF32, latent);
+    fill_zero(ctx, state.slots.back());  // history that no step has written is kept with the rest
+  }
   return state;
 }
 

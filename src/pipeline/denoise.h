@@ -22,7 +22,7 @@ struct DenoiseState {
   int next_step = 0;
 };
 
-/// Slots for a run; slot kSample is the caller's to fill.
+/// Slots for a run, all zero; slot kSample is the caller's to fill.
 DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, const Shape& latent);
 
 /// The order in which a run from `first_step` on acquires the transformers' blocks; an expert's group is its number.

@@ -10,6 +10,7 @@
 #include "engine/loaded_models.h"
 #include "pipeline/input_images.h"
 #include "support/expect_error.h"
+#include "support/plain_backend.h"
 #include "support/temp_folder.h"
 
 namespace wan::test {
@@ -40,6 +41,18 @@ GenerationSettings some_settings() {
   s.precision = "fp32";
   return s;
 }
+
+/// The CPU's memory, full of values that are not finite: what is kept must have been written.
+class PoisonedMemory final : public Allocator {
+ public:
+  Device device() const override { return cpu_allocator().device(); }
+  std::byte* allocate(std::size_t bytes) override {
+    std::byte* const data = cpu_allocator().allocate(bytes);
+    std::fill_n(data, bytes, std::byte{0xff});
+    return data;
+  }
+  void release(std::byte* data, std::size_t bytes) noexcept override { cpu_allocator().release(data, bytes); }
+};
 
 class RunTest : public testing::Test {
  protected:
@@ -156,6 +169,25 @@ TEST_F(RunTest, KilledInAnySegmentItGoesOnThere) {
         throw std::runtime_error("the screen is gone");
     });
   });
+}
+
+TEST(DenoiseState, OfAFreshRunHasNoGarbageToKeep) {
+  class Poisoned final : public PlainBackend {
+   public:
+    Allocator& allocator() override { return memory_; }
+
+   private:
+    PoisonedMemory memory_;
+  };
+  Poisoned backend;
+  Workspace workspace(backend.allocator());
+  SelfCommunicator alone;
+  ExecContext exec{.backend = backend, .workspace = workspace, .communicator = alone};
+  const DenoiseState state =
+      make_denoise_state(exec, make_scheduler(SolverKind::kUniPC, 3, 5), Shape{16, 2, 4, 4});
+  ASSERT_GT(state.slots.size(), 2u);
+  for (const Tensor& slot : state.slots)
+    for (std::int64_t i = 0; i < slot.elements(); ++i) ASSERT_EQ(slot.as<float>()[i], 0.0f);
 }
 
 TEST_F(RunTest, EachSegmentBeginsWithTheOneBefore) {
