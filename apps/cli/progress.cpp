@@ -140,7 +140,7 @@ void ProgressDisplay::end_line() {
 }
 
 void ProgressDisplay::show(const PhaseStarted& event) {
-  // Encode runs beside decode: decode's bar stays, encode tells its end only.
+  // What is left to encode after the last frame is short: decode's bar stays, encode tells its end only.
   if (event.phase == Phase::kEncode) return;
   end_line();
   phase_ = event.phase;

@@ -17,7 +17,8 @@ enum class Phase { kLoad, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecod
 const char* phase_name(Phase phase);
 
 /// A phase begins; `total` units follow (bytes for load, prompts for text, steps for denoising, frames otherwise).
-/// Decode and encode overlap.
+/// Frames are encoded while later ones are decoded; the phase "encode" is what is left of that after the last frame, until the file is
+/// whole.
 struct PhaseStarted {
   Phase phase;
   std::int64_t total;
@@ -78,7 +79,8 @@ struct Finished {
 
 using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;
 
-/// Called from the thread that runs generate(), and during encode from the encoder's; never at the same time.
+/// Called from one thread at a time: that which runs generate(), or the first of its ranks. What it throws, of whatever type, ends the
+/// run like any failure.
 using EventHandler = std::function<void(const Event&)>;
 
 /// One JSON object without newline: {"event": "phase_started", "phase": "load", "total": 123, ...}.

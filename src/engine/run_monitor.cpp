@@ -8,14 +8,13 @@ void RunMonitor::operator()(const Event& event) {
   next_(told);
 }
 
-void RunMonitor::note(const PhaseStarted& event) {
-  if (event.phase == Phase::kEncode) return;  // beside decode, on a thread of its own
+void RunMonitor::note(const PhaseStarted&) {
   counted_ = flops_;
   step_began_ = 0;
 }
 
 void RunMonitor::note(PhaseProgress& event) {
-  if (event.phase == Phase::kLoad || event.phase == Phase::kEncode) return;
+  if (event.phase == Phase::kLoad) return;
   if (read_device_) event.device = read_device_();
   if (event.step == 0) return;
   const double seconds = event.seconds - step_began_;

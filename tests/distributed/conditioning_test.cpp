@@ -45,15 +45,19 @@ class AddToReferences final : public BlockStage {
 
 struct Outcome {
   Tensor velocity;
+  Tensor other;  // of a second branch, with conditioning of its own
   std::int64_t touched = 0;
 };
 
 struct Setup {
   double first_frame_timestep = 0.0;
   float stage_value = 0.5f;
+  float added_value = 0.25f;  // to the embeddings of some tokens, video and reference
+  std::int32_t sampled = 2;   // step of the references' rows
 };
 
-/// One rank's pass: the first latent frame has a timestep of its own, three reference tokens follow the video.
+/// One rank's pass of two branches: the first latent frame has a timestep of its own, three reference tokens follow the video, at
+/// negative times and sampled rows. The second branch has nothing added and no stage.
 Outcome run_rank(Communicator& communicator, const Setup& setup) {
   const GoldenFile golden(golden_path("models/dit_h4_d16/t1000.safetensors"));
   const auto backend = make_backend(Kernels::kCpu);
@@ -73,7 +77,7 @@ Outcome run_rank(Communicator& communicator, const Setup& setup) {
   const TokenLayout video = TokenLayout::video(latent.dim(1), rows, columns, 1, 0);
   std::vector<TokenPosition> positions(video.local_positions().begin(), video.local_positions().end());
   constexpr std::int64_t kReferences = 3;
-  for (std::int32_t i = 0; i < kReferences; ++i) positions.push_back({30, i, -1});
+  for (std::int32_t i = 0; i < kReferences; ++i) positions.push_back({-3 - i, i * setup.sampled, -1});
   const std::int64_t pinned = rows;  // a row of patches: any part of the sequence may have its own timestep
   const TokenLayout layout(
       {{"pinned", pinned, 1}, {"video", video.tokens() - pinned, 0}, {"reference", kReferences, 1}},
@@ -86,14 +90,21 @@ Outcome run_rank(Communicator& communicator, const Setup& setup) {
   Conditioning conditioning;
   conditioning.extra_tokens = references;
   conditioning.stages = {&stage};
+  const Tensor added(DType::kF32, {video.tokens() - 2, config.dim});
+  for (std::int64_t i = 0; i < added.elements(); ++i)
+    added.as<float>()[i] = setup.added_value * static_cast<float>(i % 5 - 2);
+  conditioning.added = {{.first = 3, .values = added}};
+  Conditioning plain;
+  plain.extra_tokens = references;
 
   TextContext text;
   transformer.embed_text(ctx, golden.tensor("context"), text);
-  Outcome outcome{Tensor(DType::kF32, latent.shape()), 0};
-  const GuidanceBranch branch{&text, &conditioning, outcome.velocity};
+  Outcome outcome{Tensor(DType::kF32, latent.shape()), Tensor(DType::kF32, latent.shape()), 0};
+  const GuidanceBranch branches[] = {{&text, &conditioning, outcome.velocity},
+                                     {&text, &plain, outcome.other}};
   const double timesteps[] = {500.0, setup.first_frame_timestep};
   const Tensor rope = transformer.make_rope_table(ctx, layout);
-  transformer.forward(ctx, {latent, timesteps, layout, rope}, {&branch, 1});
+  transformer.forward(ctx, {latent, timesteps, layout, rope}, branches);
   outcome.touched = stage.touched;
   return outcome;
 }
@@ -114,6 +125,7 @@ TEST_P(ConditioningOverRanks, SegmentsExtraTokensAndStagesComeOutAsOnOneRank) {
   std::int64_t touched = 0;
   for (const Outcome& outcome : outcomes) {
     EXPECT_TRUE(all_close(outcome.velocity, expected.velocity, kTolerance));
+    EXPECT_TRUE(all_close(outcome.other, expected.other, kTolerance));
     touched += outcome.touched;
   }
   EXPECT_EQ(touched, 3);
@@ -121,9 +133,22 @@ TEST_P(ConditioningOverRanks, SegmentsExtraTokensAndStagesComeOutAsOnOneRank) {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, ConditioningOverRanks, testing::Values(2, 4));
 
+TEST(Conditioning, BelongsToItsBranch) {
+  SelfCommunicator alone;
+  const Outcome outcome = run_rank(alone, {});
+  EXPECT_FALSE(all_close(outcome.other, outcome.velocity, 1e-4));
+  const Outcome changed = run_rank(alone, {.stage_value = 2.0f, .added_value = 1.0f});
+  EXPECT_TRUE(all_close(changed.other, outcome.other, 0.0)) << "the first branch's reached the second";
+  // Without either the branches are one.
+  const Outcome same = run_rank(alone, {.stage_value = 0.0f, .added_value = 0.0f});
+  EXPECT_TRUE(all_close(same.velocity, same.other, kTolerance));
+}
+
 TEST(Conditioning, EveryPartOfItReachesTheVideo) {
   SelfCommunicator alone;
   const Tensor plain = run_rank(alone, {}).velocity;
+  EXPECT_FALSE(all_close(run_rank(alone, {.added_value = 0.5f}).velocity, plain, 1e-4));
+  EXPECT_FALSE(all_close(run_rank(alone, {.sampled = 3}).velocity, plain, 1e-4));
   EXPECT_FALSE(all_close(run_rank(alone, {.first_frame_timestep = 300.0}).velocity, plain, 1e-4));
   EXPECT_FALSE(all_close(run_rank(alone, {.stage_value = 2.0f}).velocity, plain, 1e-4));
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Builds every tests/fuzz/NAME_fuzz.cpp with libFuzzer and runs it on its seed corpus.
-# usage: fuzz.sh [SECONDS a fuzzer]
+# usage: fuzz.sh [SECONDS of all fuzzers together, two at a time]
 set -eu
 cd "$(dirname "$0")/../.."
-seconds=${1:-60}
+total=${1:-120}
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DWAN_BUILD_FUZZERS=ON -DWAN_BUILD_TESTS=OFF >/dev/null
 cmake --build build-fuzz -j "$(nproc)" --target fuzzers
@@ -25,6 +25,8 @@ run_one() {
 status=0
 set --
 for file in tests/fuzz/*_fuzz.cpp; do set -- "$@" "$(basename "$file" _fuzz.cpp)"; done
+seconds=$((total * 2 / $#))
+[ "$seconds" -ge 5 ] || seconds=5
 # Two at a time: as many as the smallest machine has processors.
 while [ $# -gt 0 ]; do
   run_one "$1" "$seconds" & first=$!
