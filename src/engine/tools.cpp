@@ -127,6 +127,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
     InspectedModel model;
     model.path = facts.path;
     model.bytes = static_cast<std::int64_t>(facts.total_bytes);
+    model.ignored = facts.ignored;
     for (const TensorFacts& tensor : facts.tensors) {
       const auto extents = tensor.shape.extents();
       model.tensors.push_back({tensor.name,
@@ -156,6 +157,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
                       .dimensions = {},
                       .tensors = {},
                       .bytes = 0,
+                      .ignored = {},
                       .findings = findings});
   return models;
 }
