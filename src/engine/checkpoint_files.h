@@ -16,7 +16,7 @@ struct CheckpointFiles {
 };
 
 /// The layout of the A14B models (two folders) or of TI2V-5B (transformer at the top). Throws BadFile, listing every part
-/// that is missing.
+/// that is missing, and what refuse_known_layouts() throws for another layout.
 CheckpointFiles find_checkpoint_files(const std::filesystem::path& ckpt_dir);
 
 }  // namespace wan

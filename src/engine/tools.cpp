@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/checkpoint_files.h"
+#include "engine/known_layouts.h"
 #include "engine/loaded_models.h"
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
@@ -111,6 +112,7 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
 
 TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
   const fs::path folder = ckpt_dir / "google" / "umt5-xxl";
+  if (!fs::exists(folder)) refuse_known_layouts(ckpt_dir);
   WAN_CHECK(fs::is_directory(folder), kBadFile,
             "{} has no tokenizer: expected the folder google/umt5-xxl in it", ckpt_dir.string());
   const TokenizedPrompt tokens = load_tokenizer(folder)->tokenize(prompt, kTextLength);
