@@ -24,7 +24,7 @@ struct BenchOptions {
   bool json = false;
 };
 
-/// The command that measures the same again.
+/// The command that measures the same rows again.
 std::string command_line(const BenchOptions& o) {
   const BenchmarkOptions& b = o.benchmark;
   std::string line = fmt::format(

@@ -30,7 +30,8 @@ nlohmann::ordered_json as_json(const InspectedModel& model) {
     tensors.push_back(
         {{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
   return {{"path", model.path},   {"kind", model.kind},         {"dimensions", dimensions},
-          {"bytes", model.bytes}, {"findings", model.findings}, {"tensors", tensors}};
+          {"bytes", model.bytes}, {"findings", model.findings}, {"ignored", model.ignored},
+          {"tensors", tensors}};
 }
 
 /// "bf16, fp32"
@@ -38,6 +39,13 @@ std::string dtypes_of(const InspectedModel& model) {
   std::set<std::string> dtypes;
   for (const InspectedTensor& tensor : model.tensors) dtypes.insert(tensor.dtype);
   return fmt::format("{}", fmt::join(dtypes, ", "));
+}
+
+/// "'a', 'b'"
+std::string quoted(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + quote_name(name);
+  return text;
 }
 
 std::string as_text(const InspectedModel& model, const InspectOptions& options) {
@@ -48,6 +56,7 @@ std::string as_text(const InspectedModel& model, const InspectOptions& options) 
   text += "\n";
   for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, shown(value));
   if (!model.findings.empty()) text += fmt::format("  {}\n", shown_message(model.findings));
+  if (!model.ignored.empty()) text += fmt::format("  ignored beside it: {}\n", shown(quoted(model.ignored)));
   if (!options.tensors) return text;
   for (const InspectedTensor& tensor : model.tensors)
     text += fmt::format("  {:<56} {:<5} [{}]  {} bytes\n", shown(tensor.name), tensor.dtype,

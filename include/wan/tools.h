@@ -33,6 +33,7 @@ struct InspectedModel {
   std::vector<std::pair<std::string, std::string>> dimensions;  // "dim" -> "5120", ...
   std::vector<InspectedTensor> tensors;                         // in the order of their names
   std::int64_t bytes;
+  std::vector<std::string> ignored;  // names of files beside it that are no part of it: a LoRA, macOS's "._*"
   std::string findings;  // missing, unused and mis-shaped tensors, why it cannot be read; empty: none
 };
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/mapped_file.h"
+#include "engine/known_layouts.h"
 #include "models/wan/config.h"
 #include "tasks/task_table.h"
 
@@ -46,13 +47,45 @@ fs::path below(const fs::path& root, std::string_view folder) {
   return folder == "." ? root : root / folder;
 }
 
+/// recognize_task(), or what is known of the layout.
+const Task& recognize_or_refuse(const fs::path& root) {
+  try {
+    return recognize_task(root);
+  } catch (const Error&) {
+    refuse_known_layouts(root);
+    throw;
+  }
+}
+
+void check_folder(const fs::path& ckpt_dir) {
+  WAN_CHECK(file_exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
+  if (is_folder(ckpt_dir)) return;
+  const fs::path folder = real_path(ckpt_dir).parent_path();
+  fail(ErrorCode::kBadFile, "{} is not a directory; name the folder that holds the checkpoint{}",
+       ckpt_dir.string(), looks_official(folder) ? ": " + folder.string() : "");
+}
+
+/// Which other model's VAE lies where the task's is missing, for a message; empty for none.
+std::string other_vae(const fs::path& ckpt_dir, const TaskFacts& facts) {
+  if (file_exists(ckpt_dir / facts.vae_file())) return "";
+  const VaeKind other = facts.vae == VaeKind::kVae21 ? VaeKind::kVae22 : VaeKind::kVae21;
+  if (!file_exists(ckpt_dir / vae_file_name(other))) return "";
+  return fmt::format("; {} is the VAE of {}", vae_file_name(other),
+                     task_names([other](const TaskFacts& task) { return task.vae == other; }, "and"));
+}
+
+/// "high_noise_model", or "Wan2.1_VAE.pth (a link to nothing)" as an unfinished download leaves it.
+std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
+  std::error_code error;
+  return part.lexically_relative(ckpt_dir).string() +
+         (fs::is_symlink(part, error) ? " (a link to nothing: download it again)" : "");
+}
+
 }  // namespace
 
 CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
-  WAN_CHECK(file_exists(ckpt_dir), kBadFile, "the checkpoint directory {} does not exist", ckpt_dir.string());
-  WAN_CHECK(is_folder(ckpt_dir), kBadFile, "{} is not a directory; name the folder that holds the checkpoint",
-            ckpt_dir.string());
-  const Task& task = recognize_task(ckpt_dir);
+  check_folder(ckpt_dir);
+  const Task& task = recognize_or_refuse(ckpt_dir);
   const TaskFacts& facts = task.facts();
   CheckpointFiles files{.root = ckpt_dir,
                         .task = &task,
@@ -66,16 +99,17 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
   parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
-    if (!file_exists(part)) missing.push_back(part.lexically_relative(ckpt_dir).string());
-  const bool single = facts.transformers.size() == 1;
-  WAN_CHECK(missing.empty(), kBadFile,
-            "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, "
-            "google/umt5-xxl/ and {}",
-            ckpt_dir.string(), fmt::join(missing, ", "),
-            single ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
-                   : "the A14B models: high_noise_model/, low_noise_model/",
-            files.vae.filename().string());
-  return files;
+    if (!file_exists(part)) missing.push_back(missing_part(part, ckpt_dir));
+  if (missing.empty()) return files;
+  refuse_known_layouts(ckpt_dir);
+  fail(ErrorCode::kBadFile,
+       "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, google/umt5-xxl/ "
+       "and {}{}",
+       ckpt_dir.string(), fmt::join(missing, ", "),
+       facts.transformers.size() == 1
+           ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
+           : "the A14B models: high_noise_model/, low_noise_model/",
+       files.vae.filename().string(), other_vae(ckpt_dir, facts));
 }
 
 }  // namespace wan

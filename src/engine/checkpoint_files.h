@@ -19,7 +19,8 @@ struct CheckpointFiles {
 };
 
 /// Finds the task by what its transformers' config.json says they are and by where they lie, and then its files. Throws BadFile, listing
-/// every part that is missing, and Unsupported for a checkpoint that no task of this version is for.
+/// every part that is missing, Unsupported for a checkpoint that no task of this version is for, and what refuse_known_layouts()
+/// throws for another layout.
 CheckpointFiles find_checkpoint_files(const std::filesystem::path& ckpt_dir);
 
 }  // namespace wan

@@ -77,22 +77,32 @@ void check_parts_fit(const CheckpointModels& models) {
     WAN_CHECK(config.model_type == other.model_type && config.in_dim == other.in_dim &&
                   config.out_dim == other.out_dim && config.patch == other.patch &&
                   config.text_len == other.text_len && config.head_dim() == other.head_dim(),
-              kBadFile, "the two experts in {} do not belong together: their dimensions differ",
+              kBadFile,
+              "the two experts in {} do not belong together: their dimensions differ; take both folders from "
+              "one checkpoint",
               models.files.root.string());
     WAN_CHECK(config.eps == other.eps, kBadFile,
-              "the two experts in {} do not belong together: \"eps\" is {} and {} in their config.json",
+              "the two experts in {} do not belong together: \"eps\" is {} and {} in their config.json; "
+              "take both folders from one checkpoint",
               models.files.root.string(), config.eps, other.eps);
-    WAN_CHECK(models.text_encoder.dim == other.text_dim, kBadFile,
-              "the text encoder gives vectors of {}, the transformers take {}", models.text_encoder.dim,
-              other.text_dim);
+    WAN_CHECK(
+        models.text_encoder.dim == other.text_dim, kBadFile,
+        "{} gives vectors of {}, the transformers take {}: it is another model's text encoder; put there "
+        "the one that came with the transformers",
+        models.files.text_encoder.string(), models.text_encoder.dim, other.text_dim);
   }
   const VaeGeometry vae = models.vae->geometry();
-  WAN_CHECK(vae.z_dim == config.out_dim, kBadFile, "the VAE has {} latent channels, the transformers {}",
-            vae.z_dim, config.out_dim);
+  WAN_CHECK(
+      vae.z_dim == config.out_dim, kBadFile,
+      "{} has {} latent channels, the transformers {}: it is another model's VAE; put there the {} of {}",
+      models.files.vae.string(), vae.z_dim, config.out_dim, models.files.vae.filename().string(),
+      models.task().facts().checkpoint);
   const std::int64_t in_dim = config.out_dim + models.task().condition_channels(vae);
-  WAN_CHECK(config.in_dim == in_dim, kBadFile,
-            "{} holds transformers of type \"{}\" that take {} channels; {} takes {}",
-            models.files.root.string(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
+  WAN_CHECK(
+      config.in_dim == in_dim, kBadFile,
+      "{} holds transformers of type \"{}\" that take {} channels; {} takes {}: config.json and tensors "
+      "are of different models, download both again",
+      models.files.root.string(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
 }  // namespace

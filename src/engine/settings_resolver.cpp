@@ -7,6 +7,7 @@
 #include "base/atomic_file.h"
 #include "base/files.h"
 #include "base/same_file.h"
+#include "base/untrusted_text.h"
 #include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
@@ -216,6 +217,15 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   check_files_apart(written, read);
 }
 
+void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>& notices) {
+  std::vector<const Checkpoint*> checkpoints = {&models.text_checkpoint, &models.vae_checkpoint};
+  for (const Checkpoint& checkpoint : models.transformer_checkpoints) checkpoints.push_back(&checkpoint);
+  for (const Checkpoint* checkpoint : checkpoints)
+    for (const std::string& name : checkpoint->ignored_files())
+      notices.push_back(
+          fmt::format("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
+}
+
 }  // namespace
 
 ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
@@ -227,6 +237,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
             models.files.root.string(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
   ResolvedRequest resolved;
+  tell_ignored_files(models, resolved.notices);
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string()};
   if (!request.from_latents.empty()) resolved.resumed = load_latents(request.from_latents);

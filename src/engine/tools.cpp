@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "engine/checkpoint_files.h"
+#include "engine/known_layouts.h"
 #include "engine/loaded_models.h"
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
@@ -114,6 +115,7 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
 
 TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
   const fs::path folder = ckpt_dir / "google" / "umt5-xxl";
+  if (!file_exists(folder)) refuse_known_layouts(ckpt_dir);
   WAN_CHECK(is_folder(folder), kBadFile, "{} has no tokenizer: expected the folder google/umt5-xxl in it",
             ckpt_dir.string());
   const TokenizedPrompt tokens = load_tokenizer(folder)->tokenize(prompt, kTextLength);
@@ -130,6 +132,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
     InspectedModel model;
     model.path = facts.path;
     model.bytes = static_cast<std::int64_t>(facts.total_bytes);
+    model.ignored = facts.ignored;
     for (const TensorFacts& tensor : facts.tensors) {
       const auto extents = tensor.shape.extents();
       model.tensors.push_back({tensor.name,
@@ -159,6 +162,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
                       .dimensions = {},
                       .tensors = {},
                       .bytes = 0,
+                      .ignored = {},
                       .findings = findings});
   return models;
 }

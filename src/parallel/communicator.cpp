@@ -11,12 +11,21 @@ void check_collective_views(std::span<const TensorView> views, int size, const c
     WAN_CHECK(view.empty() || view.is_contiguous(), kInternal, "[{}] views must be contiguous", where);
 }
 
+void copy_on_host(const TensorView& from, const TensorView& to, const char* where) {
+  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[{}] {} bytes sent, {} expected", where, from.bytes(),
+            to.bytes());
+  if (from.data() == to.data() || from.bytes() == 0) return;
+  for (const TensorView* view : {&from, &to})
+    WAN_CHECK(view->device().kind == DeviceKind::kCpu, kUnsupported,
+              "[{}] these ranks exchange through the host's memory, and a view is on {}", where,
+              to_string(view->device()));
+  std::memcpy(to.data(), from.data(), from.bytes());
+}
+
 void SelfCommunicator::all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) {
   check_collective_views(send, 1, "all_to_all");
   check_collective_views(recv, 1, "all_to_all");
-  WAN_CHECK(send[0].bytes() == recv[0].bytes(), kInternal, "[all_to_all] {} bytes sent, {} expected",
-            send[0].bytes(), recv[0].bytes());
-  if (send[0].data() != recv[0].data()) std::memcpy(recv[0].data(), send[0].data(), send[0].bytes());
+  copy_on_host(send[0], recv[0], "all_to_all");
 }
 
 void SelfCommunicator::all_gather(const TensorView& send, std::span<const TensorView> recv) {

@@ -45,4 +45,8 @@ class SelfCommunicator final : public Communicator {
 /// Shared by the implementations: throws Internal unless the views are contiguous, as many as `size`.
 void check_collective_views(std::span<const TensorView> views, int size, const char* where);
 
+/// For implementations that exchange through the host's memory: throws Unsupported for a view of a device's, Device where the
+/// sizes differ.
+void copy_on_host(const TensorView& from, const TensorView& to, const char* where);
+
 }  // namespace wan

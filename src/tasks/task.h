@@ -17,6 +17,11 @@ namespace wan {
 /// The VAE of a task's published checkpoint. A checkpoint's own VAE is told by its tensors.
 enum class VaeKind { kVae21, kVae22 };
 
+/// Of the published checkpoints' VAE: "Wan2.1_VAE.pth".
+constexpr std::string_view vae_file_name(VaeKind kind) {
+  return kind == VaeKind::kVae21 ? "Wan2.1_VAE.pth" : "Wan2.2_VAE.pth";
+}
+
 /// What of a task is data.
 struct TaskFacts {
   std::string_view name;        // "i2v-A14B", the value of --task
@@ -29,7 +34,7 @@ struct TaskFacts {
   bool needs_image = false;  // or a last image
   bool takes_last_image = false;
 
-  std::string_view vae_file() const { return vae == VaeKind::kVae21 ? "Wan2.1_VAE.pth" : "Wan2.2_VAE.pth"; }
+  std::string_view vae_file() const { return vae_file_name(vae); }
 };
 
 class Task {

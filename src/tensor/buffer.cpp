@@ -43,9 +43,10 @@ Buffer::Buffer(Buffer&& other) noexcept
       size_(std::exchange(other.size_, 0)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(allocator_, other.allocator_);
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
+  Buffer taken(std::move(other));  // and gives back what this one held
+  std::swap(allocator_, taken.allocator_);
+  std::swap(data_, taken.data_);
+  std::swap(size_, taken.size_);
   return *this;
 }
 

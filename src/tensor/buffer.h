@@ -30,6 +30,7 @@ class Buffer {
   Buffer(Allocator& allocator, std::size_t bytes)
       : allocator_(&allocator), data_(allocator.allocate(bytes)), size_(bytes) {}
   ~Buffer();
+  /// What is moved from is empty.
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   Buffer(const Buffer&) = delete;

@@ -3,6 +3,7 @@
 // nothing.
 
 #include <functional>
+#include <utility>
 
 #include "base/error.h"
 #include "tensor/buffer.h"
@@ -76,6 +77,14 @@ class Tensor {
   Tensor(Allocator& allocator, DType dtype, const Shape& shape);
   /// Host memory.
   Tensor(DType dtype, const Shape& shape) : Tensor(cpu_allocator(), dtype, shape) {}
+  /// What is moved from is empty.
+  Tensor(Tensor&& other) noexcept
+      : buffer_(std::move(other.buffer_)), view_(std::exchange(other.view_, TensorView())) {}
+  Tensor& operator=(Tensor&& other) noexcept {
+    buffer_ = std::move(other.buffer_);
+    view_ = std::exchange(other.view_, TensorView());
+    return *this;
+  }
 
   bool empty() const { return !view_; }
   const TensorView& view() const { return view_; }

@@ -8,7 +8,7 @@ PrefixTable::PrefixTable(std::vector<std::pair<std::u32string, std::int64_t>> en
     : entries_(std::move(entries)) {
   std::stable_sort(entries_.begin(), entries_.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
-  // Of a run of equal strings the last one given stays: it is the first of the reversed run.
+  // Where strings are equal the last one given stays: from the back it comes first.
   const auto kept = std::unique(entries_.rbegin(), entries_.rend(),
                                 [](const auto& a, const auto& b) { return a.first == b.first; });
   entries_.erase(entries_.begin(), kept.base());

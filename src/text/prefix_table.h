@@ -15,7 +15,7 @@ namespace wan {
 class PrefixTable {
  public:
   PrefixTable() = default;
-  /// Of equal strings the last wins.
+  /// Where a string stands several times, its last number holds.
   explicit PrefixTable(std::vector<std::pair<std::u32string, std::int64_t>> entries);
 
   std::optional<std::int64_t> find(std::u32string_view key) const;

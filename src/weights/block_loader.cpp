@@ -51,7 +51,7 @@ std::vector<TensorView> BlockLoader::views(int group, std::byte* memory) const {
   return block_views(chosen.layout, chosen.scope.compute_dtype(), memory, allocator().device());
 }
 
-// Of the block itself, where nobody foresaw it, and of the next one.
+// Reads ahead the next block, and this one too where it was not read ahead before.
 void BlockLoader::read_ahead(BlockId id) {
   const auto group = static_cast<std::size_t>(id.group);
   const auto begin = static_cast<std::size_t>(ahead_ == id ? id.index + 1 : id.index);

@@ -20,7 +20,7 @@ class BlockLoader {
   /// Throws InvalidArgument for a block that does not exist.
   void check_id(BlockId id) const;
   std::size_t bytes_of(int group) const;
-  /// Of all groups together, and a block's number among them.
+  /// Blocks of all groups together; number() counts a block among them from 0.
   std::size_t block_count() const { return block_count_; }
   std::size_t number(BlockId id) const {
     return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);

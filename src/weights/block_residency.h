@@ -94,6 +94,7 @@ class BlockResidency {
 
   /// Device memory that the blocks take, loaded or not.
   virtual std::size_t bytes() const = 0;
+  /// Numbers of one moment, for any thread; it may wait while a block is loaded.
   virtual ResidencyStats stats() const = 0;
 
  protected:

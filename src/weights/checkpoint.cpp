@@ -17,6 +17,8 @@ namespace fs = std::filesystem;
 struct Checkpoint::State {
   std::string path;
   std::vector<MappedFile> files;
+  fs::path file;
+  std::vector<std::string> ignored;
   std::vector<TensorEntry> entries;
   std::map<std::string, std::string> metadata;
   std::size_t total_bytes = 0;
@@ -24,7 +26,11 @@ struct Checkpoint::State {
 
 namespace {
 
+constexpr std::string_view kOfficialName = "diffusion_pytorch_model";
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
+constexpr std::string_view kFileSuffix = ".safetensors";
+
+constexpr std::string_view kAppleDouble("\x00\x05\x16\x07", 4);
 
 bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() &&
@@ -38,7 +44,11 @@ CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path)
             "[{}] is a GGUF file, which is not read; use the .safetensors or .pth files", file);
   WAN_CHECK(!begins_with(bytes, "version https://git-lfs"), kBadFile,
             "[{}] is a Git LFS pointer, not the file itself; fetch it with git lfs pull", file);
-  if (path.extension() == ".safetensors") return parse_safetensors(bytes, file);
+  WAN_CHECK(
+      !begins_with(bytes, kAppleDouble), kBadFile,
+      "[{}] is what macOS keeps of a file's attributes, not the file itself; name the file without \"._\"",
+      file);
+  if (path.extension() == kFileSuffix) return parse_safetensors(bytes, file);
   const bool torch_name = path.extension() == ".pth" || path.extension() == ".pt";
   if (torch_name || begins_with(bytes, "PK") || begins_with(bytes, "\x80")) return parse_pth(bytes, file);
   // A safetensors file under another name: its JSON follows the 8 bytes of the header's length.
@@ -66,32 +76,58 @@ void check_inside(const fs::path& file, const fs::path& folder) {
        file.string(), real_file.string());
 }
 
-std::vector<fs::path> files_ending_in(const fs::path& folder, std::string_view suffix) {
-  std::vector<fs::path> found = list_folder(folder);
-  std::erase_if(found, [&](const fs::path& path) { return !path.filename().string().ends_with(suffix); });
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> found;
+  for (const fs::path& path : list_folder(folder)) found.push_back(path.filename().string());
   return found;
 }
 
-// The one file of a folder that stands for its checkpoint.
-fs::path choose_in_folder(const fs::path& folder) {
-  for (const std::string_view suffix : {kIndexSuffix, std::string_view(".safetensors")}) {
-    const std::vector<fs::path> found = files_ending_in(folder, suffix);
+/// The one name of `names` that stands for a folder's checkpoint: the official ones before all others.
+std::string choose(const std::vector<std::string>& names, const fs::path& folder) {
+  for (const std::string_view suffix : {kIndexSuffix, kFileSuffix})
+    for (const std::string& name : names)
+      if (name.starts_with(kOfficialName) && name.substr(kOfficialName.size()) == suffix) return name;
+  const auto chosen_among = [&](std::string_view prefix, std::string_view suffix) -> std::string {
+    std::vector<std::string> found;
+    for (const std::string& name : names)
+      if (name.starts_with(prefix) && name.ends_with(suffix)) found.push_back(name);
     WAN_CHECK(
         found.size() <= 1, kBadFile,
         "[{}] expected one checkpoint, got {} files ending in {} ({}, {} ...); name one of them, or add the "
-        "missing *{} that joins the shards",
-        folder.string(), found.size(), suffix, found[0].filename().string(), found[1].filename().string(),
+        "missing {}{} that joins the shards",
+        folder.string(), found.size(), suffix, quote_name(found[0]), quote_name(found[1]), kOfficialName,
         kIndexSuffix);
-    if (found.size() == 1) {
-      check_inside(found[0], folder);
-      return found[0];
-    }
-  }
+    return found.empty() ? std::string() : found[0];
+  };
+  for (const std::string_view suffix : {kIndexSuffix, kFileSuffix})
+    for (const std::string_view prefix : {kOfficialName, std::string_view()})
+      if (std::string name = chosen_among(prefix, suffix); !name.empty()) return name;
   fail(ErrorCode::kBadFile,
-       "[{}] expected a *{} with its shards, or a .safetensors file, got none; the download is incomplete or "
-       "this is "
-       "another folder",
-       folder.string(), kIndexSuffix);
+       "[{}] expected {}{} with its shards, or a {} file, got none; the download is incomplete or this "
+       "is another folder",
+       folder.string(), kOfficialName, kIndexSuffix, kFileSuffix);
+}
+
+/// What stands for a folder's checkpoint.
+struct FolderChoice {
+  fs::path file;
+  std::vector<std::string> others;  // names of files beside it that look like one too
+};
+
+FolderChoice choose_in_folder(const fs::path& folder) {
+  FolderChoice choice;
+  std::vector<std::string> candidates;
+  for (std::string& name : names_in(folder)) {
+    if (!name.ends_with(kIndexSuffix) && !name.ends_with(kFileSuffix)) continue;
+    // Hidden files are nobody's checkpoint: macOS keeps a file's attributes in "._NAME" beside it.
+    if (!name.starts_with('.')) candidates.push_back(name);
+    choice.others.push_back(std::move(name));
+  }
+  const std::string name = choose(candidates, folder);
+  choice.file = folder / name;
+  std::erase(choice.others, name);
+  check_inside(choice.file, folder);
+  return choice;
 }
 
 // Every tensor of the index is in its shard, and every tensor of a shard is in the index.
@@ -122,8 +158,9 @@ void check_against_index(const std::map<std::string, std::string>& shard_of, con
 
 }  // namespace
 
-Checkpoint Checkpoint::build(std::vector<CheckpointFile> files, const std::string& path,
-                             std::vector<MappedFile> mapped) {
+std::shared_ptr<Checkpoint::State> Checkpoint::build(std::vector<CheckpointFile> files,
+                                                     const std::string& path,
+                                                     std::vector<MappedFile> mapped) {
   auto state = std::make_shared<State>();
   state->path = path;
   state->files = std::move(mapped);
@@ -140,18 +177,19 @@ Checkpoint Checkpoint::build(std::vector<CheckpointFile> files, const std::strin
                                            [](const auto& a, const auto& b) { return a.name == b.name; });
   WAN_CHECK(repeated == state->entries.end(), kBadFile, "[{}] tensor {} stands twice; download it again",
             path, quote_name(repeated->name));
-  return Checkpoint(std::move(state));
+  return state;
 }
 
 Checkpoint Checkpoint::from_files(std::vector<CheckpointFile> files, const std::string& path) {
-  return build(std::move(files), path, {});
+  return Checkpoint(build(std::move(files), path, {}));
 }
 
 Checkpoint Checkpoint::open(const fs::path& path) {
   const FileKind kind = file_kind(path);
   WAN_CHECK(kind != FileKind::kNothing, kBadFile, "cannot open {}: it does not exist; check the path",
             path.string());
-  const fs::path chosen = kind == FileKind::kFolder ? choose_in_folder(path) : path;
+  FolderChoice choice = kind == FileKind::kFolder ? choose_in_folder(path) : FolderChoice{path, {}};
+  const fs::path& chosen = choice.file;
 
   std::vector<MappedFile> mapped;
   std::vector<CheckpointFile> files;
@@ -167,17 +205,29 @@ Checkpoint Checkpoint::open(const fs::path& path) {
     shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
     const fs::path folder = chosen.has_parent_path() ? chosen.parent_path() : fs::path(".");
     for (const std::string& shard : shards) {
+      std::erase(choice.others, shard);
       check_inside(folder / shard, folder);
       mapped.emplace_back(folder / shard);
       files.push_back(parse_safetensors(mapped.back().bytes(), (folder / shard).string()));
       check_against_index(shard_of, shard, files.back(), chosen.string());
     }
   }
-  return build(std::move(files), path.string(), std::move(mapped));
+  auto state = build(std::move(files), path.string(), std::move(mapped));
+  state->file = std::move(choice.file);
+  state->ignored = std::move(choice.others);
+  return Checkpoint(std::move(state));
 }
 
 const std::string& Checkpoint::path() const {
   return state_->path;
+}
+
+const fs::path& Checkpoint::file() const {
+  return state_->file;
+}
+
+std::span<const std::string> Checkpoint::ignored_files() const {
+  return state_->ignored;
 }
 
 std::span<const TensorEntry> Checkpoint::entries() const {

@@ -19,7 +19,8 @@ class MappedFile;
 class Checkpoint {
  public:
   /// `path` is a `.safetensors` file, a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
-  /// a folder with one such index or one single `.safetensors` file. Throws BadFile (missing, truncated,
+  /// a folder: its `diffusion_pytorch_model.safetensors[.index.json]`, or its only index, or its only
+  /// `.safetensors` file; other files beside it are ignored_files(). Throws BadFile (missing, truncated,
   /// malformed, malicious, leaving its folder) or Unsupported (a format or dtype that is not read), naming
   /// the file, the tensor and what to do.
   static Checkpoint open(const std::filesystem::path& path);
@@ -28,6 +29,11 @@ class Checkpoint {
 
   /// The path that was opened.
   const std::string& path() const;
+  /// The file or index that was opened, or chosen in the folder; empty for from_files().
+  const std::filesystem::path& file() const;
+  /// Names of files in the opened folder that look like a checkpoint's but are no part of this one, in their order: a LoRA, another
+  /// checkpoint, macOS's "._*". Empty where a file was opened.
+  std::span<const std::string> ignored_files() const;
   /// In the order of their names; pointers and spans stay valid as long as a copy of the checkpoint lives.
   std::span<const TensorEntry> entries() const;
   /// nullptr when there is none of that name.
@@ -43,13 +49,13 @@ class Checkpoint {
   void release_pages(const TensorEntry& entry) const;
   /// Sum of the tensors' sizes.
   std::size_t total_bytes() const;
-  /// Of the (first) safetensors file; empty for a .pth.
+  /// What the (first) safetensors file says of itself; empty for a .pth.
   const std::map<std::string, std::string>& metadata() const;
 
  private:
   struct State;
-  static Checkpoint build(std::vector<CheckpointFile> files, const std::string& path,
-                          std::vector<MappedFile> mapped);
+  static std::shared_ptr<State> build(std::vector<CheckpointFile> files, const std::string& path,
+                                      std::vector<MappedFile> mapped);
   /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.
   const MappedFile* file_of(const TensorEntry& entry) const;
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}

@@ -16,10 +16,15 @@ bool is_index(const fs::path& path) {
   return path.filename().string().ends_with(".safetensors.index.json");
 }
 
+bool is_hidden(const fs::path& path) {
+  return path.filename().string().starts_with('.');
+}
+
 CheckpointFacts inspect_one(const fs::path& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   CheckpointFacts facts;
-  facts.path = path.string();
+  facts.path = checkpoint.file().string();
+  facts.ignored.assign(checkpoint.ignored_files().begin(), checkpoint.ignored_files().end());
   facts.metadata = checkpoint.metadata();
   facts.total_bytes = checkpoint.total_bytes();
   for (const TensorEntry& entry : checkpoint.entries()) {
@@ -34,53 +39,68 @@ CheckpointFacts inspect_one(const fs::path& path) {
   }
   std::sort(facts.files.begin(), facts.files.end());
   facts.files.erase(std::unique(facts.files.begin(), facts.files.end()), facts.files.end());
-  if (facts.files.empty()) facts.files.push_back(path.string());
+  if (facts.files.empty()) facts.files.push_back(facts.path);
   const bool safetensors = facts.files.front().ends_with(".safetensors");
-  facts.kind = is_index(path) ? "sharded safetensors" : safetensors ? "safetensors" : "PyTorch zip";
+  facts.kind = is_index(checkpoint.file()) ? "sharded safetensors"
+               : safetensors               ? "safetensors"
+                                           : "PyTorch zip";
   return facts;
 }
 
-// The checkpoints of one folder: its index alone where it has one, else each file.
-std::vector<fs::path> checkpoints_in(const fs::path& folder) {
+CheckpointFacts inspect_or_tell(const fs::path& file) {
+  try {
+    return inspect_one(file);
+  } catch (const Error& problem) {
+    CheckpointFacts facts;
+    facts.path = file.string();
+    facts.kind = "unreadable";
+    facts.problem = problem.what();
+    return facts;
+  }
+}
+
+// The checkpoints of one folder: the one that stands for it where there is one, else its indexes or each file; and each file
+// of PyTorch.
+std::vector<CheckpointFacts> inspect_folder(const fs::path& folder) {
   std::vector<fs::path> indexes;
   std::vector<fs::path> shards;
-  std::vector<fs::path> torch_files;
+  std::vector<fs::path> found;
   for (const fs::path& path : list_folder(folder)) {
     const fs::path extension = path.extension();
     const bool torch_name = extension == ".pth" || extension == ".pt";
-    if (!torch_name && extension != ".safetensors" && !is_index(path)) continue;
+    if (is_hidden(path) || (!torch_name && extension != ".safetensors" && !is_index(path))) continue;
     if (file_kind(path) != FileKind::kRegular) continue;
-    (torch_name ? torch_files : is_index(path) ? indexes : shards).push_back(path);
+    (torch_name ? found : is_index(path) ? indexes : shards).push_back(path);
   }
-  std::vector<fs::path> found = indexes.empty() ? shards : indexes;
-  found.insert(found.end(), torch_files.begin(), torch_files.end());
-  std::sort(found.begin(), found.end());
-  return found;
+  std::vector<CheckpointFacts> facts;
+  const std::vector<fs::path>& each = indexes.empty() ? shards : indexes;
+  try {
+    if (!each.empty()) facts.push_back(inspect_one(folder));
+  } catch (const Error&) {
+    found.insert(found.end(), each.begin(), each.end());
+  }
+  for (const fs::path& file : found) {
+    facts.push_back(inspect_or_tell(file));
+    const std::string attributes =
+        "._" + file.filename().string();  // as macOS keeps them on other systems' disks
+    if (file_exists(folder / attributes)) facts.back().ignored.push_back(attributes);
+  }
+  std::sort(facts.begin(), facts.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  return facts;
 }
 
 }  // namespace
 
 std::vector<CheckpointFacts> inspect_checkpoints(const fs::path& path) {
   if (!is_folder(path)) return {inspect_one(path)};
-  std::vector<fs::path> found = checkpoints_in(path);
+  std::vector<CheckpointFacts> facts = inspect_folder(path);
   for (const fs::path& folder : list_folder(path)) {
     if (!is_folder(folder)) continue;
-    for (const fs::path& file : checkpoints_in(folder)) found.push_back(file);
+    for (CheckpointFacts& each : inspect_folder(folder)) facts.push_back(std::move(each));
   }
-  WAN_CHECK(!found.empty(), kBadFile,
+  WAN_CHECK(!facts.empty(), kBadFile,
             "[{}] holds no .safetensors and no .pth file, nor do its folders; name a checkpoint directory",
             path.string());
-  std::vector<CheckpointFacts> facts;
-  for (const fs::path& file : found) {
-    try {
-      facts.push_back(inspect_one(file));
-    } catch (const Error& problem) {
-      facts.emplace_back();
-      facts.back().path = file.string();
-      facts.back().kind = "unreadable";
-      facts.back().problem = problem.what();
-    }
-  }
   return facts;
 }
 

@@ -34,6 +34,7 @@ struct CheckpointFacts {
   std::size_t total_elements = 0;
   std::map<DType, DTypeFacts> dtypes;
   std::map<std::string, std::string> metadata;
+  std::vector<std::string> ignored;  // names of files beside it that are no part of it
   std::string problem;  // why a file of a folder cannot be read; there is nothing else of it then
 };
 

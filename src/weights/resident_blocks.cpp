@@ -27,7 +27,10 @@ void ResidentBlocks::preload(const LoadProgress& progress) {
   std::size_t done = 0;
   for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group) {
     for (int block = 0; block < loader_.groups()[static_cast<std::size_t>(group)].count; ++block) {
-      if (!place({group, block}).loaded) load({group, block});
+      {
+        const std::scoped_lock lock(mutex_);
+        if (!place({group, block}).loaded) load({group, block});
+      }
       done += loader_.bytes_of(group);
       if (progress) progress(done, bytes_);
     }
@@ -75,6 +78,11 @@ BlockLease ResidentBlocks::acquire(BlockId id) {
     stats_.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   return make_lease(loader_.number(id), wanted.views);
+}
+
+ResidencyStats ResidentBlocks::stats() const {
+  const std::scoped_lock lock(mutex_);
+  return stats_;
 }
 
 void ResidentBlocks::release(std::size_t place) noexcept {

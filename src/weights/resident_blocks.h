@@ -17,7 +17,7 @@ class ResidentBlocks final : public BlockResidency {
   void set_schedule(std::span<const BlockId> schedule) override;
   BlockLease acquire(BlockId id) override;
   std::size_t bytes() const override { return bytes_; }
-  ResidencyStats stats() const override { return stats_; }
+  ResidencyStats stats() const override;
 
  private:
   struct Place {
@@ -29,6 +29,7 @@ class ResidentBlocks final : public BlockResidency {
   };
 
   void release(std::size_t place) noexcept override;
+  /// Under the mutex.
   void load(BlockId id);
   Place& place(BlockId id) { return places_[loader_.number(id)]; }
   /// Gives the memory back where nobody has the block and the schedule does not name it. Under the mutex.
@@ -42,7 +43,7 @@ class ResidentBlocks final : public BlockResidency {
   std::size_t bytes_;
   std::vector<Place> places_;  // by block's number
   ResidencyStats stats_;
-  std::mutex mutex_;  // leases may end on any thread
+  mutable std::mutex mutex_;  // leases may end on any thread
 };
 
 }  // namespace wan

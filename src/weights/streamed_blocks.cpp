@@ -174,7 +174,7 @@ std::size_t StreamedBlocks::next_use(const Place& place) const {
   return place.state == State::kEmpty ? kNever : next_uses_[loader_.number(place.id)];
 }
 
-// Of the places that nobody has; nullptr where there is none.
+// Among the places without a lease; nullptr where there is none.
 StreamedBlocks::Place* StreamedBlocks::needed_last() {
   Place* last = nullptr;
   for (Place& place : places_) {

@@ -16,7 +16,7 @@ namespace wan {
 
 namespace {
 
-/// Of a destination, that one thread fills at a time: large enough for a bus, small enough that many fit in page-locked memory.
+/// What one thread fills of a weight at a time: large enough for a bus, small enough that many fit in page-locked memory.
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {

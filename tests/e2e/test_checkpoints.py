@@ -5,10 +5,11 @@ import os
 import shutil
 import unittest
 
-from support import (BAD_FILE, INVALID_ARGUMENT, REFUSAL_SECONDS, WanTest, change_tensors, generate_arguments, read_safetensors,
-                     write_safetensors)
+from support import (BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, REFUSAL_SECONDS, SOURCE, UNSUPPORTED, WanTest, change_tensors,
+                     generate_arguments, read_safetensors, write_safetensors)
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
+APPLE_DOUBLE = b"\0\5\26\7\0\2\0\0Mac OS X        "
 
 
 class Damage(WanTest):
@@ -145,10 +146,140 @@ class Damage(WanTest):
                 if key in ("eps", "num_layers", "text_len"):
                     self.assertIn(f'"{key}"', result.err)
 
+    def test_files_beside_the_official_ones(self):
+        expected = self.generate(checkpoint=self.checkpoint, save_file="a_%05d.png")
+        for folder in ("high_noise_model", "low_noise_model"):
+            (self.checkpoint / folder / "my_lora.safetensors").write_bytes(b"a LoRA")
+            (self.checkpoint / folder / "._diffusion_pytorch_model.safetensors").write_bytes(APPLE_DOUBLE)
+            (self.checkpoint / folder / "._config.json").write_bytes(APPLE_DOUBLE)
+        for name in ("._Wan2.1_VAE.pth", "._models_t5_umt5-xxl-enc-bf16.pth", "._google", "google/umt5-xxl/._tokenizer.json"):
+            (self.checkpoint / name).write_bytes(APPLE_DOUBLE)
+        result = self.generate(checkpoint=self.checkpoint, save_file="b_%05d.png")
+        self.assertEqual(expected.status, result.status)
+        self.assertEqual((self.folder / "a_00004.png").read_bytes(), (self.folder / "b_00004.png").read_bytes())
+        shown = self.run_wan("inspect", self.checkpoint)
+        self.assertEqual((shown.status, shown.err), (0, ""))
+        self.assertNotIn("unreadable", shown.out)
+        self.assertIn("ignored beside it: '._diffusion_pytorch_model.safetensors', 'my_lora.safetensors'", shown.out)
+        models = json.loads(self.run_wan("inspect", "--json", self.checkpoint).out)
+        self.assertEqual([model["ignored"] for model in models if model["path"].endswith("/Wan2.1_VAE.pth")],
+                         [["._Wan2.1_VAE.pth"]])
+
+    def test_a_vae_of_another_model(self):
+        shutil.copy(SOURCE / "tests/golden/vae22/levels4.pth", self.checkpoint / "Wan2.1_VAE.pth")
+        self.assert_bad(str(self.checkpoint / "Wan2.1_VAE.pth"), "48 latent channels", "another model's VAE",
+                        "Wan2.1_VAE.pth of Wan2.2-T2V-A14B")
+        (self.checkpoint / "Wan2.1_VAE.pth").rename(self.checkpoint / "Wan2.2_VAE.pth")
+        self.assert_bad("lacks Wan2.1_VAE.pth;", "Wan2.2_VAE.pth is the VAE of Wan2.2-TI2V-5B")
+
+    def test_a_text_encoder_of_another_model(self):
+        name = "models_t5_umt5-xxl-enc-bf16.pth"
+        shutil.copy(SOURCE / "models/demo" / name, self.checkpoint / name)
+        self.assert_bad(str(self.checkpoint / name), "another model's text encoder", "came with the transformers")
+
     @unittest.skipIf(os.geteuid() == 0, "root reads everything")
     def test_unreadable_part(self):
         (self.checkpoint / EXPERT).chmod(0)
         self.assert_bad("low_noise_model")
+
+
+class Layouts(WanTest):
+    """Folders that people have: each is told by its name, with what to do."""
+
+    def make(self, *paths, content=b""):
+        for path in paths:
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.endswith("/"):
+                target.mkdir(exist_ok=True)
+            else:
+                target.write_bytes(content)
+
+    def assert_told(self, ckpt_dir, status, *words):
+        self.assert_refused(self.run_wan(*generate_arguments(ckpt_dir)), status, *words)
+        self.assertNotIn("lacks", self.run_wan(*generate_arguments(ckpt_dir)).err)
+
+    def test_diffusers(self):
+        self.make("a/model_index.json", "a/vae/", "a/transformer/config.json", "a/transformer_2/", "a/text_encoder/", "b/vae/",
+                  "b/transformer/")
+        for name in ("a", "b", "a/transformer"):
+            with self.subTest(name):
+                self.assert_told(name, UNSUPPORTED, "layout of diffusers", "-Diffusers", "Wan-AI/Wan2.2-T2V-A14B")
+        self.assert_refused(self.run_wan("tokenize", "--ckpt_dir", "a", "--prompt", "a"), UNSUPPORTED, "layout of diffusers")
+
+    def test_comfyui(self):
+        for number, path in enumerate((
+                "split_files/vae/x", "diffusion_models/x", "models/diffusion_models/x",
+                "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "vae/wan_2.1_vae.safetensors", "unet/x",
+                "Wan2_2-T2V-A14B_HIGH_fp8_e4m3fn_scaled_KJ.safetensors")):
+            with self.subTest(path):
+                self.make(f"{number}/{path}")
+                self.assert_told(str(number), UNSUPPORTED, "ComfyUI's files", "Wan-AI/Wan2.2-T2V-A14B")
+
+    def test_gguf(self):
+        self.make("a/m-Q4_K_M.gguf", "b/HighNoise/m-Q4_K_M.gguf")
+        for name, shown in (("a", "m-Q4_K_M.gguf"), ("b", "HighNoise/m-Q4_K_M.gguf")):
+            with self.subTest(name):
+                self.assert_told(name, UNSUPPORTED, "GGUF files", f"({shown})", "Wan-AI/Wan2.2-T2V-A14B")
+
+    def test_cache_of_hugging_face(self):
+        repository = "hub/models--Wan-AI--Wan2.2-T2V-A14B"
+        self.make(f"{repository}/refs/main", content=b"bbb")
+        self.make(f"{repository}/blobs/1", f"{repository}/snapshots/.DS_Store")
+        self.assert_told(repository, BAD_FILE, "cache of a repository", "download it again")
+        self.assert_told("hub", BAD_FILE, "no official checkpoint of Wan2.2", "Wan-AI/Wan2.2-T2V-A14B")
+        for commit in ("aaa", "bbb", "ccc"):
+            shutil.copytree(CHECKPOINT, self.folder / repository / "snapshots" / commit)
+        snapshot = f"{repository}/snapshots/bbb"
+        self.assert_told(repository, BAD_FILE, "cache of a repository", f"name the snapshot in it: {snapshot}\n")
+        self.assert_told("hub", BAD_FILE, f"in it: {snapshot}\n")
+        self.assert_told(".", BAD_FILE, f"in it: ./{snapshot}\n")
+        shutil.rmtree(self.folder / snapshot / "high_noise_model")
+        shutil.rmtree(self.folder / snapshot / "low_noise_model")
+        (self.folder / snapshot / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+        self.assert_told(repository, BAD_FILE, f"{repository}/snapshots/aaa\n")  # what is not whole is no choice
+
+    def test_unfinished_snapshot(self):
+        snapshot = self.copy_checkpoint("snapshot")
+        (snapshot / "Wan2.1_VAE.pth").unlink()
+        (snapshot / "Wan2.1_VAE.pth").symlink_to("../../blobs/1234")
+        self.assert_refused(self.run_wan(*generate_arguments(snapshot)), BAD_FILE,
+                            "lacks Wan2.1_VAE.pth (a link to nothing: download it again)")
+
+    def test_one_step_too_high(self):
+        self.copy_checkpoint("models/one")
+        self.make("models/notes.txt")
+        self.assert_told("models", BAD_FILE, "holds a checkpoint, and is none itself; name models/one\n")
+        self.copy_checkpoint("models/two")
+        self.assert_told("models", BAD_FILE, "name models/one or models/two\n")
+
+    def test_too_low(self):
+        checkpoint = self.copy_checkpoint()
+        for part in ("high_noise_model", "low_noise_model", "google", "google/umt5-xxl"):
+            with self.subTest(part):
+                self.assert_told(checkpoint / part, BAD_FILE, f"part of a checkpoint; name the whole: {checkpoint.resolve()}\n")
+        for part in ("Wan2.1_VAE.pth", "generation_config.json"):
+            with self.subTest(part):
+                (checkpoint / part).touch()
+                self.assert_told(checkpoint / part, BAD_FILE, f"name the folder that holds the checkpoint: {checkpoint}\n")
+
+    def test_other_models(self):
+        official = ("models_t5_umt5-xxl-enc-bf16.pth", "google/umt5-xxl/tokenizer.json", "Wan2.1_VAE.pth")
+        for number, (config, words) in enumerate((
+                ({"model_type": "t2v"}, ["Wan2.1", '"t2v"', "Wan-AI/Wan2.2-T2V-A14B"]),
+                ({"model_type": "i2v"}, ["Wan2.1", '"i2v"']),
+                ({"model_type": "vace"}, ["Wan2.1", '"vace"']),
+                ({"model_type": "s2v", "_class_name": "WanModel_S2V"}, ["task s2v-14B", "not built yet", "t2v-A14B"]),
+                ({"_class_name": "WanAnimateModel"}, ["task animate-14B", "not built yet"]))):
+            with self.subTest(config):
+                self.make(*(f"{number}/{path}" for path in official))
+                (self.folder / f"{number}/config.json").write_text(json.dumps(config), encoding="utf-8")
+                self.assert_told(str(number), UNSUPPORTED, *words)
+        for text in ("{", "[]", '{"model_type": 5}', '{"model_type": "ti2v"}'):
+            with self.subTest(text):
+                (self.folder / "0/config.json").write_text(text, encoding="utf-8")
+                self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
+                                    "Wan2.1_VAE.pth is the VAE of the A14B models")
 
 
 class Defaults(WanTest):

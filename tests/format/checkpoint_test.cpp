@@ -83,6 +83,51 @@ TEST_F(CheckpointTest, RefusesAFolderWithoutOneCheckpoint) {
   EXPECT_NE(open_thrown(folder_.path()).message.find("got 2"), std::string::npos);
 }
 
+TEST_F(CheckpointTest, OfficialNamesWinAndTheRestIsToldAsIgnored) {
+  const auto opened = [&](const std::string& chosen) {
+    const Checkpoint checkpoint = Checkpoint::open(folder_.path());
+    EXPECT_EQ(checkpoint.file().filename().string(), chosen);
+    const auto ignored = checkpoint.ignored_files();
+    return std::vector<std::string>(ignored.begin(), ignored.end());
+  };
+  using Names = std::vector<std::string>;
+  const std::string index =
+      R"({"weight_map":{"a":"m-00001-of-00002.safetensors","b":"m-00002-of-00002.safetensors"}})";
+  write("any.safetensors", one_tensor("a", 1));
+  write("._any.safetensors", std::string("\0\5\26\7", 4));
+  write("._x.safetensors.index.json", "");
+  write("notes.txt", "");
+  EXPECT_EQ(opened("any.safetensors"), (Names{"._any.safetensors", "._x.safetensors.index.json"}));
+  write("diffusion_pytorch_model.bf16.safetensors", one_tensor("a", 1));
+  EXPECT_EQ(opened("diffusion_pytorch_model.bf16.safetensors").size(), 3u);
+  write_sharded(index);
+  EXPECT_EQ(opened("m.safetensors.index.json"),
+            (Names{"._any.safetensors", "._x.safetensors.index.json", "any.safetensors",
+                   "diffusion_pytorch_model.bf16.safetensors"}));
+  write("diffusion_pytorch_model.safetensors", one_tensor("a", 1));
+  EXPECT_EQ(opened("diffusion_pytorch_model.safetensors").size(), 7u);
+  write("diffusion_pytorch_model.safetensors.index.json", index);
+  EXPECT_EQ(opened("diffusion_pytorch_model.safetensors.index.json"),
+            (Names{"._any.safetensors", "._x.safetensors.index.json", "any.safetensors",
+                   "diffusion_pytorch_model.bf16.safetensors", "diffusion_pytorch_model.safetensors",
+                   "m.safetensors.index.json"}));
+  EXPECT_TRUE(Checkpoint::open(folder_.path() / "any.safetensors").ignored_files().empty());
+}
+
+TEST_F(CheckpointTest, ShardsWithoutTheirIndexAreNoSingleFile) {
+  write("diffusion_pytorch_model-00001-of-00002.safetensors", one_tensor("a", 1));
+  write("diffusion_pytorch_model-00002-of-00002.safetensors", one_tensor("b", 2));
+  write("lora.safetensors", one_tensor("c", 3));
+  EXPECT_NE(open_thrown(folder_.path())
+                .message.find("add the missing diffusion_pytorch_model.safetensors.index.json"),
+            std::string::npos);
+}
+
+TEST_F(CheckpointTest, TheAttributesOfMacOsAreNamedAsSuch) {
+  const fs::path path = write("._a.pth", std::string("\0\5\26\7", 4) + "Mac OS X");
+  EXPECT_NE(open_thrown(path).message.find("without \"._\""), std::string::npos) << open_thrown(path).message;
+}
+
 TEST_F(CheckpointTest, RefusesIndexAndShardsThatDisagree) {
   write_sharded(R"({"weight_map":{"a":"m-00001-of-00002.safetensors"}})");
   EXPECT_EQ(open_thrown(folder_.path()).code, "");  // the second shard is a file beside it
@@ -132,6 +177,25 @@ TEST_F(CheckpointTest, InspectGivesFactsOfEveryCheckpointOfADirectory) {
   EXPECT_EQ(facts[1].dtypes.at(DType::kF32).tensors, 2u);
   EXPECT_EQ(inspect_checkpoints(folder_.path() / "vae.pth").size(), 1u);
   EXPECT_EQ(thrown_by([&] { inspect_checkpoints(folder_.path() / "absent"); }).code, "bad_file");
+}
+
+TEST_F(CheckpointTest, InspectListsWhatGenerationReadsAndNamesTheRest) {
+  write("high/diffusion_pytorch_model.safetensors", one_tensor("a", 1));
+  write("high/lora.safetensors", one_tensor("b", 2));
+  write("high/._lora.safetensors", std::string("\0\5\26\7", 4));
+  fs::copy(fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/dtypes.pth", folder_.path() / "vae.pth");
+  write("._vae.pth", std::string("\0\5\26\7", 4));
+  write("loras/a.safetensors", one_tensor("a", 1));
+  write("loras/b.safetensors", one_tensor("b", 2));
+  const std::vector<CheckpointFacts> facts = inspect_checkpoints(folder_.path());
+  ASSERT_EQ(facts.size(), 4u);
+  for (const CheckpointFacts& each : facts) EXPECT_EQ(each.problem, "") << each.path;
+  EXPECT_EQ(facts[0].path, (folder_ / "vae.pth").string());
+  EXPECT_EQ(facts[0].ignored, std::vector<std::string>{"._vae.pth"});
+  EXPECT_EQ(facts[1].path, (folder_ / "high/diffusion_pytorch_model.safetensors").string());
+  EXPECT_EQ(facts[1].ignored, (std::vector<std::string>{"._lora.safetensors", "lora.safetensors"}));
+  EXPECT_EQ(facts[2].path, (folder_ / "loras/a.safetensors").string());
+  EXPECT_TRUE(facts[2].ignored.empty());
 }
 
 }  // namespace

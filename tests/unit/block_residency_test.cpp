@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -211,6 +212,26 @@ bool wait_for_loads(const BlockResidency& residency, int count) {
   while (residency.stats().loaded < count && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return residency.stats().loaded >= count;
+}
+
+TEST_F(BlockResidencyTest, StatsOfAnotherThreadAreThoseOfOneMoment) {
+  FakeDevice device;
+  BlockResidency* resident = nullptr;
+  std::future<ResidencyStats> seen;
+  std::once_flag asked;  // several threads upload
+  const auto ask = [&] {
+    std::call_once(asked, [&] {
+      seen = std::async(std::launch::async, [&] { return resident->stats(); });
+      seen.wait_for(std::chrono::milliseconds(200));  // in which it has read what nothing keeps it from
+    });
+  };
+  const auto owner =
+      make_residency(groups(device.target(DType::kF32, ask)), {.kind = ResidencyKind::kResident});
+  resident = owner.get();
+  const BlockLease lease = owner->acquire({0, 1});
+  const ResidencyStats stats = seen.get();
+  EXPECT_EQ(stats.acquired, 1);
+  EXPECT_EQ(stats.loaded, 1);
 }
 
 TEST_F(BlockResidencyTest, StreamedLoadsTheNextBlockWhileOneIsHeld) {

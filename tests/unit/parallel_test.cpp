@@ -8,6 +8,7 @@
 
 #include "parallel/local/local_communicator.h"
 #include "parallel/partition.h"
+#include "support/expect_error.h"
 
 namespace wan {
 namespace {
@@ -159,6 +160,28 @@ TEST_P(Parallel, RefusesTheWrongNumberOfViewsAndRoots) {
     c.barrier();  // nobody was harmed
   });
   expect_success(codes);
+}
+
+/// At an address that no copy may touch.
+TensorView device_view(int number) {
+  const auto address = static_cast<std::uintptr_t>(4096 * (number + 1));
+  return {reinterpret_cast<void*>(address), DType::kF32, {4}, {DeviceKind::kCuda, 1}};  // NOLINT: see above
+}
+
+TEST_P(Parallel, ViewsOfADevicesMemoryAreRefused) {
+  const auto codes = run_ranks(GetParam(), [](Communicator& c) {
+    const Tensor host(DType::kF32, {4});
+    const std::vector<TensorView> recv(static_cast<std::size_t>(c.size()), device_view(c.rank()));
+    test::expect_error(ErrorCode::kUnsupported, "cuda:1", [&] { c.all_gather(host, recv); });
+  });
+  expect_success(codes);
+}
+
+TEST_P(Parallel, ADevicesMemoryIsNotBroadcast) {
+  if (GetParam() == 1) return;
+  const auto codes = run_ranks(GetParam(), [](Communicator& c) { c.broadcast(device_view(c.rank()), 0); });
+  EXPECT_EQ(codes[0], ErrorCode::kDevice);
+  for (std::size_t rank = 1; rank < codes.size(); ++rank) EXPECT_EQ(codes[rank], ErrorCode::kUnsupported);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Parallel, ::testing::Values(1, 2, 3, 4));

@@ -31,17 +31,70 @@ class ModelDefaultsTest : public testing::Test {
   TempFolder folder_;
 };
 
-TEST_F(ModelDefaultsTest, AreTheOfficialConstantsWithoutAFile) {
-  const ModelDefaults defaults = load_model_defaults("t2v-A14B", folder_.path());
-  EXPECT_EQ(defaults.size, (VideoSize{1280, 720}));
-  EXPECT_EQ(defaults.frame_num, 81);
-  EXPECT_EQ(defaults.sample_steps, 40);
-  EXPECT_EQ(defaults.sample_shift, 12.0);
-  EXPECT_EQ(defaults.boundary, 0.875);
-  EXPECT_EQ(defaults.sample_guide_scale.low_noise, 3.0);
-  EXPECT_EQ(defaults.sample_guide_scale.high_noise, 4.0);
-  EXPECT_EQ(defaults.fps, 16.0);
-  EXPECT_TRUE(defaults.negative_prompt.starts_with("色调艳丽，过曝"));
+/// wan/configs/shared_config.py of the official code: sample_neg_prompt.
+constexpr const char* kNegativePrompt =
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG"
+    "压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静"
+    "止不动的画面，"
+    "杂乱的背景，三条腿，背景人很多，倒着走";
+
+struct OfficialDefaults {
+  std::string task;
+  ModelDefaults values;
+};
+
+// Wan-Video/Wan2.2 at 42bf4cfaa384bc21833865abc2f9e6c0e67233dc: frame_num, sample_fps, sample_steps, sample_shift,
+// sample_guide_scale (low noise, high noise) and boundary of wan/configs/{shared_config,wan_t2v_A14B,wan_i2v_A14B,
+// wan_ti2v_5B}.py; size and solver are generate.py's defaults, but for ti2v-5B, which has no 1280*720: the README's.
+const OfficialDefaults kOfficial[] = {
+    {"t2v-A14B",
+     {.size = {1280, 720},
+      .frame_num = 81,
+      .fps = 16,
+      .sample_solver = "unipc",
+      .sample_steps = 40,
+      .sample_shift = 12.0,
+      .sample_guide_scale = {.low_noise = 3.0, .high_noise = 4.0},
+      .boundary = 0.875,
+      .negative_prompt = kNegativePrompt}},
+    {"i2v-A14B",
+     {.size = {1280, 720},
+      .frame_num = 81,
+      .fps = 16,
+      .sample_solver = "unipc",
+      .sample_steps = 40,
+      .sample_shift = 5.0,
+      .sample_guide_scale = {.low_noise = 3.5, .high_noise = 3.5},
+      .boundary = 0.9,
+      .negative_prompt = kNegativePrompt}},
+    {"ti2v-5B",
+     {.size = {1280, 704},
+      .frame_num = 121,
+      .fps = 24,
+      .sample_solver = "unipc",
+      .sample_steps = 50,
+      .sample_shift = 5.0,
+      .sample_guide_scale = {.low_noise = 5.0, .high_noise = 5.0},
+      .boundary = std::nullopt,
+      .negative_prompt = kNegativePrompt}},
+};
+
+TEST_F(ModelDefaultsTest, AreEveryTasksOfficialConstantsWithoutAFile) {
+  for (const auto& [task, official] : kOfficial) {
+    SCOPED_TRACE(task);
+    const ModelDefaults defaults = load_model_defaults(task, folder_.path());
+    EXPECT_EQ(defaults.size, official.size);
+    EXPECT_EQ(defaults.frame_num, official.frame_num);
+    EXPECT_EQ(defaults.fps, official.fps);
+    EXPECT_EQ(defaults.sample_solver, official.sample_solver);
+    EXPECT_EQ(defaults.sample_steps, official.sample_steps);
+    EXPECT_EQ(defaults.sample_shift, official.sample_shift);
+    EXPECT_EQ(defaults.sample_guide_scale.low_noise, official.sample_guide_scale.low_noise);
+    EXPECT_EQ(defaults.sample_guide_scale.high_noise, official.sample_guide_scale.high_noise);
+    EXPECT_EQ(defaults.boundary, official.boundary);
+    EXPECT_EQ(defaults.negative_prompt, official.negative_prompt);
+  }
 }
 
 TEST_F(ModelDefaultsTest, AreOverriddenKeyByKey) {

@@ -70,5 +70,23 @@ TEST(Tensor, OwnsAlignedMemoryAndMoves) {
   EXPECT_EQ(second.view().data(), data);
 }
 
+TEST(Tensor, IsEmptyOnceMovedFrom) {
+  const auto expect_empty = [](const Tensor& tensor) {
+    EXPECT_TRUE(tensor.empty());
+    EXPECT_EQ(tensor.view().data(), nullptr);
+    EXPECT_EQ(tensor.bytes(), 0u);
+    EXPECT_EQ(tensor.shape(), Shape{});
+  };
+  Tensor first(DType::kBF16, {3, 5});
+  Tensor second = std::move(first);
+  expect_empty(first);  // NOLINT(bugprone-use-after-move): what is left is what this is about
+  Tensor third(DType::kF32, {7});
+  const std::byte* data = second.view().data();
+  third = std::move(second);
+  expect_empty(second);  // NOLINT(bugprone-use-after-move): likewise
+  EXPECT_EQ(third.view().data(), data);
+  EXPECT_EQ(third.bytes(), 30u);
+}
+
 }  // namespace
 }  // namespace wan

@@ -17,7 +17,7 @@ THROWING = ("absolute canonical copy copy_file copy_symlink create_directories c
             "last_write_time permissions proximate read_symlink recursive_directory_iterator relative remove remove_all "
             "rename resize_file space status symlink_status temp_directory_path weakly_canonical").split()
 CALL = re.compile(r"\b(?:fs|filesystem)::(" + "|".join(THROWING) + r")(?:\s+\w+)?\(")
-ERROR_CODE = re.compile(r"(?:^|,)\s*(?:error|none|ignored)\s*$")
+ERROR_CODE = re.compile(r"(?:^|,)\s*(?:error|none|ignored|unknown|unreadable)\s*$")
 
 
 def arguments(text, begin):

@@ -102,7 +102,7 @@ class CudaBackend final : public Backend {
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_;
-  // Of upload_beside(), whose staging does not wait for the work that is enqueued.
+  // For upload_beside() alone: its staging does not wait for the work that is enqueued.
   Stream copies_;
   Staging copies_staging_;
   Tuner tuner_{allocator_};

@@ -3,7 +3,6 @@
 #include <cudnn_frontend.h>
 
 #include <functional>
-#include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/check.h"
 #include "backends/cuda/convolution_library.h"
+#include "backends/cuda/plan_cache.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -83,6 +83,12 @@ struct Plan {
     return graph->get_plan_name_at_index(index, found).is_good() ? found : std::string();
   }
 };
+
+/// Before a plan is added: with the one that gives way go kernels that cuDNN compiled for it, which may still be running.
+template <typename Key>
+void wait_where_full(const PlanCache<Key, std::optional<Plan>>& plans, cudaStream_t stream) {
+  if (plans.full()) WAN_CUDA(cudaStreamSynchronize(stream));
+}
 
 std::unique_ptr<fe::graph::Graph> new_graph(const TensorView& out) {
   auto graph = std::make_unique<fe::graph::Graph>();
@@ -256,8 +262,8 @@ struct ConvolutionLibrary::Impl {
   bool tf32;
   Tuner* tuner;
   CudnnHandle handle;
-  std::map<Numbers, std::optional<Plan>> plans;
-  std::map<Numbers, std::string> tuned;  // the fastest plans' names, whatever the number of frames
+  PlanCache<Numbers, std::optional<Plan>> plans;
+  PlanCache<Numbers, std::string> tuned;  // the fastest plans' names, whatever the number of frames
 
   std::optional<Plan> make_plan(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
 };
@@ -307,16 +313,16 @@ std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Wor
   if (candidates.empty()) return std::nullopt;
   if (candidates.size() == 1) return std::move(candidates.front());
   const Numbers key = tuning_key(args);
-  if (const auto known = tuned.find(key); known != tuned.end())
+  if (const std::string* known = tuned.find(key))
     for (Plan& candidate : candidates)
-      if (candidate.name() == known->second) return std::move(candidate);
+      if (candidate.name() == *known) return std::move(candidate);
   const Pointers pointers = pointers_of(args);
   const int best = tuner->choose(stream, static_cast<int>(candidates.size()), args.out, [&](int i) {
     return try_execute(candidates[static_cast<std::size_t>(i)], on_stream, workspace, pointers).is_good();
   });
   if (best < 0) return std::nullopt;
   Plan& chosen = candidates[static_cast<std::size_t>(best)];
-  tuned[key] = chosen.name();
+  tuned.add(key, chosen.name());
   log(LogLevel::kDebug, fmt::format("[cuda] {}: plan {} of {}, {}, is the fastest", request.what, best + 1,
                                     candidates.size(), chosen.name()));
   return std::move(chosen);
@@ -328,17 +334,19 @@ bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const Co
     if (!aligned(view)) return false;
   Numbers key{args.stride[0], args.stride[1], args.stride[2], args.padding.top, args.padding.left};
   for (const TensorView& view : views) append(key, view);
-  auto found = impl_->plans.find(key);
-  if (found == impl_->plans.end())
-    found = impl_->plans.emplace(key, impl_->make_plan(stream, workspace, args)).first;
-  if (!found->second) return false;
-  execute(*found->second, impl_->handle.on(stream), workspace, pointers_of(args));
+  std::optional<Plan>* found = impl_->plans.find(key);
+  if (found == nullptr) {
+    wait_where_full(impl_->plans, stream);
+    found = &impl_->plans.add(key, impl_->make_plan(stream, workspace, args));
+  }
+  if (!*found) return false;
+  execute(**found, impl_->handle.on(stream), workspace, pointers_of(args));
   return true;
 }
 
 struct AttentionLibrary::Impl {
   CudnnHandle handle;
-  std::map<std::pair<Numbers, float>, std::optional<Plan>> plans;
+  PlanCache<std::pair<Numbers, float>, std::optional<Plan>> plans;
 };
 
 AttentionLibrary::AttentionLibrary() : impl_(std::make_unique<Impl>()) {}
@@ -348,21 +356,20 @@ bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const Atte
   Numbers key;
   for (const TensorView& view : {args.q, args.k, args.v, args.out}) append(key, view);
   const cudnnHandle_t handle = impl_->handle.on(stream);
-  auto found = impl_->plans.find({key, args.scale});
-  if (found == impl_->plans.end()) {
+  std::optional<Plan>* found = impl_->plans.find({key, args.scale});
+  if (found == nullptr) {
     const PlanRequest request{
         .graph = [&] { return attention_graph(args); },
         .tensor_cores = true,
         .compile = true,
         .what = fmt::format("attention of {} queries, {} keys", args.q.shape().to_string(), args.k.dim(0))};
     std::vector<Plan> plans = make_plans(handle, request, 1);
-    found = impl_->plans
-                .emplace(std::pair(key, args.scale),
-                         plans.empty() ? std::nullopt : std::optional(std::move(plans.front())))
-                .first;
+    wait_where_full(impl_->plans, stream);
+    found = &impl_->plans.add({key, args.scale},
+                              plans.empty() ? std::nullopt : std::optional(std::move(plans.front())));
   }
-  if (!found->second) return false;
-  execute(*found->second, handle, workspace,
+  if (!*found) return false;
+  execute(**found, handle, workspace,
           {{kQuery, args.q.data()}, {kKey, args.k.data()}, {kValue, args.v.data()}, {kOut, args.out.data()}});
   return true;
 }

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <compare>
-#include <map>
 #include <optional>
 #include <vector>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/plan_cache.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -224,7 +224,7 @@ struct MatmulLibrary::Impl {
   Tuner* tuner;
   Handle handle;
   Buffer workspace;
-  std::map<Problem, std::optional<Plan>> plans;
+  PlanCache<Problem, std::optional<Plan>> plans;
 
   bool run(cudaStream_t stream, Allocator& allocator, const Problem& problem, const Addresses& at);
   std::optional<Plan> make_plan(cudaStream_t stream, const Problem& problem, const Addresses& at) const;
@@ -278,13 +278,13 @@ bool MatmulLibrary::Impl::run(cudaStream_t stream, Allocator& allocator, const P
     handle.reset(made);
     workspace = Buffer(allocator, kWorkspaceBytes);
   }
-  auto found = plans.find(problem);
-  if (found == plans.end()) {
-    found = plans.emplace(problem, make_plan(stream, problem, at)).first;
-    if (!found->second) note_refusal(problem);
+  std::optional<Plan>* found = plans.find(problem);
+  if (found == nullptr) {
+    found = &plans.add(problem, make_plan(stream, problem, at));
+    if (!*found) note_refusal(problem);
   }
-  if (!found->second) return false;
-  const Plan& plan = *found->second;
+  if (!*found) return false;
+  const Plan& plan = **found;
   if (problem.has_bias()) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at.bias);
   WAN_CUBLAS(multiply(stream, plan, plan.algorithm, at));
   return true;

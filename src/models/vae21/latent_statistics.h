@@ -5,7 +5,7 @@
 
 namespace wan {
 
-/// Of Wan2.1_VAE.pth. Throws Unsupported for any number of channels but 16: none are published.
+/// Those of Wan2.1_VAE.pth. Throws Unsupported for any number of channels but 16: none are published.
 LatentStatistics vae21_latent_statistics(std::int64_t z_dim);
 
 }  // namespace wan

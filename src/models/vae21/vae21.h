@@ -11,7 +11,7 @@ class Vae21 final : public StreamedVae {
   /// scope: the whole file's. Call its report's check() before anything else is called. Throws BadFile for a
   /// file of another model, and Unsupported for other than 16 latent channels or a precision other than f32 and bf16.
   explicit Vae21(const WeightScope& scope, const VaePrecision& precision = {});
-  /// Of dimensions that are known without a file.
+  /// With dimensions that are given, not read from a file.
   Vae21(const WeightScope& scope, const VaePrecision& precision, const Vae21Config& config);
 
   const Vae21Config& config() const { return config_; }

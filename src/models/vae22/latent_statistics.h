@@ -5,7 +5,7 @@
 
 namespace wan {
 
-/// Of Wan2.2_VAE.pth. Throws Unsupported for any number of channels but 48: none are published.
+/// Those of Wan2.2_VAE.pth. Throws Unsupported for any number of channels but 48: none are published.
 LatentStatistics vae22_latent_statistics(std::int64_t z_dim);
 
 }  // namespace wan

@@ -12,7 +12,7 @@ class Vae22 final : public StreamedVae {
   /// file of another model, and Unsupported for other than 48 latent channels or a precision other than f32 and bf16.
   /// Taps beside the blocks: "NAME.avg_shortcut" and the residual blocks inside of each.
   explicit Vae22(const WeightScope& scope, const VaePrecision& precision = {});
-  /// Of dimensions that are known without a file.
+  /// With dimensions that are given, not read from a file.
   Vae22(const WeightScope& scope, const VaePrecision& precision, const Vae22Config& config);
 
   const Vae22Config& config() const { return config_; }

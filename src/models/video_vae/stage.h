@@ -82,7 +82,7 @@ class StageList {
     std::unique_ptr<const Stage> stage;
   };
 
-  /// Of every stage's input, and of the last output.
+  /// The shapes of every stage's input, and last that of the output.
   std::vector<Shape> shapes(const Shape& group, GroupKind kind) const;
   void run(std::size_t index, ExecContext& ctx, StreamState& state, const TensorView& x,
            const TensorView& out) const;

@@ -1,7 +1,6 @@
 #include "parallel/local/local_communicator.h"
 
 #include <condition_variable>
-#include <cstring>
 #include <exception>
 #include <mutex>
 
@@ -62,12 +61,6 @@ class Group {
   std::vector<std::span<const TensorView>> sent_;
 };
 
-void copy_bytes(const TensorView& from, const TensorView& to, const char* where) {
-  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[{}] {} bytes sent, {} expected", where, from.bytes(),
-            to.bytes());
-  if (from.data() != to.data() && from.bytes() > 0) std::memcpy(to.data(), from.data(), from.bytes());
-}
-
 class LocalCommunicator final : public Communicator {
  public:
   LocalCommunicator(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
@@ -80,21 +73,22 @@ class LocalCommunicator final : public Communicator {
     check_collective_views(send, size(), "all_to_all");
     check_collective_views(recv, size(), "all_to_all");
     exchange(send, [&](int peer, std::span<const TensorView> theirs) {
-      copy_bytes(theirs[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(peer)], "all_to_all");
+      copy_on_host(theirs[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(peer)],
+                   "all_to_all");
     });
   }
 
   void all_gather(const TensorView& send, std::span<const TensorView> recv) override {
     check_collective_views(recv, size(), "all_gather");
     exchange(std::span(&send, 1), [&](int peer, std::span<const TensorView> theirs) {
-      copy_bytes(theirs[0], recv[static_cast<std::size_t>(peer)], "all_gather");
+      copy_on_host(theirs[0], recv[static_cast<std::size_t>(peer)], "all_gather");
     });
   }
 
   void broadcast(const TensorView& data, int root) override {
     WAN_CHECK(root >= 0 && root < size(), kInternal, "[broadcast] root {} of {} ranks", root, size());
     exchange(std::span(&data, 1), [&](int peer, std::span<const TensorView> theirs) {
-      if (peer == root) copy_bytes(theirs[0], data, "broadcast");
+      if (peer == root) copy_on_host(theirs[0], data, "broadcast");
     });
   }
 

@@ -6,10 +6,10 @@
 
 namespace wan::cuda {
 
-/// Of a wide row, a block's: up to 5120 elements in packs of 8, the width of the 14B models.
+/// A wide row is held by a thread block: up to 5120 elements in packs of 8, the width of the 14B models.
 inline constexpr int kHeldThreads = 128;
 inline constexpr int kHeldPacks = 5;
-/// Of a narrow row, of which a warp has several: a VAE's channels.
+/// A narrow row, such as a VAE's channels, is held by a part of a warp, which has several.
 inline constexpr int kPacksOfALane = 4;
 
 /// A thread's part of a row of up to kThreads * kPacks packs: packs kThreads apart, those past the row left out.

@@ -1,0 +1,16 @@
+#pragma once
+// Folders that people have and that are no checkpoint directory in the official layout.
+
+#include <filesystem>
+
+namespace wan {
+
+/// Throws where it knows what `folder` is instead, saying what and which folder to name or download: Unsupported for files that
+/// are not read (diffusers, ComfyUI, GGUF, Wan2.1), BadFile for the wrong folder (a part of a checkpoint, what holds checkpoints, a
+/// cache of Hugging Face). Returns where it does not.
+void refuse_known_layouts(const std::filesystem::path& folder);
+
+/// Of the official layout, whole or not.
+bool looks_official(const std::filesystem::path& folder);
+
+}  // namespace wan
