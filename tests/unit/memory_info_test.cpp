@@ -140,6 +140,14 @@ TEST_F(FakeMachine, AMountMayHaveASpaceInItsName) {
   EXPECT_EQ(available(), 60 * kMb);
 }
 
+TEST_F(FakeMachine, LinesThatAreNotUnderstoodLimitNothing) {
+  write("proc/self/mountinfo",
+        "\n - \n1 2 3\n31 23 0:26 x y - cgroup2\n31 23 0:26 \\04 \\ rw - cgroup2 a b\n");
+  write("proc/self/cgroup", "\n:\n0::\n0::x\n::::\nmemory\n");
+  EXPECT_EQ(available(), kWhole);
+  EXPECT_EQ(processors(), 0.0);
+}
+
 TEST_F(FakeMachine, ResourceLimitsCountWhatTheProcessHas) {
   EXPECT_EQ(available({.address_space = 300'000LL * 1024}), 100'000LL * 1024);
   EXPECT_EQ(available({.data = 70'000LL * 1024}), 20'000LL * 1024);
