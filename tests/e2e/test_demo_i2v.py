@@ -1,4 +1,4 @@
-"""The bundled image-to-video demo: videos begin or end with the pictures given, and their shape goes where the prompt says."""
+"""The bundled image-to-video demo: videos begin or end with the given pictures; the shape goes where the prompt says."""
 
 import math
 import unittest
@@ -58,7 +58,8 @@ class DemoI2v(WanTest):
                 self.assertLess(abs(across), along / 2)
 
     def test_pure_colours_stay_as_they_are(self):
-        for name, colour, ground in (("red on blue", (255, 0, 0), (0, 0, 255)), ("cyan on yellow", (0, 255, 255), (255, 255, 0))):
+        pairs = {"red on blue": ((255, 0, 0), (0, 0, 255)), "cyan on yellow": ((0, 255, 255), (255, 255, 0))}
+        for name, (colour, ground) in pairs.items():
             with self.subTest(name):
                 picture = draw_disc(self.folder / f"{name}.png", colour, ground, 64, 64)
                 shape, background = name.split(" on ")
@@ -69,7 +70,7 @@ class DemoI2v(WanTest):
     def test_the_last_frame_is_the_last_image(self):
         red, blue = (225, 35, 35), (35, 60, 225)  # the palette's
         prompt = "a red circle moves right on a blue background"
-        begin, end = (draw_disc(self.folder / f"{name}.png", red, blue, x, 64) for name, x in (("begin", 44), ("end", 84)))
+        begin, end = (draw_disc(self.folder / name, red, blue, x, 64) for name, x in (("begin.png", 44), ("end.png", 84)))
         first, last = self.ends("both", prompt, "--image", "begin.png", "--last_image", "end.png")
         self.assertGreater(psnr(first, begin), LEAST_PSNR_ELSEWHERE)
         self.assertGreater(psnr(last, end), LEAST_PSNR_ELSEWHERE)

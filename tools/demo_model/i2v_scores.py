@@ -21,7 +21,7 @@ def pixels(pictures, device):
 
 @torch.no_grad()
 def scores(models, name, count, steps):
-    """Of a list of cases: what the judge sees, and how near the given frames are to the pictures; those of the VAE alone too."""
+    """Of a list of cases: what the judge sees, and how near the given frames are to the pictures, through the VAE alone too."""
     some = i2v_cases.cases(name)[:count]
     first, last = (pixels([getattr(case, end) for case in some], models.device) for end in ("first", "last"))
     clips = models.clips([case.item["prompt"] for case in some], condition=image_condition(models.vae, first, last),

@@ -2,10 +2,10 @@
 
     python -m tools.demo_model.train_i2v --state STATE --minutes 9 [--base models/demo-i2v] [--out DIR] [--quick]
 
-The stages, each skipped when its file is in STATE: the VAE of `--base` trained on (widen_vae.py); the experts of `--base`, those
-of a text-to-video checkpoint with columns of zeros for the condition (condition.py), each on its range of noise levels; and
-scores. The experts share the time that the first call has left, or take `--expert_seconds` each. A call that ends early, or
-is cut off, leaves at most a minute of an expert behind: the same command goes on. All files in STATE are below 16 MiB.
+The stages, each skipped when its file is in STATE: the VAE of `--base` trained on (widen_vae.py); the experts of `--base`,
+those of a text-to-video checkpoint with columns of zeros for the condition (condition.py), each on its range of noise
+levels; and scores. The experts share the time that the first call has left, or take `--expert_seconds` each. A call that ends early
+or is cut off leaves at most a minute of an expert behind: the same command goes on. All files in STATE are below 16 MiB.
 `--expert NAME` trains one of them alone, so that two GPUs can share the work once the VAE is there (`--vae_only`); scores
 and `--out`, the checkpoint's own parts in the official layout, are left to a call without it.
 """
@@ -36,7 +36,7 @@ SCORE_SECONDS = 45
 FULL = {
     # Frames, clips a step (palette, free colours, free colours with their ends alone), steps, most seconds, peak learning
     # rate, whether the norm is compiled (which takes 40 seconds).
-    "vae": [(1, (12, 52, 0), 1800, 70, 1.5e-3, False), (17, (1, 2, 1), 4600, 195, 1.2e-3, True)],
+    "vae": [(1, (12, 52, 0), 1800, 70, 1.5e-3, False), (17, (1, 2, 1), 4400, 185, 1.2e-3, True)],
     "clips": 16_000, "sentences": 64, "batch": 128, "peak": 1e-3, "scored": 80, "compiled": True,
     "side": world.SIZE, "sample_steps": 20,
 }
@@ -174,7 +174,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, help="folder of the stages' files, and of what is kept to go on")
     parser.add_argument("--base", type=Path, default=Path("models/demo-i2v"), help="the checkpoint to start from")
-    parser.add_argument("--text_base", type=Path, default=Path("models/demo"), help="the text-to-video checkpoint of the same VAE")
+    parser.add_argument("--text_base", type=Path, default=Path("models/demo"), help="the text to video that shares the VAE")
     parser.add_argument("--out", type=Path, help="folder of the finished checkpoint's own parts")
     parser.add_argument("--minutes", type=float, default=9.0, help="that this call may take")
     parser.add_argument("--expert_seconds", type=float, help="of training, for each expert")

@@ -1,7 +1,7 @@
 """Trains the VAE of the demos on from the palette to the whole colour cube, and to pictures given at either end of a clip.
 
-A VAE that has seen eight colours alone gives back the nearest of the eight. Clips of the palette keep the latents that they had,
-so that transformers trained on these go on working.
+A VAE that has seen eight colours alone gives back the nearest of the eight. Clips of the palette keep the latents that they
+had, so that transformers trained on these go on working.
 """
 
 import torch
