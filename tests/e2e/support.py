@@ -161,6 +161,15 @@ def read_png(path):
     return width, height, _unfilter(zlib.decompress(packed), width, height), texts
 
 
+def write_png(path, width, height, pixel):
+    """8-bit RGB; pixel(x, y) -> (r, g, b)."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    rows = b"".join(b"\0" + bytes(level for x in range(width) for level in pixel(x, y)) for y in range(height))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
+                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
 def _unfilter(rows, width, height):
     stride = 3 * width
     out, above = bytearray(), bytearray(stride)

@@ -3,27 +3,16 @@
 import json
 import shutil
 import signal
-import struct
 import subprocess
 import unittest
-import zlib
 
 from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WAN, WanTest, environment,
-                     generate_arguments, read_mp4, read_npy, read_safetensors)
+                     generate_arguments, read_mp4, read_npy, read_safetensors, write_png)
 
 GOLDEN = SOURCE / "tests/golden/pipeline"
 LANDSCAPE, PORTRAIT = GOLDEN / "landscape.png", GOLDEN / "portrait.png"  # 150x102, 21x34
 I2V = {"checkpoint": GOLDEN / "checkpoint_i2v", "task": "i2v-A14B", "size": "48*48"}
 TI2V = {"checkpoint": GOLDEN / "checkpoint_ti2v", "task": "ti2v-5B", "size": "32*64"}
-
-
-def write_png(path, width, height, pixel):
-    """8-bit RGB; pixel(x, y) -> (r, g, b)."""
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    rows = b"".join(b"\0" + bytes(level for x in range(width) for level in pixel(x, y)) for y in range(height))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
-                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 class Images(WanTest):

@@ -1,4 +1,4 @@
-"""What image to video adds to the noisy latents (Wan2.2 I2V-A14B): a mask, and the latents of the given frame alone."""
+"""What image to video adds to the noisy latents (Wan2.2 I2V-A14B): a mask, and the latents of the given frames alone."""
 
 import torch
 
@@ -16,11 +16,28 @@ def to_8_bits(clips):
 
 
 @torch.no_grad()
-def image_condition(vae, images, frames=world.FRAMES):
-    """images [B, 3, 1, H, W] in [-1, 1] -> [B, CHANNELS, F, H/8, W/8]: the first latent's mask is 1, and the VAE has
-    seen the image followed by zeros (grey)."""
-    grey = images.new_zeros(*images.shape[:2], frames - 1, *images.shape[3:])
-    latents = normalised_encode(vae, torch.cat([images, grey], dim=2))
+def clip_condition(vae, clips, first, last):
+    """clips [B, 3, T, H, W] in [-1, 1]; first, last: bool [B], whether that frame is given -> [B, CHANNELS, F, H/8, W/8].
+
+    The VAE sees the given frames alone, the others grey. The mask is 1 where a frame is given: the first latent stands for
+    one frame, which fills all of its places, the last latent's last place for the last frame.
+    """
+    given = torch.zeros_like(clips)
+    given[:, :, 0] = clips[:, :, 0] * first.view(-1, 1, 1, 1)
+    given[:, :, -1] += clips[:, :, -1] * last.view(-1, 1, 1, 1)
+    latents = normalised_encode(vae, given)
     mask = torch.zeros_like(latents[:, :TEMPORAL_STRIDE])
-    mask[:, :, 0] = 1
+    mask[:, :, 0] = first.view(-1, 1, 1, 1)
+    mask[:, -1, -1] += last.view(-1, 1, 1)
     return torch.cat([mask, latents], dim=1)
+
+
+def image_condition(vae, first=None, last=None, frames=world.FRAMES):
+    """`first`, `last`: images [B, 3, 1, H, W] in [-1, 1], either of them or both -> as `clip_condition`."""
+    images = first if first is not None else last
+    clips = images.new_zeros(*images.shape[:2], frames, *images.shape[3:])
+    for place, image in ((0, first), (-1, last)):
+        if image is not None:
+            clips[:, :, place] = image[:, :, 0]
+    every = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    return clip_condition(vae, clips, every & (first is not None), every & (last is not None))

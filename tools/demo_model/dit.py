@@ -22,6 +22,13 @@ class DitConfig:
     eps: float = 1e-6
 
 
+def config_of(state):
+    """Of a transformer's weights, where it differs from the default in depth or in what is given."""
+    depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
+    given = state["patch_embedding.weight"].shape[1] - DitConfig().channels
+    return DitConfig(layers=depth, condition_channels=given)
+
+
 PATCH = (1, 2, 2)
 
 

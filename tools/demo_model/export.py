@@ -2,6 +2,7 @@
 
     python -m tools.demo_model.export --state STATE --out models/demo             the trained demo
     python -m tools.demo_model.export --i2v --state STATE --out models/demo-i2v   its image-to-video sibling
+    python -m tools.demo_model.export --vae STATE/vae.safetensors --out models/demo   the VAE that both share, anew
     python -m tools.demo_model.export --random --out DIR                          random weights, for tests
 
 `--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py. The image-to-video checkpoint
@@ -18,8 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from . import tokenizer, world
 from .condition import BOUNDARY as I2V_BOUNDARY
-from .condition import CHANNELS
-from .dit import Dit, DitConfig
+from .dit import Dit, DitConfig, config_of
 from .text_encoder import TextConfig, TextEncoder
 from .vae import Vae, VaeConfig
 
@@ -36,7 +36,8 @@ GENERATION = {
     "sample_solver": "unipc",
 }
 I2V_GENERATION = {**GENERATION, "task": "i2v-A14B", "boundary": I2V_BOUNDARY}
-SHARED = ("models_t5_umt5-xxl-enc-bf16.pth", "Wan2.1_VAE.pth", "google")
+VAE_NAME = "Wan2.1_VAE.pth"
+SHARED = ("models_t5_umt5-xxl-enc-bf16.pth", VAE_NAME, "google")
 
 
 def dit_config_json(config):
@@ -67,19 +68,23 @@ def write_checkpoint(out, experts, dit_config, text_state, vae_state, spiece):
     out = Path(out)
     write_experts(out, experts, dit_config)
     torch.save(to_bf16(text_state), out / "models_t5_umt5-xxl-enc-bf16.pth")
-    torch.save(to_bf16(vae_state), out / "Wan2.1_VAE.pth")
+    write_vae(out, vae_state)
     tokenizer.export(spiece, out / "google" / "umt5-xxl")
     write_json(out / "generation_config.json", GENERATION)
 
 
 def write_i2v_checkpoint(out, experts, base):
     """The experts of image to video, and links to what `base` holds already."""
-    write_experts(out, experts, DitConfig(condition_channels=CHANNELS))
+    write_experts(out, experts, config_of(experts["high_noise_model"]))
     for name in SHARED:
         link = out / name
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(base / name, out), target_is_directory=(base / name).is_dir())
     write_json(out / "generation_config.json", I2V_GENERATION)
+
+
+def write_vae(out, state):
+    torch.save(to_bf16(state), Path(out) / VAE_NAME)
 
 
 def random_states(seed):
@@ -98,18 +103,21 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--state", type=Path, help="folder written by train.py")
+    source.add_argument("--vae", type=Path, help="file of a VAE's weights, the one part to write")
     source.add_argument("--random", action="store_true", help="random weights instead of trained ones")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--i2v", action="store_true", help="the image-to-video experts")
     parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v shares")
     args = parser.parse_args()
-    if args.i2v and args.random:
+    if args.i2v and not args.state:
         parser.error("--i2v needs --state: the experts that train_i2v.py has made")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.random:
         spiece = args.out / "google" / "umt5-xxl" / "spiece.model"
         tokenizer.train(spiece)
         write_checkpoint(args.out, *random_states(args.seed), spiece)
+    elif args.vae:
+        write_vae(args.out, load_file(args.vae))
     else:
         experts = {f"{name}_noise_model": load_file(args.state / f"{name}.safetensors") for name in ("high", "low")}
         if args.i2v:

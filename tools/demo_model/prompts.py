@@ -121,6 +121,9 @@ HELD_OUT_PATTERNS = (
     "everything is {b} except {a} that {V}",
     "{the}, {G} as if pulled, crosses {bg}",
 )
+# For image to video alone: what the picture shows needs no colours, and these sentences fit any picture.
+COLOURLESS = ("the {s} {V}", "a {s} {V}", "the {s} is {G}", "a {s} {G}", "it {V}", "the shape {V}", "make the {s} {I}",
+              "a {film} of a {s} that {V}", "a {style} {film} of a {s} {G}", "the {s} in the picture {V}", "{G}", "{w}")
 PREPOSITIONS = ("on", "on", "on", "against", "over", "across", "in front of", "above", "upon")
 FILLERS = ("very", "really", "slowly", "steadily", "nicely", "now", "just", "then", "again", "here", "please", "simply",
            "gently", "smoothly", "clearly", "quite", "bright", "big", "large", "solid", "lovely", "single", "always")
@@ -180,3 +183,10 @@ def training_prompt(scene, rng):
     if rng.random() < 0.25:
         sentence = disturb(sentence, rng)
     return dress(sentence, rng)
+
+
+def picture_prompt(scene, rng):
+    """For a clip that begins or ends with a picture: a fifth of the sentences name no colour."""
+    if rng.random() < 0.2:
+        return dress(fill(rng.choice(COLOURLESS), scene, rng), rng)
+    return training_prompt(scene, rng)

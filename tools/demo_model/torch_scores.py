@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 
 
 class Models:
-    def __init__(self, folder, device):
+    """The parts of a checkpoint; `vae_state`: of another VAE in place of its own."""
+
+    def __init__(self, folder, device, vae_state=None):
         def pickled(name):
             return torch.load(folder / name, map_location=device, weights_only=True)
 
@@ -34,7 +36,7 @@ class Models:
         self.device = device
         self.tokenizer = tokens.Tokenizer(folder / "google" / "umt5-xxl" / "spiece.model")
         self.encoder = train_text.load(pickled("models_t5_umt5-xxl-enc-bf16.pth"), device)
-        self.vae = train_vae.load(pickled("Wan2.1_VAE.pth"), device)
+        self.vae = train_vae.load(vae_state or pickled("Wan2.1_VAE.pth"), device)
         self.experts = {name: train_dit.load(expert(f"{name}_noise_model"), device) for name in ("high", "low")}
 
     @torch.no_grad()

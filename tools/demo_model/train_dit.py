@@ -2,7 +2,7 @@
 
 import torch
 
-from .dit import Dit, DitConfig
+from .dit import Dit, DitConfig, config_of
 from .optim import Trainer
 
 SHIFT = 5.0
@@ -31,14 +31,14 @@ def make_loss(dit, latents, numbers, table, empty, batch, span, conditions=None)
         sentence = torch.randint(table.shape[1], (batch,), device=device)
         context = table[numbers[pick], sentence]
         dropped = torch.rand(batch, 1, 1, device=device) < EMPTY_SHARE
-        context = torch.where(dropped, empty, context)
+        context = torch.where(dropped, empty, context).float()
         clean = latents[pick].float()
         noise = torch.randn_like(clean)
         # One draw in each of `batch` equal parts of the range.
         u = span[0] + (span[1] - span[0]) * (steps + torch.rand(batch, device=device)) / batch
         sigma = sigma_of(u)
         level = sigma.view(-1, 1, 1, 1, 1)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             condition = None if conditions is None else conditions[pick].float()
             velocity = dit((1 - level) * clean + level * noise, 1000 * sigma, context, condition)
         return (velocity.float() - (noise - clean)).square().mean()
@@ -61,7 +61,6 @@ def train(stage, data, device, log, steps, seconds, peak, batch=128, compiled=Tr
 
 def load(state, device):
     """A transformer with the weights that the checkpoint will hold, rounded to bf16."""
-    extra = state["patch_embedding.weight"].shape[1] - DitConfig().channels
-    dit = Dit(DitConfig(condition_channels=extra)).to(device)
+    dit = Dit(config_of(state)).to(device)
     dit.load_state_dict({k: v.bfloat16().float() for k, v in state.items()})
     return dit.eval().requires_grad_(False)

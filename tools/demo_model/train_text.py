@@ -24,10 +24,10 @@ def tokenized(tokenizer, sentences, device):
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def sentences_for(scenes, per_scene, seed):
+def sentences_for(scenes, per_scene, seed, write=prompts.training_prompt):
     """`per_scene` sentences for each scene, in the scenes' order."""
     rng = random.Random(seed)
-    return [prompts.training_prompt(scene, rng) for scene in scenes for _ in range(per_scene)]
+    return [write(scene, rng) for scene in scenes for _ in range(per_scene)]
 
 
 def right_share(encoder, head, tokenizer, pairs, device):
@@ -96,9 +96,9 @@ def load(state, device):
 
 
 @torch.no_grad()
-def context_table(encoder, tokenizer, scenes, per_scene, device):
+def context_table(encoder, tokenizer, scenes, per_scene, device, write=prompts.training_prompt):
     """[scenes, per_scene, LENGTH, dim] bf16, and the empty prompt's [LENGTH, dim]."""
-    sentences = sentences_for(scenes, per_scene, seed=2)
+    sentences = sentences_for(scenes, per_scene, seed=2, write=write)
     rows = []
     for i in range(0, len(sentences), 8192):
         ids, mask = tokenized(tokenizer, sentences[i:i + 8192], device)

@@ -116,6 +116,11 @@ class Renderer:
 
     def __call__(self, index, frames, generator):
         """index [B] into the scenes; frames [T] frame numbers -> clips [B, 3, T, size, size] in [-1, 1]."""
+        colour, background = (c[index][:, :, None, None, None] for c in (self.colour, self.background))
+        return background + self.cover(index, frames, generator) * (colour - background)
+
+    def cover(self, index, frames, generator):
+        """How much of each pixel the shape covers: [B, 1, T, size, size] in 0..1."""
         import torch
         radius, along, across, travel = self.draw(generator, len(index), self.device)
         heading = self.heading[index]
@@ -133,9 +138,7 @@ class Renderer:
         px = axis[None, None, None, :] - centre[:, :, 0, None, None]
         py = axis[None, None, :, None] - centre[:, :, 1, None, None]
         distance = self.signed_distance(px, py, radius, index)
-        cover = (0.5 - distance / scale).clamp(0, 1)[:, None]
-        colour, background = (c[index][:, :, None, None, None] for c in (self.colour, self.background))
-        return background + cover * (colour - background)
+        return (0.5 - distance / scale).clamp(0, 1)[:, None]
 
     def signed_distance(self, px, py, radius, index):
         """Pixels to the outline, negative inside; [B, T, H, W] from offsets to the centre."""
