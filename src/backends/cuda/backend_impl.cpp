@@ -110,7 +110,7 @@ std::int64_t CudaBackend::free_bytes() const {
   std::size_t free = 0;
   std::size_t total = 0;
   WAN_CUDA(cudaMemGetInfo(&free, &total));
-  return static_cast<std::int64_t>(free);
+  return static_cast<std::int64_t>(free + allocator_.kept());
 }
 
 // cuBLASLt, cuDNN and the driver load their kernels when these are first used, 0.2 GB of an H200's, and a convolution's scratch was
