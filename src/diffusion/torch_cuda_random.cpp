@@ -16,8 +16,8 @@ namespace {
 
 /// Threads of the kernel that PyTorch launches for `count` values; each draws four of them in a turn.
 std::uint64_t threads_for(const CudaLaunchGrid& grid, std::uint64_t count) {
-  const std::uint64_t resident_blocks = static_cast<std::uint64_t>(grid.multiprocessors) *
-                                        (grid.threads_per_multiprocessor / kCudaRandomBlock);
+  const std::uint64_t resident_blocks =
+      static_cast<std::uint64_t>(grid.multiprocessors) * (grid.threads_per_multiprocessor / kCudaRandomBlock);
   const std::uint64_t needed_blocks = (count + kCudaRandomBlock - 1) / kCudaRandomBlock;
   return kCudaRandomBlock * std::min(resident_blocks, needed_blocks);
 }

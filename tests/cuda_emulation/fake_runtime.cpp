@@ -309,7 +309,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return end_handle(event);
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (stream != nullptr && device_of(event) != device_of(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (stream != nullptr && device_of(event) != device_of(stream))
+    return result(cudaErrorInvalidResourceHandle);
   reinterpret_cast<Handle*>(event)->milliseconds = fake_machine().milliseconds;
   return cudaSuccess;
 }

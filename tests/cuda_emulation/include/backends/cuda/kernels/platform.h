@@ -98,7 +98,8 @@ struct LaunchShape {
 template <typename... Parameters, typename... Args>
 void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
             const Args&... args) {
-  if (!cuda_emulation::fake_stream_is_current(stream)) check(cudaErrorInvalidResourceHandle, "cudaLaunchKernel", __FILE__, __LINE__);
+  if (!cuda_emulation::fake_stream_is_current(stream))
+    check(cudaErrorInvalidResourceHandle, "cudaLaunchKernel", __FILE__, __LINE__);
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   const std::tuple<Parameters...> values(static_cast<Parameters>(args)...);
   const auto place_thread = [&](const cuda_emulation::ThreadPlace& place) {
