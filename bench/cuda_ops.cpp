@@ -32,10 +32,8 @@ struct Bench {
 
   Tensor random(DType dtype, const Shape& shape, double scale = 1.0) {
     const Tensor f32(backend->allocator(), DType::kF32, shape);
-    std::uint64_t calls = 0;
-    cuda_normal(*backend,
-                {.seed = seed++, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32},
-                calls);
+    backend->draw_cuda_normals(
+        {.seed = seed++, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32});
     linear_combination(ctx, {{{scale, f32}}, f32});
     Tensor made(backend->allocator(), dtype, shape);
     copy(ctx, {f32, made});

@@ -45,10 +45,8 @@ struct Bench {
     std::uint64_t seed = 1;
     for (Tensor* tensor : {&q, &k, &v}) {
       const Tensor f32(backend->allocator(), DType::kF32, shape);
-      std::uint64_t calls = 0;
-      cuda_normal(*backend,
-                  {.seed = seed++, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32},
-                  calls);
+      backend->draw_cuda_normals(
+          {.seed = seed++, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32});
       *tensor = Tensor(backend->allocator(), DType::kBF16, shape);
       copy(ctx, {f32, *tensor});
     }

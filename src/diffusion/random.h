@@ -57,7 +57,13 @@ class RandomGenerator {
   virtual void normal(std::span<float> out) = 0;
 };
 
-/// `seed`: 0 to 2^63 - 1; throws InvalidArgument for a negative one.
-std::unique_ptr<RandomGenerator> make_random_generator(const RandomSpec& spec, std::int64_t seed);
+/// `seed`: 0 to 2^63 - 1; throws InvalidArgument for a negative one. `offset`: of kTorchCuda, where in the seed's stream to begin,
+/// which is the sum of cuda_random_calls() over the draws before it, here or on a GPU; 0 for kTorchCpu (Internal otherwise), whose
+/// stream goes on in its generator alone.
+std::unique_ptr<RandomGenerator> make_random_generator(const RandomSpec& spec, std::int64_t seed,
+                                                       std::uint64_t offset = 0);
+
+/// By how much a kTorchCuda draw of `count` values moves its stream on: PyTorch's philox_offset over 4.
+std::uint64_t cuda_random_calls(const CudaLaunchGrid& grid, std::int64_t count);
 
 }  // namespace wan

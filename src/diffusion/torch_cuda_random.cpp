@@ -12,6 +12,24 @@
 
 namespace wan {
 
+namespace {
+
+/// Threads of the kernel that PyTorch launches for `count` values; each draws four of them in a turn.
+std::uint64_t threads_for(const CudaLaunchGrid& grid, std::uint64_t count) {
+  const std::uint64_t resident_blocks =
+      static_cast<std::uint64_t>(grid.multiprocessors) * (grid.threads_per_multiprocessor / kCudaRandomBlock);
+  const std::uint64_t needed_blocks = (count + kCudaRandomBlock - 1) / kCudaRandomBlock;
+  return kCudaRandomBlock * std::min(resident_blocks, needed_blocks);
+}
+
+}  // namespace
+
+std::uint64_t cuda_random_calls(const CudaLaunchGrid& grid, std::int64_t count) {
+  if (count <= 0) return 0;
+  const std::uint64_t turn_values = 4 * threads_for(grid, static_cast<std::uint64_t>(count));
+  return (static_cast<std::uint64_t>(count) + turn_values - 1) / turn_values;
+}
+
 void TorchCudaRandom::normal(std::span<float> out) {
   WAN_CHECK(out.size() <= static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()),
             kInvalidArgument,
@@ -19,15 +37,12 @@ void TorchCudaRandom::normal(std::span<float> out) {
             std::numeric_limits<std::int32_t>::max(), out.size());
   if (out.empty()) return;
   const std::uint64_t count = out.size();
-  const std::uint64_t resident_blocks = static_cast<std::uint64_t>(grid_.multiprocessors) *
-                                        (grid_.threads_per_multiprocessor / kCudaRandomBlock);
-  const std::uint64_t needed_blocks = (count + kCudaRandomBlock - 1) / kCudaRandomBlock;
-  const std::uint64_t threads = kCudaRandomBlock * std::min(resident_blocks, needed_blocks);
+  const std::uint64_t threads = threads_for(grid_, count);
   const PhiloxKey key{static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)};
 
   // In each turn a thread draws four values and writes them one grid apart.
   const std::uint64_t turn_values = 4 * threads;
-  const std::uint64_t turns = (count + turn_values - 1) / turn_values;
+  const std::uint64_t turns = cuda_random_calls(grid_, static_cast<std::int64_t>(count));
   for (std::uint64_t turn = 0; turn < turns; ++turn) {
     const std::uint64_t call = calls_ + turn;
     const std::uint64_t base = turn * turn_values;

@@ -19,6 +19,10 @@ struct ActivationArgs {
   TensorView x;
   ActivationKind kind;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.out}) visit(*view);
+  }
 };
 
 void validate(const ActivationArgs& args);

@@ -17,6 +17,12 @@ struct AttentionArgs {
   TensorView bias;
   TensorView key_bias;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.q, &args.k, &args.v, &args.bias, &args.key_bias, &args.out}) visit(*view);
+  }
+  /// 4 Lq Lk H D, scores and their product with the values.
+  std::int64_t flops() const { return 4 * q.elements() * k.dim(0); }
 };
 
 void validate(const AttentionArgs& args);

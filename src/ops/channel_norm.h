@@ -13,6 +13,10 @@ struct ChannelNormArgs {
   TensorView gamma;
   ActivationKind activation = ActivationKind::kNone;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.gamma, &args.out}) visit(*view);
+  }
 };
 
 void validate(const ChannelNormArgs& args);

@@ -24,6 +24,10 @@ struct AverageDownArgs {
   TensorView in;
   ResampleFactors factors;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.in, &args.out}) visit(*view);
+  }
 };
 
 /// The way back, each of the C values R = O cell / C times in a row in the order k = ((o time + a) space + b) space + d:
@@ -35,6 +39,10 @@ struct DuplicateUpArgs {
   TensorView in;
   ResampleFactors factors;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.in, &args.out}) visit(*view);
+  }
 };
 
 void validate(const AverageDownArgs& args);

@@ -28,6 +28,12 @@ struct Conv3dArgs {
   SpatialPadding padding;
   TensorView residual;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.weight, &args.bias, &args.residual, &args.out}) visit(*view);
+  }
+  /// 2 T' H' W' O kt kh kw I.
+  std::int64_t flops() const { return 2 * out.elements() * (weight.elements() / weight.dim(0)); }
 };
 
 /// Shape [T', H', W', O] that the arguments' x, weight, stride and padding give.

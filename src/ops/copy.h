@@ -11,6 +11,10 @@ namespace wan {
 struct CopyArgs {
   TensorView from;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.from, &args.out}) visit(*view);
+  }
 };
 
 void validate(const CopyArgs& args);

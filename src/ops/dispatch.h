@@ -4,10 +4,37 @@
 
 #include "ops/backend.h"
 #include "ops/exec_context.h"
-#include "ops/flop_count.h"
-#include "ops/result_of.h"
 
 namespace wan {
+
+/// What an op writes, for FiniteCheck: `out`, or what its arguments say.
+template <typename Args>
+TensorView result_of(const Args& args) {
+  if constexpr (requires { args.result(); })
+    return args.result();
+  else
+    return args.out;
+}
+
+/// Floating-point operations of an op: of products, attention and convolutions only, a multiplication and its addition as two:
+/// what decides a model's time, and what "FLOP of a model" means where figures are published. 0 for all others, which pass over
+/// memory.
+template <typename Args>
+std::int64_t flop_count(const Args& args) {
+  if constexpr (requires { args.flops(); })
+    return args.flops();
+  else
+    return 0;
+}
+
+/// Throws Internal, naming op, unless every view is on the device.
+template <typename Args>
+void check_device(const char* op, const Args& args, Device device) {
+  Args::visit_views(args, [&](const TensorView& view) {
+    WAN_CHECK(!view || view.device() == device, kInternal, "[{}] expected views on {}, got one on {}", op,
+              to_string(device), to_string(view.device()));
+  });
+}
 
 /// Throws Unsupported: the backend has no kernel and the plain composite cannot or must not be used.
 [[noreturn]] void fail_unsupported(const ExecContext& ctx, const char* op);
@@ -15,6 +42,7 @@ namespace wan {
 /// Runs args on the context's backend where it supports them, and the host composite otherwise.
 template <typename Args>
 void dispatch(ExecContext& ctx, const char* op, const Args& args) {
+  check_device(op, args, ctx.backend.device());
   if (ctx.flops != nullptr) *ctx.flops += flop_count(args);
   if (ctx.backend.supports(args)) {
     ctx.backend.run(ctx, args);

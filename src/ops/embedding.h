@@ -11,6 +11,10 @@ struct EmbeddingArgs {
   TensorView table;
   std::span<const std::int64_t> ids;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.table, &args.out}) visit(*view);
+  }
 };
 
 void validate(const EmbeddingArgs& args);

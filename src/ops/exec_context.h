@@ -25,7 +25,7 @@ struct ExecContext {
   const std::atomic<bool>* cancelled = nullptr;  // set by another thread to stop within a layer
   bool require_fused = false;     // an op that the backend does not support is an error, never a fallback
   FiniteCheck* check = nullptr;   // looks at every op's result
-  std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/flop_count.h)
+  std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/dispatch.h)
 
   /// Tells the check which layer's ops come next; the name is that of the layer's tap.
   void enter(std::string_view layer) const {

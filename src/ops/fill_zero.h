@@ -8,6 +8,10 @@ namespace wan {
 /// view = 0: all bits 0. Any dtype, any strides without overlap.
 struct FillZeroArgs {
   TensorView view;
+
+  static void visit_views(auto& args, auto&& visit) { visit(args.view); }
+  /// Nothing: zeros.
+  TensorView result() const { return {}; }
 };
 
 void validate(const FillZeroArgs& args);

@@ -9,6 +9,10 @@ namespace wan {
 struct CountNonFiniteArgs {
   TensorView x;
   std::int64_t* count;
+
+  static void visit_views(auto& args, auto&& visit) { visit(args.x); }
+  /// Nothing: a number on the host.
+  TensorView result() const { return {}; }
 };
 
 void validate(const CountNonFiniteArgs& args);

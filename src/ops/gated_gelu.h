@@ -11,6 +11,10 @@ struct GatedGeluArgs {
   TensorView gate;
   TensorView x;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.gate, &args.x, &args.out}) visit(*view);
+  }
 };
 
 void validate(const GatedGeluArgs& args);

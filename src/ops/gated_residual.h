@@ -14,6 +14,12 @@ struct GatedResidualArgs {
   TensorView y;
   TensorView gate;
   RowSegments segments;  // S of them; ignored where gate is empty
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.y, &args.gate}) visit(*view);
+  }
+  /// In place.
+  TensorView result() const { return x; }
 };
 
 void validate(const GatedResidualArgs& args);

@@ -19,6 +19,10 @@ struct LayerNormArgs {
   RowSegments segments;  // S of them; ignored without scale and shift
   float eps = 1e-6f;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.weight, &args.bias, &args.scale, &args.shift, &args.out}) visit(*view);
+  }
 };
 
 void validate(const LayerNormArgs& args);

@@ -15,6 +15,12 @@ struct LinearArgs {
   TensorView bias;
   TensorView out;
   ActivationKind activation = ActivationKind::kNone;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.weight, &args.bias, &args.out}) visit(*view);
+  }
+  /// 2 M N K.
+  std::int64_t flops() const { return 2 * x.dim(0) * x.dim(1) * weight.dim(0); }
 };
 
 void validate(const LinearArgs& args);

@@ -16,6 +16,11 @@ struct LinearCombinationArgs {
   };
   std::vector<Term> terms;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto& term : args.terms) visit(term.x);
+    visit(args.out);
+  }
 };
 
 void validate(const LinearCombinationArgs& args);

@@ -19,6 +19,11 @@ struct PatchifyArgs {
   PatchSize patch;
   std::int64_t first_token = 0;
   TensorView tokens;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.latent, &args.tokens}) visit(*view);
+  }
+  TensorView result() const { return tokens; }
 };
 
 /// latent[c, f pt + a, y ph + b, x pw + d] = tokens[n - first_token, ((a ph + b) pw + d) C + c]: the order of
@@ -29,6 +34,12 @@ struct UnpatchifyArgs {
   PatchSize patch;
   std::int64_t first_token = 0;
   TensorView latent;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.tokens, &args.latent}) visit(*view);
+  }
+  /// Nothing: its values are those of tokens that were looked at, and other positions of the latent may not be written yet.
+  TensorView result() const { return {}; }
 };
 
 void validate(const PatchifyArgs& args);

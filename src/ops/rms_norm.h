@@ -12,6 +12,10 @@ struct RmsNormArgs {
   TensorView weight;
   float eps = 1e-6f;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.weight, &args.out}) visit(*view);
+  }
 };
 
 void validate(const RmsNormArgs& args);

@@ -15,6 +15,10 @@ struct RmsNormRopeArgs {
   float eps = 1e-6f;
   TensorView table;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.weight, &args.table, &args.out}) visit(*view);
+  }
 };
 
 void validate(const RmsNormRopeArgs& args);

@@ -10,6 +10,10 @@ namespace wan {
 struct UpsampleArgs {
   TensorView x;
   TensorView out;
+
+  static void visit_views(auto& args, auto&& visit) {
+    for (auto* view : {&args.x, &args.out}) visit(*view);
+  }
 };
 
 void validate(const UpsampleArgs& args);

@@ -13,6 +13,8 @@
 #include "backends/cuda/check.h"
 #include "cuda_emulation/fake_runtime.h"
 #include "ops/attention.h"
+#include "ops/finite.h"
+#include "ops/linear.h"
 #include "support/compare.h"
 #include "support/guarded.h"
 
@@ -173,6 +175,84 @@ TEST_F(CudaBackend, ReservesWhatTheLibrariesHaveNotTakenYet) {
   EXPECT_EQ(backend->reserved_bytes(), 0);
   cudaFree(kernels);
   cudaFree(more);
+}
+
+TEST_F(CudaBackend, KeepsAPoolOfItsOwnWhoseRestIsFree) {
+  constexpr std::int64_t kBytes = std::int64_t{256} << 20;
+  const std::size_t before = cuda_emulation::fake_used_bytes();
+  {
+    const auto backend = make_cuda_backend({});
+    const auto other = make_cuda_backend({});
+    const std::int64_t free = backend->free_bytes();
+    const std::int64_t reserved = backend->reserved_bytes();
+    const std::size_t at_first = cuda_emulation::fake_used_bytes();
+    {
+      Workspace workspace(backend->allocator());
+      const Workspace::Scope scope(workspace);
+      workspace.take(DType::kU8, {kBytes});
+      EXPECT_EQ(backend->free_bytes(), free - kBytes);
+    }
+    EXPECT_EQ(cuda_emulation::fake_used_bytes(), at_first + kBytes) << "the pool keeps what was released";
+    EXPECT_EQ(backend->free_bytes(), free) << "and it is free all the same";
+    EXPECT_EQ(backend->reserved_bytes(), reserved) << "no library has it";
+    EXPECT_EQ(other->free_bytes(), free - kBytes) << "but not for another backend";
+    {
+      const Tensor again(backend->allocator(), DType::kU8, {kBytes});
+      EXPECT_EQ(cuda_emulation::fake_used_bytes(), at_first + kBytes) << "and is taken again";
+      EXPECT_EQ(backend->free_bytes(), free - kBytes);
+    }
+    EXPECT_EQ(cuda_emulation::fake_default_pool_keeps(), 0u) << "the process's pool is left as it was";
+    backend->allocator().trim();
+    EXPECT_EQ(cuda_emulation::fake_used_bytes(), at_first);
+  }
+  EXPECT_EQ(cuda_emulation::fake_used_bytes(), before);
+}
+
+TEST_F(CudaBackend, LeavesTheCallersDeviceAsItWas) {
+  fake_machine().devices = 2;
+  const auto current = [] {
+    int device = -1;
+    cudaGetDevice(&device);
+    return device;
+  };
+  ASSERT_EQ(cudaSetDevice(0), cudaSuccess);
+  {
+    // Each call finds the other device current; a launch or a mark on the wrong one is an error of the fake runtime.
+    auto backend = make_cuda_backend({.device = 1});
+    EXPECT_EQ(current(), 0) << "made";
+    Workspace workspace(backend->allocator());
+    SelfCommunicator communicator;
+    ExecContext ctx{*backend, workspace, communicator, {}, nullptr, true};
+    const Guarded x = random_tensor(DType::kF32, {16, 32}, 1);
+    const Guarded weight = random_tensor(DType::kF32, {8, 32}, 2);
+    Tensor there(backend->allocator(), DType::kF32, {16, 32});
+    const Tensor matrix(backend->allocator(), DType::kF32, {8, 32});
+    const Tensor product(backend->allocator(), DType::kF32, {16, 8});
+    EXPECT_EQ(current(), 0) << "allocated";
+    backend->upload(x, there);
+    backend->upload_beside(upload_source(weight), matrix);
+    EXPECT_EQ(current(), 0) << "uploaded";
+    activation(ctx, {there, ActivationKind::kSiLU, there});
+    linear(ctx, {there, matrix, {}, product});
+    EXPECT_EQ(count_non_finite(ctx, product), 0);
+    EXPECT_EQ(current(), 0) << "ran ops";
+    backend->draw_cuda_normals({.multiprocessors = 2, .threads_per_multiprocessor = 1536, .out = there});
+    EXPECT_EQ(current(), 0) << "drew";
+    const std::function<void()> wait = backend->mark_work();
+    wait();
+    backend->synchronize();
+    EXPECT_EQ(current(), 0) << "waited";
+    backend->download(there, Tensor(DType::kF32, {16, 32}));
+    EXPECT_GT(backend->free_bytes(), backend->reserved_bytes());
+    EXPECT_THROW(Tensor(backend->allocator(), DType::kU8, {std::int64_t{1} << 40}), Error);
+    there = Tensor();
+    backend->allocator().trim();
+    EXPECT_EQ(current(), 0) << "released";
+    EXPECT_THROW(activation(ctx, {there, ActivationKind::kSiLU, there}), Error);
+    EXPECT_EQ(cuda_unusable_reason(1), "");
+    EXPECT_EQ(current(), 0) << "refused";
+  }
+  EXPECT_EQ(current(), 0) << "ended";
 }
 
 TEST_F(CudaBackend, RefusesViewsOfTheHost) {

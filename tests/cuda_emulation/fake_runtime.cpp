@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -15,11 +16,24 @@ namespace {
 constexpr std::size_t kGuard = 256;
 constexpr int kGuardByte = 0x5a;
 
+/// A pool keeps up to `keeps` bytes of what is released, as addresses only: what it gives out is always fresh memory.
+struct Pool {
+  std::uint64_t keeps = 0;
+  std::size_t used = 0;
+  std::size_t reserved = 0;  // used, and kept for later
+};
+
+struct Block {
+  std::size_t bytes;  // without guards
+  Pool* pool;         // or none
+};
+
 struct Memory {
   std::mutex mutex;
-  std::map<const std::byte*, std::size_t> blocks;  // start and size, without guards
-  std::size_t used = 0;
+  std::map<const std::byte*, Block> blocks;  // by their start
+  std::size_t taken = 0;                     // outside pools, and what pools have reserved
   int damaged = 0;
+  Pool default_pool;
 };
 
 Memory& memory() {
@@ -34,7 +48,7 @@ bool on_device(const void* pointer, std::size_t bytes) {
   auto after = m.blocks.upper_bound(p);
   if (after == m.blocks.begin()) return false;
   --after;
-  return p >= after->first && p + bytes <= after->first + after->second;
+  return p >= after->first && p + bytes <= after->first + after->second.bytes;
 }
 
 thread_local cudaError_t last_error = cudaSuccess;
@@ -45,24 +59,64 @@ cudaError_t result(cudaError_t status) {
   return status;
 }
 
+/// A stream or an event: the device on which it was made, and an event's time.
+struct Handle {
+  int device;
+  float milliseconds;
+};
+
+template <typename T>
+int device_of(T* handle) {
+  return reinterpret_cast<const Handle*>(handle)->device;
+}
+
+template <typename T>
+cudaError_t make_handle(T** made) {
+  *made = reinterpret_cast<T*>(new Handle{current_device, 0.0f});
+  return cudaSuccess;
+}
+
+template <typename T>
+cudaError_t end_handle(T* handle) {
+  delete reinterpret_cast<Handle*>(handle);
+  return cudaSuccess;
+}
+
 cudaError_t driver_status() {
   if (fake_machine().driver_version == 0) return cudaErrorInsufficientDriver;  // as the runtime says it
   if (fake_machine().driver_version < CUDART_VERSION) return cudaErrorInsufficientDriver;
   return fake_machine().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
-cudaError_t allocate(void** pointer, std::size_t bytes) {
+cudaError_t allocate(void** pointer, std::size_t bytes, Pool* pool = nullptr) {
   Memory& m = memory();
   const std::scoped_lock lock(m.mutex);
-  if (m.used + bytes > fake_machine().total_bytes) return result(cudaErrorMemoryAllocation);
+  const std::size_t kept = pool != nullptr ? pool->reserved - pool->used : 0;
+  const std::size_t more = bytes > kept ? bytes - kept : 0;
+  if (m.taken + more > fake_machine().total_bytes) return result(cudaErrorMemoryAllocation);
   const std::size_t padded = (bytes + kGuard - 1) / kGuard * kGuard + 2 * kGuard;
   auto* const raw = static_cast<std::byte*>(std::aligned_alloc(kGuard, padded));
   std::memset(raw, kGuardByte, padded);
   std::memset(raw + kGuard, 0xff, bytes);
-  m.blocks.emplace(raw + kGuard, bytes);
-  m.used += bytes;
+  m.blocks.emplace(raw + kGuard, Block{bytes, pool});
+  m.taken += more;
+  if (pool != nullptr) {
+    pool->used += bytes;
+    pool->reserved += more;
+  }
   *pointer = raw + kGuard;
   return cudaSuccess;
+}
+
+/// Gives back what `pool` keeps beyond `bytes`; the lock is held.
+void trim(Pool& pool, std::size_t bytes) {
+  const std::size_t stays = std::max(pool.used, std::min(pool.reserved, bytes));
+  memory().taken -= pool.reserved - stays;
+  pool.reserved = stays;
+}
+
+Pool* as_pool(cudaMemPool_t pool) {
+  return reinterpret_cast<Pool*>(pool);
 }
 
 cudaError_t release(void* pointer) {
@@ -72,13 +126,18 @@ cudaError_t release(void* pointer) {
   auto* const start = static_cast<std::byte*>(pointer);
   const auto found = m.blocks.find(start);
   if (found == m.blocks.end()) return result(cudaErrorInvalidValue);
-  const std::size_t bytes = found->second;
+  const auto [bytes, pool] = found->second;
   bool whole = true;
   for (std::size_t i = 0; i < kGuard; ++i)
     whole = whole && start[bytes + i] == std::byte{kGuardByte} &&
             start[-1 - static_cast<std::ptrdiff_t>(i)] == std::byte{kGuardByte};
   if (!whole) ++m.damaged;
-  m.used -= bytes;
+  if (pool != nullptr) {
+    pool->used -= bytes;
+    trim(*pool, pool->keeps);
+  } else {
+    m.taken -= bytes;
+  }
   m.blocks.erase(found);
   std::memset(start, 0xff, bytes);
   std::free(start - kGuard);
@@ -94,7 +153,15 @@ FakeMachine& fake_machine() {
 
 std::size_t fake_used_bytes() {
   const std::scoped_lock lock(memory().mutex);
-  return memory().used;
+  return memory().taken;
+}
+
+std::uint64_t fake_default_pool_keeps() {
+  return memory().default_pool.keeps;
+}
+
+bool fake_stream_is_current(cudaStream_t stream) {
+  return stream == nullptr || device_of(stream) == current_device;
 }
 
 int damaged_guards() {
@@ -164,21 +231,53 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) {
   return result(fake_machine().has_code ? cudaSuccess : cudaErrorNoKernelImageForDevice);
 }
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-  static int there;
-  *pool = reinterpret_cast<cudaMemPool_t>(&there);
+  *pool = reinterpret_cast<cudaMemPool_t>(&memory().default_pool);
   return cudaSuccess;
 }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+  if (properties->location.type != cudaMemLocationTypeDevice ||
+      properties->location.id >= fake_machine().devices || !fake_machine().has_pools)
+    return result(cudaErrorInvalidValue);
+  *pool = reinterpret_cast<cudaMemPool_t>(new Pool);
   return cudaSuccess;
 }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  const std::scoped_lock lock(memory().mutex);
+  if (as_pool(pool)->used > 0) return result(cudaErrorInvalidValue);  // the runtime would wait for its end
+  trim(*as_pool(pool), 0);
+  delete as_pool(pool);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return result(cudaErrorInvalidValue);
+  const std::scoped_lock lock(memory().mutex);
+  as_pool(pool)->keeps = *static_cast<const std::uint64_t*>(value);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  const std::scoped_lock lock(memory().mutex);
+  auto& number = *static_cast<std::uint64_t*>(value);
+  if (attribute == cudaMemPoolAttrReservedMemCurrent)
+    number = as_pool(pool)->reserved;
+  else if (attribute == cudaMemPoolAttrUsedMemCurrent)
+    number = as_pool(pool)->used;
+  else
+    return result(cudaErrorInvalidValue);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t bytes) {
+  const std::scoped_lock lock(memory().mutex);
+  trim(*as_pool(pool), bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   return allocate(pointer, bytes);
 }
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) {
-  return allocate(pointer, bytes);
+  return allocate(pointer, bytes, &memory().default_pool);
+}
+cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t pool, cudaStream_t) {
+  return allocate(pointer, bytes, as_pool(pool));
 }
 cudaError_t cudaFree(void* pointer) {
   return release(pointer);
@@ -195,34 +294,29 @@ cudaError_t cudaFreeHost(void* pointer) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
-  *stream = static_cast<cudaStream_t>(std::malloc(1));
-  return cudaSuccess;
+  return make_handle(stream);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  std::free(stream);
-  return cudaSuccess;
+  return end_handle(stream);
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
-  *event = static_cast<cudaEvent_t>(std::malloc(sizeof(float)));
-  return cudaSuccess;
+  return make_handle(event);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  std::free(event);
-  return cudaSuccess;
+  return end_handle(event);
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  const float now = fake_machine().milliseconds;
-  std::memcpy(event, &now, sizeof now);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (stream != nullptr && device_of(event) != device_of(stream))
+    return result(cudaErrorInvalidResourceHandle);
+  reinterpret_cast<Handle*>(event)->milliseconds = fake_machine().milliseconds;
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  float times[2];
-  std::memcpy(&times[0], begin, sizeof(float));
-  std::memcpy(&times[1], end, sizeof(float));
-  *milliseconds = times[1] - times[0];
+  *milliseconds =
+      reinterpret_cast<Handle*>(end)->milliseconds - reinterpret_cast<Handle*>(begin)->milliseconds;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {

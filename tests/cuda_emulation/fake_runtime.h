@@ -3,7 +3,10 @@
 // the runtime, so that the backend's own host code is tested too. Memory of the "device" starts as NaN, has guards on
 // both sides that are looked at when it is freed, and copies check that each side is where the call says.
 
+#include <cuda_runtime_api.h>
+
 #include <cstddef>
+#include <cstdint>
 
 namespace wan::cuda_emulation {
 
@@ -18,7 +21,13 @@ struct FakeMachine {
 };
 FakeMachine& fake_machine();
 
-/// Bytes of the device that are in use, and how often guards round them were found damaged.
+/// The device's default pool, which belongs to the whole process: what it keeps when memory is released.
+std::uint64_t fake_default_pool_keeps();
+
+/// Whether the calling thread's current device is the stream's, as a launch needs it. True for the null stream.
+bool fake_stream_is_current(cudaStream_t stream);
+
+/// Bytes of the device that are not free, those that pools keep among them, and how often guards round them were found damaged.
 std::size_t fake_used_bytes();
 int damaged_guards();
 

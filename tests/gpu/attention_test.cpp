@@ -3,7 +3,11 @@
 
 #include "ops/attention.h"
 
+#include <atomic>
 #include <cmath>
+#include <cstring>
+#include <latch>
+#include <thread>
 
 #include "gpu/device_values.h"
 
@@ -103,6 +107,47 @@ TEST(GpuAttention, AddsABiasForEachKey) {
             << queries << " queries, " << keys << " keys";
       }
     }
+}
+
+/// An attention with a key bias on a backend of its own, and what it gives when nothing else runs.
+struct KeyBiasJob {
+  static constexpr std::int64_t kKeys = 300;
+  GpuContext gpu;
+  Tokens q{gpu, 391, 4, 4, 1};
+  Tokens k{gpu, kKeys, 4, 4, 2};
+  Tokens v{gpu, kKeys, 4, 4, 3};
+  Tensor key_bias;
+  Tensor out = gpu.empty(DType::kBF16, {391, 4, kWidth});
+  Tensor alone;
+
+  explicit KeyBiasJob(std::uint64_t seed) : key_bias(gpu.random(DType::kF32, {kKeys}, seed, 3.0)) {
+    enqueue();
+    alone = gpu.on_host(out);
+  }
+  void enqueue() { attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, key_bias, out}); }
+  bool is_as_alone() {
+    const Tensor now = gpu.on_host(out);
+    return std::memcmp(now.view().data(), alone.view().data(), alone.bytes()) == 0;
+  }
+};
+
+TEST(GpuAttention, BackendsOnOneGpuKeepTheirKeyBiasesApart) {
+  KeyBiasJob first(10);
+  KeyBiasJob second(11);
+  ASSERT_NE(std::memcmp(first.alone.view().data(), second.alone.view().data(), first.alone.bytes()), 0);
+  std::latch both(2);
+  std::atomic<int> wrong{0};
+  const auto work = [&](KeyBiasJob& job) {
+    both.arrive_and_wait();
+    for (int round = 0; round < 200; ++round) {
+      for (int i = 0; i < 20; ++i) job.enqueue();  // kernels of both streams at once
+      if (!job.is_as_alone()) ++wrong;
+    }
+  };
+  std::thread other([&] { work(second); });
+  work(first);
+  other.join();
+  EXPECT_EQ(wrong, 0) << "of 400 results";
 }
 
 /// The kernels of others against f32, which goes another way, at the lengths of videos: 31,899 tokens are those of a video whose length is no

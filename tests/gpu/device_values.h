@@ -21,10 +21,8 @@ class GpuContext {
   /// The device's generator, rounded to dtype.
   Tensor random(DType dtype, const Shape& shape, std::uint64_t seed, double scale = 1.0) {
     const Tensor f32 = empty(DType::kF32, shape);
-    std::uint64_t calls = 0;
-    cuda_normal(*backend,
-                {.seed = seed, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32},
-                calls);
+    backend->draw_cuda_normals(
+        {.seed = seed, .multiprocessors = 100, .threads_per_multiprocessor = 2048, .out = f32});
     linear_combination(ctx, {{{scale, f32}}, f32});
     Tensor made = empty(dtype, shape);
     copy(ctx, {f32, made});

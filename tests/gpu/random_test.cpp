@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
+#include "diffusion/random.h"
 #include "gpu/device_values.h"
 #include "support/golden.h"
 #include "weights/safetensors.h"
@@ -30,6 +31,7 @@ TEST(GpuRandom, EqualsPyTorchBitForBit) {
   std::map<std::string, TensorEntry> tensors;
   for (const TensorEntry& entry : parse_safetensors(mapped.bytes(), "torch_cuda_randn.safetensors").tensors)
     tensors.emplace(entry.name, entry);
+  const CudaLaunchGrid grid{facts["multiprocessors"], facts["threads_per_multiprocessor"]};
   GpuContext gpu;
   std::int64_t compared = 0;
   std::int64_t different = 0;
@@ -37,15 +39,15 @@ TEST(GpuRandom, EqualsPyTorchBitForBit) {
     for (const std::int64_t count : facts["counts"]) {
       const std::string n = std::to_string(count);
       const auto indices = values_of<std::int32_t>(tensors.at("index_" + n));
-      std::uint64_t calls = 0;
+      std::uint64_t offset = 0;
       for (int draw = 0; draw < facts["draws"]; ++draw) {
         const Tensor out = gpu.empty(DType::kF32, {count});
-        cuda_normal(*gpu.backend,
-                    {.seed = seed,
-                     .multiprocessors = facts["multiprocessors"],
-                     .threads_per_multiprocessor = facts["threads_per_multiprocessor"],
-                     .out = out},
-                    calls);
+        gpu.backend->draw_cuda_normals({.seed = seed,
+                                        .multiprocessors = grid.multiprocessors,
+                                        .threads_per_multiprocessor = grid.threads_per_multiprocessor,
+                                        .out = out,
+                                        .offset = offset});
+        offset += cuda_random_calls(grid, count);
         const Tensor values = gpu.on_host(out);
         const std::string name = "seed_" + std::to_string(seed) + "_n_" + n + "_draw_" + std::to_string(draw);
         const auto expected = values_of<float>(tensors.at(name));

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/backend.h"
+#include "ops/every_op.h"
 
 namespace wan::test {
 
@@ -30,27 +31,8 @@ class AddressAllocator final : public Allocator {
   Backend::MemoryUse use;
 };
 
-/// Overrides supports() and run() of Base for each of Args: everything is supported and done at once.
-template <typename Base, typename... Args>
-class Idle : public Base {};
-
-template <typename Base, typename First, typename... Rest>
-class Idle<Base, First, Rest...> : public Idle<Base, Rest...> {
+class CountingBackend final : public OverEveryOp<CountingBackend, Backend> {
  public:
-  using Idle<Base, Rest...>::supports;
-  using Idle<Base, Rest...>::run;
-  bool supports(const First&) const override { return true; }
-  void run(ExecContext&, const First&) override {}
-};
-
-using IdleBackend = Idle<Backend, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs,
-                         CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
-                         GatedGeluArgs, GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-                         PatchifyArgs, UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
-
-class CountingBackend final : public IdleBackend {
- public:
-  using IdleBackend::run;
   const char* name() const override { return "counting"; }
   Device device() const override { return allocator_.device(); }
   Allocator& allocator() override { return allocator_; }
@@ -60,7 +42,14 @@ class CountingBackend final : public IdleBackend {
   MemoryUse memory_use() const override { return allocator_.use; }
   std::int64_t free_bytes() const override { return total_bytes() - allocator_.use.now; }
   std::int64_t total_bytes() const override { return 141'000'000'000; }
-  void run(ExecContext&, const CountNonFiniteArgs& args) override { *args.count = 0; }
+  /// Everything is supported and done at once.
+  template <typename Args>
+  bool supports_op(const Args&) const {
+    return true;
+  }
+  template <typename Args>
+  void run_op(ExecContext&, const Args&) {}
+  void run_op(ExecContext&, const CountNonFiniteArgs& args) { *args.count = 0; }
 
  private:
   AddressAllocator allocator_;

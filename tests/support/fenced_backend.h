@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "ops/backend.h"
-#include "support/views_of.h"
+#include "ops/every_op.h"
 
 namespace wan::test {
 
@@ -63,40 +63,30 @@ class FencedBase : public Backend {
   std::unique_ptr<Backend> inner_;
 };
 
-/// Overrides supports() and run() of Base for each of Args: the inner backend's kernel, or the composite.
-template <typename Base, typename... Args>
-class Fencing : public Base {
+/// Every op is the inner backend's kernel, or the composite.
+class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
  public:
-  using Base::Base;
-};
+  using OverEveryOp::OverEveryOp;
 
-template <typename Base, typename First, typename... Rest>
-class Fencing<Base, First, Rest...> : public Fencing<Base, Rest...> {
- public:
-  using Fencing<Base, Rest...>::Fencing;
-  using Fencing<Base, Rest...>::supports;
-  using Fencing<Base, Rest...>::run;
-  bool supports(const First&) const override { return true; }
-  void run(ExecContext& ctx, const First& args) override {
-    First here = args;
-    visit_views(here, [&](TensorView& view) {
-      WAN_CHECK(!view || view.device() == this->device(), kInternal, "[fenced] an op got a view on {}",
+  template <typename Args>
+  bool supports_op(const Args&) const {
+    return true;
+  }
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    Args here = args;
+    Args::visit_views(here, [&](TensorView& view) {
+      WAN_CHECK(!view || view.device() == device(), kInternal, "[fenced] an op got a view on {}",
                 to_string(view.device()));
-      view = this->on_host(view);
+      view = on_host(view);
     });
-    const FencedMemory::Opening opening(this->memory_);
-    if (this->inner().supports(here)) {
-      this->inner().run(ctx, here);
+    const FencedMemory::Opening opening(memory_);
+    if (inner().supports(here)) {
+      inner().run(ctx, here);
     } else {
       reference(here);
     }
   }
 };
-
-using FencedBackend =
-    Fencing<FencedBase, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
-            CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-            GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, UnpatchifyArgs,
-            RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
 
 }  // namespace wan::test

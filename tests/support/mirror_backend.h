@@ -6,7 +6,8 @@
 #include <mutex>
 #include <vector>
 
-#include "support/views_of.h"
+#include "ops/backend.h"
+#include "ops/every_op.h"
 
 namespace wan::test {
 
@@ -36,36 +37,6 @@ class Mirror {
   std::vector<Piece> pieces_;
 };
 
-/// Overrides supports() and run() of Base for each of Args: on the device, by way of a Mirror.
-template <typename Base, typename... Args>
-class Mirroring : public Base {
- public:
-  using Base::Base;
-};
-
-template <typename Base, typename First, typename... Rest>
-class Mirroring<Base, First, Rest...> : public Mirroring<Base, Rest...> {
- public:
-  using Mirroring<Base, Rest...>::Mirroring;
-  using Mirroring<Base, Rest...>::supports;
-  using Mirroring<Base, Rest...>::run;
-  bool supports(const First& args) const override { return this->inner().supports(args); }
-  void run(ExecContext& ctx, const First& args) override {
-    // Ranks of a test share the device, whose ops are for one thread.
-    const std::scoped_lock lock(this->device_mutex());
-    Mirror mirror(this->inner());
-    First on_device = args;
-    visit_views(on_device, [&](TensorView& view) { mirror.add(view); });
-    mirror.upload();
-    visit_views(on_device, [&](TensorView& view) { view = mirror.on_device(view); });
-    ExecContext inner{this->inner(), this->workspace(), ctx.communicator, {},
-                      ctx.cancelled, ctx.require_fused};
-    this->inner().run(inner, on_device);
-    this->inner().synchronize();
-    mirror.download();
-  }
-};
-
 class MirrorBase : public Backend {
  public:
   /// `inner` outlives this.
@@ -91,10 +62,29 @@ class MirrorBase : public Backend {
   Workspace workspace_;
 };
 
-using MirrorBackend =
-    Mirroring<MirrorBase, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs,
-              CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-              GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
-              UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
+/// Every op is the inner backend's, by way of a Mirror.
+class MirrorBackend final : public OverEveryOp<MirrorBackend, MirrorBase> {
+ public:
+  using OverEveryOp::OverEveryOp;
+
+  template <typename Args>
+  bool supports_op(const Args& args) const {
+    return inner().supports(args);
+  }
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    // Ranks of a test share the device, whose ops are for one thread.
+    const std::scoped_lock lock(device_mutex());
+    Mirror mirror(inner());
+    Args on_device = args;
+    Args::visit_views(on_device, [&](TensorView& view) { mirror.add(view); });
+    mirror.upload();
+    Args::visit_views(on_device, [&](TensorView& view) { view = mirror.on_device(view); });
+    ExecContext inner_ctx{inner(), workspace(), ctx.communicator, {}, ctx.cancelled, ctx.require_fused};
+    inner().run(inner_ctx, on_device);
+    inner().synchronize();
+    mirror.download();
+  }
+};
 
 }  // namespace wan::test

@@ -5,29 +5,11 @@
 
 #include "base/error.h"
 #include "ops/backend.h"
+#include "ops/every_op.h"
 
 namespace wan::test {
 
-/// Overrides supports() and run() of Base for each of Args: nothing is supported.
-template <typename Base, typename... Args>
-class Refusing : public Base {};
-
-template <typename Base, typename First, typename... Rest>
-class Refusing<Base, First, Rest...> : public Refusing<Base, Rest...> {
- public:
-  using Refusing<Base, Rest...>::supports;
-  using Refusing<Base, Rest...>::run;
-  bool supports(const First&) const override { return false; }
-  void run(ExecContext&, const First&) override { WAN_ASSERT(false && "the backend supports no op"); }
-};
-
-using RefusingBackend =
-    Refusing<Backend, ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
-             CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-             GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
-             UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
-
-class PlainBackend : public RefusingBackend {
+class PlainBackend : public OverEveryOp<PlainBackend, Backend> {
  public:
   const char* name() const override { return "plain"; }
   Device device() const override { return {}; }
@@ -35,6 +17,14 @@ class PlainBackend : public RefusingBackend {
   void synchronize() override {}
   void upload(const TensorView& host, const TensorView& device) override { copy_bytes(host, device); }
   void download(const TensorView& device, const TensorView& host) override { copy_bytes(device, host); }
+  template <typename Args>
+  bool supports_op(const Args&) const {
+    return false;
+  }
+  template <typename Args>
+  void run_op(ExecContext&, const Args&) {
+    WAN_ASSERT(false && "the backend supports no op");
+  }
 
  private:
   static void copy_bytes(const TensorView& from, const TensorView& to) {

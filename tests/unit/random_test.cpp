@@ -143,6 +143,25 @@ TEST(RandomTest, TorchCudaFollowsTheKernelForAnyGrid) {
   }
 }
 
+// What several generators draw one after another, each from where the one before it stopped, is one stream.
+TEST(RandomTest, TorchCudaGoesOnFromAnOffset) {
+  for (const CudaLaunchGrid grid : {CudaLaunchGrid{1, 256}, {3, 1536}, kDefaultCudaGrid}) {
+    const auto whole = make_random_generator({RandomKind::kTorchCuda, grid}, 42);
+    std::uint64_t offset = 0;
+    for (const std::size_t count : {5, 1025, 0, 40961, 3}) {
+      const auto part = make_random_generator({RandomKind::kTorchCuda, grid}, 42, offset);
+      ASSERT_EQ(draw(*part, count), draw(*whole, count)) << count << " values from " << offset;
+      offset += cuda_random_calls(grid, static_cast<std::int64_t>(count));
+    }
+  }
+  EXPECT_EQ(cuda_random_calls({1, 256}, 1024), 1u);
+  EXPECT_EQ(cuda_random_calls({1, 256}, 1025), 2u);
+  EXPECT_EQ(cuda_random_calls({2, 256}, 1025), 1u);
+  EXPECT_EQ(cuda_random_calls({2, 256}, 0), 0u);
+  EXPECT_NO_THROW(make_random_generator({RandomKind::kTorchCpu}, 42, 0));
+  EXPECT_THROW(make_random_generator({RandomKind::kTorchCpu}, 42, 1), Error);
+}
+
 // Within one wave of a smaller GPU, the noise of all GPUs is the same; beyond it, it is not.
 TEST(RandomTest, TheGridMattersOnlyBeyondOneWave) {
   const CudaLaunchGrid small{2, 512};

@@ -34,42 +34,31 @@ DeviceWork operator-(const DeviceWork& a, const DeviceWork& b) {
 
 /// Counts what a fenced device is told. Blocks are uploaded on several threads, all before anything runs where they are
 /// resident.
-template <typename Base, typename... Args>
-class Counting : public Base {
+class CountedDevice : public OverEveryOp<CountedDevice, FencedBackend> {
  public:
-  explicit Counting(DeviceWork& work) : Base(make_cpu_backend({.threads = 2})), work_(work) {}
-  using Base::run;
+  explicit CountedDevice(DeviceWork& work) : OverEveryOp(make_cpu_backend({.threads = 2})), work_(work) {}
   void upload(const TensorView& host, const TensorView& device) override {
     {
       const std::scoped_lock lock(mutex_);
       ++work_.uploads;
       work_.uploaded_bytes += static_cast<std::int64_t>(host.bytes());
     }
-    Base::upload(host, device);
+    FencedBackend::upload(host, device);
   }
-
- protected:
-  DeviceWork& work_;
+  template <typename Args>
+  bool supports_op(const Args& args) const {
+    return FencedBackend::supports(args);
+  }
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    ++work_.ops;
+    FencedBackend::run(ctx, args);
+  }
 
  private:
+  DeviceWork& work_;
   std::mutex mutex_;
 };
-
-template <typename Base, typename First, typename... Rest>
-class Counting<Base, First, Rest...> : public Counting<Base, Rest...> {
- public:
-  using Counting<Base, Rest...>::Counting;
-  using Counting<Base, Rest...>::run;
-  void run(ExecContext& ctx, const First& args) override {
-    ++this->work_.ops;
-    Base::run(ctx, args);
-  }
-};
-
-using CountedDevice = Counting<FencedBackend, ActivationArgs, AttentionArgs, ChannelNormArgs, Conv3dArgs,
-                               CopyArgs, CountNonFiniteArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-                               GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-                               PatchifyArgs, UnpatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UpsampleArgs>;
 
 /// What a run did in its phases, and what it dumped.
 struct Watched {

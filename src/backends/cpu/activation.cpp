@@ -12,25 +12,26 @@ namespace {
 constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
 }
 
-bool CpuBackend::supports(const ActivationArgs&) const {
+bool has_kernel(const CpuBackend&, const ActivationArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext&, const ActivationArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const ActivationArgs& args) {
   const std::int64_t count = args.x.elements();
-  parallel_for(useful_threads(threads_, count), count, kChunk, [&](std::int64_t begin, std::int64_t end) {
-    float in[kChunk];
-    float result[kChunk];
-    for (; begin < end; begin += kChunk) {
-      const std::int64_t n = std::min(kChunk, end - begin);
-      const float* x = row_as_f32(kernels_, args.x, begin, n, in);
-      write_row(kernels_, args.out, begin, n, result, [&](float* out) {
-        if (args.kind == ActivationKind::kSiLU) return kernels_.silu(x, out, n);
-        if (args.kind == ActivationKind::kGeluTanh) return kernels_.gelu_tanh(x, out, n);
-        std::memmove(out, x, static_cast<std::size_t>(n) * sizeof(float));
-      });
-    }
-  });
+  parallel_for(useful_threads(cpu.threads(), count), count, kChunk,
+               [&](std::int64_t begin, std::int64_t end) {
+                 float in[kChunk];
+                 float result[kChunk];
+                 for (; begin < end; begin += kChunk) {
+                   const std::int64_t n = std::min(kChunk, end - begin);
+                   const float* x = row_as_f32(cpu.kernels(), args.x, begin, n, in);
+                   write_row(cpu.kernels(), args.out, begin, n, result, [&](float* out) {
+                     if (args.kind == ActivationKind::kSiLU) return cpu.kernels().silu(x, out, n);
+                     if (args.kind == ActivationKind::kGeluTanh) return cpu.kernels().gelu_tanh(x, out, n);
+                     std::memmove(out, x, static_cast<std::size_t>(n) * sizeof(float));
+                   });
+                 }
+               });
 }
 
 }  // namespace wan

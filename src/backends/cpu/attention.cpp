@@ -24,30 +24,30 @@ std::int64_t tiles_a_piece(const CpuKernels& kernels, int threads, const Attenti
 
 }  // namespace
 
-bool CpuBackend::supports(const AttentionArgs& args) const {
+bool has_kernel(const CpuBackend&, const AttentionArgs& args) {
   return args.q.dim(2) > 0;
 }
 
-void CpuBackend::run(ExecContext& ctx, const AttentionArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const AttentionArgs& args) {
   const std::int64_t queries = args.q.dim(0);
   const std::int64_t heads = args.q.dim(1);
   const std::int64_t keys = args.k.dim(0);
   const std::int64_t width = args.q.dim(2);
   if (queries == 0 || heads == 0) return;
   const Workspace::Scope scope(ctx.workspace);
-  const TensorView q = as_f32(kernels_, threads_, ctx.workspace, args.q);
-  const TensorView k = as_f32(kernels_, threads_, ctx.workspace, args.k);
-  const TensorView v = as_f32(kernels_, threads_, ctx.workspace, args.v);
+  const TensorView q = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.q);
+  const TensorView k = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.k);
+  const TensorView v = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.v);
   const TensorView out =
       args.out.dtype() == DType::kF32 ? args.out : ctx.workspace.take(DType::kF32, args.out.shape());
 
   // A few tiles of queries of one head are one piece of work; their scores never leave the cache, whatever the
   // number of keys. Heads outside, so that the threads share the keys and values that they read.
-  const std::int64_t tile = kernels_.query_tile * tiles_a_piece(kernels_, threads_, args);
+  const std::int64_t tile = cpu.kernels().query_tile * tiles_a_piece(cpu.kernels(), cpu.threads(), args);
   const std::int64_t tiles = (queries + tile - 1) / tile;
-  const auto threads = static_cast<int>(
-      std::min<std::int64_t>(useful_threads(threads_, queries * heads * keys * width / 64), heads * tiles));
-  const std::int64_t scratch_size = kernels_.attention_scratch(width, tile);
+  const auto threads = static_cast<int>(std::min<std::int64_t>(
+      useful_threads(cpu.threads(), queries * heads * keys * width / 64), heads * tiles));
+  const std::int64_t scratch_size = cpu.kernels().attention_scratch(width, tile);
   float* scratch = ctx.workspace.take(DType::kF32, {threads, scratch_size}).as<float>();
   const auto run_tile = [&](std::int64_t index, float* memory) {
     const std::int64_t h = index / tiles;
@@ -69,7 +69,7 @@ void CpuBackend::run(ExecContext& ctx, const AttentionArgs& args) {
     t.keys = keys;
     t.width = width;
     t.scale = args.scale;
-    kernels_.attention(t);
+    cpu.kernels().attention(t);
   };
   std::atomic<std::int64_t> next{0};
   parallel_for(threads, threads, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -78,11 +78,11 @@ void CpuBackend::run(ExecContext& ctx, const AttentionArgs& args) {
         run_tile(i, scratch + part * scratch_size);
   });
   if (out.data() == args.out.data()) return;
-  for_each_row(threads_, queries * heads, width, [&](std::int64_t row) {
+  for_each_row(cpu.threads(), queries * heads, width, [&](std::int64_t row) {
     const std::int64_t i = row / heads;
     const std::int64_t h = row % heads;
-    kernels_.f32_to_bf16(out.as<float>() + row * width,
-                         bf16_bits(args.out) + i * args.out.stride(0) + h * args.out.stride(1), width);
+    cpu.kernels().f32_to_bf16(out.as<float>() + row * width,
+                              bf16_bits(args.out) + i * args.out.stride(0) + h * args.out.stride(1), width);
   });
 }
 

@@ -5,10 +5,11 @@
 #include "backends/cpu/primitive_cache.h"
 #include "backends/cpu/short_spins.h"
 #include "ops/backend.h"
+#include "ops/every_op.h"
 
 namespace wan {
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEveryOp<CpuBackend> {
  public:
   explicit CpuBackend(int threads);
 
@@ -19,46 +20,19 @@ class CpuBackend final : public Backend {
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
 
-  bool supports(const ActivationArgs&) const override;
-  void run(ExecContext&, const ActivationArgs&) override;
-  bool supports(const AttentionArgs&) const override;
-  void run(ExecContext&, const AttentionArgs&) override;
-  bool supports(const AverageDownArgs&) const override;
-  void run(ExecContext&, const AverageDownArgs&) override;
-  bool supports(const ChannelNormArgs&) const override;
-  void run(ExecContext&, const ChannelNormArgs&) override;
-  bool supports(const Conv3dArgs&) const override;
-  void run(ExecContext&, const Conv3dArgs&) override;
-  bool supports(const CopyArgs&) const override;
-  void run(ExecContext&, const CopyArgs&) override;
-  bool supports(const CountNonFiniteArgs&) const override;
-  void run(ExecContext&, const CountNonFiniteArgs&) override;
-  bool supports(const DuplicateUpArgs&) const override;
-  void run(ExecContext&, const DuplicateUpArgs&) override;
-  bool supports(const EmbeddingArgs&) const override;
-  void run(ExecContext&, const EmbeddingArgs&) override;
-  bool supports(const FillZeroArgs&) const override;
-  void run(ExecContext&, const FillZeroArgs&) override;
-  bool supports(const GatedGeluArgs&) const override;
-  void run(ExecContext&, const GatedGeluArgs&) override;
-  bool supports(const GatedResidualArgs&) const override;
-  void run(ExecContext&, const GatedResidualArgs&) override;
-  bool supports(const LayerNormArgs&) const override;
-  void run(ExecContext&, const LayerNormArgs&) override;
-  bool supports(const LinearArgs&) const override;
-  void run(ExecContext&, const LinearArgs&) override;
-  bool supports(const LinearCombinationArgs&) const override;
-  void run(ExecContext&, const LinearCombinationArgs&) override;
-  bool supports(const PatchifyArgs&) const override;
-  void run(ExecContext&, const PatchifyArgs&) override;
-  bool supports(const UnpatchifyArgs&) const override;
-  void run(ExecContext&, const UnpatchifyArgs&) override;
-  bool supports(const RmsNormArgs&) const override;
-  void run(ExecContext&, const RmsNormArgs&) override;
-  bool supports(const RmsNormRopeArgs&) const override;
-  void run(ExecContext&, const RmsNormRopeArgs&) override;
-  bool supports(const UpsampleArgs&) const override;
-  void run(ExecContext&, const UpsampleArgs&) override;
+  template <typename Args>
+  bool supports_op(const Args& args) const {
+    return has_kernel(*this, args);
+  }
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    run_kernel(*this, ctx, args);
+  }
+
+  // For the ops.
+  int threads() const { return threads_; }
+  const CpuKernels& kernels() const { return kernels_; }
+  PrimitiveCache& primitives() { return primitives_; }
 
  private:
   int threads_;

@@ -31,12 +31,12 @@ struct Cells {
 
 }  // namespace
 
-bool CpuBackend::supports(const AverageDownArgs& args) const {
+bool has_kernel(const CpuBackend&, const AverageDownArgs& args) {
   return args.in.dtype() == DType::kF32 && args.out.dtype() == DType::kF32 &&
          args.factors.cell() <= kLargestCell;
 }
 
-void CpuBackend::run(ExecContext&, const AverageDownArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const AverageDownArgs& args) {
   const Cells cells(args.in, args.factors);
   const std::int64_t cell = args.factors.cell();
   const std::int64_t height = args.out.dim(1);
@@ -45,7 +45,7 @@ void CpuBackend::run(ExecContext&, const AverageDownArgs& args) {
   const std::int64_t group = cells.channels * cell / channels;
   const std::int64_t pad = args.out.dim(0) * args.factors.time - args.in.dim(0);
   const float factor = 1.0f / static_cast<float>(group);
-  for_each_row(threads_, args.out.dim(0) * height, width * cells.channels * cell, [&](std::int64_t r) {
+  for_each_row(cpu.threads(), args.out.dim(0) * height, width * cells.channels * cell, [&](std::int64_t r) {
     std::array<const float*, kLargestCell> pixels{};
     for (std::int64_t x = 0; x < width; ++x) {
       for (std::int64_t p = 0; p < cell; ++p) {
@@ -71,11 +71,11 @@ void CpuBackend::run(ExecContext&, const AverageDownArgs& args) {
   });
 }
 
-bool CpuBackend::supports(const DuplicateUpArgs& args) const {
+bool has_kernel(const CpuBackend&, const DuplicateUpArgs& args) {
   return args.in.dtype() == DType::kF32;
 }
 
-void CpuBackend::run(ExecContext& ctx, const DuplicateUpArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const DuplicateUpArgs& args) {
   const Cells cells(args.out, args.factors);
   const std::int64_t cell = args.factors.cell();
   const std::int64_t height = args.in.dim(1);
@@ -90,7 +90,7 @@ void CpuBackend::run(ExecContext& ctx, const DuplicateUpArgs& args) {
   for (std::int64_t p = 0; p < cell; ++p)
     for (std::int64_t o = 0; o < cells.channels; ++o)
       sources[p * cells.channels + o] = static_cast<std::int32_t>((o * cell + p) / repeats);
-  for_each_row(threads_, args.in.dim(0) * height, width * cells.channels * cell, [&](std::int64_t r) {
+  for_each_row(cpu.threads(), args.in.dim(0) * height, width * cells.channels * cell, [&](std::int64_t r) {
     for (std::int64_t x = 0; x < width; ++x) {
       const float* const in = args.in.as<float>() + (r * width + x) * channels;
       for (std::int64_t p = 0; p < cell; ++p) {

@@ -110,30 +110,31 @@ bool frames_contiguous(const TensorView& v) {
 
 }  // namespace
 
-bool CpuBackend::supports(const Conv3dArgs& args) const {
+bool has_kernel(const CpuBackend&, const Conv3dArgs& args) {
   return args.x.dim(3) > 0;
 }
 
-void CpuBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const Conv3dArgs& args) {
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
-  const OpenMpThreads team(threads_);
+  const OpenMpThreads team(cpu.threads());
   const DType type = product_type(args);
   const auto packs = [&](const TensorView& view) { return view.dtype() != type || !frames_contiguous(view); };
   Conv3dArgs packed = args;
-  if (args.weight.dtype() != type) packed.weight = as_f32(kernels_, threads_, ctx.workspace, args.weight);
+  if (args.weight.dtype() != type)
+    packed.weight = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight);
   if (packs(args.x)) {
     packed.x = ctx.workspace.take(type, args.x.shape());
-    run(ctx, CopyArgs{args.x, packed.x});
+    cpu.run(ctx, CopyArgs{args.x, packed.x});
   }
   if (packs(args.out)) packed.out = ctx.workspace.take(type, args.out.shape());
   // The residual is added to what out holds.
   if (args.residual && args.residual.data() != packed.out.data())
-    run(ctx, CopyArgs{args.residual, packed.out});
+    cpu.run(ctx, CopyArgs{args.residual, packed.out});
 
   const auto primitive = with_dnnl_errors("conv3d", [&] {
-    return primitives_.get(key_of(packed, threads_),
-                           [&] { return make_convolution(primitives_.engine(), packed); });
+    return cpu.primitives().get(key_of(packed, cpu.threads()),
+                                [&] { return make_convolution(cpu.primitives().engine(), packed); });
   });
   // oneDNN's weight layout depends on the sizes of the video too, so that it is made here and not when the
   // model is loaded: 0.3% of the time of a 384-channel layer at 90x160, 7% of a 64-channel one at 16x16.
@@ -143,9 +144,10 @@ void CpuBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
   if (wanted != given) {
     const TensorView blocked = ctx.workspace.take(DType::kU8, {static_cast<std::int64_t>(wanted.get_size())});
     const auto reorder = with_dnnl_errors("conv3d", [&] {
-      PrimitiveKey key = key_of(packed, threads_);
+      PrimitiveKey key = key_of(packed, cpu.threads());
       key.set_kind('r');
-      return primitives_.get(key, [&] { return make_reorder(primitives_.engine(), given, wanted); });
+      return cpu.primitives().get(key,
+                                  [&] { return make_reorder(cpu.primitives().engine(), given, wanted); });
     });
     reorder->execute(ctx.workspace, {weight, blocked.data()});
     weight = blocked.data();
@@ -154,7 +156,7 @@ void CpuBackend::run(ExecContext& ctx, const Conv3dArgs& args) {
     primitive->execute(ctx.workspace, {packed.x.data(), weight, packed.out.data(), args.bias.data()});
   else
     primitive->execute(ctx.workspace, {packed.x.data(), weight, packed.out.data()});
-  if (packed.out.data() != args.out.data()) run(ctx, CopyArgs{packed.out, args.out});
+  if (packed.out.data() != args.out.data()) cpu.run(ctx, CopyArgs{packed.out, args.out});
 }
 
 }  // namespace wan

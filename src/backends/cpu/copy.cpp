@@ -112,7 +112,7 @@ void copy_elements(int threads, Plan plan, const T* from, T* to) {
 
 }  // namespace
 
-bool CpuBackend::supports(const CopyArgs& args) const {
+bool has_kernel(const CpuBackend&, const CopyArgs& args) {
   if (args.from.dtype() == args.out.dtype()) return true;
   // Conversions between f32 and bf16 along contiguous rows; the composite does the rest.
   const auto convertible = [](const TensorView& v) {
@@ -122,14 +122,14 @@ bool CpuBackend::supports(const CopyArgs& args) const {
   return convertible(args.from) && convertible(args.out);
 }
 
-void CpuBackend::run(ExecContext&, const CopyArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const CopyArgs& args) {
   if (args.from.elements() == 0) return;
   Plan plan = make_plan(args);
   if (args.from.dtype() != args.out.dtype()) {
     const std::int64_t n = plan.last().size;
     std::int64_t rows = 1;
     for (int i = 0; i + 1 < plan.count; ++i) rows *= plan.axes[static_cast<std::size_t>(i)].size;
-    for_each_row(threads_, rows, n, [&](std::int64_t row) {
+    for_each_row(cpu.threads(), rows, n, [&](std::int64_t row) {
       std::int64_t source = 0;
       std::int64_t target = 0;
       for (int i = plan.count - 2; i >= 0; --i) {
@@ -139,14 +139,14 @@ void CpuBackend::run(ExecContext&, const CopyArgs& args) {
         row /= axis.size;
       }
       if (args.from.dtype() == DType::kF32)
-        kernels_.f32_to_bf16(args.from.as<float>() + source, bf16_bits(args.out) + target, n);
+        cpu.kernels().f32_to_bf16(args.from.as<float>() + source, bf16_bits(args.out) + target, n);
       else
-        kernels_.bf16_to_f32(bf16_bits(args.from) + source, args.out.as<float>() + target, n);
+        cpu.kernels().bf16_to_f32(bf16_bits(args.from) + source, args.out.as<float>() + target, n);
     });
     return;
   }
   const auto with_type = [&]<typename T>(T) {
-    copy_elements(threads_, plan, reinterpret_cast<const T*>(args.from.data()),
+    copy_elements(cpu.threads(), plan, reinterpret_cast<const T*>(args.from.data()),
                   reinterpret_cast<T*>(args.out.data()));
   };
   switch (dtype_size(args.from.dtype())) {

@@ -8,22 +8,24 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const EmbeddingArgs&) const {
+bool has_kernel(const CpuBackend&, const EmbeddingArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext&, const EmbeddingArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const EmbeddingArgs& args) {
   const std::int64_t width = args.table.dim(1);
   const std::size_t bytes = static_cast<std::size_t>(width) * dtype_size(args.table.dtype());
-  for_each_row(threads_, args.out.dim(0), width, [&](std::int64_t row) {
+  for_each_row(cpu.threads(), args.out.dim(0), width, [&](std::int64_t row) {
     const std::int64_t id = args.ids[static_cast<std::size_t>(row)];
     if (args.table.dtype() == args.out.dtype())
       std::memcpy(args.out.data() + static_cast<std::size_t>(row) * bytes,
                   args.table.data() + static_cast<std::size_t>(id) * bytes, bytes);
     else if (args.table.dtype() == DType::kBF16)
-      kernels_.bf16_to_f32(bf16_bits(args.table) + id * width, args.out.as<float>() + row * width, width);
+      cpu.kernels().bf16_to_f32(bf16_bits(args.table) + id * width, args.out.as<float>() + row * width,
+                                width);
     else
-      kernels_.f32_to_bf16(args.table.as<float>() + id * width, bf16_bits(args.out) + row * width, width);
+      cpu.kernels().f32_to_bf16(args.table.as<float>() + id * width, bf16_bits(args.out) + row * width,
+                                width);
   });
 }
 

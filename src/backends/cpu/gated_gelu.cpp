@@ -10,24 +10,25 @@ namespace {
 constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
 }
 
-bool CpuBackend::supports(const GatedGeluArgs&) const {
+bool has_kernel(const CpuBackend&, const GatedGeluArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext&, const GatedGeluArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const GatedGeluArgs& args) {
   const std::int64_t count = args.gate.elements();
-  parallel_for(useful_threads(threads_, count), count, kChunk, [&](std::int64_t begin, std::int64_t end) {
-    float gate_part[kChunk];
-    float x_part[kChunk];
-    float result[kChunk];
-    for (; begin < end; begin += kChunk) {
-      const std::int64_t n = std::min(kChunk, end - begin);
-      const float* gate = row_as_f32(kernels_, args.gate, begin, n, gate_part);
-      const float* x = row_as_f32(kernels_, args.x, begin, n, x_part);
-      write_row(kernels_, args.out, begin, n, result,
-                [&](float* out) { kernels_.gated_gelu(gate, x, out, n); });
-    }
-  });
+  parallel_for(useful_threads(cpu.threads(), count), count, kChunk,
+               [&](std::int64_t begin, std::int64_t end) {
+                 float gate_part[kChunk];
+                 float x_part[kChunk];
+                 float result[kChunk];
+                 for (; begin < end; begin += kChunk) {
+                   const std::int64_t n = std::min(kChunk, end - begin);
+                   const float* gate = row_as_f32(cpu.kernels(), args.gate, begin, n, gate_part);
+                   const float* x = row_as_f32(cpu.kernels(), args.x, begin, n, x_part);
+                   write_row(cpu.kernels(), args.out, begin, n, result,
+                             [&](float* out) { cpu.kernels().gated_gelu(gate, x, out, n); });
+                 }
+               });
 }
 
 }  // namespace wan

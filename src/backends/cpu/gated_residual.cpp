@@ -7,23 +7,23 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const GatedResidualArgs&) const {
+bool has_kernel(const CpuBackend&, const GatedResidualArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext& ctx, const GatedResidualArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const GatedResidualArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const Workspace::Scope scope(ctx.workspace);
   const bool converts = args.x.dtype() != DType::kF32 || args.y.dtype() != DType::kF32;
-  const RowScratch scratch(ctx.workspace, converts ? threads_ : 0, width);
-  for_each_row(threads_, rows, width, [&](std::int64_t r) {
-    const float* y = row_as_f32(kernels_, args.y, r * width, width, scratch.buffer(0));
-    write_row(kernels_, args.x, r * width, width, scratch.buffer(1), [&](float* x) {
-      if (args.x.dtype() == DType::kBF16) kernels_.bf16_to_f32(bf16_bits(args.x) + r * width, x, width);
-      if (!args.gate) return kernels_.add(x, y, width);
+  const RowScratch scratch(ctx.workspace, converts ? cpu.threads() : 0, width);
+  for_each_row(cpu.threads(), rows, width, [&](std::int64_t r) {
+    const float* y = row_as_f32(cpu.kernels(), args.y, r * width, width, scratch.buffer(0));
+    write_row(cpu.kernels(), args.x, r * width, width, scratch.buffer(1), [&](float* x) {
+      if (args.x.dtype() == DType::kBF16) cpu.kernels().bf16_to_f32(bf16_bits(args.x) + r * width, x, width);
+      if (!args.gate) return cpu.kernels().add(x, y, width);
       const std::int64_t segment = segment_of(args.segments, r);
-      kernels_.add_gated(x, y, args.gate.as<float>() + segment * args.gate.stride(0), width);
+      cpu.kernels().add_gated(x, y, args.gate.as<float>() + segment * args.gate.stride(0), width);
     });
   });
 }

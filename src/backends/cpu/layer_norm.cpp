@@ -7,16 +7,16 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const LayerNormArgs&) const {
+bool has_kernel(const CpuBackend&, const LayerNormArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext& ctx, const LayerNormArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LayerNormArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const Workspace::Scope scope(ctx.workspace);
-  const RowScratch scratch(ctx.workspace, args.out.dtype() == DType::kF32 ? 0 : threads_, width);
-  for_each_row(threads_, rows, width, [&](std::int64_t r) {
+  const RowScratch scratch(ctx.workspace, args.out.dtype() == DType::kF32 ? 0 : cpu.threads(), width);
+  for_each_row(cpu.threads(), rows, width, [&](std::int64_t r) {
     const float* scale = nullptr;
     const float* shift = nullptr;
     float offset = 0.0f;
@@ -29,8 +29,8 @@ void CpuBackend::run(ExecContext& ctx, const LayerNormArgs& args) {
       shift = args.shift.as<float>() + segment * args.shift.stride(0);
       offset = 1.0f;
     }
-    write_row(kernels_, args.out, r * width, width, scratch.buffer(0), [&](float* out) {
-      kernels_.layer_norm(args.x.as<float>() + r * width, scale, offset, shift, args.eps, out, width);
+    write_row(cpu.kernels(), args.out, r * width, width, scratch.buffer(0), [&](float* out) {
+      cpu.kernels().layer_norm(args.x.as<float>() + r * width, scale, offset, shift, args.eps, out, width);
     });
   });
 }

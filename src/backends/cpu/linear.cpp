@@ -104,54 +104,56 @@ bool multiplies_bf16() {
 
 }  // namespace
 
-bool CpuBackend::supports(const LinearArgs& args) const {
+bool has_kernel(const CpuBackend&, const LinearArgs& args) {
   return args.x.dim(1) > 0;
 }
 
-void CpuBackend::run(ExecContext& ctx, const LinearArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t inner = args.x.dim(1);
   const std::int64_t columns = args.weight.dim(0);
   if (rows == 0 || columns == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   LinearArgs f32 = args;
-  if (args.bias) f32.bias = as_f32(kernels_, threads_, ctx.workspace, args.bias);
+  if (args.bias) f32.bias = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.bias);
   if (args.out.dtype() != DType::kF32) f32.out = ctx.workspace.take(DType::kF32, args.out.shape());
 
   if (args.weight.dtype() == DType::kF32) {
-    f32.x = as_f32(kernels_, threads_, ctx.workspace, args.x);
+    f32.x = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.x);
     if (rows <= kFewRows)
-      multiply_few_rows(kernels_, threads_, f32);
+      multiply_few_rows(cpu.kernels(), cpu.threads(), f32);
     else
-      multiply(primitives_, threads_, ctx.workspace, f32);
+      multiply(cpu.primitives(), cpu.threads(), ctx.workspace, f32);
   } else if (multiplies_bf16()) {
     if (args.x.dtype() == DType::kF32) {
       f32.x = ctx.workspace.take(DType::kBF16, args.x.shape());
-      for_each_row(threads_, rows, inner, [&](std::int64_t m) {
-        kernels_.f32_to_bf16(args.x.as<float>() + m * args.x.stride(0), bf16_bits(f32.x) + m * inner, inner);
+      for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
+        cpu.kernels().f32_to_bf16(args.x.as<float>() + m * args.x.stride(0), bf16_bits(f32.x) + m * inner,
+                                  inner);
       });
     }
-    multiply(primitives_, threads_, ctx.workspace, f32);
+    multiply(cpu.primitives(), cpu.threads(), ctx.workspace, f32);
   } else {
-    f32.x = copy_as_f32(kernels_, threads_, ctx.workspace, args.x);
+    f32.x = copy_as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.x);
     if (args.x.dtype() == DType::kF32)
-      for_each_row(threads_, rows, inner, [&](std::int64_t m) {
+      for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
         float* row = f32.x.as<float>() + m * inner;
-        kernels_.round_to_bf16(row, row, inner);
+        cpu.kernels().round_to_bf16(row, row, inner);
       });
     const std::int64_t tile = std::clamp<std::int64_t>(kWeightTile / inner / 64 * 64, 64, columns + 63);
     for (std::int64_t begin = 0; begin < columns; begin += tile) {
       const std::int64_t end = std::min(columns, begin + tile);
       const Workspace::Scope tile_scope(ctx.workspace);
       LinearArgs part = f32;
-      part.weight = copy_as_f32(kernels_, threads_, ctx.workspace, args.weight.slice(0, begin, end));
+      part.weight =
+          copy_as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight.slice(0, begin, end));
       part.out = f32.out.slice(1, begin, end);
       if (args.bias) part.bias = f32.bias.slice(0, begin, end);
-      multiply(primitives_, threads_, ctx.workspace, part);
+      multiply(cpu.primitives(), cpu.threads(), ctx.workspace, part);
     }
   }
   if (args.activation != ActivationKind::kNone || args.out.dtype() != DType::kF32)
-    finish_rows(kernels_, threads_, f32, args.out);
+    finish_rows(cpu.kernels(), cpu.threads(), f32, args.out);
 }
 
 }  // namespace wan

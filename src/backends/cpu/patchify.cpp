@@ -81,21 +81,21 @@ void unpatchify_rows(int threads, const UnpatchifyArgs& args) {
 
 }  // namespace
 
-bool CpuBackend::supports(const PatchifyArgs&) const {
+bool has_kernel(const CpuBackend&, const PatchifyArgs&) {
   return true;
 }
-bool CpuBackend::supports(const UnpatchifyArgs&) const {
+bool has_kernel(const CpuBackend&, const UnpatchifyArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext&, const PatchifyArgs& args) {
-  if (args.tokens.dtype() == DType::kF32) return patchify_rows<float>(threads_, args);
-  patchify_rows<BF16>(threads_, args);
+void run_kernel(CpuBackend& cpu, ExecContext&, const PatchifyArgs& args) {
+  if (args.tokens.dtype() == DType::kF32) return patchify_rows<float>(cpu.threads(), args);
+  patchify_rows<BF16>(cpu.threads(), args);
 }
 
-void CpuBackend::run(ExecContext&, const UnpatchifyArgs& args) {
-  if (args.tokens.dtype() == DType::kF32) return unpatchify_rows<float>(threads_, args);
-  unpatchify_rows<BF16>(threads_, args);
+void run_kernel(CpuBackend& cpu, ExecContext&, const UnpatchifyArgs& args) {
+  if (args.tokens.dtype() == DType::kF32) return unpatchify_rows<float>(cpu.threads(), args);
+  unpatchify_rows<BF16>(cpu.threads(), args);
 }
 
 }  // namespace wan

@@ -7,21 +7,21 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const RmsNormArgs&) const {
+bool has_kernel(const CpuBackend&, const RmsNormArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext& ctx, const RmsNormArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const RmsNormArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const Workspace::Scope scope(ctx.workspace);
   const bool converts = args.x.dtype() != DType::kF32 || args.out.dtype() != DType::kF32;
-  const RowScratch scratch(ctx.workspace, converts ? threads_ : 0, width);
-  const TensorView weight = as_f32(kernels_, threads_, ctx.workspace, args.weight);
-  for_each_row(threads_, rows, width, [&](std::int64_t r) {
-    const float* x = row_as_f32(kernels_, args.x, r * args.x.stride(0), width, scratch.buffer(0));
-    write_row(kernels_, args.out, r * args.out.stride(0), width, scratch.buffer(1),
-              [&](float* out) { kernels_.rms_norm(x, weight.as<float>(), args.eps, out, width); });
+  const RowScratch scratch(ctx.workspace, converts ? cpu.threads() : 0, width);
+  const TensorView weight = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight);
+  for_each_row(cpu.threads(), rows, width, [&](std::int64_t r) {
+    const float* x = row_as_f32(cpu.kernels(), args.x, r * args.x.stride(0), width, scratch.buffer(0));
+    write_row(cpu.kernels(), args.out, r * args.out.stride(0), width, scratch.buffer(1),
+              [&](float* out) { cpu.kernels().rms_norm(x, weight.as<float>(), args.eps, out, width); });
   });
 }
 

@@ -7,23 +7,23 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const RmsNormRopeArgs&) const {
+bool has_kernel(const CpuBackend&, const RmsNormRopeArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext& ctx, const RmsNormRopeArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const RmsNormRopeArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const std::int64_t head_width = args.out.dim(2);
   const Workspace::Scope scope(ctx.workspace);
   const bool converts = args.x.dtype() != DType::kF32 || args.out.dtype() != DType::kF32;
-  const RowScratch scratch(ctx.workspace, converts ? threads_ : 0, width);
-  const TensorView weight = as_f32(kernels_, threads_, ctx.workspace, args.weight);
-  for_each_row(threads_, rows, width, [&](std::int64_t r) {
-    const float* x = row_as_f32(kernels_, args.x, r * args.x.stride(0), width, scratch.buffer(0));
+  const RowScratch scratch(ctx.workspace, converts ? cpu.threads() : 0, width);
+  const TensorView weight = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight);
+  for_each_row(cpu.threads(), rows, width, [&](std::int64_t r) {
+    const float* x = row_as_f32(cpu.kernels(), args.x, r * args.x.stride(0), width, scratch.buffer(0));
     const float* table = args.table.as<float>() + r * head_width;
-    write_row(kernels_, args.out, r * args.out.stride(0), width, scratch.buffer(1), [&](float* out) {
-      kernels_.rms_norm_rope(x, weight.as<float>(), args.eps, table, out, args.out.dim(1), head_width);
+    write_row(cpu.kernels(), args.out, r * args.out.stride(0), width, scratch.buffer(1), [&](float* out) {
+      cpu.kernels().rms_norm_rope(x, weight.as<float>(), args.eps, table, out, args.out.dim(1), head_width);
     });
   });
 }

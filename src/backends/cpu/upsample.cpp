@@ -7,16 +7,16 @@
 
 namespace wan {
 
-bool CpuBackend::supports(const UpsampleArgs&) const {
+bool has_kernel(const CpuBackend&, const UpsampleArgs&) {
   return true;
 }
 
-void CpuBackend::run(ExecContext&, const UpsampleArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const UpsampleArgs& args) {
   const std::int64_t width = args.x.dim(2);
   const std::size_t pixel = static_cast<std::size_t>(args.x.dim(3)) * dtype_size(args.x.dtype());
   const std::size_t row = static_cast<std::size_t>(width) * pixel;
   // One input row of any frame gives two equal output rows, which follow each other.
-  for_each_row(threads_, args.x.dim(0) * args.x.dim(1), 4 * width * args.x.dim(3), [&](std::int64_t r) {
+  for_each_row(cpu.threads(), args.x.dim(0) * args.x.dim(1), 4 * width * args.x.dim(3), [&](std::int64_t r) {
     const std::byte* from = args.x.data() + static_cast<std::size_t>(r) * row;
     std::byte* to = args.out.data() + static_cast<std::size_t>(r) * 4 * row;
     for (std::int64_t i = 0; i < width; ++i, from += pixel) {

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "backends/cuda/check.h"
+#include "backends/cuda/handles.h"
 #include "base/error.h"
 
 namespace wan::cuda {
@@ -12,25 +12,30 @@ StreamAllocator::StreamAllocator(int device, cudaStream_t stream) : device_(devi
   int has_pools = 0;
   WAN_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device));
   if (has_pools == 0) return;
-  WAN_CUDA(cudaDeviceGetDefaultMemPool(&pool_, device));
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  WAN_CUDA(cudaMemPoolCreate(&pool_, &properties));
   std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
   WAN_CUDA(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep));
 }
 
 StreamAllocator::~StreamAllocator() {
   trim();
+  if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
 }
 
 cudaError_t StreamAllocator::try_allocate(void** data, std::size_t bytes) {
   const cudaError_t status =
-      pool_ != nullptr ? cudaMallocAsync(data, bytes, stream_) : cudaMalloc(data, bytes);
+      pool_ != nullptr ? cudaMallocFromPoolAsync(data, bytes, pool_, stream_) : cudaMalloc(data, bytes);
   if (status == cudaErrorMemoryAllocation) cudaGetLastError();
   return status;
 }
 
 std::byte* StreamAllocator::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
-  WAN_CUDA(cudaSetDevice(device_));
+  const CurrentDevice here(device_);
   void* data = nullptr;
   cudaError_t status = try_allocate(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
@@ -49,7 +54,7 @@ std::byte* StreamAllocator::allocate(std::size_t bytes) {
         "{:.2f} GB; a --memory_limit below what is free, --residency streamed or a smaller --size needs less",
         gigabytes(bytes), device_, gigabytes(free_bytes), gigabytes(total_bytes), gigabytes(used()));
   }
-  check(status, "cudaMallocAsync", __FILE__, __LINE__);
+  check(status, "cudaMallocFromPoolAsync", __FILE__, __LINE__);
   const std::size_t now = used_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   std::size_t before = peak_.load(std::memory_order_relaxed);
   while (before < now && !peak_.compare_exchange_weak(before, now, std::memory_order_relaxed)) {
@@ -61,7 +66,7 @@ void StreamAllocator::release(std::byte* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
   used_.fetch_sub(bytes, std::memory_order_relaxed);
   // Errors here are those of earlier kernels; the next checked call reports them.
-  cudaSetDevice(device_);
+  const CurrentDevice here(device_, std::nothrow);
   if (pool_ != nullptr)
     cudaFreeAsync(data, stream_);
   else
@@ -71,9 +76,18 @@ void StreamAllocator::release(std::byte* data, std::size_t bytes) noexcept {
 void StreamAllocator::trim() noexcept {
   if (pool_ == nullptr) return;
   // Errors here are those of earlier kernels; the next checked call reports them.
-  cudaSetDevice(device_);
+  const CurrentDevice here(device_, std::nothrow);
   cudaStreamSynchronize(stream_);
   cudaMemPoolTrimTo(pool_, 0);
+}
+
+std::size_t StreamAllocator::kept() const {
+  if (pool_ == nullptr) return 0;
+  std::uint64_t reserved = 0;
+  std::uint64_t in_use = 0;
+  WAN_CUDA(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &reserved));
+  WAN_CUDA(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrUsedMemCurrent, &in_use));
+  return reserved > in_use ? reserved - in_use : 0;
 }
 
 }  // namespace wan::cuda

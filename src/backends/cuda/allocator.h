@@ -1,5 +1,5 @@
 #pragma once
-// Device memory from the driver's stream-ordered pool.
+// Device memory from a stream-ordered pool of the driver.
 
 #include <atomic>
 
@@ -10,14 +10,17 @@
 namespace wan::cuda {
 
 /// Allocates and releases in the order of one stream: memory may be released while kernels of that stream still use it.
-/// What is released stays in the pool, so that taking it again costs no call of the driver. Where the device has no pools
-/// (some virtual GPUs), cudaMalloc and cudaFree, which wait for the device.
+/// What is released stays in the pool, so that taking it again costs no call of the driver. The pool is this allocator's own:
+/// what else the process does with the device keeps its settings. Where the device has no pools (some virtual GPUs), cudaMalloc and
+/// cudaFree, which wait for the device.
 class StreamAllocator final : public Allocator {
  public:
   /// The device must be current.
   StreamAllocator(int device, cudaStream_t stream);
   /// Gives what is kept back to the driver.
   ~StreamAllocator() override;
+  StreamAllocator(const StreamAllocator&) = delete;
+  StreamAllocator& operator=(const StreamAllocator&) = delete;
 
   Device device() const override { return {DeviceKind::kCuda, device_}; }
   /// 256-byte aligned. Throws OutOfMemory with the sizes asked for, free and in use.
@@ -26,6 +29,8 @@ class StreamAllocator final : public Allocator {
 
   /// Waits for the stream.
   void trim() noexcept override;
+  /// Bytes of the device that were released and are kept for later. Throws Device.
+  std::size_t kept() const;
   std::size_t used() const { return used_.load(std::memory_order_relaxed); }
   std::size_t peak() const { return peak_.load(std::memory_order_relaxed); }
 
@@ -34,7 +39,7 @@ class StreamAllocator final : public Allocator {
 
   int device_;
   cudaStream_t stream_;
-  cudaMemPool_t pool_ = nullptr;  // the device's default pool, or none
+  cudaMemPool_t pool_ = nullptr;  // or none
   std::atomic<std::size_t> used_{0};
   std::atomic<std::size_t> peak_{0};
 };

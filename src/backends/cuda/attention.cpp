@@ -8,7 +8,11 @@
 #include "backends/cuda/kernels/softmax.h"
 #include "base/error.h"
 
-namespace wan::cuda {
+namespace wan {
+
+using namespace cuda;
+
+namespace cuda {
 
 bool is_bf16_attention(const AttentionArgs& args) {
   constexpr std::int64_t kHeadWidth = 128;
@@ -21,6 +25,8 @@ bool is_bf16_attention(const AttentionArgs& args) {
   }
   return true;
 }
+
+}  // namespace cuda
 
 namespace {
 
@@ -46,14 +52,14 @@ TensorView head_block(const TensorView& view, std::int64_t head, std::int64_t he
   return view.slice(0, token, token + tokens).slice(1, head, head + heads).permute({1, 0, 2});
 }
 
-}  // namespace
-
-bool CudaBackend::attention_by_products(Workspace& workspace, const AttentionArgs& args) {
+/// Scores by a product, their softmax, and a product with the values, some rows at a time. q, k and v of one dtype. False
+/// where the library has no algorithm for one of the products; some of `out` may be written then.
+bool attention_by_products(CudaBackend& gpu, Workspace& workspace, const AttentionArgs& args) {
   const Workspace::Scope scope(workspace);
   const std::int64_t queries = args.q.dim(0);
   const std::int64_t heads = args.q.dim(1);
   const std::int64_t keys = args.k.dim(0);
-  const ScoreBlock block = score_block(args, options_.attention_scores);
+  const ScoreBlock block = score_block(args, gpu.options().attention_scores);
   const Shape most{block.heads, block.queries, keys};
   const TensorView score_memory = workspace.take(DType::kF32, most);
   // Products of f32 are f32.
@@ -78,39 +84,41 @@ bool CudaBackend::attention_by_products(Workspace& workspace, const AttentionArg
       const TensorView scores = part(score_memory);
       const TensorView weights = part(weight_memory);
       const BatchedProduct score{.x = of_queries(args.q), .y = of_keys(args.k), .out = scores};
-      if (!products_.run(stream_, allocator_, score)) return false;
+      if (!gpu.products().run(gpu.stream(), gpu.allocator(), score)) return false;
       const TensorView bias =
           args.bias ? args.bias.slice(0, head, head + some_heads).slice(1, query, query + some_queries)
                     : args.bias;
-      launch_softmax(stream_, {.scores = scores,
-                               .scale = args.scale,
-                               .bias = bias,
-                               .key_bias = args.key_bias,
-                               .weights = weights});
+      launch_softmax(gpu.stream(), {.scores = scores,
+                                    .scale = args.scale,
+                                    .bias = bias,
+                                    .key_bias = args.key_bias,
+                                    .weights = weights});
       const BatchedProduct sum{.x = weights, .y = of_keys(args.v).permute({0, 2, 1}), .out = of_queries(out)};
-      if (!products_.run(stream_, allocator_, sum)) return false;
+      if (!gpu.products().run(gpu.stream(), gpu.allocator(), sum)) return false;
     }
-  if (apart) launch_copy(stream_, {out, args.out});
+  if (apart) launch_copy(gpu.stream(), {out, args.out});
   return true;
 }
 
-void CudaBackend::run(ExecContext& ctx, const AttentionArgs& args) {
-  const cudaStream_t stream =
-      stream_for("attention", {args.q, args.k, args.v, args.bias, args.key_bias, args.out});
+}  // namespace
+
+void run_kernel(CudaBackend& gpu, ExecContext& ctx, const AttentionArgs& args) {
+  const cudaStream_t stream = gpu.stream();
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   if (is_bf16_attention(args)) {
-    const bool hopper = options_.hopper_attention && info_.compute_major == 9 && has_hopper_attention();
+    const bool hopper =
+        gpu.options().hopper_attention && gpu.info().compute_major == 9 && has_hopper_attention();
     if (hopper && args.key_bias)
-      return run_hopper_key_bias_attention(stream, ctx.workspace, info_.multiprocessors, args);
-    if (hopper) return run_hopper_attention(stream, ctx.workspace, info_.multiprocessors, args);
-    if (!args.key_bias && attentions_.run(stream, ctx.workspace, args)) return;
+      return run_hopper_key_bias_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
+    if (hopper) return run_hopper_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
+    if (!args.key_bias && gpu.attentions().run(stream, ctx.workspace, args)) return;
   }
   const auto all_as = [&](DType dtype) {
     AttentionArgs converted = args;
-    converted.q = as_type(ctx.workspace, args.q, dtype);
-    converted.k = as_type(ctx.workspace, args.k, dtype);
-    converted.v = as_type(ctx.workspace, args.v, dtype);
+    converted.q = gpu.as_type(ctx.workspace, args.q, dtype);
+    converted.k = gpu.as_type(ctx.workspace, args.k, dtype);
+    converted.v = gpu.as_type(ctx.workspace, args.v, dtype);
     return converted;
   };
   // One dtype for the three: f32 holds bf16.
@@ -119,11 +127,12 @@ void CudaBackend::run(ExecContext& ctx, const AttentionArgs& args) {
   const bool narrow = args.q.dim(2) <= kWidestPlainHead;
   if (narrow && args.q.elements() * args.k.dim(0) <= kFewProducts)
     return launch_plain_attention(stream, plain);
-  if (attention_by_products(ctx.workspace, plain)) return;
+  if (attention_by_products(gpu, ctx.workspace, plain)) return;
   // Rows of bf16 at odd addresses, which have no algorithm.
-  if (plain.q.dtype() != DType::kF32 && attention_by_products(ctx.workspace, all_as(DType::kF32))) return;
+  if (plain.q.dtype() != DType::kF32 && attention_by_products(gpu, ctx.workspace, all_as(DType::kF32)))
+    return;
   WAN_CHECK(narrow, kUnsupported, "[attention] cuBLASLt has no algorithm for heads of {}", args.q.dim(2));
   launch_plain_attention(stream, plain);
 }
 
-}  // namespace wan::cuda
+}  // namespace wan

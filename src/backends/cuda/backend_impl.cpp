@@ -31,23 +31,25 @@ void check_transfer(const TensorView& host, const TensorView& device, Device exp
 }  // namespace
 
 CudaBackend::CudaBackend(const CudaBackendOptions& options)
-    : options_(options),
+    : current_(std::in_place, options.device),
+      options_(options),
       info_(cuda_device_info(options.device)),
-      current_(options.device),
       allocator_(options.device, stream_),
       products_(options.tune ? &tuner_ : nullptr),
       convolutions_(options.tf32_convolutions, options.tune ? &tuner_ : nullptr),
       counter_(allocator_, sizeof(unsigned long long)),
-      counted_(sizeof(unsigned long long)) {}
+      counted_(sizeof(unsigned long long)) {
+  current_.reset();
+}
 
 CudaBackend::~CudaBackend() {
   // Nothing of this may be destroyed under a kernel that runs.
-  cudaSetDevice(options_.device);
+  current_.emplace(options_.device, std::nothrow);
   cudaStreamSynchronize(stream_);
 }
 
 void CudaBackend::synchronize() {
-  WAN_CUDA(cudaSetDevice(options_.device));
+  const CurrentDevice here(options_.device);
   WAN_CUDA(cudaStreamSynchronize(stream_));
 }
 
@@ -58,19 +60,19 @@ void CudaBackend::upload(const TensorView& host, const TensorView& device) {
 
 void CudaBackend::upload_from(const UploadSource& source, const TensorView& device) {
   check_destination(device, this->device());
-  WAN_CUDA(cudaSetDevice(options_.device));
+  const CurrentDevice here(options_.device);
   staging_.upload(source, device.data(), device.bytes(), stream_);
 }
 
 void CudaBackend::download(const TensorView& device, const TensorView& host) {
   check_transfer(host, device, this->device());
-  WAN_CUDA(cudaSetDevice(options_.device));
+  const CurrentDevice here(options_.device);
   staging_.download(device.data(), host.data(), host.bytes(), stream_);
 }
 
 void CudaBackend::upload_beside(const UploadSource& source, const TensorView& device) {
   check_destination(device, this->device());
-  WAN_CUDA(cudaSetDevice(options_.device));
+  const CurrentDevice here(options_.device);
   copies_staging_.upload(source, device.data(), device.bytes(), copies_);
   Event copied;
   copied.record(copies_);
@@ -79,11 +81,11 @@ void CudaBackend::upload_beside(const UploadSource& source, const TensorView& de
 
 std::function<void()> CudaBackend::mark_work() noexcept {
   try {
-    WAN_CUDA(cudaSetDevice(options_.device));
+    const CurrentDevice here(options_.device);
     const auto event = std::make_shared<Event>();
     event->record(stream_);
     return [event, device = options_.device] {
-      WAN_CUDA(cudaSetDevice(device));
+      const CurrentDevice there(device);
       event->synchronize();
     };
   } catch (const Error&) {
@@ -92,37 +94,31 @@ std::function<void()> CudaBackend::mark_work() noexcept {
 }
 
 bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {
-  std::uint64_t calls = 0;
-  normal({.seed = args.seed,
-          .multiprocessors = args.multiprocessors,
-          .threads_per_multiprocessor = args.threads_per_multiprocessor,
-          .out = args.out},
-         calls);
+  check_destination(args.out, device());
+  WAN_CHECK(args.out.dtype() == DType::kF32, kInternal, "[random] expected f32, got {}",
+            dtype_name(args.out.dtype()));
+  WAN_CHECK(args.out.elements() <= 0x7fffffff, kInvalidArgument,
+            "[random] expected at most {} values a draw, got {}; ask for fewer frames or a smaller size",
+            0x7fffffff, args.out.elements());
+  const CurrentDevice here(options_.device);
+  launch_normal(stream_, args);
   return true;
 }
 
 std::int64_t CudaBackend::free_bytes() const {
-  WAN_CUDA(cudaSetDevice(options_.device));
+  const CurrentDevice here(options_.device);
   std::size_t free = 0;
   std::size_t total = 0;
   WAN_CUDA(cudaMemGetInfo(&free, &total));
-  return static_cast<std::int64_t>(free);
+  return static_cast<std::int64_t>(free + allocator_.kept());
 }
 
 // cuBLASLt, cuDNN and the driver load their kernels when these are first used, 0.2 GB of an H200's, and a convolution's scratch was
 // 0.5 GB where frames of 1280x720 are decoded. What they have taken by now is no longer free.
 std::int64_t CudaBackend::reserved_bytes() const {
   constexpr std::int64_t kLibraries = std::int64_t{1} << 30;
-  const std::int64_t taken = free_at_start_ - (free_bytes() + memory_use().now);
+  const std::int64_t taken = info_.free_bytes - (free_bytes() + memory_use().now);
   return std::clamp(kLibraries - taken, std::int64_t{0}, kLibraries);
-}
-
-cudaStream_t CudaBackend::stream_for(const char* op, std::initializer_list<TensorView> views) {
-  for (const TensorView& view : views)
-    WAN_CHECK(!view || view.device() == device(), kInternal, "[{}] expected views on {}, got one on {}", op,
-              to_string(device()), to_string(view.device()));
-  WAN_CUDA(cudaSetDevice(options_.device));
-  return stream_;
 }
 
 TensorView CudaBackend::as_type(Workspace& workspace, const TensorView& view, DType dtype) {
@@ -132,25 +128,14 @@ TensorView CudaBackend::as_type(Workspace& workspace, const TensorView& view, DT
   return converted;
 }
 
-void CudaBackend::run(ExecContext&, const CountNonFiniteArgs& args) {
-  const cudaStream_t stream = stream_for("count_non_finite", {args.x});
+std::int64_t CudaBackend::count_non_finite(const TensorView& x) {
   auto* const counter = reinterpret_cast<unsigned long long*>(counter_.data());
   auto* const counted = reinterpret_cast<unsigned long long*>(counted_.data());
-  WAN_CUDA(cudaMemsetAsync(counter, 0, sizeof *counter, stream));
-  launch_count_non_finite(stream, args.x, counter);
-  WAN_CUDA(cudaMemcpyAsync(counted, counter, sizeof *counter, cudaMemcpyDeviceToHost, stream));
-  WAN_CUDA(cudaStreamSynchronize(stream));
-  *args.count = static_cast<std::int64_t>(*counted);
-}
-
-void CudaBackend::normal(const CudaNormalArgs& args, std::uint64_t& calls) {
-  WAN_CHECK(args.out.dtype() == DType::kF32 && args.out.is_contiguous(), kInternal,
-            "[random] expected contiguous f32, got {} {}", dtype_name(args.out.dtype()),
-            args.out.shape().to_string());
-  WAN_CHECK(args.out.elements() <= 0x7fffffff, kInvalidArgument,
-            "[random] expected at most {} values a draw, got {}; ask for fewer frames or a smaller size",
-            0x7fffffff, args.out.elements());
-  calls += launch_normal(stream_for("random", {args.out}), args, calls);
+  WAN_CUDA(cudaMemsetAsync(counter, 0, sizeof *counter, stream_));
+  launch_count_non_finite(stream_, x, counter);
+  WAN_CUDA(cudaMemcpyAsync(counted, counter, sizeof *counter, cudaMemcpyDeviceToHost, stream_));
+  WAN_CUDA(cudaStreamSynchronize(stream_));
+  return static_cast<std::int64_t>(*counted);
 }
 
 Backend::MemoryUse CudaBackend::memory_use() const {

@@ -1,5 +1,7 @@
 #pragma once
-// The class behind make_cuda_backend(). Each op's functions are in the file of its kind.
+// The class behind make_cuda_backend(). Each op's function is in the file of its kind, in the namespace of the ops.
+
+#include <optional>
 
 #include "backends/cuda/allocator.h"
 #include "backends/cuda/attention_library.h"
@@ -9,10 +11,11 @@
 #include "backends/cuda/matmul_library.h"
 #include "backends/cuda/staging.h"
 #include "ops/backend.h"
+#include "ops/every_op.h"
 
 namespace wan::cuda {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEveryOp<CudaBackend> {
  public:
   explicit CudaBackend(const CudaBackendOptions& options);
   ~CudaBackend() override;
@@ -32,73 +35,34 @@ class CudaBackend final : public Backend {
   std::int64_t reserved_bytes() const override;
   std::int64_t total_bytes() const override { return info_.total_bytes; }
 
-  bool supports(const ActivationArgs&) const override { return true; }
-  void run(ExecContext&, const ActivationArgs&) override;
-  bool supports(const AttentionArgs&) const override { return true; }
-  void run(ExecContext&, const AttentionArgs&) override;
-  bool supports(const AverageDownArgs&) const override { return true; }
-  void run(ExecContext&, const AverageDownArgs&) override;
-  bool supports(const ChannelNormArgs&) const override { return true; }
-  void run(ExecContext&, const ChannelNormArgs&) override;
-  bool supports(const Conv3dArgs&) const override { return true; }
-  void run(ExecContext&, const Conv3dArgs&) override;
-  bool supports(const CopyArgs&) const override { return true; }
-  void run(ExecContext&, const CopyArgs&) override;
-  bool supports(const CountNonFiniteArgs&) const override { return true; }
-  void run(ExecContext&, const CountNonFiniteArgs&) override;
-  bool supports(const DuplicateUpArgs&) const override { return true; }
-  void run(ExecContext&, const DuplicateUpArgs&) override;
-  bool supports(const EmbeddingArgs&) const override;
-  void run(ExecContext&, const EmbeddingArgs&) override;
-  bool supports(const FillZeroArgs&) const override { return true; }
-  void run(ExecContext&, const FillZeroArgs&) override;
-  bool supports(const GatedGeluArgs&) const override { return true; }
-  void run(ExecContext&, const GatedGeluArgs&) override;
-  bool supports(const GatedResidualArgs&) const override { return true; }
-  void run(ExecContext&, const GatedResidualArgs&) override;
-  bool supports(const LayerNormArgs&) const override { return true; }
-  void run(ExecContext&, const LayerNormArgs&) override;
-  bool supports(const LinearArgs&) const override { return true; }
-  void run(ExecContext&, const LinearArgs&) override;
-  bool supports(const LinearCombinationArgs&) const override { return true; }
-  void run(ExecContext&, const LinearCombinationArgs&) override;
-  bool supports(const PatchifyArgs&) const override { return true; }
-  void run(ExecContext&, const PatchifyArgs&) override;
-  bool supports(const UnpatchifyArgs&) const override { return true; }
-  void run(ExecContext&, const UnpatchifyArgs&) override;
-  bool supports(const RmsNormArgs&) const override { return true; }
-  void run(ExecContext&, const RmsNormArgs&) override;
-  bool supports(const RmsNormRopeArgs&) const override { return true; }
-  void run(ExecContext&, const RmsNormRopeArgs&) override;
-  bool supports(const UpsampleArgs&) const override { return true; }
-  void run(ExecContext&, const UpsampleArgs&) override;
+  template <typename Args>
+  bool supports_op(const Args&) const {
+    return true;
+  }
+  bool supports_op(const EmbeddingArgs& args) const;
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    const CurrentDevice here(options_.device);
+    run_kernel(*this, ctx, args);
+  }
 
-  void normal(const CudaNormalArgs& args, std::uint64_t& calls);
-
- private:
-  /// The stream to launch on, its device made current. Throws Internal, naming op, where a view is not on the device.
-  cudaStream_t stream_for(const char* op, std::initializer_list<TensorView> views);
+  // For the ops, which find the device current.
+  const CudaBackendOptions& options() const { return options_; }
+  const CudaDeviceInfo& info() const { return info_; }
+  cudaStream_t stream() const { return stream_; }
+  MatmulLibrary& products() { return products_; }
+  ConvolutionLibrary& convolutions() { return convolutions_; }
+  AttentionLibrary& attentions() { return attentions_; }
   /// `view` itself, or a copy of another type in the workspace, contiguous.
   TensorView as_type(Workspace& workspace, const TensorView& view, DType dtype);
-  /// Scores by a product, their softmax, and a product with the values, some rows at a time. q, k and v of one dtype. False
-  /// where the library has no algorithm for one of the products; some of `out` may be written then.
-  bool attention_by_products(Workspace& workspace, const AttentionArgs& args);
-  /// x with zero rows and columns round each frame and zero channels after its own, in the workspace.
-  TensorView padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding,
-                    std::int64_t channels);
-  /// weight [O, kt, kh, kw, I] with zeros to that many outputs and inputs, in the workspace.
-  TensorView padded_weight(Workspace& workspace, const TensorView& weight, std::int64_t outputs,
-                           std::int64_t inputs);
+  /// How many elements of x are not finite. Waits for the device.
+  std::int64_t count_non_finite(const TensorView& x);
 
-  /// Makes the device current before the members after it take anything from it.
-  struct CurrentDevice {
-    explicit CurrentDevice(int device) { WAN_CUDA(cudaSetDevice(device)); }
-  };
-
+ private:
+  // While members take something from the device, or give it back.
+  std::optional<CurrentDevice> current_;
   CudaBackendOptions options_;
   CudaDeviceInfo info_;
-  CurrentDevice current_;
-  std::int64_t free_at_start_ = free_bytes();
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_;

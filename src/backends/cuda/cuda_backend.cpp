@@ -53,13 +53,10 @@ std::string cuda_unusable_reason(int device) {
     return fmt::format("there is no cuda:{}: the driver shows {} device{}", device, count,
                        count == 1 ? "" : "s");
   const CudaDeviceInfo info = cuda_device_info(device);
-  int before = 0;
-  cudaGetDevice(&before);
-  cudaError_t status = cudaSetDevice(device);
-  if (status == cudaSuccess) status = cuda::probe_kernels();
-  const std::string why = status == cudaSuccess ? "" : reason_of(status);
-  cudaSetDevice(before);
+  const cuda::CurrentDevice here(device, std::nothrow);
+  const cudaError_t status = here.status() == cudaSuccess ? cuda::probe_kernels() : here.status();
   if (status == cudaSuccess) return "";
+  const std::string why = reason_of(status);
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction ||
       status == cudaErrorUnsupportedPtxVersion)
     return fmt::format(
@@ -78,14 +75,10 @@ CudaDeviceInfo cuda_device_info(int device) {
   info.compute_minor = properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
   info.threads_per_multiprocessor = properties.maxThreadsPerMultiProcessor;
-  int before = 0;
-  WAN_CUDA(cudaGetDevice(&before));
-  WAN_CUDA(cudaSetDevice(device));
+  const cuda::CurrentDevice here(device);
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;
-  const cudaError_t status = cudaMemGetInfo(&free_bytes, &total_bytes);
-  cudaSetDevice(before);
-  cuda::check(status, "cudaMemGetInfo", __FILE__, __LINE__);
+  WAN_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
   info.free_bytes = static_cast<std::int64_t>(free_bytes);
   info.total_bytes = static_cast<std::int64_t>(total_bytes);
   return info;
@@ -95,20 +88,6 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options) {
   const std::string reason = cuda_unusable_reason(options.device);
   WAN_CHECK(reason.empty(), kUnsupported, "{}", reason);
   return std::make_unique<cuda::CudaBackend>(options);
-}
-
-namespace {
-
-cuda::CudaBackend& as_cuda(Backend& backend) {
-  auto* const cuda_backend = dynamic_cast<cuda::CudaBackend*>(&backend);
-  WAN_CHECK(cuda_backend != nullptr, kInternal, "[cuda] expected the CUDA backend, got {}", backend.name());
-  return *cuda_backend;
-}
-
-}  // namespace
-
-void cuda_normal(Backend& backend, const CudaNormalArgs& args, std::uint64_t& calls) {
-  as_cuda(backend).normal(args, calls);
 }
 
 }  // namespace wan

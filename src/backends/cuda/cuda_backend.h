@@ -46,18 +46,7 @@ CudaDeviceInfo cuda_device_info(int device);
 std::optional<double> cuda_utilization(int device);
 
 /// Throws Unsupported, with the reason, where the device cannot be used. One thread at a time may run ops; upload and
-/// download may be called from others.
+/// download may be called from others. Whatever is called leaves the thread's current device as it was.
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options);
-
-/// torch.randn on this GPU: fills `out` (contiguous f32 on the backend's device, at most 2^31 - 1 values) with the bits that
-/// PyTorch's CUDA generator of this seed gives a device of this many multiprocessors. `calls` is the generator's place,
-/// PyTorch's philox_offset over 4: 0 at first, moved on by each call.
-struct CudaNormalArgs {
-  std::uint64_t seed = 0;
-  int multiprocessors = 0;  // of cuda_device_info(), or another GPU's
-  int threads_per_multiprocessor = 0;
-  TensorView out;
-};
-void cuda_normal(Backend& backend, const CudaNormalArgs& args, std::uint64_t& calls);
 
 }  // namespace wan

@@ -35,8 +35,4 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions&) {
   fail_without_cuda();
 }
 
-void cuda_normal(Backend&, const CudaNormalArgs&, std::uint64_t&) {
-  fail_without_cuda();
-}
-
 }  // namespace wan

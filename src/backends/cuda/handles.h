@@ -2,11 +2,38 @@
 // Owners of the CUDA runtime's handles.
 
 #include <cstddef>
+#include <new>
 #include <utility>
 
 #include "backends/cuda/check.h"
 
 namespace wan::cuda {
+
+/// Makes a device the calling thread's current one for a scope, and the one that was it again.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) : CurrentDevice(device, std::nothrow) {
+    check(status_, "cudaSetDevice(device)", __FILE__, __LINE__);
+  }
+  /// Where nothing may be thrown: the caller looks at status(), or goes on and leaves it to the next checked call.
+  CurrentDevice(int device, std::nothrow_t) noexcept {
+    status_ = cudaGetDevice(&before_);
+    if (status_ != cudaSuccess || before_ == device) return;
+    status_ = cudaSetDevice(device);
+    changed_ = status_ == cudaSuccess;
+  }
+  ~CurrentDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  cudaError_t status() const { return status_; }
+
+ private:
+  cudaError_t status_ = cudaSuccess;
+  int before_ = 0;
+  bool changed_ = false;
+};
 
 /// A stream that does not wait for the legacy default stream.
 class Stream {

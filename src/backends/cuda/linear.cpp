@@ -4,7 +4,9 @@
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/plain_products.h"
 
-namespace wan::cuda {
+namespace wan {
+
+using namespace cuda;
 
 namespace {
 
@@ -31,19 +33,19 @@ Rest multiply(MatmulLibrary& library, cudaStream_t stream, Allocator& allocator,
 
 }  // namespace
 
-void CudaBackend::run(ExecContext& ctx, const LinearArgs& args) {
-  const cudaStream_t stream = stream_for("linear", {args.x, args.weight, args.bias, args.out});
+void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
+  const cudaStream_t stream = gpu.stream();
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   const DType input = args.weight.dtype();
   // Products of f32 are f32; those of bf16 are either.
   const DType result = input == DType::kF32 ? DType::kF32 : args.out.dtype();
   MatmulProblem problem;
-  problem.x = as_type(ctx.workspace, args.x, input);
+  problem.x = gpu.as_type(ctx.workspace, args.x, input);
   problem.weight = args.weight;
-  problem.bias = as_type(ctx.workspace, args.bias, result);
+  problem.bias = gpu.as_type(ctx.workspace, args.bias, result);
   problem.out = result == args.out.dtype() ? args.out : ctx.workspace.take(result, args.out.shape());
-  const Rest rest = multiply(products_, stream, allocator_, problem, args.activation);
+  const Rest rest = multiply(gpu.products(), stream, gpu.allocator(), problem, args.activation);
   if (!rest.done) return launch_plain_linear(stream, args);
   if (!rest.bias && rest.activation == ActivationKind::kNone && result == args.out.dtype()) return;
   launch_finish_rows(stream, {.x = problem.out,
@@ -52,4 +54,4 @@ void CudaBackend::run(ExecContext& ctx, const LinearArgs& args) {
                               .out = args.out});
 }
 
-}  // namespace wan::cuda
+}  // namespace wan

@@ -37,36 +37,48 @@ inline HopperStrides hopper_strides(const TensorView& view) {
 
 /// Options: CUTLASS's, beside those of the ping-pong schedule.
 template <typename Fusion, typename Tile = HopperTile, typename... Options>
-void run_hopper_kernel(cudaStream_t stream, Workspace& workspace, int multiprocessors,
-                       const AttentionArgs& args) {
-  using Kernel = typename cutlass::fmha::kernel::FmhaBuilder<
-      HopperElement, float, float, Tile, HopperStrides, HopperStrides, HopperStrides, Fusion,
-      cutlass::gemm::KernelTmaWarpSpecializedPingpong, Options...>::Kernel;
+using HopperKernel = typename cutlass::fmha::kernel::FmhaBuilder<
+    HopperElement, float, float, Tile, HopperStrides, HopperStrides, HopperStrides, Fusion,
+    cutlass::gemm::KernelTmaWarpSpecializedPingpong, Options...>::Kernel;
+
+/// set_rest(params.mainloop) sets what a main loop of our own has beside CUTLASS's parameters.
+template <typename Kernel, typename SetRest>
+void launch_hopper_kernel(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                          const AttentionArgs& args, SetRest&& set_rest) {
   using Operation = cutlass::device::Universal<Kernel>;
   const auto elements = [](const TensorView& view) { return reinterpret_cast<HopperElement*>(view.data()); };
   const int queries = hopper_int(args.q.dim(0));
-  // The kernel also writes each row's log-sum, which nobody reads: all heads write to one row of it.
-  const TensorView log_sums = workspace.take(DType::kF32, {queries});
+  const int heads = hopper_int(args.q.dim(1));
+  // The kernel also writes each row's log-sum, which nobody reads.
+  const TensorView log_sums = workspace.take(DType::kF32, {heads, queries});
 
   cutlass::KernelHardwareInfo hardware;
   hardware.sm_count = multiprocessors;
   const typename Operation::Arguments arguments{
-      {1, hopper_int(args.q.dim(1)), queries, hopper_int(args.k.dim(0)), hopper_int(args.q.dim(2))},
+      {1, heads, queries, hopper_int(args.k.dim(0)), hopper_int(args.q.dim(2))},
       {elements(args.q), hopper_strides(args.q), elements(args.k), hopper_strides(args.k), elements(args.v),
        hopper_strides(args.v)},
       {elements(args.out), hopper_strides(args.out), log_sums.as<float>(),
-       cute::make_stride(cute::_1{}, cute::make_stride(0, 0))},
+       cute::make_stride(cute::_1{}, cute::make_stride(0, queries))},
       hardware};
   // Not through can_implement(): it wants a multiple of 8 queries, which the copies to and from shared memory, bounded by
   // the tensor's extents, do not need.
   typename Kernel::Params params = Kernel::to_underlying_arguments(arguments, nullptr);
   params.mainloop.scale_softmax = args.scale;
   params.mainloop.scale_softmax_log2 = args.scale * std::numbers::log2e_v<float>;
+  set_rest(params.mainloop);
   WAN_CUDA(cudaFuncSetAttribute(cutlass::device_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 Kernel::SharedStorageSize));
   const cutlass::Status status = Operation::run(params, stream);
   WAN_CHECK(status == cutlass::Status::kSuccess, kDevice,
             "[attention] the Hopper kernel was not launched: {}", cutlass::cutlassGetStatusString(status));
+}
+
+template <typename Fusion, typename Tile = HopperTile, typename... Options>
+void run_hopper_kernel(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                       const AttentionArgs& args) {
+  launch_hopper_kernel<HopperKernel<Fusion, Tile, Options...>>(stream, workspace, multiprocessors, args,
+                                                               [](auto&) {});
 }
 
 }  // namespace wan::cuda

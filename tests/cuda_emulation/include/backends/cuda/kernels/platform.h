@@ -14,7 +14,9 @@
 #include <cstdint>
 #include <tuple>
 
+#include "backends/cuda/check.h"
 #include "cuda_emulation/emulator.h"
+#include "cuda_emulation/fake_runtime.h"
 
 // One block runs at a time, so that its shared arrays may be static.
 #undef __shared__
@@ -94,7 +96,10 @@ struct LaunchShape {
 };
 
 template <typename... Parameters, typename... Args>
-void launch(cudaStream_t, const LaunchShape& shape, void (*kernel)(Parameters...), const Args&... args) {
+void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
+            const Args&... args) {
+  if (!cuda_emulation::fake_stream_is_current(stream))
+    check(cudaErrorInvalidResourceHandle, "cudaLaunchKernel", __FILE__, __LINE__);
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   const std::tuple<Parameters...> values(static_cast<Parameters>(args)...);
   const auto place_thread = [&](const cuda_emulation::ThreadPlace& place) {

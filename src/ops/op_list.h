@@ -1,0 +1,38 @@
+#pragma once
+// Every op, once. Ops (ops/ops.h), the backends' kernels and whatever wraps a backend are made from this list.
+//
+// An op's arguments are a struct of its header, an aggregate, which says what is generic about the op:
+//   static void visit_views(auto& args, auto&& visit)   visit(view) for every view, those that are missing too
+//   TensorView result() const                           what FiniteCheck looks at, where that is not `out`
+//   std::int64_t flops() const                          floating-point operations, where they are counted
+
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/channel_norm.h"
+#include "ops/channel_resample.h"
+#include "ops/conv3d.h"
+#include "ops/copy.h"
+#include "ops/embedding.h"
+#include "ops/fill_zero.h"
+#include "ops/finite.h"
+#include "ops/gated_gelu.h"
+#include "ops/gated_residual.h"
+#include "ops/layer_norm.h"
+#include "ops/linear.h"
+#include "ops/linear_combination.h"
+#include "ops/patchify.h"
+#include "ops/rms_norm.h"
+#include "ops/rms_norm_rope.h"
+#include "ops/upsample.h"
+
+namespace wan {
+
+template <typename... Types>
+struct TypeList {};
+
+using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
+                        CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+                        GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
+                        RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
+
+}  // namespace wan

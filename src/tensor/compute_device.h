@@ -1,0 +1,70 @@
+#pragma once
+// ComputeDevice: what holds tensors and computes: its memory, copies to and from the host, the order of its work, its random
+// numbers. The ops that run on it are ops/ops.h; a Backend is both.
+
+#include <cstdint>
+#include <functional>
+
+#include "tensor/tensor.h"
+
+namespace wan {
+
+/// A draw of torch.randn(out.elements(), generator = torch.Generator("cuda") of this seed), on a GPU of this size.
+struct CudaNormalsArgs {
+  std::uint64_t seed = 0;
+  int multiprocessors = 0;
+  int threads_per_multiprocessor = 0;
+  TensorView out;  // contiguous f32 on the device, at most 2^31 - 1 values
+  std::uint64_t offset =
+      0;  // where in its stream the generator is: cuda_random_calls() of all its earlier draws
+};
+
+class ComputeDevice {
+ public:
+  virtual ~ComputeDevice() = default;
+  virtual const char* name() const = 0;
+  virtual Device device() const = 0;
+  virtual Allocator& allocator() = 0;
+  /// Waits until all enqueued work is done. Throws Device when a kernel failed.
+  virtual void synchronize() = 0;
+  /// Copy contiguous memory from the host to the device, or back: same dtype, same number of elements. The host memory
+  /// may be reused, or is filled, when the call returns.
+  virtual void upload(const TensorView& host, const TensorView& device) = 0;
+  virtual void download(const TensorView& device, const TensorView& host) = 0;
+
+  /// upload() of what `source` writes into the device's own host memory. From any thread, and from several at once where they
+  /// name different memory.
+  virtual void upload_from(const UploadSource& source, const TensorView& device) {
+    const Tensor host(device.dtype(), device.shape());
+    source(host.view().data(), 0, host.view().bytes());
+    upload(host, device);
+  }
+  /// upload_from() beside the work that is enqueued, not behind it: into memory that none of that work touches. The device has
+  /// the bytes when the call returns.
+  virtual void upload_beside(const UploadSource& source, const TensorView& device) {
+    upload_from(source, device);
+  }
+  /// Marks the work that is enqueued so far. What it returns waits, on any thread, until the device has done it; empty where
+  /// work is done when a call returns.
+  virtual std::function<void()> mark_work() noexcept { return {}; }
+  /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
+  /// offset: see diffusion/random.h.
+  virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }
+
+  /// What the allocator has given out, in bytes; 0 where nobody counts.
+  struct MemoryUse {
+    std::int64_t now = 0;
+    std::int64_t peak = 0;
+  };
+  virtual MemoryUse memory_use() const { return {}; }
+  /// Free memory of the device for a plan, in bytes, what the allocator keeps for later counted as free; 0 where the device's
+  /// memory is the host's.
+  virtual std::int64_t free_bytes() const { return 0; }
+  /// What the device's libraries are still expected to take of free_bytes(), beside what the allocator gives out: a plan leaves
+  /// it to them.
+  virtual std::int64_t reserved_bytes() const { return 0; }
+  /// What the device has in all, in bytes; 0 where its memory is the host's.
+  virtual std::int64_t total_bytes() const { return 0; }
+};
+
+}  // namespace wan
