@@ -20,6 +20,10 @@ namespace {
 constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
 constexpr std::array<std::string_view, 1> kRoot = {"."};
 
+fs::path below(const fs::path& root, std::string_view folder) {
+  return folder == "." ? root : root / folder;
+}
+
 std::string model_type_of(const fs::path& config) {
   const MappedFile file(config);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
@@ -32,7 +36,7 @@ const Task& recognize_task(const fs::path& root) {
   const std::span<const std::string_view> folders =
       single ? std::span<const std::string_view>(kRoot) : std::span<const std::string_view>(kExperts);
   for (const std::string_view folder : folders) {
-    const fs::path config = root / folder / "config.json";
+    const fs::path config = below(root, folder) / "config.json";
     if (!file_exists(config)) continue;
     const std::string type = model_type_of(config);
     const Task* task = find_task_of(type, folders);
@@ -41,10 +45,6 @@ const Task& recognize_task(const fs::path& root) {
     return *task;
   }
   return find_task("t2v-A14B");
-}
-
-fs::path below(const fs::path& root, std::string_view folder) {
-  return folder == "." ? root : root / folder;
 }
 
 /// recognize_task(), or what is known of the layout.
@@ -65,13 +65,15 @@ void check_folder(const fs::path& ckpt_dir) {
        ckpt_dir.string(), looks_official(folder) ? ": " + folder.string() : "");
 }
 
-/// Which other model's VAE lies where the task's is missing, for a message; empty for none.
+/// Whose VAE lies where the task's is missing, for a message; empty for nobody's.
 std::string other_vae(const fs::path& ckpt_dir, const TaskFacts& facts) {
   if (file_exists(ckpt_dir / facts.vae_file())) return "";
   const VaeKind other = facts.vae == VaeKind::kVae21 ? VaeKind::kVae22 : VaeKind::kVae21;
   if (!file_exists(ckpt_dir / vae_file_name(other))) return "";
-  return fmt::format("; {} is the VAE of {}", vae_file_name(other),
-                     task_names([other](const TaskFacts& task) { return task.vae == other; }, "and"));
+  std::vector<std::string_view> checkpoints;
+  for (const Task* task : all_tasks())
+    if (task->facts().vae == other) checkpoints.push_back(task->facts().checkpoint);
+  return fmt::format("; {} is the VAE of {}", vae_file_name(other), fmt::join(checkpoints, " and "));
 }
 
 /// "high_noise_model", or "Wan2.1_VAE.pth (a link to nothing)" as an unfinished download leaves it.

@@ -1,8 +1,8 @@
 #pragma once
 // NoiseSource: the noise of a run, one stream of random numbers over all of its segments.
 
+#include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "pipeline/run_context.h"
 
@@ -21,11 +21,11 @@ class NoiseSource {
 
  private:
   void draw_here(const TensorView& sample);
+  void fill(RandomGenerator& generator, const TensorView& sample) const;
 
   const RunContext& run_;
-  std::unique_ptr<RandomGenerator> generator_;  // on the host, made when first needed
-  std::vector<std::int64_t> passed_;            // values of each draw that the generator has not made
-  bool begun_ = false;
+  std::uint64_t cuda_offset_ = 0;               // of kTorchCuda: where its stream is
+  std::unique_ptr<RandomGenerator> generator_;  // of kTorchCpu, made when first needed
 };
 
 }  // namespace wan

@@ -278,8 +278,10 @@ class Layouts(WanTest):
         for text in ("{", "[]", '{"model_type": 5}', '{"model_type": "ti2v"}'):
             with self.subTest(text):
                 (self.folder / "0/config.json").write_text(text, encoding="utf-8")
-                self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
-                                    "Wan2.1_VAE.pth is the VAE of the A14B models")
+                self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "0/config.json")
+        shutil.copy(SOURCE / "tests/golden/pipeline/checkpoint_ti2v/config.json", self.folder / "0/config.json")
+        self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
+                            "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B")
 
 
 class Defaults(WanTest):

@@ -204,27 +204,32 @@ TEST_F(RunTest, EachSegmentBeginsWithTheOneBefore) {
 }
 
 TEST_F(RunTest, SegmentsDrawFromOneStreamOfNoise) {
-  Workspace workspace(backend_->allocator());
-  SelfCommunicator alone;
-  ExecContext exec{.backend = *backend_, .workspace = workspace, .communicator = alone};
-  const EventHandler nobody;
-  const RunContext context{.exec = exec, .text_exec = exec, .settings = settings_, .on_event = nobody};
-  const Tensor first(DType::kF32, latent_);
-  const Tensor second(DType::kF32, latent_);
-  NoiseSource noise(context);
-  noise.draw(first);
-  noise.draw(second);
-  const auto generator = make_random_generator(settings_.rng, settings_.seed);
-  std::vector<float> expected(static_cast<std::size_t>(latent_.elements()));
-  for (const Tensor* drawn : {&first, &second}) {
-    generator->normal(expected);
-    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), drawn->as<float>()));
+  for (const char* rng : {"torch-cpu", "torch-cuda:2x512"}) {
+    SCOPED_TRACE(rng);
+    GenerationSettings settings = settings_;
+    settings.rng = parse_random_spec(rng);
+    Workspace workspace(backend_->allocator());
+    SelfCommunicator alone;
+    ExecContext exec{.backend = *backend_, .workspace = workspace, .communicator = alone};
+    const EventHandler nobody;
+    const RunContext context{.exec = exec, .text_exec = exec, .settings = settings, .on_event = nobody};
+    const Tensor first(DType::kF32, latent_);
+    const Tensor second(DType::kF32, latent_);
+    NoiseSource noise(context);
+    noise.draw(first);
+    noise.draw(second);
+    const auto generator = make_random_generator(settings.rng, settings.seed);
+    std::vector<float> expected(static_cast<std::size_t>(latent_.elements()));
+    for (const Tensor* drawn : {&first, &second}) {
+      generator->normal(expected);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), drawn->as<float>()));
+    }
+    NoiseSource later(context);
+    later.skip(latent_);
+    const Tensor again(DType::kF32, latent_);
+    later.draw(again);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), again.as<float>()));
   }
-  NoiseSource later(context);
-  later.skip(latent_);
-  const Tensor again(DType::kF32, latent_);
-  later.draw(again);
-  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), again.as<float>()));
 }
 
 }  // namespace
