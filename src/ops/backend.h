@@ -72,13 +72,19 @@ class Backend {
     std::int64_t peak = 0;
   };
   virtual MemoryUse memory_use() const { return {}; }
-  /// Free memory of the device for a plan, in bytes; 0 where the device's memory is the host's.
+  /// Free memory of the device for a plan, in bytes.
   virtual std::int64_t free_bytes() const { return 0; }
   /// What the device's libraries are still expected to take of free_bytes(), beside what the allocator gives out: a plan leaves
   /// it to them.
   virtual std::int64_t reserved_bytes() const { return 0; }
   /// What the device has in all, in bytes; 0 where its memory is the host's.
   virtual std::int64_t total_bytes() const { return 0; }
+
+  /// Takes from the workspace what run() takes of it for these arguments, which may name no memory, and leaves it alone: an op's
+  /// scratch as a memory plan sees it. Ops without one here take nothing or a few rows.
+  virtual void take_scratch(Workspace&, const AttentionArgs&) {}
+  virtual void take_scratch(Workspace&, const Conv3dArgs&) {}
+  virtual void take_scratch(Workspace&, const LinearArgs&) {}
 
   virtual bool supports(const ActivationArgs&) const = 0;
   virtual void run(ExecContext&, const ActivationArgs&) = 0;

@@ -5,8 +5,21 @@
 #include "backends/cpu/primitive_cache.h"
 #include "backends/cpu/short_spins.h"
 #include "ops/backend.h"
+#include "tensor/allocation_count.h"
 
 namespace wan {
+
+/// Host memory, counted.
+class CountedHostMemory final : public Allocator {
+ public:
+  Device device() const override { return {}; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* data, std::size_t bytes) noexcept override;
+  const AllocationCount& count() const { return count_; }
+
+ private:
+  AllocationCount count_;
+};
 
 class CpuBackend final : public Backend {
  public:
@@ -14,10 +27,16 @@ class CpuBackend final : public Backend {
 
   const char* name() const override { return "cpu"; }
   Device device() const override { return {}; }
-  Allocator& allocator() override { return cpu_allocator(); }
+  Allocator& allocator() override { return memory_; }
   void synchronize() override {}
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
+  MemoryUse memory_use() const override { return {memory_.count().now(), memory_.count().peak()}; }
+  std::int64_t free_bytes() const override;
+
+  void take_scratch(Workspace&, const AttentionArgs&) override;
+  void take_scratch(Workspace&, const Conv3dArgs&) override;
+  void take_scratch(Workspace&, const LinearArgs&) override;
 
   bool supports(const ActivationArgs&) const override;
   void run(ExecContext&, const ActivationArgs&) override;
@@ -61,6 +80,7 @@ class CpuBackend final : public Backend {
   void run(ExecContext&, const UpsampleArgs&) override;
 
  private:
+  CountedHostMemory memory_;
   int threads_;
   const CpuKernels& kernels_;
   PrimitiveCache primitives_;
