@@ -99,8 +99,7 @@ struct Bench {
 
   /// For a workspace, beside what is in memory already. Throws OutOfMemory where the limit leaves nothing.
   std::size_t budget() const {
-    if (options.memory_limit == 0)
-      return static_cast<std::size_t>(on_cpu ? available_memory_bytes() : backend->free_bytes());
+    if (options.memory_limit == 0) return static_cast<std::size_t>(backend->free_bytes());
     const std::int64_t left = options.memory_limit - backend->memory_use().now;
     WAN_CHECK(left > 0, kOutOfMemory, "--memory_limit: the weights alone take {:.2f} GB",
               1e-9 * static_cast<double>(backend->memory_use().now));
@@ -256,7 +255,7 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
 
   const VideoSize& size = bench.options.size;
   if (phase == std::string_view("encode")) {
-    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget());
+    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget(), bench.backend.get());
     const Tensor latents(bench.backend->allocator(), DType::kF32, subject.latent);
     const Tensor frame = bench.normals({size.height, size.width, 3});
     const FrameSource source = [&](std::int64_t, const TensorView& frames) {
@@ -265,7 +264,7 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
     return bench.measure(phase, precision.compute, load_seconds, latents,
                          [&] { vae->encode(bench.exec, source, plan, latents); });
   }
-  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget());
+  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget(), bench.backend.get());
   const Tensor latents = bench.normals(subject.latent);
   const Tensor last(bench.backend->allocator(), DType::kF32, {size.height, size.width, 3});
   return bench.measure(phase, precision.compute, load_seconds, last, [&] {

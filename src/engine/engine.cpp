@@ -1,5 +1,6 @@
 #include "wan/engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 
@@ -45,6 +46,8 @@ struct Engine::Impl {
         models(options.ckpt_dir, vae_precision) {}
 
   PlannedRun plan(const ResolvedRequest& request) {
+    const GenerationSettings& settings = request.settings;
+    const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
                      .backend = *backend,
                      .latent = request.latent,
@@ -54,7 +57,26 @@ struct Engine::Impl {
                      .memory_limit = options.memory_limit,
                      .keep_models = options.keep_models,
                      .offload_model = options.offload_model,
-                     .text_encoder_host = text_encoder_host});
+                     .text_encoder_host = text_encoder_host,
+                     .text_tokens = text_tokens(settings, scheduler),
+                     .sampler_slots = scheduler.slots()});
+  }
+
+  /// Of each guidance branch. Where models stay for further requests, none that are longer may move their blocks: then no
+  /// numbers, for as many tokens as the models take.
+  std::vector<std::int64_t> text_tokens(const GenerationSettings& settings,
+                                        const Scheduler& scheduler) const {
+    if (options.keep_models) return {};
+    const auto used = [&](const std::string& text) -> std::int64_t {
+      return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
+    };
+    std::vector<std::int64_t> tokens{used(settings.prompt)};
+    const Guidance guidance(settings.guide_scale, settings.boundary);
+    const auto timesteps = scheduler.timesteps();
+    if (std::any_of(timesteps.begin(), timesteps.end(),
+                    [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
+      tokens.push_back(used(settings.negative_prompt));
+    return tokens;
   }
 
   /// The clip that the request's images become: one latent frame where only the first is given.
@@ -80,7 +102,8 @@ struct Engine::Impl {
     const bool usual = options.precision.empty();
     return TextEncoderHost{
         .weights = usual ? parse_precision("--precision", default_precision(*text_backend)) : weights,
-        .available = available_memory_bytes()};
+        .available = available_memory_bytes(),
+        .backend = text_backend.get()};
   }
 
   void load(const LoadOptions& load_options, const EventHandler& on_event,
@@ -197,7 +220,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                       .frames = settings.frame_num,
                       .seconds = seconds,
                       .peak_host_bytes = peak_resident_bytes(),
-                      .peak_device_bytes = backend->memory_use().peak});
+                      .peak_device_bytes = read_device ? backend->memory_use().peak : 0});
   return {.save_file = resolved.save_file,
           .latents_file = resolved.latents.requested ? resolved.latents.path : std::filesystem::path(),
           .seed = settings.seed,

@@ -188,8 +188,12 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
                    .latent = velocity});
 }
 
+Shape WanTransformer::rope_shape(const TokenLayout& layout) const {
+  return {layout.local().size(), config_.head_dim() / 2, 2};
+}
+
 Tensor WanTransformer::make_rope_table(ExecContext& ctx, const TokenLayout& layout) const {
-  const Tensor host(DType::kF32, {layout.local().size(), config_.head_dim() / 2, 2});
+  const Tensor host(DType::kF32, rope_shape(layout));
   fill_rope_table(layout.local_positions(), config_.head_dim(), host);
   Tensor table(ctx.backend.allocator(), DType::kF32, host.shape());
   ctx.backend.upload(host, table);

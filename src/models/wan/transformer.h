@@ -36,7 +36,9 @@ class WanTransformer {
   /// Embeds a prompt: encoded [n, text_dim] f32 on the backend's device, n <= text_len. Rows past n count as zeros.
   void embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const;
 
-  /// Rotary table of this rank's tokens [n, head_dim / 2, 2] f32, on the device; the same for every step and expert.
+  /// [n, head_dim / 2, 2] for this rank's n tokens.
+  Shape rope_shape(const TokenLayout& layout) const;
+  /// Rotary table of them, f32, on the device; the same for every step and expert.
   Tensor make_rope_table(ExecContext& ctx, const TokenLayout& layout) const;
 
   /// Predicts every branch's velocity; the branches share each acquired block. Nothing is allocated from the second
