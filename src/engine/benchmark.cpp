@@ -9,8 +9,6 @@
 #include "engine/model_checks.h"
 #include "engine/official_models.h"
 #include "engine/random_weights.h"
-#include "models/vae21/vae21.h"
-#include "models/vae22/vae22.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
@@ -137,29 +135,10 @@ struct Subject {
       transformer.num_layers = options.num_layers;
       text_encoder.num_layers = options.num_layers;
     }
-    const int unit = geometry().spatial_stride * transformer.patch[1];
-    constexpr int kMost = 8192;
-    const VideoSize& size = options.size;
-    WAN_CHECK(size.width > 0 && size.height > 0 && size.width % unit == 0 && size.height % unit == 0 &&
-                  size.width <= kMost && size.height <= kMost,
-              kInvalidArgument, "--size {}: {} needs multiples of {} up to {}", format_video_size(size),
-              options.task, unit, kMost);
-    const int stride = geometry().temporal_stride;
-    WAN_CHECK(options.frame_num >= 1 && options.frame_num <= 100000 && (options.frame_num - 1) % stride == 0,
-              kInvalidArgument, "--frame_num {}: expected {}n + 1 frames, such as 81", options.frame_num,
-              stride);
-    latent = {transformer.out_dim, geometry().latent_frames(options.frame_num),
-              size.height / geometry().spatial_stride, size.width / geometry().spatial_stride};
+    latent = official_latent(task, options.size, options.frame_num);
   }
 
-  VaeGeometry geometry() const {
-    return uses_vae22(task) ? official_vae22().geometry() : official_vae21().geometry();
-  }
   LatentExtent extent() const { return {latent[1], latent[2], latent[3]}; }
-  std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision) const {
-    if (uses_vae22(task)) return std::make_unique<Vae22>(scope, precision, official_vae22());
-    return std::make_unique<Vae21>(scope, precision, official_vae21());
-  }
   TokenLayout layout() const {
     return TokenLayout::video(latent[1] / transformer.patch[0], latent[2] / transformer.patch[1],
                               latent[3] / transformer.patch[2], 1, 0);
@@ -246,10 +225,11 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
 BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase) {
   const double start = now();
   const VaePrecision precision{.compute = parse_precision("--vae_precision", bench.options.vae_precision)};
-  const Checkpoint checkpoint =
-      bench.checkpoint([&](const WeightScope& scope) { subject.make_vae(scope, precision); });
+  const Checkpoint checkpoint = bench.checkpoint(
+      [&](const WeightScope& scope) { make_vae(scope, precision, official_vae(subject.task)); });
   WeightReport report(checkpoint, "VAE");
-  const auto vae = subject.make_vae(WeightScope(report, bench.weights.target(DType::kF32)), precision);
+  const auto vae =
+      make_vae(WeightScope(report, bench.weights.target(DType::kF32)), precision, official_vae(subject.task));
   bench.backend->synchronize();
   const double load_seconds = now() - start;
 

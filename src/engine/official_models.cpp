@@ -1,6 +1,17 @@
 #include "engine/official_models.h"
 
+#include "base/error.h"
+
 namespace wan {
+
+namespace {
+
+/// Whether the task's published checkpoint has VAE 2.2; VAE 2.1 otherwise.
+bool uses_vae22(const TaskInfo& task) {
+  return task.transformers == 1;
+}
+
+}  // namespace
 
 WanConfig official_transformer(const TaskInfo& task) {
   WanConfig config{.model_type = std::string(task.model_type),
@@ -26,10 +37,6 @@ WanConfig official_transformer(const TaskInfo& task) {
   return config;
 }
 
-bool uses_vae22(const TaskInfo& task) {
-  return task.transformers == 1;
-}
-
 Umt5Config official_text_encoder() {
   return {.vocabulary = 256384,
           .dim = 4096,
@@ -48,17 +55,38 @@ VaeLevels official_levels() {
 
 }  // namespace
 
-Vae21Config official_vae21() {
-  return {.dim = 96, .z_dim = 16, .levels = official_levels()};
-}
-
-Vae22Config official_vae22() {
+VaeConfig official_vae(const TaskInfo& task) {
+  if (!uses_vae22(task)) return Vae21Config{.dim = 96, .z_dim = 16, .levels = official_levels()};
   Vae22Config config;
   config.encoder_dim = 160;
   config.decoder_dim = 256;
   config.z_dim = 48;
   config.levels = official_levels();
   return config;
+}
+
+ModelShapes official_models(const TaskInfo& task, const VaePrecision& precision) {
+  return {.transformers =
+              std::vector<WanConfig>(static_cast<std::size_t>(task.transformers), official_transformer(task)),
+          .text_encoder = official_text_encoder(),
+          .vae = official_vae(task),
+          .vae_precision = precision};
+}
+
+Shape official_latent(const TaskInfo& task, const VideoSize& size, int frame_num) {
+  const VaeGeometry vae = geometry_of(official_vae(task));
+  const WanConfig transformer = official_transformer(task);
+  const int unit = vae.spatial_stride * transformer.patch[1];
+  constexpr int kMost = 8192;
+  WAN_CHECK(size.width > 0 && size.height > 0 && size.width % unit == 0 && size.height % unit == 0 &&
+                size.width <= kMost && size.height <= kMost,
+            kInvalidArgument, "--size {}: {} needs multiples of {} up to {}", format_video_size(size),
+            task.name, unit, kMost);
+  const int stride = vae.temporal_stride;
+  WAN_CHECK(frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0, kInvalidArgument,
+            "--frame_num {}: expected {}n + 1 frames, such as 81", frame_num, stride);
+  return {transformer.out_dim, vae.latent_frames(frame_num), size.height / vae.spatial_stride,
+          size.width / vae.spatial_stride};
 }
 
 }  // namespace wan
