@@ -1,6 +1,8 @@
 // A memory plan from the published models' shapes, on this machine or a GPU that it need not have.
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/scratch.h"
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
@@ -29,7 +31,19 @@ class AbsentGpu final : public IdleBackend {
   /// The rest is what CUDA takes for itself before anything is allocated.
   std::int64_t free_bytes() const override { return bytes_ - kContext; }
   std::int64_t reserved_bytes() const override { return kLibraries; }
+  std::int64_t library_bytes() const override {
+    return static_cast<std::int64_t>(cuda::kProductWorkspaceBytes);
+  }
   std::int64_t total_bytes() const override { return bytes_; }
+  void take_scratch(Workspace& workspace, const AttentionArgs& args) override {
+    cuda::take_scratch(workspace, args, {.hopper = false, .scores = CudaBackendOptions{}.attention_scores});
+  }
+  void take_scratch(Workspace& workspace, const Conv3dArgs& args) override {
+    cuda::take_scratch(workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const LinearArgs& args) override {
+    cuda::take_scratch(workspace, args);
+  }
 
  private:
   static constexpr std::int64_t kContext = std::int64_t{1} << 29;

@@ -107,7 +107,8 @@ void RunRehearsal::rehearse_text_apart(const RehearsedRun& run) {
 void RunRehearsal::rehearse(const RehearsedRun& run) {
   CountingBackend& backend = device_.backend;
   ExecContext& ctx = device_.ctx;
-  std::int64_t before = 0;
+  const Buffer libraries(backend.allocator(), static_cast<std::size_t>(run.backend.library_bytes()));
+  std::int64_t before = backend.memory_use().now;
   const auto added = [&] {
     const std::int64_t now = backend.memory_use().now;
     return now - std::exchange(before, now);

@@ -77,6 +77,8 @@ class Backend {
   /// What the device's libraries are still expected to take of free_bytes(), beside what the allocator gives out: a plan leaves
   /// it to them.
   virtual std::int64_t reserved_bytes() const { return 0; }
+  /// What the backend takes of its own allocator's memory for its libraries when ops first run, in bytes.
+  virtual std::int64_t library_bytes() const { return 0; }
   /// What the device has in all, in bytes; 0 where its memory is the host's.
   virtual std::int64_t total_bytes() const { return 0; }
 

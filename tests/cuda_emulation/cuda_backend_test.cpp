@@ -15,6 +15,7 @@
 #include "ops/attention.h"
 #include "support/compare.h"
 #include "support/guarded.h"
+#include "support/scratch_cases.h"
 
 namespace wan::test {
 namespace {
@@ -173,6 +174,11 @@ TEST_F(CudaBackend, ReservesWhatTheLibrariesHaveNotTakenYet) {
   EXPECT_EQ(backend->reserved_bytes(), 0);
   cudaFree(kernels);
   cudaFree(more);
+}
+
+TEST_F(CudaBackend, OpsTakeTheScratchThatIsStated) {
+  const auto backend = make_cuda_backend({});
+  expect_scratch_as_stated(*backend);
 }
 
 TEST_F(CudaBackend, RefusesViewsOfTheHost) {

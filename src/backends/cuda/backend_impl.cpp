@@ -125,11 +125,8 @@ cudaStream_t CudaBackend::stream_for(const char* op, std::initializer_list<Tenso
   return stream_;
 }
 
-TensorView CudaBackend::as_type(Workspace& workspace, const TensorView& view, DType dtype) {
-  if (view.empty() || view.dtype() == dtype) return view;
-  const TensorView converted = workspace.take(dtype, view.shape());
-  launch_copy(stream_, {view, converted});
-  return converted;
+void CudaBackend::convert(const TensorView& from, const TensorView& to) {
+  if (!from.empty() && from.data() != to.data()) launch_copy(stream_, {from, to});
 }
 
 void CudaBackend::run(ExecContext&, const CountNonFiniteArgs& args) {

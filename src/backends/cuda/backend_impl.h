@@ -7,6 +7,7 @@
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/handles.h"
 #include "backends/cuda/matmul_library.h"
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/staging.h"
 #include "ops/backend.h"
 
@@ -31,6 +32,11 @@ class CudaBackend final : public Backend {
   std::int64_t free_bytes() const override;
   std::int64_t reserved_bytes() const override;
   std::int64_t total_bytes() const override { return info_.total_bytes; }
+
+  std::int64_t library_bytes() const override { return static_cast<std::int64_t>(kProductWorkspaceBytes); }
+  void take_scratch(Workspace&, const AttentionArgs&) override;
+  void take_scratch(Workspace&, const Conv3dArgs&) override;
+  void take_scratch(Workspace&, const LinearArgs&) override;
 
   bool supports(const ActivationArgs&) const override { return true; }
   void run(ExecContext&, const ActivationArgs&) override;
@@ -78,17 +84,16 @@ class CudaBackend final : public Backend {
  private:
   /// The stream to launch on, its device made current. Throws Internal, naming op, where a view is not on the device.
   cudaStream_t stream_for(const char* op, std::initializer_list<TensorView> views);
-  /// `view` itself, or a copy of another type in the workspace, contiguous.
-  TensorView as_type(Workspace& workspace, const TensorView& view, DType dtype);
+  /// Copies between types, unless they are the same memory or empty.
+  void convert(const TensorView& from, const TensorView& to);
+  bool uses_hopper_attention() const;
   /// Scores by a product, their softmax, and a product with the values, some rows at a time. q, k and v of one dtype. False
   /// where the library has no algorithm for one of the products; some of `out` may be written then.
   bool attention_by_products(Workspace& workspace, const AttentionArgs& args);
-  /// x with zero rows and columns round each frame and zero channels after its own, in the workspace.
-  TensorView padded(Workspace& workspace, const TensorView& x, const SpatialPadding& padding,
-                    std::int64_t channels);
-  /// weight [O, kt, kh, kw, I] with zeros to that many outputs and inputs, in the workspace.
-  TensorView padded_weight(Workspace& workspace, const TensorView& weight, std::int64_t outputs,
-                           std::int64_t inputs);
+  /// Fills Conv3dScratch::product's x: x with zero rows and columns round each frame and zero channels after its own.
+  void pad(const TensorView& x, const SpatialPadding& edges, const TensorView& padded);
+  /// Likewise weight [O, kt, kh, kw, I], with zeros to so many outputs and inputs.
+  void pad_weight(const TensorView& weight, const TensorView& padded);
 
   /// Makes the device current before the members after it take anything from it.
   struct CurrentDevice {
