@@ -171,6 +171,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   }
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] { load(planned.load, on_event, cancelled); });
+  loaded->set_feed_forward_pieces(planned.load.feed_forward_pieces);
 
   std::optional<DumpWriter> dump;
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);

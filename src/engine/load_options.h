@@ -20,6 +20,7 @@ struct LoadOptions {
   };
   DType weights;  // likewise
   ResidencyOptions residency;
+  int feed_forward_pieces = 1;  // WanTransformer::set_feed_forward_pieces
   /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
   std::optional<Blocks> text_encoder_host;
 

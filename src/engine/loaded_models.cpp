@@ -199,6 +199,11 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   reports_ = std::move(scopes.reports);
 }
 
+void LoadedModels::set_feed_forward_pieces(int pieces) {
+  for (const std::unique_ptr<WanTransformer>& transformer : transformers_)
+    transformer->set_feed_forward_pieces(pieces);
+}
+
 Experts LoadedModels::experts() const {
   Experts experts{};
   for (std::size_t i = 0; i < transformers_.size(); ++i) experts[i] = transformers_[i].get();

@@ -54,6 +54,9 @@ class LoadedModels {
   LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
                const LoadOptions& options, const LoadProgress& progress);
 
+  /// As LoadOptions; may change with what is loaded.
+  void set_feed_forward_pieces(int pieces);
+
   const Tokenizer& tokenizer() const { return models_.tokenizer(); }
   const Umt5Encoder& text_encoder() const { return *text_encoder_; }
   Experts experts() const;

@@ -1,6 +1,7 @@
 #include "engine/memory_plan.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "base/memory_info.h"
 #include "engine/rehearsal.h"
@@ -143,6 +144,29 @@ ResidencyOptions residency_of(const PlanInput& input, const Candidate& candidate
   return options;
 }
 
+/// What was settled on, for better or worse.
+struct ChosenWay {
+  bool fits = false;
+  int places = 0;
+  ResidencyBytes blocks;
+  HeldBlocks held{};
+};
+
+/// Or the last one where none does. Leaves its residency in `load`.
+ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const std::vector<Candidate>& ways,
+                          LoadOptions& load) {
+  ChosenWay chosen;
+  for (const Candidate& way : ways) {
+    load.residency = residency_of(input, way);
+    chosen.places = way.places;
+    chosen.blocks = planned_residency_bytes(input.models, load);
+    chosen.held = held_blocks(chosen.blocks, input.keep_models);
+    chosen.fits = budget.fits(chosen.held, way.tiles);
+    if (chosen.fits) break;
+  }
+  return chosen;
+}
+
 RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
   const std::optional<TextEncoderHost>& host = input.text_encoder_host;
   const std::int64_t text_len = input.models.transformers[0].text_len;
@@ -156,7 +180,8 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
           .encodes = input.encodes,
           .text_tokens =
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
-          .sampler_slots = input.sampler_slots};
+          .sampler_slots = input.sampler_slots,
+          .feed_forward_pieces = load.feed_forward_pieces};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -174,7 +199,7 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
 
 PlannedRun plan_run(const PlanInput& input) {
   PlannedRun run{};
-  run.load = {.weights = input.weights, .residency = {}, .text_encoder_host = {}};
+  run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
   if (input.text_encoder_host) {
     LoadOptions::Blocks& text =
         run.load.text_encoder_host.emplace(LoadOptions::Blocks{input.text_encoder_host->weights, {}});
@@ -185,19 +210,23 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
 
-  RunRehearsal rehearsal(run_of(input, run.load));
-  const RunBytes& bytes = rehearsal.bytes();
-  if (input.text_encoder_host) plan.text_encoder_host = checked_text_host(input, run.load, bytes);
-  const Budget budget(input, rehearsal, plan);
-  ResidencyBytes blocks;
-  HeldBlocks held{};
-  for (const Candidate& way : ways) {
-    run.load.residency = residency_of(input, way);
-    plan.block_places = way.places;
-    blocks = planned_residency_bytes(input.models, run.load);
-    held = held_blocks(blocks, input.keep_models);
-    if (budget.fits(held, way.tiles)) break;
+  // In pieces the feed-forward takes less, and may add in another order: where nothing else fits.
+  constexpr int kPieces = 4;
+  std::unique_ptr<RunRehearsal> rehearsal;
+  std::optional<ChosenWay> chosen;
+  for (const int pieces : {1, kPieces}) {
+    run.load.feed_forward_pieces = pieces;
+    rehearsal = std::make_unique<RunRehearsal>(run_of(input, run.load));
+    chosen = first_that_fits(input, Budget(input, *rehearsal, plan), ways, run.load);
+    if (chosen->fits) break;
   }
+  const RunBytes& bytes = rehearsal->bytes();
+  const Budget budget(input, *rehearsal, plan);
+  const ResidencyBytes& blocks = chosen->blocks;
+  const HeldBlocks& held = chosen->held;
+  if (input.text_encoder_host) plan.text_encoder_host = checked_text_host(input, run.load, bytes);
+  plan.block_places = chosen->places;
+  plan.feed_forward_pieces = run.load.feed_forward_pieces;
   plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
   const std::int64_t before_decoding = budget.before_decoding(held);
   if (before_decoding > plan.available) fail_for_passes(input, plan, before_decoding);
@@ -205,8 +234,8 @@ PlannedRun plan_run(const PlanInput& input) {
   const auto scratch = [](std::int64_t left) {
     return static_cast<std::size_t>(std::max<std::int64_t>(left, 1));
   };
-  run.decode = rehearsal.decodes().within(scratch(budget.for_decoding(held)));
-  if (input.encodes) run.encode = rehearsal.encodes().within(scratch(budget.for_encoding(held)));
+  run.decode = rehearsal->decodes().within(scratch(budget.for_decoding(held)));
+  if (input.encodes) run.encode = rehearsal->encodes().within(scratch(budget.for_encoding(held)));
   const auto decode_bytes = static_cast<std::int64_t>(run.decode.bytes);
   const auto encode_bytes = static_cast<std::int64_t>(run.encode.bytes);
   plan.transformers = static_cast<std::int64_t>(blocks.transformers) + bytes.transformers;
@@ -228,10 +257,10 @@ std::string to_json(const MemoryPlan& plan) {
   return fmt::format(
       R"({{"event":"plan","program":{},"text_encoder":{},"text_encoder_host":{},"transformers":{},)"
       R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-      R"("blocks_resident":{},"block_places":{},"vae_tile":{}}})",
+      R"("blocks_resident":{},"block_places":{},"feed_forward_pieces":{},"vae_tile":{}}})",
       plan.program, plan.text_encoder, plan.text_encoder_host, plan.transformers, plan.context_cache,
       plan.activations, plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-      plan.block_places, plan.vae_tile);
+      plan.block_places, plan.feed_forward_pieces, plan.vae_tile);
 }
 
 std::string to_string(const MemoryPlan& plan) {
@@ -245,7 +274,7 @@ std::string to_string(const MemoryPlan& plan) {
       "text encoder   {:8.3f} GB{}\n"
       "transformers   {:8.3f} GB  ({})\n"
       "context cache  {:8.3f} GB\n"
-      "activations    {:8.3f} GB\n"
+      "activations    {:8.3f} GB{}\n"
       "VAE            {:8.3f} GB  ({})\n"
       "latents        {:8.3f} GB\n"
       "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
@@ -254,9 +283,12 @@ std::string to_string(const MemoryPlan& plan) {
       gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
       plan.blocks_resident ? "all blocks resident"
                            : fmt::format("blocks streamed through {} places", plan.block_places),
-      gb(plan.context_cache), gb(plan.activations), gb(plan.vae),
-      plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames", gb(plan.latents),
-      gb(plan.peak), gb(plan.available));
+      gb(plan.context_cache), gb(plan.activations),
+      plan.feed_forward_pieces > 1
+          ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
+          : "",
+      gb(plan.vae), plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames",
+      gb(plan.latents), gb(plan.peak), gb(plan.available));
 }
 
 }  // namespace wan

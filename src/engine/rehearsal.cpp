@@ -154,7 +154,8 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const double timesteps[] = {900.0, 0.0};
   ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
   for (std::size_t expert = transformers.size(); expert-- > 0;) {
-    const WanTransformer& model = transformers[expert]->model;
+    WanTransformer& model = transformers[expert]->model;
+    model.set_feed_forward_pieces(run.feed_forward_pieces);
     std::vector<GuidanceBranch> branches;
     for (std::size_t branch = 0; branch < encoded.size(); ++branch) {
       TextContext& context = contexts.at(static_cast<int>(expert), static_cast<int>(branch));

@@ -23,6 +23,7 @@ struct RehearsedRun {
   std::optional<LatentExtent> encodes;    // the clip that images become
   std::vector<std::int64_t> text_tokens;  // of each guidance branch
   int sampler_slots;
+  int feed_forward_pieces;
 };
 
 /// Bytes on the device. Blocks' weights are in none of them.

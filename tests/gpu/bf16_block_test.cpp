@@ -77,7 +77,8 @@ void run_block(GpuContext& gpu, const std::vector<Tensor>& weights, DType comput
   std::vector<TensorView> views;
   for (const Tensor& weight : weights) views.push_back(weight);
   const Workspace::Scope scope(gpu.workspace);
-  const WanActivations scratch = take_activations(gpu.workspace, a14b(), layout.tokens(), 1, compute);
+  const WanActivations scratch =
+      take_activations(gpu.workspace, a14b(), {.tokens = layout.tokens(), .runs = 1, .compute = compute});
   gpu.ctx.taps = [&, record = taps.listener()](std::string_view name, const TensorView& output) {
     record(name, gpu.on_host(output));
   };

@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
+#include "engine/official_models.h"
 #include "support/fenced_backend.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
@@ -104,6 +105,28 @@ TEST_P(MemoryPlanTest, IsWhatARunTakes) {
 
 INSTANTIATE_TEST_SUITE_P(Tasks, MemoryPlanTest, testing::ValuesIn(kCases),
                          [](const auto& tried) { return tried.param.name; });
+
+TEST(MemoryPlanOfThePublishedModels, TakesTheFeedForwardInPiecesWhereNothingElseFits) {
+  const auto backend = make_cpu_backend({.threads = 2});
+  const auto planned = [&](double gigabytes) {
+    return plan_run({.models = official_models(task_info("t2v-A14B"), {}),
+                     .backend = *backend,
+                     .latent = {16, 21, 90, 160},
+                     .weights = DType::kF32,
+                     .encodes = std::nullopt,
+                     .residency = "auto",
+                     .memory_limit = static_cast<std::int64_t>(gigabytes * 1e9),
+                     .keep_models = false});
+  };
+  const PlannedRun tight = planned(24.0);
+  EXPECT_GT(tight.load.feed_forward_pieces, 1);
+  EXPECT_EQ(tight.plan.feed_forward_pieces, tight.load.feed_forward_pieces);
+  EXPECT_LE(tight.plan.peak, 24'000'000'000);
+  const PlannedRun wide = planned(30.0);
+  EXPECT_EQ(wide.load.feed_forward_pieces, 1);
+  EXPECT_GT(wide.plan.activations, tight.plan.activations + 2'000'000'000);
+  EXPECT_THROW(planned(16.0), Error);
+}
 
 /// A host with so much memory that this process alone uses.
 class SmallMachine final : public RefusingBackend {

@@ -1,5 +1,6 @@
 #include "models/wan/block.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "nn/sequence_parallel.h"
@@ -126,6 +127,17 @@ void cross_attention(ExecContext& ctx, const WanConfig& config, const AttentionW
   weights.output(ctx, scratch.attended, scratch.branch);
 }
 
+void feed_forward(ExecContext& ctx, const WanBlockWeights& weights, const WanActivations& scratch) {
+  const std::int64_t tokens = scratch.normed.dim(0);
+  const std::int64_t step = scratch.hidden.dim(0);
+  for (std::int64_t first = 0; first < tokens; first += step) {
+    const std::int64_t last = std::min(first + step, tokens);
+    const TensorView hidden = scratch.hidden.slice(0, 0, last - first);
+    weights.ffn_in(ctx, scratch.normed.slice(0, first, last), hidden, ActivationKind::kGeluTanh);
+    weights.ffn_out(ctx, hidden, scratch.branch.slice(0, first, last));
+  }
+}
+
 }  // namespace
 
 BlockLayout wan_block_layout(const WanConfig& config) {
@@ -158,17 +170,18 @@ WanBlockWeights wan_block_weights(std::span<const TensorView> weights) {
   return block;
 }
 
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
-                                std::int64_t runs, DType compute) {
-  const Shape rows{tokens, config.dim};
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, const ActivationSizes& sizes) {
+  const DType compute = sizes.compute;
+  const Shape rows{sizes.tokens, config.dim};
+  const std::int64_t pieces = sizes.feed_forward_pieces;
   return {.normed = workspace.take(compute, rows),
           .query = workspace.take(compute, rows),
           .key = workspace.take(compute, rows),
           .value = workspace.take(compute, rows),
           .attended = workspace.take(compute, rows),
           .branch = workspace.take(compute, rows),
-          .hidden = workspace.take(compute, {tokens, config.ffn_dim}),
-          .modulation = workspace.take(DType::kF32, {runs, kModulationRows, config.dim})};
+          .hidden = workspace.take(compute, {(sizes.tokens + pieces - 1) / pieces, config.ffn_dim}),
+          .modulation = workspace.take(DType::kF32, {sizes.runs, kModulationRows, config.dim})};
 }
 
 void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockWeights& weights,
@@ -217,8 +230,7 @@ void run_wan_block(ExecContext& ctx, const WanBlockInput& input, const WanBlockW
                    .segments = runs,
                    .eps = config.eps,
                    .out = scratch.normed});
-  weights.ffn_in(ctx, scratch.normed, scratch.hidden, ActivationKind::kGeluTanh);
-  weights.ffn_out(ctx, scratch.hidden, scratch.branch);
+  feed_forward(ctx, weights, scratch);
   ctx.tap(tap_prefix + ".ffn", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = row(kGateFfn), .segments = runs});
   ctx.tap(tap_prefix, x);

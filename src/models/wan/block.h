@@ -34,19 +34,27 @@ WanBlockWeights wan_block_weights(std::span<const TensorView> weights);
 
 /// Scratch of a block, taken once a forward pass. n = local tokens.
 struct WanActivations {
-  TensorView normed;      // [n, dim] compute dtype
-  TensorView query;       // [n, dim] compute dtype
-  TensorView key;         // [n, dim] compute dtype
-  TensorView value;       // [n, dim] compute dtype
-  TensorView attended;    // [n, dim] compute dtype
-  TensorView branch;      // [n, dim] compute dtype: what is added to the residual stream
-  TensorView hidden;      // [n, ffn_dim] compute dtype
+  TensorView normed;    // [n, dim] compute dtype
+  TensorView query;     // [n, dim] compute dtype
+  TensorView key;       // [n, dim] compute dtype
+  TensorView value;     // [n, dim] compute dtype
+  TensorView attended;  // [n, dim] compute dtype
+  TensorView branch;    // [n, dim] compute dtype: what is added to the residual stream
+  TensorView
+      hidden;  // [up to n, ffn_dim] compute dtype: the feed-forward goes through so many rows at a time
   TensorView modulation;  // [runs, 6, dim] f32: this block's shift, scale and gate of each run of tokens
 };
 
+/// What of a forward pass decides how much scratch it takes.
+struct ActivationSizes {
+  std::int64_t tokens;
+  std::int64_t runs;
+  DType compute;
+  int feed_forward_pieces = 1;
+};
+
 /// Takes the scratch out of the workspace, inside the caller's scope.
-WanActivations take_activations(Workspace& workspace, const WanConfig& config, std::int64_t tokens,
-                                std::int64_t runs, DType compute);
+WanActivations take_activations(Workspace& workspace, const WanConfig& config, const ActivationSizes& sizes);
 
 struct WanBlockInput {
   const WanConfig& config;

@@ -218,7 +218,9 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
       copy(ctx, {streams[0], streams[i]});
     }
   }
-  const WanActivations scratch = take_activations(workspace, config_, tokens, runs, compute_);
+  const WanActivations scratch = take_activations(
+      workspace, config_,
+      {.tokens = tokens, .runs = runs, .compute = compute_, .feed_forward_pieces = feed_forward_pieces_});
   const WanBlockInput block_input{config_, input.layout, input.rope, time.projection};
   for (int block = 0; block < config_.num_layers; ++block) {
     ctx.check_cancelled();

@@ -33,6 +33,10 @@ class WanTransformer {
 
   const WanConfig& config() const { return config_; }
 
+  /// Each block's feed-forward, the widest of its activations, goes through the tokens in so many parts from now on. Each row
+  /// is the same sum, which a library may add in another order for another number of rows: for where memory is short.
+  void set_feed_forward_pieces(int pieces) { feed_forward_pieces_ = pieces; }
+
   /// Embeds a prompt: encoded [n, text_dim] f32 on the backend's device, n <= text_len. Rows past n count as zeros.
   void embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const;
 
@@ -57,6 +61,7 @@ class WanTransformer {
   BlockResidency& residency_;
   int group_;
   DType compute_;
+  int feed_forward_pieces_ = 1;
   std::string tap_prefix_;
   std::vector<Tensor> owned_;  // what the views below point to
   Linear patch_embedding_;     // [dim, in_dim pt ph pw]
