@@ -156,12 +156,17 @@ std::vector<NamedFile> named(const char* name, const std::vector<fs::path>& path
   return files;
 }
 
-/// The files that hold the checkpoint's tensors.
-std::vector<NamedFile> weight_files(const CheckpointModels& models) {
+/// Every file set of a checkpoint directory.
+std::vector<const Checkpoint*> checkpoints_of(const CheckpointModels& models) {
   std::vector<const Checkpoint*> checkpoints = {&models.text_checkpoint, &models.vae_checkpoint};
   for (const Checkpoint& checkpoint : models.transformer_checkpoints) checkpoints.push_back(&checkpoint);
+  return checkpoints;
+}
+
+/// The files that hold the checkpoint's tensors.
+std::vector<NamedFile> weight_files(const CheckpointModels& models) {
   std::set<fs::path> files;
-  for (const Checkpoint* checkpoint : checkpoints)
+  for (const Checkpoint* checkpoint : checkpoints_of(models))
     for (const TensorEntry& entry : checkpoint->entries()) files.insert(entry.file);
   return named("the checkpoint's", {files.begin(), files.end()});
 }
@@ -217,10 +222,9 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   check_files_apart(written, read);
 }
 
+/// What lies beside the official files and is not read.
 void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>& notices) {
-  std::vector<const Checkpoint*> checkpoints = {&models.text_checkpoint, &models.vae_checkpoint};
-  for (const Checkpoint& checkpoint : models.transformer_checkpoints) checkpoints.push_back(&checkpoint);
-  for (const Checkpoint* checkpoint : checkpoints)
+  for (const Checkpoint* checkpoint : checkpoints_of(models))
     for (const std::string& name : checkpoint->ignored_files())
       notices.push_back(
           fmt::format("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
