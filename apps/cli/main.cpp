@@ -48,6 +48,7 @@ int run(const std::vector<std::string>& arguments) {
   const std::pair<const char*, wan::Command> commands[] = {{"generate", wan::add_generate_command(app)},
                                                            {"bench", wan::add_bench_command(app)},
                                                            {"inspect", wan::add_inspect_command(app)},
+                                                           {"plan", wan::add_plan_command(app)},
                                                            {"tokenize", wan::add_tokenize_command(app)}};
   try {
     wan::parse_arguments(app, arguments);

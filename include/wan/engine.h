@@ -68,7 +68,9 @@ struct MemoryPlan {
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
   int block_places = 0;  // blocks that are in memory at a time
-  int vae_tile = 0;      // pixels of a decoder tile's side; 0: whole frames
+  int feed_forward_pieces =
+      1;  // parts in which tokens go through a block's feed-forward, more than one where memory is short
+  int vae_tile = 0;  // pixels of a decoder tile's side; 0: whole frames
 };
 
 /// A line a row for people.

@@ -1,10 +1,13 @@
 #pragma once
-// Looking into checkpoints: what `wan inspect` and `wan tokenize` print.
+// Looking into checkpoints and ahead of them: what `wan inspect`, `wan tokenize` and `wan plan` print.
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "wan/engine.h"
 
 namespace wan {
 
@@ -41,5 +44,34 @@ struct InspectedModel {
 /// refuse beside its models' findings is an entry of its own. Throws BadFile for a file that cannot be read and a folder
 /// without any.
 std::vector<InspectedModel> inspect(const std::filesystem::path& path);
+
+/// What a video would take of a machine, by the published models' shapes: no file of theirs is needed.
+struct PublishedPlanOptions {
+  std::string task = "t2v-A14B";
+  std::optional<VideoSize> size;  // empty: the task's default
+  std::optional<int> frame_num;   // likewise
+  bool image = false;             // the video begins with a picture; always for i2v-A14B
+  /// A GPU that this machine need not have, by name ("RTX 4090") or memory in bytes. Neither: this machine, as device "auto".
+  std::string gpu = {};
+  std::int64_t gpu_bytes = 0;
+  // As EngineOptions.
+  std::string precision = {};
+  std::string vae_precision = "fp32";
+  std::string residency = "auto";
+  bool offload_model = false;
+  bool t5_cpu = false;
+  std::int64_t memory_limit = 0;
+};
+
+struct PublishedPlan {
+  std::string task;
+  VideoSize size;
+  int frame_num;
+  bool on_gpu;  // the given one or this machine's
+  MemoryPlan plan;
+};
+
+/// Throws InvalidArgument for options that cannot be, and OutOfMemory where the video does not fit.
+PublishedPlan plan_published(const PublishedPlanOptions& options);
 
 }  // namespace wan

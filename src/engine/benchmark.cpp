@@ -8,8 +8,7 @@
 #include "engine/engine_internals.h"
 #include "engine/model_checks.h"
 #include "engine/random_weights.h"
-#include "models/vae21/vae21.h"
-#include "models/vae22/vae22.h"
+#include "engine/vae_factory.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
@@ -100,8 +99,7 @@ struct Bench {
 
   /// For a workspace, beside what is in memory already. Throws OutOfMemory where the limit leaves nothing.
   std::size_t budget() const {
-    if (options.memory_limit == 0)
-      return static_cast<std::size_t>(on_cpu ? available_memory_bytes() : backend->free_bytes());
+    if (options.memory_limit == 0) return static_cast<std::size_t>(backend->free_bytes());
     const std::int64_t left = options.memory_limit - backend->memory_use().now;
     WAN_CHECK(left > 0, kOutOfMemory, "--memory_limit: the weights alone take {:.2f} GB",
               1e-9 * static_cast<double>(backend->memory_use().now));
@@ -139,30 +137,10 @@ struct Subject {
       transformer.num_layers = options.num_layers;
       text_encoder.num_layers = options.num_layers;
     }
-    const int unit = geometry().spatial_stride * transformer.patch[1];
-    constexpr int kMost = 8192;
-    const VideoSize& size = options.size;
-    WAN_CHECK(size.width > 0 && size.height > 0 && size.width % unit == 0 && size.height % unit == 0 &&
-                  size.width <= kMost && size.height <= kMost,
-              kInvalidArgument, "--size {}: {} needs multiples of {} up to {}", format_video_size(size),
-              options.task, unit, kMost);
-    const int stride = geometry().temporal_stride;
-    WAN_CHECK(options.frame_num >= 1 && options.frame_num <= 100000 && (options.frame_num - 1) % stride == 0,
-              kInvalidArgument, "--frame_num {}: expected {}n + 1 frames, such as 81", options.frame_num,
-              stride);
-    latent = {transformer.out_dim, geometry().latent_frames(options.frame_num),
-              size.height / geometry().spatial_stride, size.width / geometry().spatial_stride};
+    latent = official_latent(task, options.size, options.frame_num);
   }
 
-  bool uses_vae22() const { return task.facts().vae == VaeKind::kVae22; }
-  VaeGeometry geometry() const {
-    return uses_vae22() ? official_vae22().geometry() : official_vae21().geometry();
-  }
   LatentExtent extent() const { return {latent[1], latent[2], latent[3]}; }
-  std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision) const {
-    if (uses_vae22()) return std::make_unique<Vae22>(scope, precision, official_vae22());
-    return std::make_unique<Vae21>(scope, precision, official_vae21());
-  }
   TokenLayout layout() const {
     return TokenLayout::video(latent[1] / transformer.patch[0], latent[2] / transformer.patch[1],
                               latent[3] / transformer.patch[2], 1, 0);
@@ -244,16 +222,17 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
 BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase) {
   const double start = now();
   const VaePrecision precision{.compute = parse_precision("--vae_precision", bench.options.vae_precision)};
-  const Checkpoint checkpoint =
-      bench.checkpoint([&](const WeightScope& scope) { subject.make_vae(scope, precision); });
+  const Checkpoint checkpoint = bench.checkpoint(
+      [&](const WeightScope& scope) { make_vae(scope, precision, official_vae(subject.task)); });
   WeightReport report(checkpoint, "VAE");
-  const auto vae = subject.make_vae(WeightScope(report, bench.weights.target(DType::kF32)), precision);
+  const auto vae =
+      make_vae(WeightScope(report, bench.weights.target(DType::kF32)), precision, official_vae(subject.task));
   bench.backend->synchronize();
   const double load_seconds = now() - start;
 
   const VideoSize& size = bench.options.size;
   if (phase == std::string_view("encode")) {
-    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget());
+    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget(), bench.backend.get());
     const Tensor latents(bench.backend->allocator(), DType::kF32, subject.latent);
     const Tensor frame = bench.normals({size.height, size.width, 3});
     const FrameSource source = [&](std::int64_t, const TensorView& frames) {
@@ -262,7 +241,7 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
     return bench.measure(phase, precision.compute, load_seconds, latents,
                          [&] { vae->encode(bench.exec, source, plan, latents); });
   }
-  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget());
+  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget(), bench.backend.get());
   const Tensor latents = bench.normals(subject.latent);
   const Tensor last(bench.backend->allocator(), DType::kF32, {size.height, size.width, 3});
   return bench.measure(phase, precision.compute, load_seconds, last, [&] {

@@ -1,5 +1,6 @@
 #include "wan/engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 
@@ -43,6 +44,8 @@ struct Engine::Impl {
   Rank& first() const { return *ranks.front(); }
 
   PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+    const GenerationSettings& settings = request.settings;
+    const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
                      .backend = rank.backend(),
                      .latent = request.latent,
@@ -52,7 +55,26 @@ struct Engine::Impl {
                      .memory_limit = options.memory_limit,
                      .keep_models = options.keep_models,
                      .offload_model = options.offload_model,
-                     .text_encoder_host = text_encoder_host});
+                     .text_encoder_host = text_encoder_host,
+                     .text_tokens = text_tokens(settings, scheduler),
+                     .sampler_slots = scheduler.slots()});
+  }
+
+  /// Of each guidance branch. Where models stay for further requests, none that are longer may move their blocks: then no
+  /// numbers, for as many tokens as the models take.
+  std::vector<std::int64_t> text_tokens(const GenerationSettings& settings,
+                                        const Scheduler& scheduler) const {
+    if (options.keep_models) return {};
+    const auto used = [&](const std::string& text) -> std::int64_t {
+      return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
+    };
+    std::vector<std::int64_t> tokens{used(settings.prompt)};
+    const Guidance guidance(settings.guide_scale, settings.boundary);
+    const auto timesteps = scheduler.timesteps();
+    if (std::any_of(timesteps.begin(), timesteps.end(),
+                    [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
+      tokens.push_back(used(settings.negative_prompt));
+    return tokens;
   }
 
   /// The clip that the request's images become.
@@ -64,12 +86,13 @@ struct Engine::Impl {
 
   /// Once, so that every plan of this engine holds the text encoder alike.
   std::optional<TextEncoderHost> describe_text_encoder_host() const {
-    const Backend* const own = first().own_text_backend();
+    Backend* const own = first().own_text_backend();
     if (own == nullptr) return std::nullopt;
     const bool usual = options.precision.empty();
     return TextEncoderHost{
         .weights = usual ? parse_precision("--precision", default_precision(*own)) : weights,
-        .available = available_memory_bytes()};
+        .available = available_memory_bytes(),
+        .backend = own};
   }
 
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
@@ -146,7 +169,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                         .frames = settings.frame_num,
                         .seconds = seconds,
                         .peak_host_bytes = peak_resident_bytes(),
-                        .peak_device_bytes = first().backend().memory_use().peak});
+                        .peak_device_bytes = read_device ? first().backend().memory_use().peak : 0});
   } catch (...) {
     const Error error = current_failure();
     throw Error(error.code(), fmt::format("{} is whole, but the event that says so could not be told: {}",

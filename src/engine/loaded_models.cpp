@@ -43,7 +43,7 @@ struct Scopes {
   std::vector<BlockGroup> transformer_groups(const CheckpointModels& models) const {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
-      const WanConfig& config = models.transformers[i].config;
+      const WanConfig& config = models.transformers[i];
       result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers)});
     }
     return result;
@@ -65,15 +65,10 @@ struct Scopes {
   std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
 
-DType text_weights(const LoadOptions& options) {
-  return options.text_encoder_host ? options.text_encoder_host->weights : options.weights;
-}
-
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
   const WanConfig& config = models.config();
-  for (const CheckedTransformer& transformer : models.transformers) {
-    const WanConfig& other = transformer.config;
+  for (const WanConfig& other : models.transformers) {
     WAN_CHECK(config.model_type == other.model_type && config.in_dim == other.in_dim &&
                   config.out_dim == other.out_dim && config.patch == other.patch &&
                   config.text_len == other.text_len && config.head_dim() == other.head_dim(),
@@ -142,28 +137,11 @@ const Tokenizer& CheckpointModels::tokenizer() const {
   return *tokenizer_;
 }
 
-std::size_t CheckpointModels::vae_bytes() const {
-  std::size_t bytes = 0;
-  for (const TensorEntry& entry : vae_checkpoint.entries())
-    bytes += static_cast<std::size_t>(entry.elements()) * dtype_size(vae_precision.compute);
-  return bytes;
-}
-
-ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options) {
-  const auto describing = [](DType weights) {
-    return [weights](WeightReport& report) { return WeightScope::describing(report, weights); };
-  };
-  const Scopes scopes(models, describing(options.weights), describing(text_weights(options)));
-  std::vector<BlockGroup> groups = scopes.transformer_groups(models);
-  const BlockGroup text = scopes.text_encoder_group(models);
-  if (options.text_encoder_host)
-    return {.transformers = residency_bytes(groups, options.residency),
-            .text_encoder_host = residency_bytes(std::span(&text, 1), options.text_encoder_host->residency)};
-  if (options.residency.kind == ResidencyKind::kResident)
-    return {.transformers = residency_bytes(groups, options.residency),
-            .text_encoder = residency_bytes(std::span(&text, 1), options.residency)};
-  groups.push_back(text);
-  return {.transformers = residency_bytes(groups, options.residency), .text_encoder = 0};
+ModelShapes CheckpointModels::shapes() const {
+  return {.transformers = transformers,
+          .text_encoder = text_encoder,
+          .vae = read_vae_config(WeightScope::describing(*vae_report)),
+          .vae_precision = vae_precision};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
@@ -172,7 +150,7 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   const auto loading = [](Backend& to, DType weights) {
     return [&to, weights](WeightReport& report) { return WeightScope(report, target_of(to, weights)); };
   };
-  Scopes scopes(models, loading(backend, options.weights), loading(text_backend, text_weights(options)));
+  Scopes scopes(models, loading(backend, options.weights), loading(text_backend, options.text_weights()));
   ResidencyOptions residency = options.residency;
   if (backend.device().kind != DeviceKind::kCpu) {
     residency.mark_use = [&backend] { return backend.mark_work(); };
@@ -205,7 +183,7 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   const std::size_t count = models.transformers.size();
   const DType compute = compute_dtype(backend, options.weights);
   for (std::size_t i = 0; i < count; ++i) {
-    transformers_.push_back(std::make_unique<WanTransformer>(models.transformers[i].config, scopes.scopes[i],
+    transformers_.push_back(std::make_unique<WanTransformer>(models.transformers[i], scopes.scopes[i],
                                                              *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));
   }
@@ -214,6 +192,11 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
                                                 text_host ? 0 : static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
   reports_ = std::move(scopes.reports);
+}
+
+void LoadedModels::set_feed_forward_pieces(int pieces) {
+  for (const std::unique_ptr<WanTransformer>& transformer : transformers_)
+    transformer->set_feed_forward_pieces(pieces);
 }
 
 PipelineModels LoadedModels::pipeline() const {

@@ -9,7 +9,7 @@
 
 #include "engine/checkpoint_files.h"
 #include "engine/model_checks.h"
-#include "models/video_vae/streamed_vae.h"
+#include "engine/model_shapes.h"
 #include "ops/backend.h"
 #include "pipeline/run.h"
 #include "text/tokenizer.h"
@@ -25,53 +25,29 @@ struct CheckpointModels {
   std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
-  std::vector<CheckedTransformer> transformers;  // likewise
+  std::vector<WanConfig> transformers;  // likewise
   Umt5Config text_encoder;
   VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
-  std::unique_ptr<VideoVae> vae;  // describing: knows its geometry and plans
+  std::unique_ptr<VideoVae> vae;  // describing: knows its geometry
 
   /// That the checkpoint is for.
   const Task& task() const { return *files.task; }
   /// Dimensions that the transformers share: channels, patch, text length, heads.
-  const WanConfig& config() const { return transformers[0].config; }
+  const WanConfig& config() const { return transformers[0]; }
+
+  /// What a plan is made of.
+  ModelShapes shapes() const;
+  operator ModelShapes() const { return shapes(); }  // NOLINT: where only dimensions are wanted
 
   /// Read when first asked for: the official tokenizer.json has 17 MB, and a wrong option is told before. From any thread.
   /// Throws BadFile.
   const Tokenizer& tokenizer() const;
-  /// Bytes of the VAE's weights as they are held.
-  std::size_t vae_bytes() const;
 
  private:
   mutable std::mutex tokenizer_mutex_;
   mutable std::unique_ptr<Tokenizer> tokenizer_;
 };
-
-/// Activations stay in f32 on the CPU, whatever the weights' dtype; a device has them in the weights'.
-inline DType compute_dtype(const Backend& backend, DType weights) {
-  return backend.device().kind == DeviceKind::kCpu ? DType::kF32 : weights;
-}
-
-struct LoadOptions {
-  struct Blocks {
-    DType weights;  // f32 or bf16
-    ResidencyOptions residency;
-  };
-  DType weights;  // likewise
-  ResidencyOptions residency;
-  /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
-  std::optional<Blocks> text_encoder_host;
-};
-
-/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
-struct ResidencyBytes {
-  std::size_t transformers = 0;
-  std::size_t text_encoder = 0;
-  std::size_t text_encoder_host = 0;  // on the CPU beside a device
-  /// On the device.
-  std::size_t all() const { return transformers + text_encoder; }
-};
-ResidencyBytes planned_residency_bytes(const CheckpointModels& models, const LoadOptions& options);
 
 class LoadedModels {
  public:
@@ -79,6 +55,9 @@ class LoadedModels {
   /// `progress` gets bytes and may throw to cancel. `models` and backends outlive this.
   LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
                const LoadOptions& options, const LoadProgress& progress);
+
+  /// As LoadOptions; may change with what is loaded.
+  void set_feed_forward_pieces(int pieces);
 
   PipelineModels pipeline() const;
 

@@ -1,10 +1,10 @@
 #include "engine/memory_plan.h"
 
 #include <algorithm>
-#include <functional>
+#include <memory>
 
 #include "base/memory_info.h"
-#include "diffusion/scheduler.h"
+#include "engine/rehearsal.h"
 
 namespace wan {
 
@@ -12,46 +12,14 @@ namespace {
 
 constexpr double kGb = 1e-9;
 
-/// Scratch of one transformer pass over `tokens`, as WanTransformer::forward takes it: residual streams, patches and the
-/// rotary table in f32; normed, query, key, value, attended, branch and the feed-forward's hidden layer in `compute`.
-/// Attention works in blocks.
-std::int64_t activation_bytes(const WanConfig& config, std::int64_t tokens, DType compute) {
-  const std::int64_t patch = config.in_dim * config.patch[0] * config.patch[1] * config.patch[2];
-  const std::int64_t f32 = kBranches * config.dim + config.head_dim() + 2 * patch;
-  return tokens *
-         (4 * f32 + static_cast<std::int64_t>(dtype_size(compute)) * (6 * config.dim + config.ffn_dim));
-}
-
-/// The embedded text in f32, keys and values in `compute`.
-std::int64_t context_bytes(const CheckpointModels& models, DType compute) {
-  std::int64_t bytes = 0;
-  for (const CheckedTransformer& transformer : models.transformers)
-    bytes += static_cast<std::int64_t>(kBranches) * transformer.config.text_len * transformer.config.dim *
-             (4 + static_cast<std::int64_t>(dtype_size(compute)) * 2 * transformer.config.num_layers);
-  return bytes;
-}
-
 bool on_cpu(const Backend& backend) {
   return backend.device().kind == DeviceKind::kCpu;
 }
 
-/// What the device has for this engine: what is free, and what the engine or the program holds of it already.
-std::int64_t available_bytes(const Backend& backend) {
-  if (on_cpu(backend)) return available_memory_bytes() + program_bytes();
-  return backend.free_bytes() + backend.memory_use().now;
-}
-
-/// What the text encoder takes beside its blocks; its token table stays in the mapped file.
-struct TextEncoderRest {
-  std::int64_t norm = 0;
-  std::int64_t scratch = 0;
-};
-
-TextEncoderRest text_encoder_rest(const Umt5Config& config, std::int64_t text_len) {
-  return {.norm = 4 * config.dim,
-          .scratch = 4 * text_len *
-                     (3 * config.dim + 4 * config.dim_attention + 2 * config.dim_ffn +
-                      2 * text_len * config.num_heads)};
+/// What the device has for this engine: what is free, and what the backend has given out already or the program holds.
+std::int64_t available_bytes(Backend& backend) {
+  backend.allocator().trim();  // what it keeps of memory that was given back is free for a plan
+  return backend.free_bytes() + backend.memory_use().now + (on_cpu(backend) ? program_bytes() : 0);
 }
 
 /// The text encoder's blocks beside a device take two places, so that the host's memory stays free for the files that the
@@ -67,18 +35,20 @@ ResidencyOptions text_residency(const PlanInput& input, std::size_t all_blocks) 
           .threads = 0};
 }
 
-/// Chooses how `load` holds the text encoder beside a device. Bytes of the host's memory.
-std::int64_t plan_text_encoder_host(const PlanInput& input, LoadOptions& load) {
+std::size_t text_host_blocks(const PlanInput& input, const LoadOptions& load) {
+  return planned_residency_bytes(input.models, load).text_encoder_host;
+}
+
+/// Bytes of the host's memory that `load` and the passes take there.
+std::int64_t checked_text_host(const PlanInput& input, const LoadOptions& load, const RunBytes& run) {
   const TextEncoderHost& host = *input.text_encoder_host;
-  const auto blocks = [&] { return planned_residency_bytes(input.models, load).text_encoder_host; };
-  LoadOptions::Blocks& text = load.text_encoder_host.emplace(LoadOptions::Blocks{host.weights, {}});
-  text.residency = text_residency(input, blocks());
-  const TextEncoderRest rest = text_encoder_rest(input.models.text_encoder, input.models.config().text_len);
-  const std::int64_t bytes = static_cast<std::int64_t>(blocks()) + rest.norm + rest.scratch;
+  const std::int64_t bytes = static_cast<std::int64_t>(text_host_blocks(input, load)) + run.text_host;
   WAN_CHECK(bytes <= host.available, kOutOfMemory,
             "the text encoder needs {:.2f} GB of the host's memory, {:.2f} GB are free; leave out --t5_cpu{}",
             static_cast<double>(bytes) * kGb, static_cast<double>(host.available) * kGb,
-            text.residency.kind == ResidencyKind::kResident ? ", or choose --residency streamed" : "");
+            load.text_encoder_host->residency.kind == ResidencyKind::kResident
+                ? ", or choose --residency streamed"
+                : "");
   return bytes;
 }
 
@@ -86,22 +56,10 @@ bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
   return plan.tile_height < extent.height || plan.tile_width < extent.width;
 }
 
-/// Whether the VAE gets by with `bytes` of scratch without cutting frames into tiles; `plan` makes its plan for so much.
-bool takes_whole_frames(const LatentExtent& extent, std::int64_t bytes,
-                        const std::function<VaePlan(const LatentExtent&, std::size_t)>& plan) {
-  if (bytes <= 0) return false;
-  try {
-    return !is_tiled(plan(extent, static_cast<std::size_t>(bytes)), extent);
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 /// Of the device's residency.
 int block_count(const PlanInput& input) {
   std::int64_t count = input.text_encoder_host ? 0 : input.models.text_encoder.num_layers;
-  for (const CheckedTransformer& transformer : input.models.transformers)
-    count += transformer.config.num_layers;
+  for (const WanConfig& transformer : input.models.transformers) count += transformer.num_layers;
   return static_cast<int>(count);
 }
 
@@ -116,94 +74,182 @@ HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep) {
   return {all, static_cast<std::int64_t>(blocks.transformers), 0};
 }
 
+/// A way to run: how many blocks have a place, and whether frames may be cut into tiles.
+struct Candidate {
+  int places;
+  bool tiles;
+};
+
+/// The best first. Blocks that have no place cost time in every step, a smaller VAE cache little, tiles a seam: so as many blocks
+/// have one as fit beside a pass and whole frames.
+std::vector<Candidate> candidates(const PlanInput& input) {
+  WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
+            kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
+  constexpr int kFewest = 2;
+  const int all = block_count(input);
+  if (input.residency == "resident") return {{all, /*tiles=*/true}};
+  std::vector<Candidate> result;
+  if (input.residency == "auto") {
+    int most = all;
+    if (input.offload_model && !on_cpu(input.backend))
+      most = std::min(all - 1, static_cast<int>(input.models.transformers[0].num_layers));
+    for (int places = most; places > kFewest; --places) result.push_back({places, false});
+  }
+  result.push_back({kFewest, false});
+  result.push_back({kFewest, true});
+  return result;
+}
+
+/// The bytes of candidates, by the rehearsal of what all of them run.
+class Budget {
+ public:
+  Budget(const PlanInput& input, RunRehearsal& rehearsal, const MemoryPlan& plan)
+      : input_(input), rehearsal_(rehearsal), available_(plan.available), program_(plan.program) {}
+
+  /// The peak before frames are decoded, images apart.
+  std::int64_t before_decoding(const HeldBlocks& held) const {
+    const RunBytes& run = rehearsal_.bytes();
+    return program_ + std::max(held.encoding + run.encoding_text, held.denoising + run.denoising);
+  }
+  /// What is left for the VAE's scratch.
+  std::int64_t for_encoding(const HeldBlocks& held) const {
+    return available_ - program_ - rehearsal_.bytes().encoding_images - held.encoding;
+  }
+  std::int64_t for_decoding(const HeldBlocks& held) const {
+    return available_ - program_ - rehearsal_.bytes().decoding - held.decoding;
+  }
+  bool fits(const HeldBlocks& held, bool tiles) const {
+    if (before_decoding(held) > available_) return false;
+    if (tiles) return for_decoding(held) > 0 && (!input_.encodes || for_encoding(held) > 0);
+    const auto whole = [](VaePlans& plans, std::int64_t bytes) {
+      return static_cast<std::int64_t>(plans.whole_frames_bytes()) <= bytes;
+    };
+    return whole(rehearsal_.decodes(), for_decoding(held)) &&
+           (!input_.encodes || whole(rehearsal_.encodes(), for_encoding(held)));
+  }
+
+ private:
+  const PlanInput& input_;
+  RunRehearsal& rehearsal_;
+  std::int64_t available_;
+  std::int64_t program_;
+};
+
+/// As Candidate says, for the loading.
+ResidencyOptions residency_of(const PlanInput& input, const Candidate& candidate) {
+  ResidencyOptions options{.kind = ResidencyKind::kResident, .keep = input.keep_models};
+  if (candidate.places == block_count(input) && input.residency != "streamed") return options;
+  options.kind = ResidencyKind::kStreamed;
+  options.places = candidate.places;
+  return options;
+}
+
+/// What was settled on, for better or worse.
+struct ChosenWay {
+  bool fits = false;
+  int places = 0;
+  ResidencyBytes blocks;
+  HeldBlocks held{};
+};
+
+/// Or the last one where none does. Leaves its residency in `load`.
+ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const std::vector<Candidate>& ways,
+                          LoadOptions& load) {
+  ChosenWay chosen;
+  for (const Candidate& way : ways) {
+    load.residency = residency_of(input, way);
+    chosen.places = way.places;
+    chosen.blocks = planned_residency_bytes(input.models, load);
+    chosen.held = held_blocks(chosen.blocks, input.keep_models);
+    chosen.fits = budget.fits(chosen.held, way.tiles);
+    if (chosen.fits) break;
+  }
+  return chosen;
+}
+
+RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
+  const std::optional<TextEncoderHost>& host = input.text_encoder_host;
+  const std::int64_t text_len = input.models.transformers[0].text_len;
+  return {.models = input.models,
+          .backend = input.backend,
+          .text_backend = host ? host->backend : nullptr,
+          .text_apart = host.has_value(),
+          .weights = input.weights,
+          .text_weights = load.text_weights(),
+          .latent = input.latent,
+          .encodes = input.encodes,
+          .text_tokens =
+              input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
+          .sampler_slots = input.sampler_slots,
+          .feed_forward_pieces = load.feed_forward_pieces};
+}
+
+[[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
+  const PatchSize& patch = input.models.transformers[0].patch;
+  const Shape& latent = input.latent;
+  fail(ErrorCode::kOutOfMemory,
+       "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
+       "included; {:.2f} GB are free; choose a smaller --size or --frame_num{}",
+       latent[1] / patch[0] * (latent[2] / patch[1]) * (latent[3] / patch[2]),
+       static_cast<double>(needed) * kGb, static_cast<double>(plan.available) * kGb,
+       plan.blocks_resident ? ", or --residency streamed" : "");
+}
+
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
-  const CheckpointModels& models = input.models;
-  const WanConfig& config = models.config();
-  const Shape& latent = input.latent;
-  const std::int64_t tokens =
-      latent[1] / config.patch[0] * (latent[2] / config.patch[1]) * (latent[3] / config.patch[2]);
-
-  const DType compute = compute_dtype(input.backend, input.weights);
   PlannedRun run{};
+  run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
+  if (input.text_encoder_host) {
+    LoadOptions::Blocks& text =
+        run.load.text_encoder_host.emplace(LoadOptions::Blocks{input.text_encoder_host->weights, {}});
+    text.residency = text_residency(input, text_host_blocks(input, run.load));
+  }
+  const std::vector<Candidate> ways = candidates(input);
   MemoryPlan& plan = run.plan;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
-  const TextEncoderRest text =
-      input.text_encoder_host ? TextEncoderRest{} : text_encoder_rest(models.text_encoder, config.text_len);
-  plan.activations = std::max(activation_bytes(config, tokens, compute), text.scratch);
-  plan.context_cache = context_bytes(models, compute);
-  plan.latents =
-      4 * latent.elements() * (2 + kBranches + 3);  // sample and velocity, predictions, solver history
-  plan.latents +=
-      4 * (latent.elements() / latent[0]) * (config.in_dim - config.out_dim);  // concatenated channels
-  std::int64_t others = 0;
-  for (const CheckedTransformer& transformer : models.transformers)
-    others += static_cast<std::int64_t>(transformer.other_bytes);
 
-  const LatentExtent extent{latent[1], latent[2], latent[3]};
-  const auto vae_weights = static_cast<std::int64_t>(models.vae_bytes());
-  run.load = {.weights = input.weights,
-              .residency = {.kind = ResidencyKind::kResident, .keep = input.keep_models},
-              .text_encoder_host = {}};
-  if (input.text_encoder_host) plan.text_encoder_host = plan_text_encoder_host(input, run.load);
-  const auto blocks = [&] { return planned_residency_bytes(models, run.load); };
-  const ResidencyBytes all_blocks = blocks();
-  const std::int64_t base = plan.program + others + text.norm + vae_weights + plan.latents;
-  const std::int64_t denoising = plan.activations + plan.context_cache;
-  WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
-            kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
-  // Blocks that have no place cost time in every step, a smaller VAE cache little, tiles a seam: so as many blocks have
-  // one as fit beside a pass and whole frames.
-  const HeldBlocks resident = held_blocks(all_blocks, input.keep_models);
-  const std::int64_t beside = plan.available - base;
-  const auto before_decoding = [&](const HeldBlocks& held) {
-    return std::max(held.encoding + text.scratch, held.denoising + denoising);
-  };
-  const auto fits = [&](const HeldBlocks& held) {
-    return beside >= before_decoding(held) &&
-           takes_whole_frames(extent, beside - held.decoding,
-                              std::bind_front(&VideoVae::plan_decode, models.vae.get())) &&
-           (!input.encodes || takes_whole_frames(*input.encodes, beside - held.encoding,
-                                                 std::bind_front(&VideoVae::plan_encode, models.vae.get())));
-  };
-  const bool one_model = input.offload_model && !on_cpu(input.backend);
-  plan.blocks_resident =
-      input.residency == "resident" || (input.residency == "auto" && !one_model && fits(resident));
-  plan.block_places = block_count(input);
-  if (!plan.blocks_resident) {
-    run.load.residency.kind = ResidencyKind::kStreamed;
-    // As many places as fit; two will do.
-    int& places = run.load.residency.places;
-    places = input.residency == "streamed" ? 2 : plan.block_places - 1;
-    if (one_model) places = std::min(places, static_cast<int>(config.num_layers));
-    while (places > 2 && !fits(held_blocks(blocks(), input.keep_models))) --places;
-    places = std::max(places, 2);
-    plan.block_places = places;
+  // In pieces the feed-forward takes less, and may add in another order: where nothing else fits.
+  constexpr int kPieces = 4;
+  std::unique_ptr<RunRehearsal> rehearsal;
+  std::optional<ChosenWay> chosen;
+  for (const int pieces : {1, kPieces}) {
+    run.load.feed_forward_pieces = pieces;
+    rehearsal = std::make_unique<RunRehearsal>(run_of(input, run.load));
+    chosen = first_that_fits(input, Budget(input, *rehearsal, plan), ways, run.load);
+    if (chosen->fits) break;
   }
-  const ResidencyBytes counted = plan.blocks_resident ? all_blocks : blocks();
-  const HeldBlocks held = plan.blocks_resident ? resident : held_blocks(counted, input.keep_models);
-  plan.transformers = static_cast<std::int64_t>(counted.transformers) + others;
-  plan.text_encoder = static_cast<std::int64_t>(counted.text_encoder) + text.norm;
+  const RunBytes& bytes = rehearsal->bytes();
+  const Budget budget(input, *rehearsal, plan);
+  const ResidencyBytes& blocks = chosen->blocks;
+  const HeldBlocks& held = chosen->held;
+  if (input.text_encoder_host) plan.text_encoder_host = checked_text_host(input, run.load, bytes);
+  plan.block_places = chosen->places;
+  plan.feed_forward_pieces = run.load.feed_forward_pieces;
+  plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
+  const std::int64_t before_decoding = budget.before_decoding(held);
+  if (before_decoding > plan.available) fail_for_passes(input, plan, before_decoding);
 
-  WAN_CHECK(beside >= before_decoding(held), kOutOfMemory,
-            "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
-            "included; {:.2f} GB are free; choose a smaller --size or --frame_num{}",
-            tokens, static_cast<double>(base + before_decoding(held)) * kGb,
-            static_cast<double>(plan.available) * kGb,
-            plan.blocks_resident ? ", or --residency streamed" : "");
-  run.decode = models.vae->plan_decode(extent, static_cast<std::size_t>(beside - held.decoding));
-  if (input.encodes)
-    run.encode = models.vae->plan_encode(*input.encodes, static_cast<std::size_t>(beside - held.encoding));
-  const auto vae_scratch = static_cast<std::int64_t>(std::max(run.decode.bytes, run.encode.bytes));
-  plan.vae = vae_weights + vae_scratch;
-  if (is_tiled(run.decode, extent))
+  const auto scratch = [](std::int64_t left) {
+    return static_cast<std::size_t>(std::max<std::int64_t>(left, 1));
+  };
+  run.decode = rehearsal->decodes().within(scratch(budget.for_decoding(held)));
+  if (input.encodes) run.encode = rehearsal->encodes().within(scratch(budget.for_encoding(held)));
+  const auto decode_bytes = static_cast<std::int64_t>(run.decode.bytes);
+  const auto encode_bytes = static_cast<std::int64_t>(run.encode.bytes);
+  plan.transformers = static_cast<std::int64_t>(blocks.transformers) + bytes.transformers;
+  plan.text_encoder = static_cast<std::int64_t>(blocks.text_encoder) + bytes.text_encoder;
+  plan.context_cache = bytes.context_cache;
+  plan.activations = bytes.activations;
+  plan.latents = bytes.latents;
+  plan.vae = bytes.vae + std::max(decode_bytes, encode_bytes);
+  if (is_tiled(run.decode, {input.latent[1], input.latent[2], input.latent[3]}))
     plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
-                    models.vae->geometry().spatial_stride;
-  plan.peak =
-      base + std::max({before_decoding(held), held.encoding + static_cast<std::int64_t>(run.encode.bytes),
-                       held.decoding + static_cast<std::int64_t>(run.decode.bytes)});
+                    geometry_of(input.models.vae).spatial_stride;
+  plan.peak = std::max(before_decoding, plan.program + held.decoding + bytes.decoding + decode_bytes);
+  if (input.encodes)
+    plan.peak = std::max(plan.peak, plan.program + held.encoding + bytes.encoding_images + encode_bytes);
   return run;
 }
 
@@ -211,10 +257,10 @@ std::string to_json(const MemoryPlan& plan) {
   return fmt::format(
       R"({{"event":"plan","program":{},"text_encoder":{},"text_encoder_host":{},"transformers":{},)"
       R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-      R"("blocks_resident":{},"block_places":{},"vae_tile":{}}})",
+      R"("blocks_resident":{},"block_places":{},"feed_forward_pieces":{},"vae_tile":{}}})",
       plan.program, plan.text_encoder, plan.text_encoder_host, plan.transformers, plan.context_cache,
       plan.activations, plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-      plan.block_places, plan.vae_tile);
+      plan.block_places, plan.feed_forward_pieces, plan.vae_tile);
 }
 
 std::string to_string(const MemoryPlan& plan) {
@@ -228,7 +274,7 @@ std::string to_string(const MemoryPlan& plan) {
       "text encoder   {:8.3f} GB{}\n"
       "transformers   {:8.3f} GB  ({})\n"
       "context cache  {:8.3f} GB\n"
-      "activations    {:8.3f} GB\n"
+      "activations    {:8.3f} GB{}\n"
       "VAE            {:8.3f} GB  ({})\n"
       "latents        {:8.3f} GB\n"
       "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
@@ -237,9 +283,12 @@ std::string to_string(const MemoryPlan& plan) {
       gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
       plan.blocks_resident ? "all blocks resident"
                            : fmt::format("blocks streamed through {} places", plan.block_places),
-      gb(plan.context_cache), gb(plan.activations), gb(plan.vae),
-      plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames", gb(plan.latents),
-      gb(plan.peak), gb(plan.available));
+      gb(plan.context_cache), gb(plan.activations),
+      plan.feed_forward_pieces > 1
+          ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
+          : "",
+      gb(plan.vae), plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames",
+      gb(plan.latents), gb(plan.peak), gb(plan.available));
 }
 
 }  // namespace wan

@@ -1,7 +1,10 @@
 #pragma once
 // Deciding what lives where before anything is loaded.
 
-#include "engine/loaded_models.h"
+#include <string>
+#include <vector>
+
+#include "engine/model_shapes.h"
 #include "wan/engine.h"
 
 namespace wan {
@@ -9,20 +12,24 @@ namespace wan {
 /// The CPU beside a device, where the text encoder runs there.
 struct TextEncoderHost {
   DType weights;
-  std::int64_t available;  // bytes of its memory
+  std::int64_t available;      // bytes of its memory
+  Backend* backend = nullptr;  // whose ops' scratch counts; nullptr: none
 };
 
 struct PlanInput {
-  const CheckpointModels& models;
-  const Backend& backend;
+  ModelShapes models;
+  Backend& backend;
   Shape latent;  // [z, F, h, w]
   DType weights;
   std::optional<LatentExtent> encodes;  // the clip that images become
   std::string residency;                // "auto", "resident", "streamed"
-  std::int64_t memory_limit;            // 0: what the machine has free
+  std::int64_t memory_limit;            // 0: what the machine has free, and what the backend has given out
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
+  /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
+  std::vector<std::int64_t> text_tokens = {};
+  int sampler_slots = 5;  // Scheduler::slots(); no solver has more
 };
 
 struct PlannedRun {
@@ -32,7 +39,9 @@ struct PlannedRun {
   VaePlan encode;  // of PlanInput::encodes
 };
 
-/// Throws OutOfMemory, with the numbers and the option that would help, where nothing fits.
+/// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
+/// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the option that
+/// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
 
 }  // namespace wan

@@ -27,14 +27,11 @@ void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
   declare<Umt5EncoderWeights>(scope, config, umt5_block_layout(config));
 }
 
-CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report) {
+WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
-  CheckedTransformer checked{load_wan_config(folder, scope), 0};
-  declare_transformer(checked.config, scope);
-  for (const TensorEntry& entry : report.checkpoint().entries())
-    if (!entry.name.starts_with("blocks."))
-      checked.other_bytes += static_cast<std::size_t>(entry.elements()) * 4;
-  return checked;
+  const WanConfig config = load_wan_config(folder, scope);
+  declare_transformer(config, scope);
+  return config;
 }
 
 Umt5Config check_text_encoder(WeightReport& report) {

@@ -8,11 +8,7 @@
 namespace wan {
 
 /// Dimensions of a model, and what its file lacks or has too many (in the report that was passed).
-struct CheckedTransformer {
-  WanConfig config;
-  std::size_t other_bytes;  // f32 bytes of what lies outside the blocks
-};
-CheckedTransformer check_transformer(const std::filesystem::path& folder, WeightReport& report);
+WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
 
 /// Ask a scope for every weight of a model and load none: what is missing then is what the model's file holds.

@@ -70,6 +70,7 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
                            .on_event = run.on_event,
                            .dump = run.dump,
                            .cancelled = run.cancelled};
+  loaded_->set_feed_forward_pieces(plan.load.feed_forward_pieces);
   Run video(context, loaded_->pipeline(),
             {.latent = run.latent,
              .decode = plan.decode,

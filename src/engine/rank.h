@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/backend_factory.h"
+#include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
 #include "pipeline/run.h"
 
@@ -36,10 +37,10 @@ class Rank {
        std::unique_ptr<Communicator> communicator);
 
   Backend& backend() const { return *backend_; }
-  const Backend* own_text_backend() const { return text_backend_.get(); }
+  Backend* own_text_backend() const { return text_backend_.get(); }
   const CudaLaunchGrid& grid() const { return grid_; }
   Communicator& communicator() const { return *communicator_; }
-  /// What the device does; all zero on the CPU.
+  /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
   /// Has the models in memory as the plan says, unless they are there in that way already and `keep` is set.

@@ -64,7 +64,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   WeightReport report(checkpoint, model.path);
   if (checkpoint.find("patch_embedding.weight") != nullptr && file_exists(path / "config.json")) {
     model.kind = "diffusion transformer";
-    model.dimensions = describe(check_transformer(path, report).config);
+    model.dimensions = describe(check_transformer(path, report));
   } else if (checkpoint.find("token_embedding.weight") != nullptr) {
     model.kind = "umT5 text encoder";
     model.dimensions = describe(check_text_encoder(report));

@@ -36,7 +36,7 @@ struct VaePlan {
   std::int64_t tile_width = 0;
   std::int64_t overlap_height = 0;  // latents that neighbouring tiles share at least, blended linearly
   std::int64_t overlap_width = 0;
-  std::size_t bytes = 0;  // peak of the workspace, what backends take inside ops not counted
+  std::size_t bytes = 0;  // peak of the workspace
 };
 
 /// Takes the next frames, [T, H, W, 3] f32 contiguous on the backend's device, valid during the call. Values are
@@ -47,16 +47,21 @@ using FrameConsumer = std::function<void(const TensorView& frames)>;
 /// in [-1, 1]. With tiles it is asked for the same frames several times.
 using FrameSource = std::function<void(std::int64_t first, const TensorView& frames)>;
 
+class VaePlans;
+
 class VideoVae {
  public:
   virtual ~VideoVae() = default;
   virtual VaeGeometry geometry() const = 0;
 
-  /// The fastest way that stays within `byte_budget` (0: no limit): whole groups where they are small, then frame by
-  /// frame, then (or beyond 12 GB) with compact history, then the largest tiles that fit. Throws OutOfMemory, with the bytes that would do, where not even the
-  /// smallest tile fits, and InvalidArgument for an empty extent.
-  virtual VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
-  virtual VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const = 0;
+  /// The ways to compute a clip (models/video_vae/plan.h), their bytes those of rehearsals: in a VAE on a
+  /// WeightScope::rehearsing() or a loaded one. `device`: whose ops' scratch counts too; it outlives the result, as this does.
+  virtual VaePlans decode_plans(const LatentExtent& extent, Backend* device) const = 0;
+  virtual VaePlans encode_plans(const LatentExtent& extent, Backend* device) const = 0;
+
+  /// The first of these within `byte_budget`, see VaePlans::within.
+  VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr) const;
+  VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr) const;
 
   /// latents [z_dim, F, h, w] f32, normalised as the transformer sees them. Groups of 1, then temporal_stride
   /// frames go to the sink, as they are ready where the plan has one tile, after the last tile otherwise. With

@@ -12,7 +12,11 @@ namespace {
 CausalConv3d load(const WeightScope& scope, const ConvShape& shape, const Shape& stored) {
   const Tensor weight = scope.on_host().load("weight", stored);
   Tensor bias = scope.load("bias", {shape.out}, WeightDType::kFloat32);
-  return {scope.place(channels_last_weight(weight)), std::move(bias), shape};
+  if (weight.empty()) return {{}, std::move(bias), shape};
+  const TensorView ordered = channels_last(weight);
+  return {
+      scope.make(ordered.dtype(), ordered.shape(), [&](const TensorView& made) { convert(ordered, made); }),
+      std::move(bias), shape};
 }
 
 Shape with_one_frame(const Shape& frames) {
@@ -21,16 +25,10 @@ Shape with_one_frame(const Shape& frames) {
 
 }  // namespace
 
-Tensor channels_last_weight(const Tensor& weight) {
-  if (weight.empty()) return {};
-  WAN_CHECK(weight.view().device().kind == DeviceKind::kCpu, kUnsupported,
-            "[conv weight] convolution weights are reordered on the host; load them there");
+TensorView channels_last(const TensorView& weight) {
   TensorView view = weight;
   if (view.rank() == 4) view = view.reshape({view.dim(0), view.dim(1), 1, view.dim(2), view.dim(3)});
-  view = view.permute({0, 2, 3, 4, 1});
-  Tensor ordered(view.dtype(), view.shape());
-  convert(view, ordered);
-  return ordered;
+  return view.permute({0, 2, 3, 4, 1});
 }
 
 CausalConv3d::CausalConv3d(const WeightScope& scope, const ConvShape& shape)

@@ -57,7 +57,7 @@ class CausalConv3d {
   Tensor bias_;
 };
 
-/// [O, I, kt, kh, kw] (or [O, I, kh, kw]) on the host -> [O, kt, kh, kw, I]. Empty stays empty.
-Tensor channels_last_weight(const Tensor& weight);
+/// A checkpoint's [O, I, kt, kh, kw] (or [O, I, kh, kw]) as [O, kt, kh, kw, I].
+TensorView channels_last(const TensorView& weight);
 
 }  // namespace wan

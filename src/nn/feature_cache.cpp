@@ -19,15 +19,6 @@ std::int64_t held_frames(const FeatureCacheSpec& spec) {
 
 }  // namespace
 
-std::size_t FeatureCacheSpec::held_bytes() const {
-  return Workspace::padded_bytes(dtype, frames_of(*this, held_frames(*this)));
-}
-
-std::size_t FeatureCacheSpec::open_bytes() const {
-  if (layout != HistoryLayout::kCompact) return 0;
-  return Workspace::padded_bytes(dtype, frames_of(*this, history + group[0]));
-}
-
 FeatureCache::FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec) : spec_(spec) {
   WAN_ASSERT(spec.layout != HistoryLayout::kRing || spec.group[0] == 1);
   memory_ = workspace.take(spec.dtype, frames_of(spec, held_frames(spec)));

@@ -24,11 +24,6 @@ struct FeatureCacheSpec {
   DType dtype = DType::kF32;
   int history = 0;  // frames that the convolution looks back
   Shape group;      // largest group of new frames [T, H, W, C]
-
-  /// Bytes that it holds for the whole clip.
-  std::size_t held_bytes() const;
-  /// Bytes that it takes from the workspace between open() and close().
-  std::size_t open_bytes() const;
 };
 
 /// Its memory comes from the workspace and lives as long as the Scope in which it was made.

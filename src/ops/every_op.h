@@ -8,7 +8,8 @@ namespace wan {
 /// Base with supports() and run() of every op overridden by what Derived says once, in two public templates:
 ///   template <typename Args> bool supports_op(const Args& args) const;
 ///   template <typename Args> void run_op(ExecContext& ctx, const Args& args);
-/// An overload for one op's arguments is taken before the template.
+/// An overload for one op's arguments is taken before the template. Of the ops that take scratch, and of no other, Derived has too:
+///   void take_scratch_op(Workspace& workspace, const Args& args);
 template <typename Derived, typename Base, typename List = AllOps>
 class OverEveryOp;
 
@@ -27,10 +28,16 @@ class OverEveryOp<Derived, Base, TypeList<First, Rest...>>
   using Others::Others;
   using Others::run;
   using Others::supports;
+  using Others::take_scratch;
   bool supports(const First& args) const override {
     return static_cast<const Derived&>(*this).supports_op(args);
   }
   void run(ExecContext& ctx, const First& args) override { static_cast<Derived&>(*this).run_op(ctx, args); }
+  void take_scratch(Workspace& workspace, const First& args) override {
+    auto& derived = static_cast<Derived&>(*this);
+    if constexpr (requires { derived.take_scratch_op(workspace, args); })
+      derived.take_scratch_op(workspace, args);
+  }
 };
 
 // The functions below are no templates, on purpose.

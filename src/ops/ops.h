@@ -1,11 +1,18 @@
 #pragma once
-// Ops: one pair of functions an op, whether a kernel takes these arguments, and the kernel. Ops are called through the functions
-// of ops/*.h, which validate first.
+// Ops: three functions an op: whether a kernel takes these arguments, the kernel, and its scratch. Ops are called through the
+// functions of ops/*.h, which validate first.
 
 #include "ops/op_list.h"
 
 namespace wan {
 
+class Workspace;
+
+/// For each op:
+///   supports()      whether there is a kernel for these arguments
+///   run()           the kernel
+///   take_scratch()  takes from the workspace what run() takes of it for these arguments, which may name no memory, and leaves it
+///                   alone: an op's scratch as a memory plan sees it. Nothing, where that is nothing or a few rows.
 template <typename List>
 class OpInterface;
 
@@ -15,6 +22,7 @@ class OpInterface<TypeList<Last>> {
   virtual ~OpInterface() = default;
   virtual bool supports(const Last& args) const = 0;
   virtual void run(ExecContext& ctx, const Last& args) = 0;
+  virtual void take_scratch(Workspace&, const Last&) {}
 };
 
 template <typename First, typename... Rest>
@@ -22,8 +30,10 @@ class OpInterface<TypeList<First, Rest...>> : public OpInterface<TypeList<Rest..
  public:
   using OpInterface<TypeList<Rest...>>::supports;
   using OpInterface<TypeList<Rest...>>::run;
+  using OpInterface<TypeList<Rest...>>::take_scratch;
   virtual bool supports(const First& args) const = 0;
   virtual void run(ExecContext& ctx, const First& args) = 0;
+  virtual void take_scratch(Workspace&, const First&) {}
 };
 
 using Ops = OpInterface<AllOps>;

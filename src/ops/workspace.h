@@ -42,6 +42,8 @@ class Workspace {
   /// Bytes held now, and how often memory was allocated so far (constant from the second identical pass on).
   std::size_t capacity() const;
   int allocations() const { return allocations_; }
+  /// The most bytes that were in use at once, or reserved, since the last release().
+  std::size_t most() const { return most_; }
   Device device() const { return allocator_->device(); }
   /// Gives all memory back to the device; only outside every Scope.
   void release();

@@ -42,6 +42,7 @@ void encode_clip(const RunContext& run, const VideoVae& vae, const VaePlan& plan
     phase.progress(done);
   };
   vae.encode(run.exec, source, plan, latents);
+  run.exec.workspace.release();  // the passes that follow take other memory, and less
   const std::int64_t broken = count_non_finite(run.exec, latents);
   WAN_CHECK(broken == 0, kInternal,
             "the VAE encoded the image into {} values that are not finite; its file is damaged", broken);

@@ -1,5 +1,7 @@
 #include "tasks/official_models.h"
 
+#include "base/error.h"
+
 namespace wan {
 
 const char* const kOfficialNegativePrompt =
@@ -42,17 +44,31 @@ VaeLevels official_levels() {
 
 }  // namespace
 
-Vae21Config official_vae21() {
-  return {.dim = 96, .z_dim = 16, .levels = official_levels()};
-}
-
-Vae22Config official_vae22() {
+VaeConfig official_vae(const Task& task) {
+  if (task.facts().vae == VaeKind::kVae21)
+    return Vae21Config{.dim = 96, .z_dim = 16, .levels = official_levels()};
   Vae22Config config;
   config.encoder_dim = 160;
   config.decoder_dim = 256;
   config.z_dim = 48;
   config.levels = official_levels();
   return config;
+}
+
+Shape official_latent(const Task& task, const VideoSize& size, int frame_num) {
+  const VaeGeometry vae = geometry_of(official_vae(task));
+  const WanConfig transformer = task.published_transformer();
+  const int unit = vae.spatial_stride * transformer.patch[1];
+  constexpr int kMost = 8192;
+  WAN_CHECK(size.width > 0 && size.height > 0 && size.width % unit == 0 && size.height % unit == 0 &&
+                size.width <= kMost && size.height <= kMost,
+            kInvalidArgument, "--size {}: {} needs multiples of {} up to {}", format_video_size(size),
+            task.facts().name, unit, kMost);
+  const int stride = vae.temporal_stride;
+  WAN_CHECK(frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0, kInvalidArgument,
+            "--frame_num {}: expected {}n + 1 frames, such as 81", frame_num, stride);
+  return {transformer.out_dim, vae.latent_frames(frame_num), size.height / vae.spatial_stride,
+          size.width / vae.spatial_stride};
 }
 
 }  // namespace wan

@@ -57,12 +57,13 @@ class ComputeDevice {
     std::int64_t peak = 0;
   };
   virtual MemoryUse memory_use() const { return {}; }
-  /// Free memory of the device for a plan, in bytes, what the allocator keeps for later counted as free; 0 where the device's
-  /// memory is the host's.
+  /// Free memory of the device for a plan, in bytes, what the allocator keeps for later counted as free.
   virtual std::int64_t free_bytes() const { return 0; }
   /// What the device's libraries are still expected to take of free_bytes(), beside what the allocator gives out: a plan leaves
   /// it to them.
   virtual std::int64_t reserved_bytes() const { return 0; }
+  /// What the device takes of its own allocator's memory for its libraries when ops first run, in bytes.
+  virtual std::int64_t library_bytes() const { return 0; }
   /// What the device has in all, in bytes; 0 where its memory is the host's.
   virtual std::int64_t total_bytes() const { return 0; }
 };

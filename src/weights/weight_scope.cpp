@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tensor/address_allocator.h"
+
 namespace wan {
 
 WeightScope::WeightScope(WeightReport& report, WeightTarget target)
@@ -13,6 +15,12 @@ WeightScope::WeightScope(WeightReport& report, WeightTarget target)
 WeightScope WeightScope::describing(WeightReport& report, DType compute_dtype) {
   WeightScope scope(report);
   scope.compute_dtype_ = compute_dtype;
+  return scope;
+}
+
+WeightScope WeightScope::rehearsing(WeightReport& report, Allocator& allocator, DType compute_dtype) {
+  WeightScope scope = describing(report, compute_dtype);
+  scope.unfilled_ = &allocator;
   return scope;
 }
 
@@ -56,6 +64,7 @@ const TensorEntry* WeightScope::declare(const WeightSpec& spec) const {
 
 Tensor WeightScope::load(const WeightSpec& spec) const {
   const TensorEntry* entry = declare(spec);
+  if (unfilled_ != nullptr) return {*unfilled_, resolve_dtype(spec.dtype, compute_dtype_), spec.shape};
   if (entry == nullptr || loader_ == nullptr) return {};
   Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), spec.shape);
   loader_->load(std::vector<WeightLoad>{{*entry, tensor}});
@@ -79,14 +88,24 @@ WeightScope WeightScope::on_host() const {
   if (loads())
     scope.loader_ = std::make_shared<WeightLoader>(
         WeightTarget{.compute_dtype = compute_dtype_, .threads = target().threads});
+  static AddressAllocator uncounted;  // as the host's memory is, beside a device's
+  if (unfilled_ != nullptr) scope.unfilled_ = &uncounted;
   return scope;
 }
 
-Tensor WeightScope::place(Tensor host) const {
-  if (host.empty() || !loads() || target().allocator->device().kind == DeviceKind::kCpu) return host;
-  Tensor placed(*target().allocator, host.dtype(), host.shape());
-  target().upload(upload_source(host), placed);
-  return placed;
+Tensor WeightScope::make(DType dtype, const Shape& shape,
+                         const std::function<void(const TensorView&)>& fill) const {
+  if (unfilled_ != nullptr) return {*unfilled_, dtype, shape};
+  if (!loads()) return {};
+  Tensor made(*target().allocator, dtype, shape);
+  if (made.view().device().kind == DeviceKind::kCpu) {
+    fill(made);
+  } else {
+    const Tensor host(dtype, shape);
+    fill(host);
+    target().upload(upload_source(host), made);
+  }
+  return made;
 }
 
 const WeightTarget& WeightScope::target() const {

@@ -1,6 +1,7 @@
 #pragma once
 // WeightScope: a checkpoint seen from one layer: a prefix, and loading by name and expected shape.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,10 @@ class WeightScope {
   WeightScope(WeightReport& report, WeightTarget target);
   /// Loads nothing: every load() is checked, reported and returns an empty Tensor (`wan inspect`, plans).
   static WeightScope describing(WeightReport& report, DType compute_dtype = DType::kF32);
+
+  /// Loads nothing, and gives tensors of the shapes that are asked for, whether the checkpoint has them or not, with nothing in
+  /// them: for passes that compute nothing (CountingBackend). Findings are reported.
+  static WeightScope rehearsing(WeightReport& report, Allocator& allocator, DType compute_dtype);
 
   /// The scope below `name`: child("blocks.0").child("norm1") asks for "blocks.0.norm1.weight" as "weight".
   WeightScope child(std::string_view name) const;
@@ -45,10 +50,11 @@ class WeightScope {
   }
   /// This scope, with another precision of the run than its target's.
   WeightScope in_precision(DType compute_dtype) const;
-  /// This scope, loading into host memory: for weights that the model changes before they are used. Then place() them.
+  /// This scope, loading into host memory: for weights from which the model makes those that it uses. See make().
   WeightScope on_host() const;
-  /// A weight from on_host() on the target's device: `host` itself where that is the host, or empty.
-  Tensor place(Tensor host) const;
+  /// A weight that the model makes itself, on the target's device: `fill` writes it on the host. Empty when describing, and
+  /// not filled in a rehearsal.
+  Tensor make(DType dtype, const Shape& shape, const std::function<void(const TensorView&)>& fill) const;
   /// Checks and marks a weight that is loaded later (BlockResidency). nullptr when it is not usable.
   const TensorEntry* declare(const WeightSpec& spec) const;
 
@@ -63,6 +69,7 @@ class WeightScope {
 
   WeightReport* report_;
   std::shared_ptr<WeightLoader> loader_;
+  Allocator* unfilled_ = nullptr;  // of a rehearsal
   DType compute_dtype_ = DType::kF32;
   std::string prefix_;
 };

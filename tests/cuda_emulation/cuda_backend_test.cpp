@@ -17,6 +17,7 @@
 #include "ops/linear.h"
 #include "support/compare.h"
 #include "support/guarded.h"
+#include "support/scratch_cases.h"
 
 namespace wan::test {
 namespace {
@@ -253,6 +254,11 @@ TEST_F(CudaBackend, LeavesTheCallersDeviceAsItWas) {
     EXPECT_EQ(current(), 0) << "refused";
   }
   EXPECT_EQ(current(), 0) << "ended";
+}
+
+TEST_F(CudaBackend, OpsTakeTheScratchThatIsStated) {
+  const auto backend = make_cuda_backend({});
+  expect_scratch_as_stated(*backend);
 }
 
 TEST_F(CudaBackend, RefusesViewsOfTheHost) {

@@ -1,4 +1,4 @@
-// What the published VAEs' plans ask for at the published sizes. A plan needs no weights, so that a table of the shapes
+// What the published VAEs' plans ask for at the published sizes. A plan needs no values, so that a table of the shapes
 // that dimensions are read from stands for the file.
 
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
+#include "tensor/address_allocator.h"
 
 namespace wan::test {
 namespace {
@@ -65,7 +66,7 @@ Checkpoint published_vae22() {
 struct Published {
   explicit Published(const Checkpoint& shapes, DType compute = DType::kF32)
       : checkpoint(shapes), report(checkpoint, "VAE") {
-    const WeightScope scope = WeightScope::describing(report);
+    const WeightScope scope = WeightScope::rehearsing(report, addresses, DType::kF32);
     if (looks_like_vae22(checkpoint))
       vae = std::make_unique<Vae22>(scope, VaePrecision{compute});
     else
@@ -73,6 +74,7 @@ struct Published {
   }
   Checkpoint checkpoint;
   WeightReport report;
+  AddressAllocator addresses;
   std::unique_ptr<VideoVae> vae;
 };
 

@@ -158,10 +158,13 @@ TEST_P(VaeStreaming, PlansSayHowMuchMemoryIsUsed) {
 
 TEST_P(VaeStreaming, MemoryDoesNotGrowWithFrames) {
   VaeModel model(case_of("levels4"));
-  for (const std::int64_t frames : {1, 2, 9, 1000}) {
+  for (const std::int64_t frames : {3, 9, 1000}) {
     EXPECT_EQ(model.vae().plan_decode({frames, 8, 8}, 0).bytes, model.vae().plan_decode({2, 8, 8}, 0).bytes);
     EXPECT_EQ(model.vae().plan_encode({frames, 8, 8}, 0).bytes, model.vae().plan_encode({2, 8, 8}, 0).bytes);
   }
+  // A still is a clip's first group alone.
+  EXPECT_LT(model.vae().plan_decode({1, 8, 8}, 0).bytes, model.vae().plan_decode({2, 8, 8}, 0).bytes);
+  EXPECT_LT(model.vae().plan_encode({1, 8, 8}, 0).bytes, model.vae().plan_encode({2, 8, 8}, 0).bytes);
 }
 
 TEST_P(VaeStreaming, NothingIsReadThatWasNotWritten) {

@@ -78,6 +78,7 @@ class Model {
   }
 
   void listen(Taps taps) { context_.taps = std::move(taps); }
+  void set_feed_forward_pieces(int pieces) { transformer_.set_feed_forward_pieces(pieces); }
   const Workspace& workspace() const { return workspace_; }
   const WanConfig& config() const { return config_; }
   /// Prepared text of a golden file's case.
@@ -209,6 +210,19 @@ TEST(WanTransformer, TextIsPreparedOnceAndASecondPassAllocatesNothing) {
   EXPECT_EQ(text.blocks.back().key.view().data(), key);
   EXPECT_EQ(model.workspace().allocations(), allocations);
   EXPECT_TRUE(all_close(second[0], first[0], 0.0));
+}
+
+TEST(WanTransformerMemory, AFeedForwardInPiecesTakesLessAndGivesTheSame) {
+  const GoldenFile golden(golden_path("models/dit_h2_d24/f9.safetensors"));
+  SelfCommunicator alone;
+  Model whole("dit_h2_d24", Kernels::kCpu, alone);
+  const Tensor expected = whole.forward(golden);
+  for (const int pieces : {2, 3, 1000}) {
+    Model model("dit_h2_d24", Kernels::kCpu, alone);
+    model.set_feed_forward_pieces(pieces);
+    EXPECT_TRUE(all_close(model.forward(golden), expected, kTolerance)) << pieces;
+    EXPECT_LT(model.workspace().most(), whole.workspace().most()) << pieces;
+  }
 }
 
 }  // namespace

@@ -31,11 +31,13 @@ std::byte* FencedMemory::allocate(std::size_t bytes) {
   void* const data = ::mmap(nullptr, size, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   WAN_CHECK(data != MAP_FAILED, kOutOfMemory, "[fenced] cannot map {} bytes", size);
   blocks_[static_cast<std::byte*>(data)] = size;
+  count_.add(bytes);
   return static_cast<std::byte*>(data);
 }
 
-void FencedMemory::release(std::byte* data, std::size_t) noexcept {
+void FencedMemory::release(std::byte* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
+  count_.remove(bytes);
   const std::scoped_lock lock(mutex_);
   ::munmap(data, blocks_[data]);
   blocks_.erase(data);

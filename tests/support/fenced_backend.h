@@ -5,9 +5,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "ops/backend.h"
 #include "ops/every_op.h"
+#include "tensor/allocation_count.h"
 
 namespace wan::test {
 
@@ -17,6 +19,7 @@ class FencedMemory final : public Allocator {
   Device device() const override { return {DeviceKind::kCuda, 0}; }
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
+  const AllocationCount& count() const { return count_; }
 
   /// Access while one of these lives.
   class Opening {
@@ -35,6 +38,7 @@ class FencedMemory final : public Allocator {
   void close();
   void protect(int rights) const;
 
+  AllocationCount count_;
   std::mutex mutex_;
   std::map<std::byte*, std::size_t> blocks_;  // whole pages
   int openings_ = 0;
@@ -51,6 +55,9 @@ class FencedBase : public Backend {
   std::int64_t free_bytes() const override { return std::int64_t{1} << 32; }
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
+  /// No fence from here on, for what takes long behind one.
+  void leave_open() { opening_.emplace(memory_); }
+  MemoryUse memory_use() const override { return {memory_.count().now(), memory_.count().peak()}; }
 
  protected:
   Backend& inner() const { return *inner_; }
@@ -61,6 +68,7 @@ class FencedBase : public Backend {
 
  private:
   std::unique_ptr<Backend> inner_;
+  std::optional<FencedMemory::Opening> opening_;
 };
 
 /// Every op is the inner backend's kernel, or the composite.
@@ -86,6 +94,10 @@ class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
     } else {
       reference(here);
     }
+  }
+  template <typename Args>
+  void take_scratch_op(Workspace& workspace, const Args& args) {
+    inner().take_scratch(workspace, args);
   }
 };
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine_internals.h"
-#include "support/counting_backend.h"
+#include "ops/counting_backend.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
@@ -15,7 +15,9 @@ BenchmarkRow count(BenchmarkOptions options, const char* phase) {
   options.phases = {phase};
   options.repeats = 1;
   options.warmup = 0;
-  const auto make = [] { return std::make_unique<CountingBackend>(); };
+  const auto make = [] {
+    return std::make_unique<CountingBackend>(Device{DeviceKind::kCuda, 0}, 141'000'000'000);
+  };
   const BenchmarkResult result = run_benchmark(options, make, {});
   EXPECT_EQ(result.rows.size(), 1u);
   return result.rows.at(0);

@@ -13,6 +13,7 @@
 #include "support/compare.h"
 #include "support/cpu_context.h"
 #include "support/guarded.h"
+#include "support/scratch_cases.h"
 
 namespace wan::test {
 namespace {
@@ -38,6 +39,23 @@ TEST(CpuKernels, ExponentialIsWithinTwoUlp) {
     }
     EXPECT_LE(worst, 2.0) << kernels->name;
   }
+}
+
+TEST(CpuBackend, OpsTakeTheScratchThatIsStated) {
+  const auto backend = make_cpu_backend({.threads = 2});
+  expect_scratch_as_stated(*backend);
+}
+
+TEST(CpuBackend, CountsItsMemory) {
+  const auto backend = make_cpu_backend({.threads = 1});
+  {
+    const Tensor first(backend->allocator(), DType::kU8, {1000});
+    const Tensor second(backend->allocator(), DType::kU8, {500});
+    EXPECT_EQ(backend->memory_use().now, 1500);
+  }
+  EXPECT_EQ(backend->memory_use().now, 0);
+  EXPECT_EQ(backend->memory_use().peak, 1500);
+  EXPECT_GT(backend->free_bytes(), 1 << 20);
 }
 
 TEST(CpuKernels, ExponentialAtItsEnds) {

@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
+#include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
@@ -276,7 +277,7 @@ TEST_F(T5CpuTest, OnTheCpuNothingChanges) {
 
 TEST_F(T5CpuTest, BlocksStayInTheHostsMemoryWhereTheyAreKeptAndHalfOfItIsEnough) {
   const CheckpointModels models(kCheckpoint);
-  const FencedBackend device(make_cpu_backend({.threads = 1}));
+  FencedBackend device(make_cpu_backend({.threads = 1}));
   const auto planned = [&](const char* residency, bool keep_models, std::int64_t available) {
     return plan_run({.models = models,
                      .backend = device,

@@ -153,16 +153,17 @@ TEST(ChoosePlan, TakesTheFirstWayThatFits) {
     return static_cast<std::size_t>(plan.tile_height * plan.tile_width * (plan.compact_history ? 100 : 200));
   };
   const LatentExtent extent{.frames = 3, .height = 30, .width = 40};
-  EXPECT_FALSE(choose_plan("test", extent, 0, bytes).compact_history);
-  EXPECT_FALSE(choose_plan("test", extent, 240000, bytes).compact_history);
-  const VaePlan compact = choose_plan("test", extent, 239999, bytes);
+  EXPECT_FALSE(VaePlans("test", extent, bytes).within(0).compact_history);
+  EXPECT_FALSE(VaePlans("test", extent, bytes).within(240000).compact_history);
+  const VaePlan compact = VaePlans("test", extent, bytes).within(239999);
   EXPECT_TRUE(compact.compact_history);
   EXPECT_EQ(compact.tile_height * compact.tile_width, 30 * 40);
-  const VaePlan two = choose_plan("test", extent, 119999, bytes);  // two tiles side by side are least work
+  const VaePlan two =
+      VaePlans("test", extent, bytes).within(119999);  // two tiles side by side are least work
   EXPECT_EQ(two.tile_height, 30);
   EXPECT_EQ(tile_spans(40, two.tile_width, two.overlap_width).size(), 2u);
   for (const std::size_t budget : {100000u, 60000u, 30000u, 9000u, 1600u}) {
-    const VaePlan plan = choose_plan("test", extent, budget, bytes);
+    const VaePlan plan = VaePlans("test", extent, bytes).within(budget);
     EXPECT_LE(plan.bytes, budget);
     EXPECT_EQ(plan.bytes, bytes(plan));
   }
@@ -172,10 +173,10 @@ TEST(ChoosePlan, TakesWholeGroupsWhereTheyAreSmall) {
   const auto bytes = [](const VaePlan& plan) {
     return static_cast<std::size_t>(plan.tile_height * plan.tile_width) << (plan.frame_by_frame ? 19 : 20);
   };
-  EXPECT_FALSE(choose_plan("test", {.frames = 3, .height = 32, .width = 32}, 0, bytes).frame_by_frame);
-  EXPECT_TRUE(choose_plan("test", {.frames = 3, .height = 32, .width = 33}, 0, bytes).frame_by_frame);
+  EXPECT_FALSE(VaePlans("test", {.frames = 3, .height = 32, .width = 32}, bytes).within(0).frame_by_frame);
+  EXPECT_TRUE(VaePlans("test", {.frames = 3, .height = 32, .width = 33}, bytes).within(0).frame_by_frame);
   const std::size_t budget = std::size_t{1} << 29;
-  const VaePlan plan = choose_plan("test", {.frames = 3, .height = 32, .width = 32}, budget, bytes);
+  const VaePlan plan = VaePlans("test", {.frames = 3, .height = 32, .width = 32}, bytes).within(budget);
   EXPECT_TRUE(plan.frame_by_frame && !plan.compact_history);
   EXPECT_EQ(plan.tile_height, 32);
 }

@@ -22,10 +22,46 @@ std::int64_t tiles_a_piece(const CpuKernels& kernels, int threads, const Attenti
   return std::clamp<std::int64_t>(tiles / (4 * threads), 1, kMost);
 }
 
+/// How the queries are cut, and what that takes.
+struct AttentionPieces {
+  std::int64_t tile;   // queries of one head that are one piece of work
+  std::int64_t tiles;  // of each head
+  int threads;
+  std::int64_t scratch;  // floats of a thread
+};
+
+AttentionPieces pieces_of(const CpuKernels& kernels, int threads, const AttentionArgs& args) {
+  const std::int64_t queries = args.q.dim(0);
+  const std::int64_t heads = args.q.dim(1);
+  const std::int64_t width = args.q.dim(2);
+  const std::int64_t tile = kernels.query_tile * tiles_a_piece(kernels, threads, args);
+  const std::int64_t tiles = (queries + tile - 1) / tile;
+  const int useful = useful_threads(threads, queries * heads * args.k.dim(0) * width / 64);
+  return {.tile = tile,
+          .tiles = tiles,
+          .threads = static_cast<int>(std::min<std::int64_t>(useful, heads * tiles)),
+          .scratch = kernels.attention_scratch(width, tile)};
+}
+
+/// `args` with all in f32, in memory of the workspace where it is not; and the threads' scratch.
+struct AttentionScratch {
+  AttentionScratch(Workspace& workspace, const AttentionArgs& given, const AttentionPieces& pieces)
+      : args(given) {
+    for (TensorView* const view : {&args.q, &args.k, &args.v, &args.out}) *view = take_f32(workspace, *view);
+    threads = workspace.take(DType::kF32, {pieces.threads, pieces.scratch});
+  }
+  AttentionArgs args;
+  TensorView threads;
+};
+
 }  // namespace
 
 bool has_kernel(const CpuBackend&, const AttentionArgs& args) {
   return args.q.dim(2) > 0;
+}
+
+void CpuBackend::take_scratch_op(Workspace& workspace, const AttentionArgs& args) {
+  if (args.out.elements() > 0) AttentionScratch(workspace, args, pieces_of(kernels_, threads_, args));
 }
 
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const AttentionArgs& args) {
@@ -35,20 +71,25 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const AttentionArgs& args) {
   const std::int64_t width = args.q.dim(2);
   if (queries == 0 || heads == 0) return;
   const Workspace::Scope scope(ctx.workspace);
-  const TensorView q = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.q);
-  const TensorView k = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.k);
-  const TensorView v = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.v);
-  const TensorView out =
-      args.out.dtype() == DType::kF32 ? args.out : ctx.workspace.take(DType::kF32, args.out.shape());
-
   // A few tiles of queries of one head are one piece of work; their scores never leave the cache, whatever the
   // number of keys. Heads outside, so that the threads share the keys and values that they read.
-  const std::int64_t tile = cpu.kernels().query_tile * tiles_a_piece(cpu.kernels(), cpu.threads(), args);
-  const std::int64_t tiles = (queries + tile - 1) / tile;
-  const auto threads = static_cast<int>(std::min<std::int64_t>(
-      useful_threads(cpu.threads(), queries * heads * keys * width / 64), heads * tiles));
-  const std::int64_t scratch_size = cpu.kernels().attention_scratch(width, tile);
-  float* scratch = ctx.workspace.take(DType::kF32, {threads, scratch_size}).as<float>();
+  const AttentionPieces pieces = pieces_of(cpu.kernels(), cpu.threads(), args);
+  const AttentionScratch taken(ctx.workspace, args, pieces);
+  const TensorView& q = taken.args.q;
+  const TensorView& k = taken.args.k;
+  const TensorView& v = taken.args.v;
+  const TensorView& out = taken.args.out;
+  const auto convert = [&](const TensorView& from, const TensorView& to) {
+    if (from.data() != to.data()) copy_to_f32(cpu.kernels(), cpu.threads(), from, to);
+  };
+  convert(args.q, q);
+  convert(args.k, k);
+  convert(args.v, v);
+  const std::int64_t tile = pieces.tile;
+  const std::int64_t tiles = pieces.tiles;
+  const int threads = pieces.threads;
+  const std::int64_t scratch_size = pieces.scratch;
+  float* scratch = taken.threads.as<float>();
   const auto run_tile = [&](std::int64_t index, float* memory) {
     const std::int64_t h = index / tiles;
     const std::int64_t first = index % tiles * tile;

@@ -6,8 +6,21 @@
 #include "backends/cpu/short_spins.h"
 #include "ops/backend.h"
 #include "ops/every_op.h"
+#include "tensor/allocation_count.h"
 
 namespace wan {
+
+/// Host memory, counted.
+class CountedHostMemory final : public Allocator {
+ public:
+  Device device() const override { return {}; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* data, std::size_t bytes) noexcept override;
+  const AllocationCount& count() const { return count_; }
+
+ private:
+  AllocationCount count_;
+};
 
 class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEveryOp<CpuBackend> {
  public:
@@ -15,10 +28,12 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
 
   const char* name() const override { return "cpu"; }
   Device device() const override { return {}; }
-  Allocator& allocator() override { return cpu_allocator(); }
+  Allocator& allocator() override { return memory_; }
   void synchronize() override {}
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
+  MemoryUse memory_use() const override { return {memory_.count().now(), memory_.count().peak()}; }
+  std::int64_t free_bytes() const override;
 
   template <typename Args>
   bool supports_op(const Args& args) const {
@@ -28,6 +43,9 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   void run_op(ExecContext& ctx, const Args& args) {
     run_kernel(*this, ctx, args);
   }
+  void take_scratch_op(Workspace& workspace, const AttentionArgs& args);
+  void take_scratch_op(Workspace& workspace, const Conv3dArgs& args);
+  void take_scratch_op(Workspace& workspace, const LinearArgs& args);
 
   // For the ops.
   int threads() const { return threads_; }
@@ -35,6 +53,7 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   PrimitiveCache& primitives() { return primitives_; }
 
  private:
+  CountedHostMemory memory_;
   int threads_;
   const CpuKernels& kernels_;
   PrimitiveCache primitives_;

@@ -108,54 +108,88 @@ bool frames_contiguous(const TensorView& v) {
   return v.dim(0) == 1 || v.stride(0) == v.dim(1) * v.dim(2) * v.dim(3);
 }
 
+/// `args` with weight, x and out in memory of the workspace where oneDNN cannot take them as they are.
+Conv3dArgs take_packed(Workspace& workspace, const Conv3dArgs& args) {
+  const DType type = product_type(args);
+  const auto pack = [&](const TensorView& view) {
+    return view.dtype() == type && frames_contiguous(view) ? view : workspace.take(type, view.shape());
+  };
+  Conv3dArgs packed = args;
+  if (args.weight.dtype() != type) packed.weight = take_f32(workspace, args.weight);
+  packed.x = pack(args.x);
+  packed.out = pack(args.out);
+  return packed;
+}
+
+/// A convolution with what puts its weights in the layout that it wants.
+struct Convolution {
+  std::shared_ptr<CachedPrimitive> primitive;
+  std::shared_ptr<CachedPrimitive> reorder;  // nullptr where they lie so
+
+  /// Memory for the reordered weights.
+  TensorView take_weights(Workspace& workspace) const {
+    const auto bytes = static_cast<std::int64_t>(primitive->description(1).get_size());
+    return workspace.take(DType::kU8, {bytes});
+  }
+};
+
+// oneDNN's weight layout depends on the sizes of the video too, so that it is made in each call and not when the model is
+// loaded: 0.3% of the time of a 384-channel layer at 90x160, 7% of a 64-channel one at 16x16.
+Convolution convolution_of(PrimitiveCache& cache, int threads, const Conv3dArgs& packed) {
+  const OpenMpThreads team(threads);
+  return with_dnnl_errors("conv3d", [&] {
+    PrimitiveKey key = key_of(packed, threads);
+    Convolution made{cache.get(key, [&] { return make_convolution(cache.engine(), packed); }), nullptr};
+    const memory::desc wanted = made.primitive->description(1);
+    const memory::desc given = plain_weight(packed.weight);
+    if (wanted == given) return made;
+    key.set_kind('r');
+    made.reorder = cache.get(key, [&] { return make_reorder(cache.engine(), given, wanted); });
+    return made;
+  });
+}
+
 }  // namespace
 
 bool has_kernel(const CpuBackend&, const Conv3dArgs& args) {
   return args.x.dim(3) > 0;
 }
 
+void CpuBackend::take_scratch_op(Workspace& workspace, const Conv3dArgs& args) {
+  if (args.out.elements() == 0) return;
+  const Convolution convolution = convolution_of(primitives_, threads_, take_packed(workspace, args));
+  if (convolution.reorder) {
+    convolution.take_weights(workspace);
+    const Workspace::Scope scope(workspace);
+    convolution.reorder->take_scratchpad(workspace);
+  }
+  convolution.primitive->take_scratchpad(workspace);
+}
+
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const Conv3dArgs& args) {
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   const OpenMpThreads team(cpu.threads());
-  const DType type = product_type(args);
-  const auto packs = [&](const TensorView& view) { return view.dtype() != type || !frames_contiguous(view); };
-  Conv3dArgs packed = args;
-  if (args.weight.dtype() != type)
-    packed.weight = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight);
-  if (packs(args.x)) {
-    packed.x = ctx.workspace.take(type, args.x.shape());
-    cpu.run(ctx, CopyArgs{args.x, packed.x});
-  }
-  if (packs(args.out)) packed.out = ctx.workspace.take(type, args.out.shape());
+  const Conv3dArgs packed = take_packed(ctx.workspace, args);
+  if (packed.weight.data() != args.weight.data())
+    copy_to_f32(cpu.kernels(), cpu.threads(), args.weight, packed.weight);
+  if (packed.x.data() != args.x.data()) cpu.run(ctx, CopyArgs{args.x, packed.x});
   // The residual is added to what out holds.
   if (args.residual && args.residual.data() != packed.out.data())
     cpu.run(ctx, CopyArgs{args.residual, packed.out});
 
-  const auto primitive = with_dnnl_errors("conv3d", [&] {
-    return cpu.primitives().get(key_of(packed, cpu.threads()),
-                                [&] { return make_convolution(cpu.primitives().engine(), packed); });
-  });
-  // oneDNN's weight layout depends on the sizes of the video too, so that it is made here and not when the
-  // model is loaded: 0.3% of the time of a 384-channel layer at 90x160, 7% of a 64-channel one at 16x16.
-  const memory::desc& wanted = primitive->description(1);
-  const memory::desc given = plain_weight(packed.weight);
+  const Convolution convolution = convolution_of(cpu.primitives(), cpu.threads(), packed);
   const void* weight = packed.weight.data();
-  if (wanted != given) {
-    const TensorView blocked = ctx.workspace.take(DType::kU8, {static_cast<std::int64_t>(wanted.get_size())});
-    const auto reorder = with_dnnl_errors("conv3d", [&] {
-      PrimitiveKey key = key_of(packed, cpu.threads());
-      key.set_kind('r');
-      return cpu.primitives().get(key,
-                                  [&] { return make_reorder(cpu.primitives().engine(), given, wanted); });
-    });
-    reorder->execute(ctx.workspace, {weight, blocked.data()});
+  if (convolution.reorder) {
+    const TensorView blocked = convolution.take_weights(ctx.workspace);
+    convolution.reorder->execute(ctx.workspace, {weight, blocked.data()});
     weight = blocked.data();
   }
+  CachedPrimitive& primitive = *convolution.primitive;
   if (args.bias)
-    primitive->execute(ctx.workspace, {packed.x.data(), weight, packed.out.data(), args.bias.data()});
+    primitive.execute(ctx.workspace, {packed.x.data(), weight, packed.out.data(), args.bias.data()});
   else
-    primitive->execute(ctx.workspace, {packed.x.data(), weight, packed.out.data()});
+    primitive.execute(ctx.workspace, {packed.x.data(), weight, packed.out.data()});
   if (packed.out.data() != args.out.data()) cpu.run(ctx, CopyArgs{packed.out, args.out});
 }
 

@@ -27,9 +27,12 @@ void write_row(const CpuKernels& kernels, const TensorView& view, std::int64_t o
   kernels.f32_to_bf16(buffer, bf16_bits(view) + offset, n);
 }
 
-/// A contiguous f32 copy of a view in the workspace, on `threads` threads; rows of the last dimension must be
-/// contiguous.
+/// Writes a view to contiguous f32 `out` of its shape, on `threads` threads; rows of the last dimension must be contiguous.
+void copy_to_f32(const CpuKernels& kernels, int threads, const TensorView& view, const TensorView& out);
+/// The same to memory of the workspace.
 TensorView copy_as_f32(const CpuKernels& kernels, int threads, Workspace& workspace, const TensorView& view);
+/// Memory for such a copy; the view itself where it is f32 already.
+TensorView take_f32(Workspace& workspace, const TensorView& view);
 /// The view itself where it is f32 already.
 TensorView as_f32(const CpuKernels& kernels, int threads, Workspace& workspace, const TensorView& view);
 

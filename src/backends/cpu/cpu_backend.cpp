@@ -9,6 +9,7 @@
 
 #include "backends/cpu/backend_impl.h"
 #include "base/cgroup.h"
+#include "base/memory_info.h"
 
 namespace wan {
 
@@ -25,6 +26,22 @@ CpuBackend::CpuBackend(int threads)
     : threads_(threads),
       kernels_(cpu_kernels()),
       short_spins_(threads > 1 ? hold_short_spins(threads) : nullptr) {}
+
+std::byte* CountedHostMemory::allocate(std::size_t bytes) {
+  std::byte* const data = cpu_allocator().allocate(bytes);
+  count_.add(bytes);
+  return data;
+}
+
+void CountedHostMemory::release(std::byte* data, std::size_t bytes) noexcept {
+  if (data == nullptr) return;
+  count_.remove(bytes);
+  cpu_allocator().release(data, bytes);
+}
+
+std::int64_t CpuBackend::free_bytes() const {
+  return available_memory_bytes();
+}
 
 void CpuBackend::upload(const TensorView& host, const TensorView& device) {
   WAN_CHECK(host.dtype() == device.dtype() && host.elements() == device.elements() && host.is_contiguous() &&

@@ -41,8 +41,8 @@ std::shared_ptr<CachedPrimitive> make_matmul(const dnnl::engine& engine, const L
                                            description.scratchpad_desc());
 }
 
-/// The product and the bias; x and weight of one type, bias and out f32.
-void multiply(PrimitiveCache& cache, int threads, Workspace& workspace, const LinearArgs& args) {
+/// Of the product and the bias; x and weight of one type, bias and out f32.
+std::shared_ptr<CachedPrimitive> product_of(PrimitiveCache& cache, int threads, const LinearArgs& args) {
   const OpenMpThreads team(threads);
   const std::int64_t rows = args.x.dim(0);
   const PrimitiveKey key{'l',
@@ -54,8 +54,13 @@ void multiply(PrimitiveCache& cache, int threads, Workspace& workspace, const Li
                          static_cast<std::int64_t>(args.weight.dtype()),
                          args.bias ? 1 : 0,
                          threads};
-  const auto primitive = with_dnnl_errors(
-      "linear", [&] { return cache.get(key, [&] { return make_matmul(cache.engine(), args); }); });
+  return with_dnnl_errors("linear",
+                          [&] { return cache.get(key, [&] { return make_matmul(cache.engine(), args); }); });
+}
+
+void multiply(PrimitiveCache& cache, int threads, Workspace& workspace, const LinearArgs& args) {
+  const OpenMpThreads team(threads);
+  const auto primitive = product_of(cache, threads, args);
   if (args.bias)
     primitive->execute(workspace, {args.x.data(), args.weight.data(), args.out.data(), args.bias.data()});
   else
@@ -102,10 +107,61 @@ bool multiplies_bf16() {
   return native;
 }
 
+/// How a product is done.
+enum class LinearWay {
+  kDots,         // of f32 weights, for a few rows
+  kF32,          // of f32 weights
+  kBf16,         // of bf16 weights, by instructions for them
+  kWeightTiles,  // of bf16 weights, some of which are converted at a time
+};
+
+LinearWay way_of(const LinearArgs& args) {
+  if (args.weight.dtype() == DType::kF32)
+    return args.x.dim(0) <= kFewRows ? LinearWay::kDots : LinearWay::kF32;
+  return multiplies_bf16() ? LinearWay::kBf16 : LinearWay::kWeightTiles;
+}
+
+/// `args` with bias, x and out in memory of the workspace where they are of another type than the product's.
+LinearArgs take_converted(Workspace& workspace, const LinearArgs& args, LinearWay way) {
+  LinearArgs product = args;
+  if (args.bias) product.bias = take_f32(workspace, args.bias);
+  product.out = take_f32(workspace, args.out);
+  if (way == LinearWay::kBf16) {
+    if (args.x.dtype() == DType::kF32) product.x = workspace.take(DType::kBF16, args.x.shape());
+  } else {
+    // Rows that are rounded to bf16 are never the caller's own.
+    product.x = way == LinearWay::kWeightTiles ? workspace.take(DType::kF32, args.x.shape())
+                                               : take_f32(workspace, args.x);
+  }
+  return product;
+}
+
+std::int64_t tile_columns(const LinearArgs& args) {
+  const std::int64_t columns = args.weight.dim(0);
+  return std::min(columns, std::clamp<std::int64_t>(kWeightTile / args.x.dim(1) / 64 * 64, 64, columns + 63));
+}
+
+/// The product with columns [begin, end) of the result, their weights in f32 memory of the workspace.
+LinearArgs take_tile(Workspace& workspace, const LinearArgs& product, std::int64_t begin, std::int64_t end) {
+  LinearArgs part = product;
+  part.weight = workspace.take(DType::kF32, {end - begin, product.weight.dim(1)});
+  part.out = product.out.slice(1, begin, end);
+  if (product.bias) part.bias = product.bias.slice(0, begin, end);
+  return part;
+}
+
 }  // namespace
 
 bool has_kernel(const CpuBackend&, const LinearArgs& args) {
   return args.x.dim(1) > 0;
+}
+
+void CpuBackend::take_scratch_op(Workspace& workspace, const LinearArgs& args) {
+  if (args.out.elements() == 0) return;
+  const LinearWay way = way_of(args);
+  LinearArgs product = take_converted(workspace, args, way);
+  if (way == LinearWay::kWeightTiles) product = take_tile(workspace, product, 0, tile_columns(args));
+  if (way != LinearWay::kDots) product_of(primitives_, threads_, product)->take_scratchpad(workspace);
 }
 
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearArgs& args) {
@@ -114,46 +170,42 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearArgs& args) {
   const std::int64_t columns = args.weight.dim(0);
   if (rows == 0 || columns == 0) return;
   const Workspace::Scope scope(ctx.workspace);
-  LinearArgs f32 = args;
-  if (args.bias) f32.bias = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.bias);
-  if (args.out.dtype() != DType::kF32) f32.out = ctx.workspace.take(DType::kF32, args.out.shape());
+  const LinearWay way = way_of(args);
+  const LinearArgs product = take_converted(ctx.workspace, args, way);
+  const auto convert = [&](const TensorView& from, const TensorView& to) {
+    if (from.data() != to.data()) copy_to_f32(cpu.kernels(), cpu.threads(), from, to);
+  };
+  if (args.bias) convert(args.bias, product.bias);
+  if (way != LinearWay::kBf16) {
+    convert(args.x, product.x);
+  } else if (args.x.dtype() == DType::kF32) {
+    for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
+      cpu.kernels().f32_to_bf16(args.x.as<float>() + m * args.x.stride(0), bf16_bits(product.x) + m * inner,
+                                inner);
+    });
+  }
 
-  if (args.weight.dtype() == DType::kF32) {
-    f32.x = as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.x);
-    if (rows <= kFewRows)
-      multiply_few_rows(cpu.kernels(), cpu.threads(), f32);
-    else
-      multiply(cpu.primitives(), cpu.threads(), ctx.workspace, f32);
-  } else if (multiplies_bf16()) {
-    if (args.x.dtype() == DType::kF32) {
-      f32.x = ctx.workspace.take(DType::kBF16, args.x.shape());
-      for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
-        cpu.kernels().f32_to_bf16(args.x.as<float>() + m * args.x.stride(0), bf16_bits(f32.x) + m * inner,
-                                  inner);
-      });
-    }
-    multiply(cpu.primitives(), cpu.threads(), ctx.workspace, f32);
+  if (way == LinearWay::kDots) {
+    multiply_few_rows(cpu.kernels(), cpu.threads(), product);
+  } else if (way != LinearWay::kWeightTiles) {
+    multiply(cpu.primitives(), cpu.threads(), ctx.workspace, product);
   } else {
-    f32.x = copy_as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.x);
     if (args.x.dtype() == DType::kF32)
       for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
-        float* row = f32.x.as<float>() + m * inner;
+        float* row = product.x.as<float>() + m * inner;
         cpu.kernels().round_to_bf16(row, row, inner);
       });
-    const std::int64_t tile = std::clamp<std::int64_t>(kWeightTile / inner / 64 * 64, 64, columns + 63);
+    const std::int64_t tile = tile_columns(args);
     for (std::int64_t begin = 0; begin < columns; begin += tile) {
       const std::int64_t end = std::min(columns, begin + tile);
       const Workspace::Scope tile_scope(ctx.workspace);
-      LinearArgs part = f32;
-      part.weight =
-          copy_as_f32(cpu.kernels(), cpu.threads(), ctx.workspace, args.weight.slice(0, begin, end));
-      part.out = f32.out.slice(1, begin, end);
-      if (args.bias) part.bias = f32.bias.slice(0, begin, end);
+      const LinearArgs part = take_tile(ctx.workspace, product, begin, end);
+      convert(args.weight.slice(0, begin, end), part.weight);
       multiply(cpu.primitives(), cpu.threads(), ctx.workspace, part);
     }
   }
   if (args.activation != ActivationKind::kNone || args.out.dtype() != DType::kF32)
-    finish_rows(cpu.kernels(), cpu.threads(), f32, args.out);
+    finish_rows(cpu.kernels(), cpu.threads(), product, args.out);
 }
 
 }  // namespace wan

@@ -20,8 +20,11 @@ std::size_t PrimitiveKey::hash() const {
 
 CachedPrimitive::CachedPrimitive(const dnnl::engine& engine, dnnl::primitive primitive,
                                  std::vector<Argument> arguments, const dnnl::memory::desc& scratchpad)
-    : engine_(engine), primitive_(std::move(primitive)), arguments_(std::move(arguments)) {
-  if (scratchpad.get_size() > 0) arguments_.push_back({DNNL_ARG_SCRATCHPAD, scratchpad});
+    : engine_(engine),
+      primitive_(std::move(primitive)),
+      arguments_(std::move(arguments)),
+      scratchpad_bytes_(scratchpad.get_size()) {
+  if (scratchpad_bytes_ > 0) arguments_.push_back({DNNL_ARG_SCRATCHPAD, scratchpad});
 }
 
 std::unique_ptr<CachedPrimitive::Handles> CachedPrimitive::take_handles() {
@@ -42,6 +45,11 @@ std::unique_ptr<CachedPrimitive::Handles> CachedPrimitive::take_handles() {
   return handles;
 }
 
+std::byte* CachedPrimitive::take_scratchpad(Workspace& workspace) const {
+  if (scratchpad_bytes_ == 0) return nullptr;
+  return workspace.take(DType::kU8, {static_cast<std::int64_t>(scratchpad_bytes_)}).data();
+}
+
 void CachedPrimitive::execute(Workspace& workspace, std::initializer_list<const void*> data) {
   const Workspace::Scope scope(workspace);
   with_dnnl_errors("cpu", [&] {
@@ -50,8 +58,7 @@ void CachedPrimitive::execute(Workspace& workspace, std::initializer_list<const 
     for (const void* pointer : data) handles->memories.at(i++).set_data_handle(const_cast<void*>(pointer));
     if (i < arguments_.size()) {
       WAN_ASSERT(arguments_[i].id == DNNL_ARG_SCRATCHPAD);
-      const auto bytes = static_cast<std::int64_t>(arguments_[i].description.get_size());
-      handles->memories[i].set_data_handle(workspace.take(DType::kU8, {bytes}).data());
+      handles->memories[i].set_data_handle(take_scratchpad(workspace));
     }
     const dnnl_status_t status =
         dnnl_primitive_execute(primitive_.get(), handles->stream.get(),

@@ -41,6 +41,8 @@ class CachedPrimitive {
   const dnnl::memory::desc& description(std::size_t argument) const {
     return arguments_[argument].description;
   }
+  /// What execute() takes from the workspace; nullptr where it takes nothing.
+  std::byte* take_scratchpad(Workspace& workspace) const;
   /// data: one pointer an argument, in the constructor's order.
   void execute(Workspace& workspace, std::initializer_list<const void*> data);
 
@@ -55,6 +57,7 @@ class CachedPrimitive {
   dnnl::engine engine_;
   dnnl::primitive primitive_;
   std::vector<Argument> arguments_;  // the scratchpad last, where there is one
+  std::size_t scratchpad_bytes_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Handles>> idle_;
 };

@@ -1,5 +1,5 @@
 #pragma once
-// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take bf16.
+// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take what is_bf16_attention() says.
 
 #include <memory>
 
@@ -8,9 +8,6 @@
 #include <cuda_runtime_api.h>
 
 namespace wan::cuda {
-
-/// What both take: bf16, no bias, head width 128, strides of whole 16-byte pieces. key_bias is another question.
-bool is_bf16_attention(const AttentionArgs& args);
 
 /// Whether this build has code for the Hopper kernels; the device is another question.
 bool has_hopper_attention();

@@ -121,11 +121,12 @@ std::int64_t CudaBackend::reserved_bytes() const {
   return std::clamp(kLibraries - taken, std::int64_t{0}, kLibraries);
 }
 
-TensorView CudaBackend::as_type(Workspace& workspace, const TensorView& view, DType dtype) {
-  if (view.empty() || view.dtype() == dtype) return view;
-  const TensorView converted = workspace.take(dtype, view.shape());
-  launch_copy(stream_, {view, converted});
-  return converted;
+bool CudaBackend::uses_hopper_attention() const {
+  return options_.hopper_attention && info_.compute_major == 9 && has_hopper_attention();
+}
+
+void CudaBackend::convert(const TensorView& from, const TensorView& to) {
+  if (!from.empty() && from.data() != to.data()) launch_copy(stream_, {from, to});
 }
 
 std::int64_t CudaBackend::count_non_finite(const TensorView& x) {

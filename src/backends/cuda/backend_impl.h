@@ -9,6 +9,7 @@
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/handles.h"
 #include "backends/cuda/matmul_library.h"
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/staging.h"
 #include "ops/backend.h"
 #include "ops/every_op.h"
@@ -35,6 +36,8 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   std::int64_t reserved_bytes() const override;
   std::int64_t total_bytes() const override { return info_.total_bytes; }
 
+  std::int64_t library_bytes() const override { return static_cast<std::int64_t>(kProductWorkspaceBytes); }
+
   template <typename Args>
   bool supports_op(const Args&) const {
     return true;
@@ -45,6 +48,12 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
     const CurrentDevice here(options_.device);
     run_kernel(*this, ctx, args);
   }
+  void take_scratch_op(Workspace& workspace, const AttentionArgs& args) {
+    cuda::take_scratch(workspace, args,
+                       {.hopper = uses_hopper_attention(), .scores = options_.attention_scores});
+  }
+  void take_scratch_op(Workspace& workspace, const Conv3dArgs& args) { cuda::take_scratch(workspace, args); }
+  void take_scratch_op(Workspace& workspace, const LinearArgs& args) { cuda::take_scratch(workspace, args); }
 
   // For the ops, which find the device current.
   const CudaBackendOptions& options() const { return options_; }
@@ -53,8 +62,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   MatmulLibrary& products() { return products_; }
   ConvolutionLibrary& convolutions() { return convolutions_; }
   AttentionLibrary& attentions() { return attentions_; }
-  /// `view` itself, or a copy of another type in the workspace, contiguous.
-  TensorView as_type(Workspace& workspace, const TensorView& view, DType dtype);
+  bool uses_hopper_attention() const;
+  /// Copies between types, unless they are the same memory or empty.
+  void convert(const TensorView& from, const TensorView& to);
   /// How many elements of x are not finite. Waits for the device.
   std::int64_t count_non_finite(const TensorView& x);
 

@@ -37,17 +37,17 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
   const cudaStream_t stream = gpu.stream();
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
-  const DType input = args.weight.dtype();
-  // Products of f32 are f32; those of bf16 are either.
-  const DType result = input == DType::kF32 ? DType::kF32 : args.out.dtype();
+  const LinearScratch scratch(ctx.workspace, args);
+  gpu.convert(args.x, scratch.x);
+  gpu.convert(args.bias, scratch.bias);
   MatmulProblem problem;
-  problem.x = gpu.as_type(ctx.workspace, args.x, input);
+  problem.x = scratch.x;
   problem.weight = args.weight;
-  problem.bias = gpu.as_type(ctx.workspace, args.bias, result);
-  problem.out = result == args.out.dtype() ? args.out : ctx.workspace.take(result, args.out.shape());
+  problem.bias = scratch.bias;
+  problem.out = scratch.out;
   const Rest rest = multiply(gpu.products(), stream, gpu.allocator(), problem, args.activation);
   if (!rest.done) return launch_plain_linear(stream, args);
-  if (!rest.bias && rest.activation == ActivationKind::kNone && result == args.out.dtype()) return;
+  if (!rest.bias && rest.activation == ActivationKind::kNone && problem.out.data() == args.out.data()) return;
   launch_finish_rows(stream, {.x = problem.out,
                               .bias = rest.bias ? args.bias : TensorView(),
                               .activation = rest.activation,

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/check.h"
 #include "backends/cuda/plan_cache.h"
+#include "backends/cuda/scratch.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -16,7 +17,7 @@ namespace wan::cuda {
 
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;
+constexpr std::size_t kWorkspaceBytes = kProductWorkspaceBytes;
 
 // Tuning: candidates, and the work from which on a product is worth it, a few hundredths of a millisecond.
 constexpr int kMostCandidates = 8;

@@ -37,12 +37,6 @@ Shape DownBlock::output_shape(const Shape& group, GroupKind kind) const {
   return resample_ ? resample_->output_shape(blocks, kind) : blocks;
 }
 
-void DownBlock::plan(const Shape& group, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  const Shape x = blocks_.plan(group, plan);
-  if (resample_) resample_->plan(x, plan);
-}
-
 void DownBlock::forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                         const TensorView& out) const {
   Workspace::Scope scope(ctx.workspace);
@@ -66,12 +60,6 @@ UpBlock::UpBlock(const WeightScope& scope, const BlockShape& shape)
 
 Shape UpBlock::output_shape(const Shape& group, GroupKind kind) const {
   return resample_.output_shape(with_channels(group, shape_.out), kind);
-}
-
-void UpBlock::plan(const Shape& group, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  const Shape x = blocks_.plan(group, plan);
-  resample_.plan(x, plan);
 }
 
 void UpBlock::forward(ExecContext& ctx, StreamState& state, const TensorView& x,

@@ -26,7 +26,6 @@ class DownBlock final : public Stage {
 
   bool in_place() const override { return false; }
   Shape output_shape(const Shape& group, GroupKind kind) const override;
-  void plan(const Shape& group, StreamPlan& plan) const override;
   /// x [T, H, W, in] -> out [T or T / 2, H / 2, W / 2, out].
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                const TensorView& out) const override;
@@ -45,7 +44,6 @@ class UpBlock final : public Stage {
 
   bool in_place() const override { return false; }
   Shape output_shape(const Shape& group, GroupKind kind) const override;
-  void plan(const Shape& group, StreamPlan& plan) const override;
   /// x [T, H, W, in] -> out [T or 2T, 2H, 2W, out]. Of the first group's frame, what the shortcut would put before the
   /// clip is left out.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x,

@@ -17,13 +17,6 @@ AttentionBlock::AttentionBlock(const WeightScope& scope, std::int64_t channels)
       proj_(CausalConv3d::load_2d(scope.child("proj"),
                                   {.in = channels, .out = channels, .kernel = {1, 1, 1}})) {}
 
-void AttentionBlock::plan(const Shape& group, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  const std::int64_t tokens = group[1] * group[2];
-  plan.take({tokens, channels_});
-  plan.take({tokens, 3 * channels_});
-}
-
 void AttentionBlock::forward(ExecContext& ctx, const TensorView& x) const {
   Workspace::Scope scope(ctx.workspace);
   const std::int64_t tokens = x.dim(1) * x.dim(2);

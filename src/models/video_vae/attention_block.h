@@ -10,7 +10,6 @@ class AttentionBlock {
  public:
   AttentionBlock(const WeightScope& scope, std::int64_t channels);
 
-  void plan(const Shape& group, StreamPlan& plan) const;
   /// x [T, H, W, C] += attention(norm(x)), frame by frame.
   void forward(ExecContext& ctx, const TensorView& x) const;
 

@@ -27,31 +27,6 @@ VaeDecoder::VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape,
       head_(scope.child("decoder.head.2"), same_size_conv(shape.last_channels, patch_channels(shape.patch))) {
 }
 
-void VaeDecoder::plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  const Shape latent{1, height, width, conv2_.shape().in};
-  const Shape x = conv1_.output_shape(latent);
-  plan.take(DType::kF32, frame_shape(upsamples_.output_shape(x, GroupKind::kLater), patch_));
-  plan.take(x);
-  {
-    const StreamPlan::Scope first(plan);
-    plan.take(DType::kF32, latent);
-    plan.take(DType::kF32, latent);
-    plan.open_cache(conv1_, latent);
-  }
-  middle_.plan(x, plan);
-  upsamples_.plan_push(x, plan,
-                       {.place = [&](const Shape& frames) { plan.take_input(head_, frames); },
-                        .take =
-                            [&](const Shape& frames) {
-                              const StreamPlan::Scope head(plan);
-                              const Shape patches = head_.output_shape(frames);
-                              if (patch_ > 1) plan.take(DType::kF32, patches);
-                              if (plan.options().compute != DType::kF32) plan.take(patches);
-                              plan.open_cache(head_, frames);
-                            }});
-}
-
 TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
                                           const TensorView& latent) const {
   ctx.enter("vae.decoder.conv1");
@@ -61,7 +36,7 @@ TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
   const TensorView channels_last = ctx.workspace.take(DType::kF32, shape);
   const TensorView denormalized = ctx.workspace.take(DType::kF32, shape);
   copy(ctx, {.from = latent.permute({1, 2, 3, 0}), .out = channels_last});
-  FeatureCache& cache = state.cache(conv1_);
+  FeatureCache& cache = state.cache(ctx, conv1_, shape);
   const FrameWindow frames = cache.open(ctx, 1);
   conv2_.forward(ctx, channels_last, denormalized);
   ctx.tap("vae.conv2", denormalized);

@@ -21,8 +21,6 @@ class VaeDecoder {
   VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape, const LatentStatistics& statistics,
              StageList upsamples);
 
-  /// Everything that forward() uses for latent frames of height x width.
-  void plan(std::int64_t height, std::int64_t width, StreamPlan& plan) const;
   /// latent [z, 1, h, w] f32, any strides, normalised -> sink gets [T, H, W, 3], T = 1 in the first group.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& latent,
                const FrameConsumer& sink) const;

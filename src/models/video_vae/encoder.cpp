@@ -17,34 +17,10 @@ VaeEncoder::VaeEncoder(const WeightScope& scope, const VaeEncoderShape& shape,
       head_(scope.child("encoder.head.2"), same_size_conv(shape.last_channels, 2 * statistics.channels())),
       mean_(load_normalizing(scope.child("conv1"), statistics)) {}
 
-void VaeEncoder::plan(const Shape& group, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  const Shape first = conv1_.output_shape(patched_shape(group, patch_));
-  const Shape x = downsamples_.output_shape(first, GroupKind::kLater);
-  plan.take(x);
-  downsamples_.plan_pull(first, plan, [&](const Shape& frames) {
-    const StreamPlan::Scope opened(plan);
-    const Shape pixels = with_frames(group, frames[0]);
-    const Shape patches = patched_shape(pixels, patch_);
-    plan.open_cache(conv1_, patches);
-    if (plan.options().compute != DType::kF32) plan.take(DType::kF32, patches);
-    if (patch_ > 1) plan.take(DType::kF32, pixels);
-  });
-  middle_.plan(x, plan);
-  const Shape moments = head_.output_shape(x);
-  plan.take(moments);
-  {
-    const StreamPlan::Scope head(plan);
-    plan.open_cache(head_, x);
-  }
-  if (plan.options().compute != DType::kF32) plan.take(DType::kF32, moments);
-  plan.take(DType::kF32, mean_.output_shape(moments));
-}
-
 void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source,
                                    const Shape& group, const TensorView& x) const {
   Workspace::Scope scope(ctx.workspace);
-  FeatureCache& cache = state.cache(conv1_);
+  FeatureCache& cache = state.cache(ctx, conv1_, patched_shape(group, patch_));
   const FrameWindow frames = cache.open(ctx, group[0]);
   const TensorView first = cache.new_frames(frames);
   const TensorView patches =

@@ -21,8 +21,6 @@ class VaeEncoder {
   VaeEncoder(const WeightScope& scope, const VaeEncoderShape& shape, const LatentStatistics& statistics,
              StageList downsamples);
 
-  /// Everything that forward() uses for groups of frames [T, H, W, 3].
-  void plan(const Shape& group, StreamPlan& plan) const;
   /// Frames `first` to `first` + group[0] of the source, group = [T, H, W, 3] -> latent [z, 1, h, w] f32, any
   /// strides: the mean, normalised.
   void forward(ExecContext& ctx, StreamState& state, const FrameSource& source, std::int64_t first,

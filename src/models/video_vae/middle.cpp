@@ -8,12 +8,6 @@ Middle::Middle(const WeightScope& scope, std::int64_t channels)
       attention_(scope.child("1"), channels),
       last_(scope.child("2"), channels, channels) {}
 
-void Middle::plan(const Shape& group, StreamPlan& plan) const {
-  first_.plan(group, plan);
-  attention_.plan(group, plan);
-  last_.plan(group, plan);
-}
-
 void Middle::forward(ExecContext& ctx, StreamState& state, const TensorView& x) const {
   ctx.enter(name_ + ".0");
   first_.forward(ctx, state, x, x);

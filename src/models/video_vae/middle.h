@@ -12,7 +12,6 @@ class Middle {
  public:
   Middle(const WeightScope& scope, std::int64_t channels);
 
-  void plan(const Shape& group, StreamPlan& plan) const;
   /// x [T, H, W, C], in place.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x) const;
 

@@ -1,7 +1,7 @@
 #include "models/video_vae/plan.h"
 
 #include <algorithm>
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "models/video_vae/tiling.h"
@@ -44,48 +44,85 @@ std::vector<AxisTiling> axis_tilings(std::int64_t extent) {
   return tilings;
 }
 
+struct Tiling {
+  AxisTiling rows, columns;
+  std::int64_t work;  // latents computed, overlaps counted as often as they are
+};
+
+/// All that have more than one tile, the least work first.
+std::vector<Tiling> tilings(const LatentExtent& extent) {
+  std::vector<Tiling> result;
+  for (const AxisTiling& rows : axis_tilings(extent.height))
+    for (const AxisTiling& columns : axis_tilings(extent.width))
+      if (rows.count * columns.count > 1)
+        result.push_back({rows, columns, rows.count * rows.tile * columns.count * columns.tile});
+  std::stable_sort(result.begin(), result.end(),
+                   [](const Tiling& a, const Tiling& b) { return a.work < b.work; });
+  return result;
+}
+
 }  // namespace
 
-VaePlan choose_plan(const char* what, const LatentExtent& extent, std::size_t byte_budget,
-                    const PlanBytes& bytes) {
-  const auto fits = [&](const VaePlan& plan) { return byte_budget == 0 || plan.bytes <= byte_budget; };
+VaePlans::VaePlans(const char* what, const LatentExtent& extent, PlanBytes bytes)
+    : what_(what), extent_(extent), bytes_(std::move(bytes)) {
   WAN_CHECK(extent.frames >= 1 && extent.height >= 1 && extent.width >= 1, kInvalidArgument,
             "[{}] expected at least one latent frame, row and column, got {} x {} x {}", what, extent.frames,
             extent.height, extent.width);
-  VaePlan plan{.tile_height = extent.height, .tile_width = extent.width};
-  plan.bytes = bytes(plan);
-  if (plan.bytes <= kLargestWholeGroup && fits(plan)) return plan;
-  plan.frame_by_frame = true;
-  plan.bytes = bytes(plan);
-  if (plan.bytes <= kLargestInPlace && fits(plan)) return plan;
-  plan.compact_history = true;
-  plan.bytes = bytes(plan);
-  if (fits(plan)) return plan;
-  std::optional<VaePlan> best;
-  std::int64_t best_work = 0;  // latents computed, overlaps counted as often as they are
-  std::size_t least_bytes = plan.bytes;
-  for (const AxisTiling& rows : axis_tilings(extent.height)) {
-    for (const AxisTiling& columns : axis_tilings(extent.width)) {
-      const std::int64_t work = rows.count * rows.tile * columns.count * columns.tile;
-      if (rows.count * columns.count == 1 || (best && work >= best_work)) continue;
-      plan.tile_height = rows.tile;
-      plan.tile_width = columns.tile;
-      plan.overlap_height = rows.overlap;
-      plan.overlap_width = columns.overlap;
-      plan.bytes = bytes(plan);
-      least_bytes = std::min(least_bytes, plan.bytes);
-      if (plan.bytes > byte_budget) continue;
-      best = plan;
-      best_work = work;
-    }
+}
+
+VaePlan VaePlans::counted(VaePlan plan) {
+  const auto [known, added] = known_.try_emplace(
+      {plan.frame_by_frame, plan.compact_history, plan.tile_height, plan.tile_width}, std::size_t{0});
+  if (added) known->second = bytes_(plan);
+  plan.bytes = known->second;
+  return plan;
+}
+
+VaePlan VaePlans::whole(bool frame_by_frame, bool compact_history) {
+  return counted({.frame_by_frame = frame_by_frame,
+                  .compact_history = compact_history,
+                  .tile_height = extent_.height,
+                  .tile_width = extent_.width});
+}
+
+std::size_t VaePlans::whole_frames_bytes() {
+  return std::min(whole(true, false).bytes, whole(true, true).bytes);
+}
+
+VaePlan VaePlans::within(std::size_t byte_budget) {
+  const auto fits = [&](const VaePlan& plan) { return byte_budget == 0 || plan.bytes <= byte_budget; };
+  const VaePlan group = whole(false, false);
+  if (group.bytes <= kLargestWholeGroup && fits(group)) return group;
+  const VaePlan in_place = whole(true, false);
+  if (in_place.bytes <= kLargestInPlace && fits(in_place)) return in_place;
+  const VaePlan compact = whole(true, true);
+  return fits(compact) ? compact : tiles_within(byte_budget);
+}
+
+VaePlan VaePlans::tiles_within(std::size_t byte_budget) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> too_large;  // neither are tiles that hold one of these
+  std::size_t least_bytes = whole(true, true).bytes;
+  for (const Tiling& tiling : tilings(extent_)) {
+    const auto holds = [&](const auto& tile) {
+      return tiling.rows.tile >= tile.first && tiling.columns.tile >= tile.second;
+    };
+    if (std::any_of(too_large.begin(), too_large.end(), holds)) continue;
+    const VaePlan plan = counted({.frame_by_frame = true,
+                                  .compact_history = true,
+                                  .tile_height = tiling.rows.tile,
+                                  .tile_width = tiling.columns.tile,
+                                  .overlap_height = tiling.rows.overlap,
+                                  .overlap_width = tiling.columns.overlap});
+    if (plan.bytes <= byte_budget) return plan;
+    least_bytes = std::min(least_bytes, plan.bytes);
+    too_large.emplace_back(tiling.rows.tile, tiling.columns.tile);
   }
-  WAN_CHECK(best, kOutOfMemory,
-            "{} needs {:.2f} GB for frames of {} x {} latents even in the smallest tiles, {:.2f} GB are left "
-            "for it; "
-            "choose a smaller --size or free memory",
-            what, static_cast<double>(least_bytes) * 1e-9, extent.height, extent.width,
-            static_cast<double>(byte_budget) * 1e-9);
-  return *best;
+  fail(ErrorCode::kOutOfMemory,
+       "{} needs {:.2f} GB for frames of {} x {} latents even in the smallest tiles, {:.2f} GB are left for "
+       "it; "
+       "choose a smaller --size or free memory",
+       what_, static_cast<double>(least_bytes) * 1e-9, extent_.height, extent_.width,
+       static_cast<double>(byte_budget) * 1e-9);
 }
 
 }  // namespace wan

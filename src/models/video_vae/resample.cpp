@@ -23,12 +23,6 @@ Shape Downsample::output_shape(const Shape& group, GroupKind kind) const {
   return time_ && kind == GroupKind::kLater ? time_->output_shape(halved) : halved;
 }
 
-void Downsample::plan(const Shape& group, StreamPlan& plan) const {
-  if (!time_) return;
-  const StreamPlan::Scope scope(plan);
-  plan.open_cache(*time_, space_.output_shape(group));
-}
-
 void Downsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
                      const TensorView& residual) const {
   if (!time_) {
@@ -36,7 +30,7 @@ void Downsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, 
     return;
   }
   Workspace::Scope scope(ctx.workspace);
-  FeatureCache& cache = state.cache(*time_);
+  FeatureCache& cache = state.cache(ctx, *time_, space_.output_shape(x.shape()));
   const FrameWindow frames = cache.open(ctx, x.dim(0));
   const TensorView halved = cache.new_frames(frames);
   space_.forward(ctx, x, halved);
@@ -63,26 +57,13 @@ Shape Upsample::output_shape(const Shape& group, GroupKind kind) const {
   return {frames, 2 * group[1], 2 * group[2], space_.shape().out};
 }
 
-void Upsample::plan(const Shape& group, StreamPlan& plan) const {
-  const StreamPlan::Scope scope(plan);
-  if (time_) {
-    plan.take(with_frames(group, 2 * group[0]));
-    const StreamPlan::Scope opened(plan);
-    plan.open_cache(*time_, group);
-  }
-  plan.take(upsample_conv_band(group, upsample_conv_rows(group)));
-}
-
 void Upsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
                    const TensorView& residual) const {
   Workspace::Scope scope(ctx.workspace);
   TensorView frames = x;
-  if (time_) {
-    FeatureCache& cache = state.cache(*time_);
-    if (state.group() == GroupKind::kLater) {
-      frames = state.take(ctx, with_frames(x.shape(), 2 * x.dim(0)));
-      double_time(ctx, cache, x, frames);
-    }
+  if (time_ && state.group() == GroupKind::kLater) {
+    frames = state.take(ctx, with_frames(x.shape(), 2 * x.dim(0)));
+    double_time(ctx, state.cache(ctx, *time_, x.shape()), x, frames);
   }
   upsample_conv(ctx, space_,
                 {.x = frames, .rows = upsample_conv_rows(x.shape()), .residual = residual, .out = out});

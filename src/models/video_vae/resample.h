@@ -18,7 +18,6 @@ class Downsample final : public Stage {
 
   bool in_place() const override { return false; }
   Shape output_shape(const Shape& group, GroupKind kind) const override;
-  void plan(const Shape& group, StreamPlan& plan) const override;
   /// x [T, H, W, C] -> out [T or T / 2, H / 2, W / 2, C]; T is even after the first group where time is halved.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                const TensorView& out) const override {
@@ -43,7 +42,6 @@ class Upsample final : public Stage {
 
   bool in_place() const override { return false; }
   Shape output_shape(const Shape& group, GroupKind kind) const override;
-  void plan(const Shape& group, StreamPlan& plan) const override;
   /// x [T, H, W, in] -> out [T or 2T, 2H, 2W, out].
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                const TensorView& out) const override {

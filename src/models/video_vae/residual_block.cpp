@@ -20,7 +20,7 @@ ConvShape same_size_conv(std::int64_t in, std::int64_t out) {
 void norm_silu_conv(ExecContext& ctx, StreamState& state, const TensorView& x, const Tensor& gamma,
                     const CausalConv3d& conv, const TensorView& out, const TensorView& residual) {
   Workspace::Scope scope(ctx.workspace);
-  FeatureCache& cache = state.cache(conv);
+  FeatureCache& cache = state.cache(ctx, conv, x.shape());
   const FrameWindow frames = cache.open(ctx, x.dim(0));
   channel_norm(ctx, {.x = pixels(x),
                      .gamma = gamma.view().reshape({x.dim(3)}),
@@ -39,17 +39,6 @@ ResidualBlock::ResidualBlock(const WeightScope& scope, std::int64_t in, std::int
       conv2_(scope.child("residual.6"), same_size_conv(out, out)) {
   if (!in_place())
     shortcut_ = CausalConv3d(scope.child("shortcut"), {.in = in, .out = out, .kernel = {1, 1, 1}});
-}
-
-void ResidualBlock::plan(const Shape& group, StreamPlan& plan) const {
-  const Shape out = conv1_.output_shape(group);
-  const StreamPlan::Scope scope(plan);
-  plan.take_input(conv2_, out);  // hidden
-  {
-    const StreamPlan::Scope opened(plan);
-    plan.open_cache(conv1_, group);
-  }
-  plan.open_cache(conv2_, out);
 }
 
 void ResidualBlock::forward(ExecContext& ctx, StreamState& state, const TensorView& x,

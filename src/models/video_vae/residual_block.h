@@ -13,7 +13,6 @@ class ResidualBlock final : public Stage {
   /// Where the channels stay the same.
   bool in_place() const override { return in_ == out_; }
   Shape output_shape(const Shape& group, GroupKind) const override { return conv1_.output_shape(group); }
-  void plan(const Shape& group, StreamPlan& plan) const override;
   /// x [T, H, W, in] -> out [T, H, W, out]; out is x where in_place(), and only there.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                const TensorView& out) const override;

@@ -44,17 +44,6 @@ TensorView StageList::forward(ExecContext& ctx, StreamState& state, const Tensor
   return last;
 }
 
-Shape StageList::plan(const Shape& group, StreamPlan& plan) const {
-  Shape x = group;
-  for (const Named& named : stages_) {
-    const Shape out = named.stage->output_shape(x, GroupKind::kLater);
-    if (!named.stage->in_place()) plan.take(out);
-    named.stage->plan(x, plan);
-    x = out;
-  }
-  return x;
-}
-
 bool StageList::goes_to_target(std::size_t index, const Shape& out, const StreamOptions& options) const {
   return options.frames_at_once(out[0]) == out[0] &&
          std::all_of(stages_.begin() + static_cast<std::ptrdiff_t>(index) + 1, stages_.end(),
@@ -86,27 +75,6 @@ void StageList::push_from(std::size_t index, ExecContext& ctx, StreamState& stat
   push_from(index + 1, ctx, state, out, target);
 }
 
-void StageList::plan_push(const Shape& group, StreamPlan& plan, const FrameTargetPlan& target) const {
-  plan_push_from(0, group, plan, target);
-}
-
-void StageList::plan_push_from(std::size_t index, const Shape& group, StreamPlan& plan,
-                               const FrameTargetPlan& target) const {
-  const Shape x = with_frames(group, plan.options().frames_at_once(group[0]));
-  if (index == stages_.size()) return target.take(x);
-  const Stage& stage = *stages_[index].stage;
-  const StreamPlan::Scope scope(plan);
-  const Shape out = stage.output_shape(x, GroupKind::kLater);
-  if (!stage.in_place()) {
-    if (goes_to_target(index, out, plan.options()))
-      target.place(out);
-    else
-      plan.take(out);
-  }
-  stage.plan(x, plan);
-  plan_push_from(index + 1, out, plan, target);
-}
-
 void StageList::pull(ExecContext& ctx, StreamState& state, const Shape& group, const FrameFill& source,
                      const TensorView& out) const {
   pull_to(stages_.size(), ctx, state, shapes(group, state.group()), source, out);
@@ -128,23 +96,6 @@ void StageList::pull_to(std::size_t index, ExecContext& ctx, StreamState& state,
     x = state.take(ctx, needed(shapes[index - 1], shapes[index], out.dim(0)));
   pull_to(index - 1, ctx, state, shapes, source, x);
   run(index - 1, ctx, state, x, out);
-}
-
-void StageList::plan_pull(const Shape& group, StreamPlan& plan, const FrameFillPlan& source) const {
-  const std::vector<Shape> all = shapes(group, GroupKind::kLater);
-  plan_pull_to(stages_.size(), all.back(), plan, all, source);
-}
-
-void StageList::plan_pull_to(std::size_t index, const Shape& group, StreamPlan& plan,
-                             const std::vector<Shape>& shapes, const FrameFillPlan& source) const {
-  const Shape out = with_frames(group, plan.options().frames_at_once(group[0]));
-  if (index == 0) return source(out);
-  const Stage& stage = *stages_[index - 1].stage;
-  const StreamPlan::Scope scope(plan);
-  const Shape x = needed(shapes[index - 1], shapes[index], out[0]);
-  if (!stage.in_place()) plan.take(x);
-  plan_pull_to(index - 1, x, plan, shapes, source);
-  stage.plan(x, plan);
 }
 
 }  // namespace wan

@@ -19,8 +19,6 @@ class Stage {
   /// Where true, forward() is called with out = x.
   virtual bool in_place() const = 0;
   virtual Shape output_shape(const Shape& group, GroupKind kind) const = 0;
-  /// What forward() takes beside its output, for later groups of this shape.
-  virtual void plan(const Shape& group, StreamPlan& plan) const = 0;
   /// x [T, H, W, C] -> out, of output_shape(). May leave anything in x.
   virtual void forward(ExecContext& ctx, StreamState& state, const TensorView& x,
                        const TensorView& out) const = 0;
@@ -37,16 +35,8 @@ struct FrameTarget {
   std::function<void(const TensorView& frames)> take;
 };
 
-/// What a FrameTarget's calls take from the workspace.
-struct FrameTargetPlan {
-  std::function<void(const Shape& frames)> place;
-  std::function<void(const Shape& frames)> take;
-};
-
 /// Writes an encoder's next frames, as many as there is room for.
 using FrameFill = std::function<void(const TensorView& frames)>;
-/// What a FrameFill's call takes from the workspace.
-using FrameFillPlan = std::function<void(const Shape& frames)>;
 
 class StageList {
  public:
@@ -61,20 +51,16 @@ class StageList {
   /// Stage after stage, all of the group: x [T, H, W, C] -> the last output, which is x itself where every stage works
   /// in place. Takes outputs in the caller's Scope. May leave anything in x. Throws Cancelled between two stages.
   TensorView forward(ExecContext& ctx, StreamState& state, const TensorView& x) const;
-  /// Returns the last output's shape.
-  Shape plan(const Shape& group, StreamPlan& plan) const;
 
   /// A decoder's way: what a stage gives goes to the next ones in as many parts as the walk says, each as far as the
   /// target before the next part: behind a time layer, which makes two frames of one, a part is half. Otherwise as
   /// forward().
   void push(ExecContext& ctx, StreamState& state, const TensorView& x, const FrameTarget& target) const;
-  void plan_push(const Shape& group, StreamPlan& plan, const FrameTargetPlan& target) const;
 
   /// An encoder's way: what a stage needs comes from the ones before it in parts, likewise; `group` is the shape of all
   /// that the source gives. Otherwise as forward().
   void pull(ExecContext& ctx, StreamState& state, const Shape& group, const FrameFill& source,
             const TensorView& out) const;
-  void plan_pull(const Shape& group, StreamPlan& plan, const FrameFillPlan& source) const;
 
  private:
   struct Named {
@@ -91,12 +77,8 @@ class StageList {
 
   void push_from(std::size_t index, ExecContext& ctx, StreamState& state, const TensorView& x,
                  const FrameTarget& target) const;
-  void plan_push_from(std::size_t index, const Shape& x, StreamPlan& plan,
-                      const FrameTargetPlan& target) const;
   void pull_to(std::size_t index, ExecContext& ctx, StreamState& state, const std::vector<Shape>& shapes,
                const FrameFill& source, const TensorView& out) const;
-  void plan_pull_to(std::size_t index, const Shape& out, StreamPlan& plan, const std::vector<Shape>& shapes,
-                    const FrameFillPlan& source) const;
 
   std::vector<Named> stages_;
 };

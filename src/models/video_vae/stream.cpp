@@ -4,33 +4,32 @@
 
 namespace wan {
 
-void StreamPlan::take_input(const CausalConv3d&, const Shape& group) {
-  if (options_.history == HistoryLayout::kCompact) take(group);
+namespace {
+
+/// A ring where that is cheaper.
+FeatureCacheSpec cache_spec(const StreamOptions& options, const CausalConv3d& conv, const Shape& group) {
+  const bool ring = options.history == HistoryLayout::kInPlace && group[0] == 1 && conv.turns_cheaply(group);
+  return {.layout = ring ? HistoryLayout::kRing : options.history,
+          .dtype = options.compute,
+          .history = conv.history(),
+          .group = group};
 }
 
-void StreamPlan::open_cache(const CausalConv3d& conv, const Shape& group) {
-  FeatureCacheSpec spec{
-      .layout = options_.history, .dtype = options_.compute, .history = conv.history(), .group = group};
-  const bool ring = spec.layout == HistoryLayout::kInPlace && group[0] == 1 && conv.turns_cheaply(group);
-  if (ring) spec.layout = HistoryLayout::kRing;
-  const bool added = caches_.emplace(&conv, spec).second;
-  WAN_ASSERT(added);
-  cache_bytes_ += spec.held_bytes();
-  add(spec.open_bytes());
-  if (ring) take(conv.weight_shape());
+}  // namespace
+
+StreamState::StreamState(ExecContext& ctx, const StreamPlan& plan) : options_(plan.options) {
+  for (const auto& [conv, group] : plan.groups)
+    caches_.emplace(conv, FeatureCache(ctx.workspace, cache_spec(options_, *conv, group)))
+        .first->second.reset(ctx);
 }
 
-void StreamPlan::add(std::size_t bytes) {
-  held_ += bytes;
-  peak_ = std::max(peak_, held_);
-}
-
-StreamState::StreamState(ExecContext& ctx, const StreamPlan& plan) : options_(plan.options()) {
-  for (const auto& [conv, spec] : plan.caches())
-    caches_.emplace(conv, FeatureCache(ctx.workspace, spec)).first->second.reset(ctx);
-}
-
-FeatureCache& StreamState::cache(const CausalConv3d& conv) {
+FeatureCache& StreamState::cache(ExecContext& ctx, const CausalConv3d& conv, const Shape& group) {
+  if (noted_ != nullptr) {
+    Shape& largest = noted_->groups.try_emplace(&conv, group).first->second;
+    largest = with_frames(group, std::max(largest[0], group[0]));
+    const FeatureCacheSpec spec = cache_spec(options_, conv, group);
+    return caches_.insert_or_assign(&conv, FeatureCache(ctx.workspace, spec)).first->second;
+  }
   const auto found = caches_.find(&conv);
   WAN_ASSERT(found != caches_.end());
   return found->second;
@@ -38,7 +37,7 @@ FeatureCache& StreamState::cache(const CausalConv3d& conv) {
 
 TensorView StreamState::take_input(ExecContext& ctx, const CausalConv3d& conv, const Shape& group) {
   if (options_.history == HistoryLayout::kCompact) return take(ctx, group);
-  const FeatureCache& cache = this->cache(conv);
+  const FeatureCache& cache = this->cache(ctx, conv, group);
   return cache.new_frames(cache.open(ctx, group[0]));
 }
 

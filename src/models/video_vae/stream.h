@@ -1,6 +1,5 @@
 #pragma once
-// What a clip needs while it streams through the encoder or the decoder: feature caches, and the memory plan that
-// is made by the same walk over the layers.
+// What a clip needs while it streams through the encoder or the decoder: the feature caches of its convolutions.
 
 #include <map>
 
@@ -29,55 +28,19 @@ struct StreamOptions {
   std::int64_t frames_at_once(std::int64_t frames) const { return walk == GroupWalk::kWhole ? frames : 1; }
 };
 
-/// Filled by the layers' plan() functions, which take and give back what their forward() does, for the largest
-/// group of frames.
-class StreamPlan {
- public:
-  explicit StreamPlan(const StreamOptions& options) : options_(options) {}
-
-  /// As Workspace::Scope.
-  class Scope {
-   public:
-    explicit Scope(StreamPlan& plan) : plan_(plan), held_(plan.held_) {}
-    ~Scope() { plan_.held_ = held_; }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-
-   private:
-    StreamPlan& plan_;
-    std::size_t held_;
-  };
-
-  const StreamOptions& options() const { return options_; }
-
-  /// In the precision of the options.
-  void take(const Shape& shape) { take(options_.compute, shape); }
-  void take(DType dtype, const Shape& shape) { add(Workspace::padded_bytes(dtype, shape)); }
-  /// As StreamState::take_input.
-  void take_input(const CausalConv3d& conv, const Shape& group);
-  /// The feature cache of `conv` for groups of up to `group` [T, H, W, C], and the convolution, from the opening to the
-  /// end of the caller's Scope. A ring where that is cheaper.
-  void open_cache(const CausalConv3d& conv, const Shape& group);
-
-  const std::map<const CausalConv3d*, FeatureCacheSpec>& caches() const { return caches_; }
-  /// Workspace bytes of the whole walk, caches included.
-  std::size_t peak_bytes() const { return cache_bytes_ + peak_; }
-
- private:
-  void add(std::size_t bytes);
-
-  StreamOptions options_;
-  std::map<const CausalConv3d*, FeatureCacheSpec> caches_;
-  std::size_t cache_bytes_ = 0;
-  std::size_t held_ = 0;
-  std::size_t peak_ = 0;
+/// How a clip streams, and the largest group of frames [T, H, W, C] that each convolution's cache takes.
+struct StreamPlan {
+  StreamOptions options;
+  std::map<const CausalConv3d*, Shape> groups;
 };
 
 /// The caches of one pass.
 class StreamState {
  public:
-  /// Takes all of it from the workspace; lives inside the caller's Scope.
+  /// Takes the caches from the workspace; lives inside the caller's Scope.
   StreamState(ExecContext& ctx, const StreamPlan& plan);
+  /// For a rehearsal (ops/counting_backend.h): notes in `plan` which groups the layers ask caches for.
+  static StreamState noting(StreamPlan& plan) { return StreamState(plan); }
 
   /// Before each group of frames.
   void begin_group(GroupKind group) { group_ = group; }
@@ -87,13 +50,17 @@ class StreamState {
   TensorView take(ExecContext& ctx, const Shape& shape) const {
     return ctx.workspace.take(options_.compute, shape);
   }
-  FeatureCache& cache(const CausalConv3d& conv);
-  /// Memory for frames that `conv` takes next, perhaps after a norm: its cache's own, so that they are there already
-  /// when it opens, or where that holds no new frames, the workspace's.
+  /// For a group [T, H, W, C] of frames that `conv` takes next.
+  FeatureCache& cache(ExecContext& ctx, const CausalConv3d& conv, const Shape& group);
+  /// Memory for such frames, perhaps before a norm: the cache's own, so that they are there already when it opens, or
+  /// where that holds no new frames, the workspace's.
   TensorView take_input(ExecContext& ctx, const CausalConv3d& conv, const Shape& group);
 
  private:
+  explicit StreamState(StreamPlan& noted) : options_(noted.options), noted_(&noted) {}
+
   StreamOptions options_;
+  StreamPlan* noted_ = nullptr;
   std::map<const CausalConv3d*, FeatureCache> caches_;
   GroupKind group_ = GroupKind::kFirst;
 };

@@ -1,9 +1,10 @@
 #include "models/video_vae/streamed_vae.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "models/video_vae/plan.h"
 #include "models/video_vae/tiled.h"
+#include "ops/counting_backend.h"
 
 namespace wan {
 
@@ -22,6 +23,16 @@ void check_plan(const char* what, const TensorView& latents, const VaePlan& plan
                 plan.tile_width <= latents.dim(3) && plan.bytes > 0,
             kInternal, "[{}] the plan's tiles of {} x {} do not fit latents of {}", what, plan.tile_height,
             plan.tile_width, latents.shape().to_string());
+}
+
+/// Latent frames after which memory grows no more: the first group is smaller, in the second a cache's oldest frame is not
+/// in front.
+std::int64_t rehearsed(std::int64_t frames) {
+  return std::min<std::int64_t>(frames, 3);
+}
+
+Shape latents_shape(const VaeGeometry& geometry, const LatentExtent& extent) {
+  return {geometry.z_dim, extent.frames, extent.height, extent.width};
 }
 
 }  // namespace
@@ -45,37 +56,80 @@ StreamOptions StreamedVae::stream_options(const VaePlan& plan) const {
           .compute = precision_.compute};
 }
 
-StreamPlan StreamedVae::decode_stream(const VaePlan& plan) const {
-  StreamPlan stream(stream_options(plan));
-  decoder_.plan(plan.tile_height, plan.tile_width, stream);
+StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames) const {
+  StreamPlan stream{.options = stream_options(plan), .groups = {}};
+  Rehearsal rehearsal(nullptr);
+  const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
+                       {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
+  const Workspace::Scope scope(rehearsal.workspace);
+  StreamState state = StreamState::noting(stream);
+  decode_groups(rehearsal.ctx, state, latents, [](const TensorView&) {});
   return stream;
 }
 
-StreamPlan StreamedVae::encode_stream(const VaePlan& plan) const {
-  StreamPlan stream(stream_options(plan));
-  encoder_.plan({geometry_.temporal_stride, plan.tile_height * geometry_.spatial_stride,
-                 plan.tile_width * geometry_.spatial_stride, 3},
-                stream);
+StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames) const {
+  StreamPlan stream{.options = stream_options(plan), .groups = {}};
+  Rehearsal rehearsal(nullptr);
+  const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
+                       {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
+  const Workspace::Scope scope(rehearsal.workspace);
+  StreamState state = StreamState::noting(stream);
+  encode_groups(
+      rehearsal.ctx, state, [](std::int64_t, const TensorView&) {}, latents);
   return stream;
 }
 
-VaePlan StreamedVae::plan_decode(const LatentExtent& extent, std::size_t byte_budget) const {
-  return choose_plan("VAE decode", extent, byte_budget, [&](const VaePlan& plan) {
-    return decode_tiled_bytes(geometry_, extent, plan) + decode_stream(plan).peak_bytes();
-  });
+std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan& plan,
+                                      Backend* device) const {
+  Rehearsal rehearsal(device);
+  const StreamPlan stream = decode_stream(plan, extent.frames);
+  const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
+  decode_tiled(
+      rehearsal.ctx, geometry_, plan, latents, [](const TensorView&) {},
+      [&](const TensorView& tile, const FrameConsumer& sink) {
+        decode_tile(rehearsal.ctx, stream, tile.slice(1, 0, rehearsed(extent.frames)), sink);
+      },
+      TileSet::kFirst);
+  return rehearsal.workspace.most();
 }
 
-VaePlan StreamedVae::plan_encode(const LatentExtent& extent, std::size_t byte_budget) const {
-  return choose_plan("VAE encode", extent, byte_budget, [&](const VaePlan& plan) {
-    return encode_tiled_bytes(geometry_, extent, plan) + encode_stream(plan).peak_bytes();
-  });
+std::size_t StreamedVae::encode_bytes(const LatentExtent& extent, const VaePlan& plan,
+                                      Backend* device) const {
+  Rehearsal rehearsal(device);
+  const StreamPlan stream = encode_stream(plan, extent.frames);
+  const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
+  encode_tiled(
+      rehearsal.ctx, geometry_, plan, [](std::int64_t, const TensorView&) {}, latents,
+      [&](const FrameSource& frames, const TensorView& tile) {
+        encode_tile(rehearsal.ctx, stream, frames, tile.slice(1, 0, rehearsed(extent.frames)));
+      },
+      TileSet::kFirst);
+  return rehearsal.workspace.most();
+}
+
+VaePlans StreamedVae::decode_plans(const LatentExtent& extent, Backend* device) const {
+  return {"VAE decode", extent,
+          [this, extent, device](const VaePlan& plan) { return decode_bytes(extent, plan, device); }};
+}
+
+VaePlans StreamedVae::encode_plans(const LatentExtent& extent, Backend* device) const {
+  return {"VAE encode", extent,
+          [this, extent, device](const VaePlan& plan) { return encode_bytes(extent, plan, device); }};
+}
+
+VaePlan VideoVae::plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device) const {
+  return decode_plans(extent, device).within(byte_budget);
+}
+
+VaePlan VideoVae::plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device) const {
+  return encode_plans(extent, device).within(byte_budget);
 }
 
 void StreamedVae::decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
                          const FrameConsumer& sink) const {
   check_latents("VAE decode", geometry_, latents);
   check_plan("VAE decode", latents, plan);
-  const StreamPlan stream = decode_stream(plan);
+  const StreamPlan stream = decode_stream(plan, latents.dim(1));
   ctx.workspace.reserve(plan.bytes);
   decode_tiled(ctx, geometry_, plan, latents, sink,
                [&](const TensorView& tile, const FrameConsumer& tile_sink) {
@@ -87,7 +141,7 @@ void StreamedVae::encode(ExecContext& ctx, const FrameSource& source, const VaeP
                          const TensorView& latents) const {
   check_latents("VAE encode", geometry_, latents);
   check_plan("VAE encode", latents, plan);
-  const StreamPlan stream = encode_stream(plan);
+  const StreamPlan stream = encode_stream(plan, latents.dim(1));
   ctx.workspace.reserve(plan.bytes);
   encode_tiled(ctx, geometry_, plan, source, latents, [&](const FrameSource& frames, const TensorView& tile) {
     encode_tile(ctx, stream, frames, tile);
@@ -96,8 +150,13 @@ void StreamedVae::encode(ExecContext& ctx, const FrameSource& source, const VaeP
 
 void StreamedVae::decode_tile(ExecContext& ctx, const StreamPlan& stream, const TensorView& latents,
                               const FrameConsumer& sink) const {
-  Workspace::Scope scope(ctx.workspace);
+  const Workspace::Scope scope(ctx.workspace);
   StreamState state(ctx, stream);
+  decode_groups(ctx, state, latents, sink);
+}
+
+void StreamedVae::decode_groups(ExecContext& ctx, StreamState& state, const TensorView& latents,
+                                const FrameConsumer& sink) const {
   for (std::int64_t f = 0; f < latents.dim(1); ++f) {
     state.begin_group(f == 0 ? GroupKind::kFirst : GroupKind::kLater);
     decoder_.forward(ctx, state, latents.slice(1, f, f + 1), sink);
@@ -106,10 +165,15 @@ void StreamedVae::decode_tile(ExecContext& ctx, const StreamPlan& stream, const 
 
 void StreamedVae::encode_tile(ExecContext& ctx, const StreamPlan& stream, const FrameSource& source,
                               const TensorView& latents) const {
+  const Workspace::Scope scope(ctx.workspace);
+  StreamState state(ctx, stream);
+  encode_groups(ctx, state, source, latents);
+}
+
+void StreamedVae::encode_groups(ExecContext& ctx, StreamState& state, const FrameSource& source,
+                                const TensorView& latents) const {
   const std::int64_t height = latents.dim(2) * geometry_.spatial_stride;
   const std::int64_t width = latents.dim(3) * geometry_.spatial_stride;
-  Workspace::Scope scope(ctx.workspace);
-  StreamState state(ctx, stream);
   for (std::int64_t f = 0; f < latents.dim(1); ++f) {
     const std::int64_t first = f == 0 ? 0 : geometry_.frames(f);
     const std::int64_t frames = f == 0 ? 1 : geometry_.temporal_stride;

@@ -3,6 +3,7 @@
 
 #include "models/video_vae/decoder.h"
 #include "models/video_vae/encoder.h"
+#include "models/video_vae/plan.h"
 
 namespace wan {
 
@@ -19,8 +20,8 @@ class StreamedVae : public VideoVae {
  public:
   VaeGeometry geometry() const final { return geometry_; }
 
-  VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget) const final;
-  VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget) const final;
+  VaePlans decode_plans(const LatentExtent& extent, Backend* device) const final;
+  VaePlans encode_plans(const LatentExtent& extent, Backend* device) const final;
 
   /// Taps: "vae.conv2" and "vae.decoder.*", each [T, H, W, C], once for each latent frame (and tile); where the plan is
   /// frame by frame, once for each frame that the layer makes of it.
@@ -35,9 +36,15 @@ class StreamedVae : public VideoVae {
               VaeDecoder decoder);
 
  private:
-  /// For one tile of the plan.
-  StreamPlan decode_stream(const VaePlan& plan) const;
-  StreamPlan encode_stream(const VaePlan& plan) const;
+  /// The caches of one of the plan's tiles in a clip of so many latent frames.
+  StreamPlan decode_stream(const VaePlan& plan, std::int64_t frames) const;
+  StreamPlan encode_stream(const VaePlan& plan, std::int64_t frames) const;
+  std::size_t decode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
+  std::size_t encode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
+  void decode_groups(ExecContext& ctx, StreamState& state, const TensorView& latents,
+                     const FrameConsumer& sink) const;
+  void encode_groups(ExecContext& ctx, StreamState& state, const FrameSource& source,
+                     const TensorView& latents) const;
   void decode_tile(ExecContext& ctx, const StreamPlan& stream, const TensorView& latents,
                    const FrameConsumer& sink) const;
   void encode_tile(ExecContext& ctx, const StreamPlan& stream, const FrameSource& source,

@@ -18,6 +18,8 @@ struct TileGrid {
       : rows(tile_spans(extent.height, plan.tile_height, plan.overlap_height)),
         columns(tile_spans(extent.width, plan.tile_width, plan.overlap_width)) {}
   bool single() const { return rows.size() * columns.size() == 1; }
+  std::size_t rows_of(TileSet tiles) const { return tiles == TileSet::kFirst ? 1 : rows.size(); }
+  std::size_t columns_of(TileSet tiles) const { return tiles == TileSet::kFirst ? 1 : columns.size(); }
 };
 
 LatentExtent extent_of(const TensorView& latents) {
@@ -40,7 +42,8 @@ std::int64_t frames_asked(const VaeGeometry& geometry, std::int64_t latent_frame
 }  // namespace
 
 void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
-                  const TensorView& latents, const FrameConsumer& sink, const DecodeTile& decode) {
+                  const TensorView& latents, const FrameConsumer& sink, const DecodeTile& decode,
+                  TileSet tiles) {
   const LatentExtent extent = extent_of(latents);
   const TileGrid grid(extent, plan);
   if (grid.single()) return decode(latents, sink);
@@ -51,8 +54,8 @@ void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
   const TensorView clip =
       ctx.workspace.take(DType::kF32, {frames, extent.height * stride, extent.width * stride, 3});
   fill_zero(ctx, clip);
-  for (std::size_t i = 0; i < grid.rows.size(); ++i) {
-    for (std::size_t j = 0; j < grid.columns.size(); ++j) {
+  for (std::size_t i = 0; i < grid.rows_of(tiles); ++i) {
+    for (std::size_t j = 0; j < grid.columns_of(tiles); ++j) {
       Workspace::Scope tile_scope(ctx.workspace);
       const TileBlend blend(ctx, blend_weights(grid.rows, i, stride), blend_weights(grid.columns, j, stride),
                             3);
@@ -74,7 +77,8 @@ void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
 }
 
 void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
-                  const FrameSource& source, const TensorView& latents, const EncodeTile& encode) {
+                  const FrameSource& source, const TensorView& latents, const EncodeTile& encode,
+                  TileSet tiles) {
   const LatentExtent extent = extent_of(latents);
   const TileGrid grid(extent, plan);
   if (grid.single()) return encode(source, latents);
@@ -85,8 +89,8 @@ void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
   const TensorView whole_group = ctx.workspace.take(
       DType::kF32,
       {frames_asked(geometry, extent.frames, plan), extent.height * stride, extent.width * stride, 3});
-  for (std::size_t i = 0; i < grid.rows.size(); ++i) {
-    for (std::size_t j = 0; j < grid.columns.size(); ++j) {
+  for (std::size_t i = 0; i < grid.rows_of(tiles); ++i) {
+    for (std::size_t j = 0; j < grid.columns_of(tiles); ++j) {
       Workspace::Scope tile_scope(ctx.workspace);
       const TileBlend blend(ctx, blend_weights(grid.rows, i, 1), blend_weights(grid.columns, j, 1), 1);
       const TensorView tile = ctx.workspace.take(
@@ -107,24 +111,6 @@ void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
       }
     }
   }
-}
-
-std::size_t decode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& extent, const VaePlan& plan) {
-  if (TileGrid(extent, plan).single()) return 0;
-  const std::int64_t stride = geometry.spatial_stride;
-  const Shape clip{geometry.frames(extent.frames), extent.height * stride, extent.width * stride, 3};
-  return Workspace::padded_bytes(DType::kF32, clip) +
-         TileBlend::bytes({plan.tile_height * stride, plan.tile_width * stride, 3});
-}
-
-std::size_t encode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& extent, const VaePlan& plan) {
-  if (TileGrid(extent, plan).single()) return 0;
-  const std::int64_t stride = geometry.spatial_stride;
-  const Shape group{frames_asked(geometry, extent.frames, plan), extent.height * stride,
-                    extent.width * stride, 3};
-  const Shape tile{geometry.z_dim, extent.frames, plan.tile_height, plan.tile_width};
-  return Workspace::padded_bytes(DType::kF32, group) + Workspace::padded_bytes(DType::kF32, tile) +
-         TileBlend::bytes({plan.tile_height, plan.tile_width, 1});
 }
 
 }  // namespace wan

@@ -12,13 +12,14 @@ using DecodeTile = std::function<void(const TensorView& latents, const FrameCons
 /// Encodes one tile's frames into latents [z, F, h, w] f32, contiguous.
 using EncodeTile = std::function<void(const FrameSource& source, const TensorView& latents)>;
 
-void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
-                  const TensorView& latents, const FrameConsumer& sink, const DecodeTile& decode);
-void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
-                  const FrameSource& source, const TensorView& latents, const EncodeTile& encode);
+/// Of a rehearsal the first one is enough: all take the same memory.
+enum class TileSet { kAll, kFirst };
 
-/// Workspace bytes that these take beside what a tile takes; 0 where the plan has one tile.
-std::size_t decode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& extent, const VaePlan& plan);
-std::size_t encode_tiled_bytes(const VaeGeometry& geometry, const LatentExtent& extent, const VaePlan& plan);
+void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
+                  const TensorView& latents, const FrameConsumer& sink, const DecodeTile& decode,
+                  TileSet tiles = TileSet::kAll);
+void encode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
+                  const FrameSource& source, const TensorView& latents, const EncodeTile& encode,
+                  TileSet tiles = TileSet::kAll);
 
 }  // namespace wan

@@ -77,8 +77,4 @@ void TileBlend::add(ExecContext& ctx, const TensorView& frame, const TensorView&
   copy(ctx, {.from = sum, .out = whole});
 }
 
-std::size_t TileBlend::bytes(const Shape& tile) {
-  return 2 * Workspace::padded_bytes(DType::kF32, tile);
-}
-
 }  // namespace wan

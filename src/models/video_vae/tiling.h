@@ -34,9 +34,6 @@ class TileBlend {
   /// whole += weights * frame, both [H, W, channels] f32: frame contiguous, whole with any strides.
   void add(ExecContext& ctx, const TensorView& frame, const TensorView& whole) const;
 
-  /// Workspace bytes of one of these for tiles of this shape.
-  static std::size_t bytes(const Shape& tile);
-
  private:
   TensorView weights_;  // [H, W channels]
   TensorView sum_;      // [H, W channels]

@@ -24,14 +24,11 @@ std::int64_t upsample_conv_rows(const Shape& x) {
   return (x[1] + bands - 1) / bands;
 }
 
-Shape upsample_conv_band(const Shape& x, std::int64_t rows) {
-  return {1, 2 * (rows + 2), 2 * x[2], x[3]};
-}
-
 void upsample_conv(ExecContext& ctx, const CausalConv3d& conv, const UpsampleConvArgs& args) {
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t height = args.x.dim(1);
-  const TensorView band = ctx.workspace.take(args.x.dtype(), upsample_conv_band(args.x.shape(), args.rows));
+  const TensorView band =
+      ctx.workspace.take(args.x.dtype(), {1, 2 * (args.rows + 2), 2 * args.x.dim(2), args.x.dim(3)});
   for (std::int64_t t = 0; t < args.x.dim(0); ++t) {
     const TensorView frame = args.x.slice(0, t, t + 1);
     const TensorView out = args.out.slice(0, t, t + 1);

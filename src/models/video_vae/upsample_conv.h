@@ -17,9 +17,6 @@ struct UpsampleConvArgs {
 /// out = conv(x at twice the height and width, nearest neighbours) (+ residual), frame by frame, band by band.
 void upsample_conv(ExecContext& ctx, const CausalConv3d& conv, const UpsampleConvArgs& args);
 
-/// What it takes from the workspace.
-Shape upsample_conv_band(const Shape& x, std::int64_t rows);
-
 /// Rows of frames [T, H, W, C] whose upsampled values are 8 million, 32 MiB in f32: enough for any GPU, and near a CPU's
 /// caches.
 std::int64_t upsample_conv_rows(const Shape& x);

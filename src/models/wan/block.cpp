@@ -1,5 +1,6 @@
 #include "models/wan/block.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "nn/sequence_parallel.h"
@@ -14,7 +15,7 @@
 namespace wan {
 
 WanActivations take_activations(Workspace& workspace, const WanConfig& config, const TokenLayout& layout,
-                                DType compute) {
+                                DType compute, int feed_forward_pieces) {
   const std::int64_t tokens = layout.local().size();
   const auto runs = static_cast<std::int64_t>(layout.local_modulation_rows().size());
   const Shape rows{tokens, config.dim};
@@ -24,7 +25,8 @@ WanActivations take_activations(Workspace& workspace, const WanConfig& config, c
           .value = workspace.take(compute, rows),
           .attended = workspace.take(compute, rows),
           .branch = workspace.take(compute, rows),
-          .hidden = workspace.take(compute, {tokens, config.ffn_dim}),
+          .hidden = workspace.take(
+              compute, {(tokens + feed_forward_pieces - 1) / feed_forward_pieces, config.ffn_dim}),
           .modulation = workspace.take(DType::kF32, {runs, kModulationRows, config.dim})};
 }
 
@@ -143,8 +145,14 @@ void WanBlock::cross_attention(ExecContext& ctx, const TextContext::BlockEntry& 
 
 void WanBlock::feed_forward(ExecContext& ctx) const {
   const WanActivations& scratch = pass_.scratch;
-  weights_.ffn_in(ctx, scratch.normed, scratch.hidden, ActivationKind::kGeluTanh);
-  weights_.ffn_out(ctx, scratch.hidden, scratch.branch);
+  const std::int64_t tokens = scratch.normed.dim(0);
+  const std::int64_t step = scratch.hidden.dim(0);
+  for (std::int64_t first = 0; first < tokens; first += step) {
+    const std::int64_t last = std::min(first + step, tokens);
+    const TensorView hidden = scratch.hidden.slice(0, 0, last - first);
+    weights_.ffn_in(ctx, scratch.normed.slice(0, first, last), hidden, ActivationKind::kGeluTanh);
+    weights_.ffn_out(ctx, hidden, scratch.branch.slice(0, first, last));
+  }
 }
 
 TensorView WanBlock::as_heads(const TensorView& rows) const {

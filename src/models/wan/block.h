@@ -12,19 +12,21 @@ namespace wan {
 
 /// Scratch of a block, taken once a forward pass. n = local tokens.
 struct WanActivations {
-  TensorView normed;      // [n, dim] compute dtype
-  TensorView query;       // [n, dim] compute dtype
-  TensorView key;         // [n, dim] compute dtype
-  TensorView value;       // [n, dim] compute dtype
-  TensorView attended;    // [n, dim] compute dtype
-  TensorView branch;      // [n, dim] compute dtype: what is added to the residual stream
-  TensorView hidden;      // [n, ffn_dim] compute dtype
+  TensorView normed;    // [n, dim] compute dtype
+  TensorView query;     // [n, dim] compute dtype
+  TensorView key;       // [n, dim] compute dtype
+  TensorView value;     // [n, dim] compute dtype
+  TensorView attended;  // [n, dim] compute dtype
+  TensorView branch;    // [n, dim] compute dtype: what is added to the residual stream
+  TensorView
+      hidden;  // [up to n, ffn_dim] compute dtype: the feed-forward goes through so many rows at a time
   TensorView modulation;  // [runs, 6, dim] f32: this block's, of each run of tokens
 };
 
 /// Takes the scratch out of the workspace, inside the caller's scope.
+/// The feed-forward goes through the tokens in so many pieces.
 WanActivations take_activations(Workspace& workspace, const WanConfig& config, const TokenLayout& layout,
-                                DType compute);
+                                DType compute, int feed_forward_pieces = 1);
 
 /// What all blocks of a forward pass share.
 struct WanPass {

@@ -19,6 +19,8 @@ struct TextContext {
   Tensor embedded;                 // [rows, dim]; empty until the first step that needs it
   Tensor key_bias;                 // [rows] f32: 0, and log(text_len - prompt tokens) for the padding row
   std::vector<BlockEntry> blocks;  // one a block; empty tensors until that block's first use
+
+  std::size_t bytes() const;
 };
 
 /// The contexts of one request, by expert and guidance branch.
@@ -26,6 +28,7 @@ class ContextCache {
  public:
   ContextCache(int experts, int branches);
   TextContext& at(int expert, int branch);
+  std::size_t bytes() const;
 
  private:
   int branches_;

@@ -168,8 +168,12 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
                    .latent = branch.velocity});
 }
 
+Shape WanTransformer::rope_shape(const TokenLayout& layout) const {
+  return {layout.local().size(), config_.head_dim() / 2, 2};
+}
+
 Tensor WanTransformer::make_rope_table(ExecContext& ctx, const TokenLayout& layout) const {
-  const Tensor host(DType::kF32, {layout.local().size(), config_.head_dim() / 2, 2});
+  const Tensor host(DType::kF32, rope_shape(layout));
   fill_rope_table(layout.local_positions(), config_.head_dim(), host);
   Tensor table(ctx.backend.allocator(), DType::kF32, host.shape());
   ctx.backend.upload(host, table);
@@ -197,11 +201,12 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
       copy(ctx, {streams[earlier], streams[i]});
     }
   }
-  const WanPass pass{.config = config_,
-                     .layout = input.layout,
-                     .rope = input.rope,
-                     .time_modulation = time.projection,
-                     .scratch = take_activations(workspace, config_, input.layout, compute_)};
+  const WanPass pass{
+      .config = config_,
+      .layout = input.layout,
+      .rope = input.rope,
+      .time_modulation = time.projection,
+      .scratch = take_activations(workspace, config_, input.layout, compute_, feed_forward_pieces_)};
   for (int index = 0; index < config_.num_layers; ++index) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire({group_, index});

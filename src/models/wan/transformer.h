@@ -33,10 +33,16 @@ class WanTransformer {
 
   const WanConfig& config() const { return config_; }
 
+  /// Each block's feed-forward, the widest of its activations, goes through the tokens in so many parts from now on. Each row
+  /// is the same sum, which a library may add in another order for another number of rows: for where memory is short.
+  void set_feed_forward_pieces(int pieces) { feed_forward_pieces_ = pieces; }
+
   /// Embeds a prompt: encoded [n, text_dim] f32 on the backend's device, n <= text_len. Rows past n count as zeros.
   void embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const;
 
-  /// Rotary table of this rank's tokens [n, head_dim / 2, 2] f32, on the device; the same for every step and expert.
+  /// [n, head_dim / 2, 2] for this rank's n tokens.
+  Shape rope_shape(const TokenLayout& layout) const;
+  /// Rotary table of them, f32, on the device; the same for every step and expert.
   Tensor make_rope_table(ExecContext& ctx, const TokenLayout& layout) const;
 
   /// Predicts every branch's velocity; the branches share each acquired block. Nothing is allocated from the second
@@ -56,6 +62,7 @@ class WanTransformer {
   BlockResidency& residency_;
   int group_;
   DType compute_;
+  int feed_forward_pieces_ = 1;
   std::string tap_prefix_;
   LoadedWeights<WanTransformerWeights> weights_;
 };

@@ -2,11 +2,10 @@
 // Launcher of the attention kernel that takes every argument the op allows up to a head width.
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/scratch.h"
 #include "ops/attention.h"
 
 namespace wan::cuda {
-
-inline constexpr int kWidestPlainHead = 384;
 
 /// q, k and v of one dtype; head width up to kWidestPlainHead.
 void launch_plain_attention(cudaStream_t stream, const AttentionArgs& args);

@@ -1,0 +1,176 @@
+#include "engine/rehearsal.h"
+
+#include <array>
+
+#include "models/wan/context_cache.h"
+
+namespace wan {
+
+namespace {
+
+constexpr const char* kNoFile = "no file";
+
+/// Blocks without values. Their memory counts elsewhere: it depends on the residency, and the passes do not.
+class RehearsedBlocks final : public BlockResidency {
+ public:
+  RehearsedBlocks(const BlockLayout& layout, DType weights, Device device)
+      : memory_(addresses_, block_bytes(layout, weights)),
+        views_(block_views(layout, weights, memory_.data(), device)) {}
+
+  void preload(const LoadProgress&) override {}
+  void set_schedule(std::span<const BlockId>) override {}
+  BlockLease acquire(BlockId) override { return make_lease(0, views_); }
+  std::size_t bytes() const override { return memory_.size(); }
+  ResidencyStats stats() const override { return {}; }
+
+ private:
+  void release(std::size_t) noexcept override {}
+
+  AddressAllocator addresses_;
+  Buffer memory_;
+  std::vector<TensorView> views_;
+};
+
+/// The token table, whose rows the host reads: all of them one zero.
+Checkpoint token_table(const Umt5Config& config) {
+  static constexpr std::array<std::byte, sizeof(float)> kZero{};
+  CheckpointFile file;
+  file.tensors.push_back({.name = "token_embedding.weight",
+                          .dtype = DType::kF32,
+                          .shape = {config.vocabulary, config.dim},
+                          .strides = {0, 0},
+                          .storage = kZero,
+                          .file = kNoFile});
+  return Checkpoint::from_files({std::move(file)}, kNoFile);
+}
+
+struct RehearsedText {
+  RehearsedText(const Umt5Config& config, DType weights, CountingBackend& backend)
+      : report(token_table(config), "text encoder"),
+        blocks(umt5_block_layout(config), weights, backend.device()),
+        encoder(config, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0, "") {}
+
+  Tensor encode(ExecContext& ctx, std::int64_t tokens) const {
+    const std::vector<std::int64_t> ids(static_cast<std::size_t>(tokens), 0);
+    Tensor context(ctx.backend.allocator(), DType::kF32, {tokens, encoder.config().dim});
+    encoder.encode(ctx, ids, context);
+    return context;
+  }
+
+  WeightReport report;
+  RehearsedBlocks blocks;
+  Umt5Encoder encoder;
+};
+
+struct RehearsedTransformer {
+  RehearsedTransformer(const WanConfig& config, DType weights, CountingBackend& backend)
+      : report(Checkpoint::from_files({}, kNoFile), "transformer"),
+        blocks(wan_block_layout(config), weights, backend.device()),
+        model(config, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0,
+              compute_dtype(backend, weights), "") {}
+
+  WeightReport report;
+  RehearsedBlocks blocks;
+  WanTransformer model;
+};
+
+/// What the images become: channels beside the latent where the transformers take them, otherwise the clip's latents.
+Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
+  const WanConfig& config = run.models.transformers[0];
+  const Shape& latent = run.latent;
+  if (config.in_dim > config.out_dim)
+    return {allocator, DType::kF32, {config.in_dim - config.out_dim, latent[1], latent[2], latent[3]}};
+  if (!run.encodes) return {};
+  return {allocator, DType::kF32, {latent[0], run.encodes->frames, latent[2], latent[3]}};
+}
+
+}  // namespace
+
+RunRehearsal::RunRehearsal(const RehearsedRun& run)
+    : vae_report_(std::make_unique<WeightReport>(Checkpoint::from_files({}, kNoFile), "VAE")),
+      device_(&run.backend) {
+  if (run.text_apart) rehearse_text_apart(run);
+  rehearse(run);
+  if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend);
+  decodes_ = vae_->decode_plans({run.latent[1], run.latent[2], run.latent[3]}, &run.backend);
+}
+
+RunRehearsal::~RunRehearsal() = default;
+
+void RunRehearsal::rehearse_text_apart(const RehearsedRun& run) {
+  Rehearsal host(run.text_backend);
+  const RehearsedText text(run.models.text_encoder, run.text_weights, host.backend);
+  for (const std::int64_t tokens : run.text_tokens) text.encode(host.ctx, tokens);
+  bytes_.text_host = host.backend.take_peak();
+}
+
+void RunRehearsal::rehearse(const RehearsedRun& run) {
+  CountingBackend& backend = device_.backend;
+  ExecContext& ctx = device_.ctx;
+  const Buffer libraries(backend.allocator(), static_cast<std::size_t>(run.backend.library_bytes()));
+  std::int64_t before = backend.memory_use().now;
+  const auto added = [&] {
+    const std::int64_t now = backend.memory_use().now;
+    return now - std::exchange(before, now);
+  };
+
+  std::vector<std::unique_ptr<RehearsedTransformer>> transformers;
+  for (const WanConfig& config : run.models.transformers)
+    transformers.push_back(std::make_unique<RehearsedTransformer>(config, run.weights, backend));
+  bytes_.transformers = added();
+  std::optional<RehearsedText> text;
+  if (!run.text_apart) text.emplace(run.models.text_encoder, run.text_weights, backend);
+  bytes_.text_encoder = added();
+  vae_ = make_vae(WeightScope::rehearsing(*vae_report_, backend.allocator(), DType::kF32),
+                  run.models.vae_precision, run.models.vae);
+  bytes_.vae = added();
+  const Tensor condition = condition_of(run, backend.allocator());
+  bytes_.encoding_images = backend.memory_use().now;
+  std::vector<Tensor> slots;
+  const auto like_latent = [&] { return Tensor(backend.allocator(), DType::kF32, run.latent); };
+  for (int slot = 0; slot < run.sampler_slots; ++slot) slots.push_back(like_latent());
+  bytes_.decoding = backend.memory_use().now;
+  bytes_.latents = added();
+
+  const WanConfig& config = run.models.transformers[0];
+  std::vector<Tensor> encoded;
+  backend.take_peak();
+  for (const std::int64_t tokens : run.text_tokens)
+    encoded.push_back(text ? text->encode(ctx, tokens)
+                           : Tensor(backend.allocator(), DType::kF32, {tokens, config.text_dim}));
+  bytes_.encoding_text = backend.take_peak();
+
+  const Shape& latent = run.latent;
+  const bool channels = config.in_dim > config.out_dim;
+  const std::int64_t given = run.encodes && !channels ? run.encodes->frames : 0;
+  const TokenLayout layout = TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
+                                                latent[3] / config.patch[2], 1, 0, given / config.patch[0]);
+  Conditioning conditioning;
+  if (channels) conditioning.channels = condition;
+  const Tensor rope(backend.allocator(), DType::kF32, transformers[0]->model.rope_shape(layout));
+  constexpr std::size_t kPredictions = 2;  // whether there are as many branches or not
+  std::vector<Tensor> predictions;
+  for (std::size_t i = 0; i < kPredictions; ++i) predictions.push_back(like_latent());
+  const double timesteps[] = {900.0, 0.0};
+  ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
+  for (std::size_t expert = transformers.size(); expert-- > 0;) {
+    WanTransformer& model = transformers[expert]->model;
+    model.set_feed_forward_pieces(run.feed_forward_pieces);
+    std::vector<GuidanceBranch> branches;
+    for (std::size_t branch = 0; branch < encoded.size(); ++branch) {
+      TextContext& context = contexts.at(static_cast<int>(expert), static_cast<int>(branch));
+      model.embed_text(ctx, encoded[branch], context);
+      branches.push_back({&context, &conditioning, predictions[branch]});
+    }
+    model.forward(ctx, {.latent = slots[0], .timesteps = timesteps, .layout = layout, .rope = rope},
+                  branches);
+  }
+  bytes_.denoising = backend.take_peak();
+  bytes_.latents += static_cast<std::int64_t>(kPredictions * predictions[0].bytes());
+  bytes_.context_cache = static_cast<std::int64_t>(contexts.bytes());
+  for (const Tensor& context : encoded) bytes_.context_cache += static_cast<std::int64_t>(context.bytes());
+  bytes_.activations = bytes_.denoising - bytes_.transformers - bytes_.text_encoder - bytes_.vae -
+                       bytes_.latents - bytes_.context_cache;
+}
+
+}  // namespace wan

@@ -1,0 +1,79 @@
+#pragma once
+// CountingBackend: a device that computes nothing and holds nothing, for what follows from shapes alone at sizes that no
+// machine need have: bytes given out, floating-point operations.
+
+#include "ops/backend.h"
+#include "ops/every_op.h"
+#include "ops/exec_context.h"
+#include "tensor/address_allocator.h"
+
+namespace wan {
+
+/// Everything is supported and done at once.
+template <typename Derived>
+class IdleBackend : public OverEveryOp<Derived, Backend> {
+ public:
+  template <typename Args>
+  bool supports_op(const Args&) const {
+    return true;
+  }
+  template <typename Args>
+  void run_op(ExecContext&, const Args&) {}
+};
+
+class CountingBackend final : public IdleBackend<CountingBackend> {
+ public:
+  /// Stands for a device of so many bytes.
+  explicit CountingBackend(Device device, std::int64_t total_bytes = 0)
+      : total_bytes_(total_bytes), allocator_(device) {}
+  /// Stands for `real`, which outlives this: ops take from the workspace what the real ones would. nullptr: for a host whose
+  /// ops take nothing.
+  explicit CountingBackend(Backend* real)
+      : real_(real), allocator_(real != nullptr ? real->device() : Device{}) {}
+
+  const char* name() const override { return "counting"; }
+  Device device() const override { return allocator_.device(); }
+  Allocator& allocator() override { return allocator_; }
+  void synchronize() override {}
+  void upload(const TensorView&, const TensorView&) override {}
+  void upload_from(const UploadSource&, const TensorView&) override {}
+  void download(const TensorView&, const TensorView&) override {}
+  MemoryUse memory_use() const override { return {allocator_.count().now(), allocator_.count().peak()}; }
+  std::int64_t free_bytes() const override { return total_bytes_ - allocator_.count().now(); }
+  std::int64_t total_bytes() const override { return total_bytes_; }
+
+  /// The most bytes that were given out at once since the last call.
+  std::int64_t take_peak() {
+    const std::int64_t peak = allocator_.count().peak();
+    allocator_.count().reset_peak();
+    return peak;
+  }
+
+  template <typename Args>
+  void run_op(ExecContext& ctx, const Args& args) {
+    if (real_ == nullptr) return;
+    const Workspace::Scope scope(ctx.workspace);
+    real_->take_scratch(ctx.workspace, args);
+  }
+  void run_op(ExecContext&, const CountNonFiniteArgs& args) { *args.count = 0; }
+
+ private:
+  Backend* real_ = nullptr;
+  std::int64_t total_bytes_ = 0;
+  AddressAllocator allocator_;
+};
+
+/// A pass that runs here takes the memory that the real one takes.
+struct Rehearsal {
+  /// As on `real`; nullptr: on a host whose ops take nothing.
+  explicit Rehearsal(Backend* real) : backend(real) {}
+  Rehearsal(const Rehearsal&) = delete;
+  Rehearsal& operator=(const Rehearsal&) = delete;
+
+  CountingBackend backend;
+  Workspace workspace{backend.allocator()};
+  SelfCommunicator communicator;
+  ExecContext ctx{.backend = backend, .workspace = workspace, .communicator = communicator};
+};
+
+}  // namespace wan

@@ -1,0 +1,66 @@
+"""wan plan: the published models' memory, with no file of theirs."""
+
+import json
+import time
+
+import unittest
+
+from support import INVALID_ARGUMENT, OUT_OF_MEMORY, WanTest
+
+
+class Plan(WanTest):
+    def plan(self, *arguments):
+        result = self.run_wan("plan", *arguments, "--json")
+        self.assertEqual(result.status, 0, result.err)
+        return json.loads(result.out)
+
+    def refuse(self, status, part, *arguments):
+        result = self.run_wan("plan", *arguments)
+        self.assertEqual(result.status, status, result.err)
+        self.assertIn(part, result.err)
+
+    def test_less_memory_holds_fewer_blocks(self):
+        places = []
+        for gpu in ("H200", "A40", "24GB"):
+            plan = self.plan("--task", "t2v-A14B", "--size", "1280*720", "--gpu", gpu)
+            self.assertLessEqual(plan["peak"], plan["available"])
+            places.append(plan["block_places"])
+        self.assertEqual(places[0], 2 * 40 + 24)
+        self.assertTrue(places[0] > places[1] > places[2] > 2, places)
+        self.refuse(OUT_OF_MEMORY, "choose a smaller --size", "--size", "1280*720", "--gpu", "8GB")
+
+    def test_what_is_known_of_the_published_models(self):
+        """Weights of 14.3e9 parameters an expert in bf16; what an H200 took at 832*480: 68 GB."""
+        plan = self.plan("--task", "t2v-A14B", "--size", "832*480", "--gpu", "H200")
+        self.assertTrue(plan["blocks_resident"])
+        self.assertAlmostEqual(plan["transformers"] / 2 * 1e-9, 29, delta=1)
+        self.assertAlmostEqual((plan["peak"] - plan["program"]) * 1e-9, 68, delta=1)
+
+    def test_every_task_at_its_own_size(self):
+        for task, pixels, frames in (("t2v-A14B", "1280*720", 81), ("i2v-A14B", "1280*720", 81),
+                                     ("ti2v-5B", "1280*704", 121)):
+            result = self.run_wan("plan", "--task", task, "--gpu", "RTX 5090")
+            self.assertEqual(result.status, 0, result.err)
+            self.assertIn(f"{task}, {pixels}, {frames} frames, on RTX 5090", result.out)
+            self.assertIn("It fits: ", result.out)
+        image = self.plan("--task", "ti2v-5B", "--gpu", "RTX 5090", "--with_image")
+        self.assertGreater(image["peak"], 0)
+
+    def test_names_and_refusals(self):
+        one = self.plan("--size", "832*480", "--gpu", "rtx4090")
+        self.assertEqual(one, self.plan("--size", "832*480", "--gpu", "NVIDIA GeForce RTX 4090"))
+        self.assertEqual(one, self.plan("--size", "832*480", "--gpu", "4090"))
+        self.refuse(INVALID_ARGUMENT, "RTX 4090", "--gpu", "Voodoo")
+        self.refuse(INVALID_ARGUMENT, "multiples of 16", "--gpu", "24GB", "--size", "833*480")
+        self.refuse(INVALID_ARGUMENT, "4n + 1", "--gpu", "24GB", "--frame_num", "80")
+        self.refuse(INVALID_ARGUMENT, "--residency", "--gpu", "24GB", "--residency", "elsewhere")
+
+    def test_takes_no_time(self):
+        start = time.monotonic()
+        self.plan("--task", "i2v-A14B", "--size", "1280*720", "--gpu", "18GB", "--residency", "streamed",
+                  "--vae_precision", "bf16")
+        self.assertLess(time.monotonic() - start, 10)
+
+
+if __name__ == "__main__":
+    unittest.main()

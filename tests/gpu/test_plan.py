@@ -1,0 +1,92 @@
+"""Memory plans on a GPU against what the program's runs took of it: every task, every residency.
+
+    WAN_BINARY=build-cuda/apps/cli/wan python3 -B tests/gpu/test_plan.py
+
+The standard library alone. Skipped where no GPU can be used; with WAN_REQUIRE_GPU set, that fails. WAN_PLAN_CHECKPOINTS names checkpoints
+of full size beside the bundled small ones, as "t2v-A14B=FOLDER,ti2v-5B=FOLDER" (bench/random_checkpoint.py writes such).
+"""
+
+import os
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from support import SOURCE, UNSUPPORTED, run  # noqa: E402
+
+DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
+SKIPPED = 77  # ctest's SKIP_RETURN_CODE
+CLOSE = 0.05
+GOLDEN = SOURCE / "tests/golden/pipeline"
+PICTURE = SOURCE / "models/demo-i2v/red_circle.png"
+
+# Task, checkpoint, picture, size: large enough for the models' memory to be more than cuBLASLt's.
+SMALL = [("t2v-A14B", SOURCE / "models/demo", None, "512*512"),
+         ("i2v-A14B", SOURCE / "models/demo-i2v", PICTURE, "512*512"),
+         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", None, "512*512"),
+         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", PICTURE, "512*512")]
+
+
+def full_size():
+    for entry in filter(None, os.environ.get("WAN_PLAN_CHECKPOINTS", "").split(",")):
+        task, _, folder = entry.partition("=")
+        if task != "t2v-A14B":
+            yield task, Path(folder), PICTURE, "832*480" if task == "i2v-A14B" else "1280*704"
+        if task != "i2v-A14B":
+            yield task, Path(folder), None, "832*480" if task == "t2v-A14B" else "1280*704"
+
+
+def command(case, *flags, **options):
+    task, checkpoint, picture, size = case
+    options = {"task": task, "ckpt_dir": checkpoint, "size": size, "frame_num": 17, "sample_steps": 3, "base_seed": 1,
+               "prompt": "a red circle moves right on a blue background", "device": DEVICE, "save_file": "%05d.png",
+               **({"image": picture} if picture else {}), **options}
+    return ["generate", *(text for name, value in options.items() for text in ("--" + name, str(value))), *flags]
+
+
+class Plans(unittest.TestCase):
+    def plan(self, case, **options):
+        result = run(*command(case, "--plan", "--json", **options))
+        self.assertEqual(result.status, 0, result.err)
+        return result.events[0]
+
+    def expect(self, case, **options):
+        """The plan, without what CUDA's libraries take beside the allocator, is within 5% of the run's peak."""
+        plan = self.plan(case, **options)
+        with tempfile.TemporaryDirectory(prefix="wan-plan-") as folder:
+            result = run(*command(case, "--json", **options), cwd=folder)
+        self.assertEqual(result.status, 0, result.err)
+        taken = next(event for event in result.events if event["event"] == "finished")["peak_device_bytes"]
+        planned = plan["peak"] - plan["program"]
+        line = (f"{case[0]}{' with a picture' if case[2] else ''} at {case[3]}, {options}, {plan['block_places']} places: "
+                f"planned {planned / 1e6:.1f} MB, taken {taken / 1e6:.1f} MB, {planned / taken - 1:+.1%}")
+        print(line)
+        with self.subTest(line):
+            self.assertLessEqual(abs(planned / taken - 1), CLOSE)
+        return plan
+
+    def test_every_task_and_residency(self):
+        for case in [*SMALL, *full_size()]:
+            resident = self.expect(case, residency="resident")
+            streamed = self.expect(case, residency="streamed")
+            self.assertLessEqual(streamed["peak"], resident["peak"])
+            if streamed["peak"] < resident["peak"]:
+                self.expect(case, memory_limit=(streamed["peak"] + resident["peak"]) // 2)
+            self.expect(case, residency="resident", precision="fp32")
+            self.expect(case, residency="resident", vae_precision="bf16")
+
+
+def unusable_reason():
+    """Why the program cannot run on the device; empty where it can."""
+    result = run(*command(SMALL[0], "--plan"))
+    return result.err.strip() if result.status == UNSUPPORTED else ""
+
+
+if __name__ == "__main__":
+    REASON = unusable_reason()
+    if REASON:
+        REQUIRED = "WAN_REQUIRE_GPU" in os.environ
+        print("failed:" if REQUIRED else "skipped:", REASON)
+        sys.exit(1 if REQUIRED else SKIPPED)
+    unittest.main()

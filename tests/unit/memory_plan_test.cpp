@@ -1,0 +1,197 @@
+// Memory plans against what runs take: every task, every residency, on the CPU and on a device of its own memory.
+
+#include "engine/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "backends/cpu/cpu_backend.h"
+#include "engine/engine_internals.h"
+#include "support/fenced_backend.h"
+#include "support/plain_backend.h"
+#include "support/temp_folder.h"
+#include "tasks/task_table.h"
+#include "tensor/allocation_count.h"
+
+namespace wan::test {
+namespace {
+
+const std::filesystem::path kSource = WAN_SOURCE_DIR;
+const std::filesystem::path kGolden = kSource / "tests/golden/pipeline";
+
+struct Case {
+  const char* name;
+  const char* task;
+  std::filesystem::path checkpoint;
+  std::filesystem::path image;
+  VideoSize size;
+  int frames;
+};
+
+const Case kCases[] = {
+    {"demo", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 9},
+    {"demo_still", "t2v-A14B", kSource / "models/demo", "", {128, 128}, 1},
+    {"demo_i2v",
+     "i2v-A14B",
+     kSource / "models/demo-i2v",
+     kSource / "models/demo-i2v/red_circle.png",
+     {64, 64},
+     9},
+    {"t2v", "t2v-A14B", kGolden / "checkpoint", "", {64, 64}, 9},
+    {"i2v", "i2v-A14B", kGolden / "checkpoint_i2v", kGolden / "portrait.png", {64, 64}, 9},
+    {"ti2v", "ti2v-5B", kGolden / "checkpoint_ti2v", "", {64, 64}, 9},
+    {"ti2v_image", "ti2v-5B", kGolden / "checkpoint_ti2v", kGolden / "landscape.png", {64, 64}, 9},
+};
+
+class MemoryPlanTest : public testing::TestWithParam<Case> {
+ protected:
+  GenerationRequest request() const {
+    const Case& tried = GetParam();
+    GenerationRequest request;
+    request.task = tried.task;
+    request.prompt = "a red circle moves right";
+    request.negative_prompt = "blurry";
+    request.image = tried.image;
+    request.rng = "torch-cpu";
+    request.size = tried.size;
+    request.frame_num = tried.frames;
+    request.sample_steps = 3;
+    request.seed = 1;
+    request.save_file = folder_ / "frame_%05d.png";
+    return request;
+  }
+  static std::unique_ptr<Backend> make(bool device) {
+    std::unique_ptr<Backend> cpu = make_cpu_backend({.threads = 2});
+    if (!device) return cpu;
+    auto fenced = std::make_unique<FencedBackend>(std::move(cpu));
+    fenced->leave_open();
+    return fenced;
+  }
+  /// Plans and makes a video; the plan's peak is within 1% of what the backend gave out.
+  MemoryPlan expect_peak(bool device, const std::string& precision, const std::string& residency,
+                         std::int64_t memory_limit = 0) const {
+    const EngineOptions options{.ckpt_dir = GetParam().checkpoint,
+                                .precision = precision,
+                                .vae_precision = precision,
+                                .residency = residency,
+                                .keep_models = false,
+                                .memory_limit = memory_limit,
+                                .threads = 2};
+    std::unique_ptr<Backend> backend = make(device);
+    const Backend& seen = *backend;
+    Engine engine = make_engine(options, std::move(backend));
+    const MemoryPlan plan = engine.plan(request());
+    engine.generate(request());
+    const auto planned = static_cast<double>(plan.peak - plan.program);
+    const auto taken = static_cast<double>(seen.memory_use().peak);
+    EXPECT_NEAR(planned / taken, 1.0, 0.01)
+        << (device ? "device, " : "cpu, ") << options.precision << ", " << options.residency << ", "
+        << plan.block_places << " places: " << to_string(plan);
+    return plan;
+  }
+  TempFolder folder_;
+};
+
+TEST_P(MemoryPlanTest, IsWhatARunTakes) {
+  for (const bool device : {false, true}) {
+    const MemoryPlan all = expect_peak(device, "fp32", "resident");
+    const MemoryPlan two = expect_peak(device, "fp32", "streamed");
+    EXPECT_LE(two.peak, all.peak);
+    if (two.peak < all.peak) expect_peak(device, "fp32", "auto", (all.peak + two.peak) / 2);
+    expect_peak(device, "bf16", "resident");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tasks, MemoryPlanTest, testing::ValuesIn(kCases),
+                         [](const auto& tried) { return tried.param.name; });
+
+TEST(MemoryPlanOfThePublishedModels, TakesTheFeedForwardInPiecesWhereNothingElseFits) {
+  const auto backend = make_cpu_backend({.threads = 2});
+  const auto planned = [&](double gigabytes) {
+    return plan_run({.models = official_shapes(find_task("t2v-A14B"), {}),
+                     .backend = *backend,
+                     .latent = {16, 21, 90, 160},
+                     .weights = DType::kF32,
+                     .encodes = std::nullopt,
+                     .residency = "auto",
+                     .memory_limit = static_cast<std::int64_t>(gigabytes * 1e9),
+                     .keep_models = false});
+  };
+  const PlannedRun tight = planned(24.0);
+  EXPECT_GT(tight.load.feed_forward_pieces, 1);
+  EXPECT_EQ(tight.plan.feed_forward_pieces, tight.load.feed_forward_pieces);
+  EXPECT_LE(tight.plan.peak, 24'000'000'000);
+  const PlannedRun wide = planned(30.0);
+  EXPECT_EQ(wide.load.feed_forward_pieces, 1);
+  EXPECT_GT(wide.plan.activations, tight.plan.activations + 2'000'000'000);
+  EXPECT_THROW(planned(16.0), Error);
+}
+
+/// A host with so much memory that this process alone uses.
+class SmallMachine final : public PlainBackend {
+ public:
+  SmallMachine(std::int64_t bytes, DeviceKind kind) : bytes_(bytes), memory_(kind) {}
+
+  const char* name() const override { return "small"; }
+  Device device() const override { return memory_.device(); }
+  Allocator& allocator() override { return memory_; }
+  void synchronize() override {}
+  void upload(const TensorView& host, const TensorView& device) override {
+    if (host.bytes() > 0) std::memcpy(device.data(), host.data(), host.bytes());
+  }
+  void download(const TensorView& device, const TensorView& host) override { upload(device, host); }
+  MemoryUse memory_use() const override { return {memory_.count.now(), memory_.count.peak()}; }
+  std::int64_t free_bytes() const override { return bytes_ - memory_.count.now(); }
+
+ private:
+  struct Memory final : Allocator {
+    explicit Memory(DeviceKind device_kind) : kind(device_kind) {}
+    Device device() const override { return {kind, 0}; }
+    std::byte* allocate(std::size_t bytes) override {
+      count.add(bytes);
+      return cpu_allocator().allocate(bytes);
+    }
+    void release(std::byte* data, std::size_t bytes) noexcept override {
+      if (data != nullptr) count.remove(bytes);
+      cpu_allocator().release(data, bytes);
+    }
+    DeviceKind kind;
+    AllocationCount count;
+  };
+  std::int64_t bytes_;
+  Memory memory_;
+};
+
+TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
+  TempFolder folder;
+  GenerationRequest request;
+  request.prompt = "a red circle";
+  request.rng = "torch-cpu";
+  request.size = VideoSize{32, 32};
+  request.frame_num = 1;
+  request.sample_steps = 2;
+  request.seed = 1;
+  request.save_file = folder / "frame_%05d.png";
+  const EngineOptions options{.ckpt_dir = kGolden / "checkpoint", .precision = "fp32"};
+  const auto engine_with = [&](std::int64_t bytes) {
+    return make_engine(options, std::make_unique<SmallMachine>(bytes, DeviceKind::kCpu));
+  };
+  const MemoryPlan plenty = engine_with(std::int64_t{1} << 32).plan(request);
+  // Just enough for all blocks.
+  Engine engine = engine_with(plenty.peak - plenty.program);
+  int loads = 0;
+  const auto count_loads = [&](const Event& event) {
+    const auto* phase = std::get_if<PhaseStarted>(&event);
+    loads += phase != nullptr && phase->phase == Phase::kLoad ? 1 : 0;
+  };
+  const MemoryPlan first = engine.plan(request);
+  EXPECT_TRUE(first.blocks_resident);
+  engine.generate(request, count_loads);
+  EXPECT_EQ(to_json(engine.plan(request)), to_json(first));
+  engine.generate(request, count_loads);
+  EXPECT_EQ(loads, 1);
+}
+
+}  // namespace
+}  // namespace wan::test
