@@ -67,6 +67,8 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
 struct Rehearsal {
   /// As on `real`; nullptr: on a host whose ops take nothing.
   explicit Rehearsal(Backend* real) : backend(real) {}
+  /// As on such a device, whose ops take nothing.
+  explicit Rehearsal(Device device) : backend(device) {}
   Rehearsal(const Rehearsal&) = delete;
   Rehearsal& operator=(const Rehearsal&) = delete;
 

@@ -56,9 +56,9 @@ StreamOptions StreamedVae::stream_options(const VaePlan& plan) const {
           .compute = precision_.compute};
 }
 
-StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames) const {
+StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames, Device device) const {
   StreamPlan stream{.options = stream_options(plan), .groups = {}};
-  Rehearsal rehearsal(nullptr);
+  Rehearsal rehearsal(device);
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
                        {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
   const Workspace::Scope scope(rehearsal.workspace);
@@ -67,9 +67,9 @@ StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames) 
   return stream;
 }
 
-StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames) const {
+StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames, Device device) const {
   StreamPlan stream{.options = stream_options(plan), .groups = {}};
-  Rehearsal rehearsal(nullptr);
+  Rehearsal rehearsal(device);
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
                        {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
   const Workspace::Scope scope(rehearsal.workspace);
@@ -82,7 +82,7 @@ StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames) 
 std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan& plan,
                                       Backend* device) const {
   Rehearsal rehearsal(device);
-  const StreamPlan stream = decode_stream(plan, extent.frames);
+  const StreamPlan stream = decode_stream(plan, extent.frames, rehearsal.backend.device());
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
   decode_tiled(
       rehearsal.ctx, geometry_, plan, latents, [](const TensorView&) {},
@@ -96,7 +96,7 @@ std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan&
 std::size_t StreamedVae::encode_bytes(const LatentExtent& extent, const VaePlan& plan,
                                       Backend* device) const {
   Rehearsal rehearsal(device);
-  const StreamPlan stream = encode_stream(plan, extent.frames);
+  const StreamPlan stream = encode_stream(plan, extent.frames, rehearsal.backend.device());
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
   encode_tiled(
       rehearsal.ctx, geometry_, plan, [](std::int64_t, const TensorView&) {}, latents,
@@ -129,7 +129,7 @@ void StreamedVae::decode(ExecContext& ctx, const TensorView& latents, const VaeP
                          const FrameConsumer& sink) const {
   check_latents("VAE decode", geometry_, latents);
   check_plan("VAE decode", latents, plan);
-  const StreamPlan stream = decode_stream(plan, latents.dim(1));
+  const StreamPlan stream = decode_stream(plan, latents.dim(1), ctx.backend.device());
   ctx.workspace.reserve(plan.bytes);
   decode_tiled(ctx, geometry_, plan, latents, sink,
                [&](const TensorView& tile, const FrameConsumer& tile_sink) {
@@ -141,7 +141,7 @@ void StreamedVae::encode(ExecContext& ctx, const FrameSource& source, const VaeP
                          const TensorView& latents) const {
   check_latents("VAE encode", geometry_, latents);
   check_plan("VAE encode", latents, plan);
-  const StreamPlan stream = encode_stream(plan, latents.dim(1));
+  const StreamPlan stream = encode_stream(plan, latents.dim(1), ctx.backend.device());
   ctx.workspace.reserve(plan.bytes);
   encode_tiled(ctx, geometry_, plan, source, latents, [&](const FrameSource& frames, const TensorView& tile) {
     encode_tile(ctx, stream, frames, tile);

@@ -36,9 +36,9 @@ class StreamedVae : public VideoVae {
               VaeDecoder decoder);
 
  private:
-  /// The caches of one of the plan's tiles in a clip of so many latent frames.
-  StreamPlan decode_stream(const VaePlan& plan, std::int64_t frames) const;
-  StreamPlan encode_stream(const VaePlan& plan, std::int64_t frames) const;
+  /// The caches of one of the plan's tiles in a clip of so many latent frames, for weights on `device`.
+  StreamPlan decode_stream(const VaePlan& plan, std::int64_t frames, Device device) const;
+  StreamPlan encode_stream(const VaePlan& plan, std::int64_t frames, Device device) const;
   std::size_t decode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
   std::size_t encode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
   void decode_groups(ExecContext& ctx, StreamState& state, const TensorView& latents,
