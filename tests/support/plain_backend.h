@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/memory_info.h"
 #include "ops/backend.h"
 #include "ops/every_op.h"
 
@@ -15,6 +16,7 @@ class PlainBackend : public OverEveryOp<PlainBackend, Backend> {
   Device device() const override { return {}; }
   Allocator& allocator() override { return cpu_allocator(); }
   void synchronize() override {}
+  std::int64_t free_bytes() const override { return available_memory_bytes(); }
   void upload(const TensorView& host, const TensorView& device) override { copy_bytes(host, device); }
   void download(const TensorView& device, const TensorView& host) override { copy_bytes(device, host); }
   template <typename Args>

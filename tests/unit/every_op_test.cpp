@@ -41,6 +41,7 @@ class Recorder final : public OverEveryOp<Recorder, Backend> {
     ran.push_back(&args);
   }
   void run_op(ExecContext&, const UpsampleArgs&) { ++upsampled; }
+  void take_scratch_op(Workspace& workspace, const LinearArgs&) { workspace.take(DType::kU8, {640}); }
 
   std::vector<const void*> ran;
   int upsampled = 0;
@@ -64,6 +65,17 @@ TEST(EveryOp, ReachesWhatWasSaidOnce) {
   });
   EXPECT_EQ(recorder.upsampled, 1);
   EXPECT_GT(ops, 0u);
+}
+
+TEST(EveryOp, TakesTheScratchThatItSaysAndNoOtherOpAny) {
+  Recorder recorder;
+  Backend& backend = recorder;
+  for_every_op(AllOps(), [&]<typename Args>() {
+    Workspace workspace(cpu_allocator());
+    const Workspace::Scope scope(workspace);
+    backend.take_scratch(workspace, Args{});
+    EXPECT_EQ(workspace.most(), (std::is_same_v<Args, LinearArgs> ? 640u : 0u));
+  });
 }
 
 TEST(EveryOp, IsRefusedAViewOfAnotherDeviceWhicheverItIs) {

@@ -68,8 +68,8 @@ class RunTest : public testing::Test {
     wan::Run run(context, loaded_.pipeline(),
                  {.latent = latent_,
                   .segments = kSegments,
-                  .decode = models_.vae->plan_decode({2, 8, 8}, 0),
-                  .encode = models_.vae->plan_encode({1, 8, 8}, 0),
+                  .decode = loaded_.pipeline().vae.plan_decode({2, 8, 8}, 0),
+                  .encode = loaded_.pipeline().vae.plan_encode({1, 8, 8}, 0),
                   .output = {folder_ / (name + "_%05d.png"), {folder_ / (name + ".safetensors"), true}},
                   .resumed = resumed});
     Tensor carried;
