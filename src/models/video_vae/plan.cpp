@@ -100,21 +100,30 @@ VaePlan VaePlans::within(std::size_t byte_budget) {
 }
 
 VaePlan VaePlans::tiles_within(std::size_t byte_budget) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> too_large;  // neither are tiles that hold one of these
+  const auto tiled = [&](const Tiling& tiling) {
+    return counted({.frame_by_frame = true,
+                    .compact_history = true,
+                    .tile_height = tiling.rows.tile,
+                    .tile_width = tiling.columns.tile,
+                    .overlap_height = tiling.rows.overlap,
+                    .overlap_width = tiling.columns.overlap});
+  };
+  const std::vector<Tiling> all = tilings(extent_);
   std::size_t least_bytes = whole(true, true).bytes;
-  for (const Tiling& tiling : tilings(extent_)) {
+  // Where not even the smallest fit, none of the many others need be counted.
+  const auto smallest = std::min_element(all.begin(), all.end(), [](const Tiling& a, const Tiling& b) {
+    return a.rows.tile * a.columns.tile < b.rows.tile * b.columns.tile;
+  });
+  if (smallest != all.end()) least_bytes = std::min(least_bytes, tiled(*smallest).bytes);
+  std::vector<std::pair<std::int64_t, std::int64_t>> too_large;  // neither are tiles that hold one of these
+  for (const Tiling& tiling : all) {
+    if (least_bytes > byte_budget) break;
     const auto holds = [&](const auto& tile) {
       return tiling.rows.tile >= tile.first && tiling.columns.tile >= tile.second;
     };
     if (std::any_of(too_large.begin(), too_large.end(), holds)) continue;
-    const VaePlan plan = counted({.frame_by_frame = true,
-                                  .compact_history = true,
-                                  .tile_height = tiling.rows.tile,
-                                  .tile_width = tiling.columns.tile,
-                                  .overlap_height = tiling.rows.overlap,
-                                  .overlap_width = tiling.columns.overlap});
+    const VaePlan plan = tiled(tiling);
     if (plan.bytes <= byte_budget) return plan;
-    least_bytes = std::min(least_bytes, plan.bytes);
     too_large.emplace_back(tiling.rows.tile, tiling.columns.tile);
   }
   fail(ErrorCode::kOutOfMemory,
