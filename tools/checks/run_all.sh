@@ -27,7 +27,8 @@ stage "unit and format tests under AddressSanitizer and UndefinedBehaviorSanitiz
 cmake -S . -B build-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
   -DWAN_SANITIZE=ON >/dev/null
 cmake --build build-asan -j "$jobs" --target sanitized_tests
-ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS="suppressions=$PWD/tools/checks/lsan.supp:print_suppressions=0" \
+  UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --test-dir build-asan -L 'unit|format' --output-on-failure -j "$jobs"
 
 # The GPU code of every architecture that is built by default. Nothing of it runs here.
