@@ -18,9 +18,10 @@ class CurrentDevice {
   /// Where nothing may be thrown: the caller looks at status(), or goes on and leaves it to the next checked call.
   CurrentDevice(int device, std::nothrow_t) noexcept {
     status_ = cudaGetDevice(&before_);
-    if (status_ != cudaSuccess || before_ == device) return;
+    if (status_ != cudaSuccess) return;
+    // Also where it is the current one already: only this gives a new thread a context, which the driver's own functions need.
     status_ = cudaSetDevice(device);
-    changed_ = status_ == cudaSuccess;
+    changed_ = status_ == cudaSuccess && before_ != device;
   }
   ~CurrentDevice() {
     if (changed_) cudaSetDevice(before_);
