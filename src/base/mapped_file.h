@@ -15,7 +15,8 @@ namespace wan {
 class MappedFile {
  public:
   MappedFile() = default;
-  /// Maps the whole of `path`. Throws BadFile when it is missing, not a regular file or unreadable.
+  /// Maps the whole of `path`. Throws BadFile when it is missing, not a regular file or unreadable, OutOfMemory where the
+  /// process may not take so many addresses.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

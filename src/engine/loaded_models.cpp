@@ -131,8 +131,8 @@ const Tokenizer& CheckpointModels::tokenizer() const {
   if (tokenizer_) return *tokenizer_;
   std::unique_ptr<Tokenizer> read = load_tokenizer(files.tokenizer);
   WAN_CHECK(read->vocabulary_size() <= text_encoder.vocabulary, kBadFile,
-            "the tokenizer knows {} tokens, the text encoder {}", read->vocabulary_size(),
-            text_encoder.vocabulary);
+            "{}: knows {} tokens, the text encoder beside it {}; both must be of one checkpoint: get them again",
+            files.tokenizer.string(), read->vocabulary_size(), text_encoder.vocabulary);
   tokenizer_ = std::move(read);
   return *tokenizer_;
 }

@@ -45,6 +45,15 @@ class MemoryLimits(WanTest):
         self.assertLess(left, self.left(self.plan("")))
         self.assert_too_large(self.plan("ulimit -v 1500000", **LARGE))
 
+    def test_a_file_larger_than_the_address_space(self):
+        large = Path(self.folder) / "large.safetensors"
+        with open(large, "wb") as file:
+            file.truncate(4 << 30)
+        result = self.run_in_shell("ulimit -v 1500000", "inspect", str(large))
+        self.assertEqual(result.status, OUT_OF_MEMORY, result.err)
+        self.assertIn(f"cannot map {large}: its {4 << 30} bytes", result.err)
+        self.assertIn("ulimit -v unlimited", result.err)
+
     def test_data(self):
         left = self.left(self.plan("ulimit -d 1000000"))
         self.assertLess(left, 1_000_000 * 1024)
