@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <numeric>
 #include <cmath>
 #include <string_view>
 
@@ -169,6 +170,33 @@ std::int64_t parse_bytes(const std::string& option, const std::string& text) {
             "{} {}: expected a size such as 16GB, 800MB or 15.5GiB; a number without a unit means GB", option,
             shortened(text));
   return static_cast<std::int64_t>(number * scale);
+}
+
+std::vector<int> parse_gpus(const std::string& option, const std::string& text) {
+  constexpr int kMost = 64;
+  std::vector<int> numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  const auto check = [&](bool holds) {
+    WAN_CHECK(holds, kInvalidArgument, "{} {}: expected how many, 1 to {}, or which, such as 0,2,3", option,
+              shortened(text), kMost);
+  };
+  const bool is_list = text.find(',') != std::string::npos;
+  while (true) {
+    int number = -1;
+    const auto [stop, error] = std::from_chars(at, end, number);
+    check(error == std::errc() && number >= 0 && number <= kMost);
+    numbers.push_back(number);
+    if (stop == end) break;
+    check(*stop == ',');
+    at = stop + 1;
+    if (at == end) break;  // "2," is GPU 2 alone
+  }
+  if (is_list) return numbers;
+  check(numbers.front() >= 1);
+  std::vector<int> first(static_cast<std::size_t>(numbers.front()));
+  std::iota(first.begin(), first.end(), 0);
+  return first;
 }
 
 }  // namespace wan

@@ -23,4 +23,7 @@ T parse_number(const std::string& option, const std::string& text);
 /// option.
 std::int64_t parse_bytes(const std::string& option, const std::string& text);
 
+/// GPUs: "2" are the first two, "0,2,3" these, "2," that one. Throws InvalidArgument, naming the option.
+std::vector<int> parse_gpus(const std::string& option, const std::string& text);
+
 }  // namespace wan

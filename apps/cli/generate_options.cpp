@@ -95,8 +95,7 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
       ->group(kOfficial);
   add_number<int>(command, "--ulysses_size", o.ulysses_size,
-                  "Ranks that share the sequence; 1 in this version")
-      ->default_str("1")
+                  "Ranks that share the video's tokens: as many GPUs, or parts of the CPU (default: one a GPU)")
       ->group(kOfficial);
 
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
@@ -107,6 +106,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command.add_option("--device", o.device, "cpu, cuda, cuda:N, or auto: a GPU where one is usable")
       ->capture_default_str()
+      ->group(kMore);
+  command
+      .add_option("--gpus", o.gpus, "GPUs that work on the video together: how many, or which, such as 0,2,3")
       ->group(kMore);
   command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)")
       ->group(kMore);
@@ -163,11 +165,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
   const char* world = std::getenv("WORLD_SIZE");
-  WAN_CHECK(o.ulysses_size >= 1, kInvalidArgument, "--ulysses_size {}: expected 1 or more", o.ulysses_size);
-  WAN_CHECK(o.ulysses_size == 1 && (world == nullptr || std::atoi(world) <= 1), kUnsupported,
-            "more than one rank is not built yet; use --ulysses_size 1 and start one process");
+  WAN_CHECK(world == nullptr || std::atoi(world) <= 1, kUnsupported,
+            "this is one of {} processes that torchrun started; start one, without torchrun: wan generate --gpus {} uses so many "
+            "GPUs itself",
+            world, world);
   if (o.t5_fsdp || o.dit_fsdp)
-    notices.emplace_back("one rank: --t5_fsdp and --dit_fsdp have nothing to divide");
+    notices.emplace_back(
+        "--t5_fsdp and --dit_fsdp: weights are not divided over GPUs yet; blocks that do not fit are streamed");
   WAN_CHECK(o.prompt || !o.from_latents.empty(), kInvalidArgument,
             "--prompt is missing: say what the video shows{}",
             o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
@@ -204,6 +208,10 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   EngineOptions options;
   options.ckpt_dir = o.ckpt_dir;
   options.device = o.device;
+  if (o.gpus) options.gpus = parse_gpus("--gpus", *o.gpus);
+  options.ulysses_size = o.ulysses_size.value_or(0);
+  WAN_CHECK(!o.ulysses_size || *o.ulysses_size >= 1, kInvalidArgument, "--ulysses_size {}: expected 1 or more",
+            options.ulysses_size);
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;
@@ -220,7 +228,8 @@ std::string default_save_file(const GenerateOptions& o, const VideoSize& size, i
   for (char& c : prompt)
     if (c == ' ' || c == '/' || (c == '%' && frame_num == 1))
       c = '_';  // % begins a frame number in a .png's name
-  return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size), o.ulysses_size,
+  return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size),
+                     o.ulysses_size.value_or(1),
                      beginning(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
                      frame_num == 1 ? ".png" : ".mp4");
 }

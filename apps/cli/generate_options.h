@@ -17,7 +17,7 @@ struct GenerateOptions {
   std::optional<int> frame_num;
   std::string ckpt_dir;
   std::optional<std::string> offload_model;
-  int ulysses_size = 1;
+  std::optional<int> ulysses_size;
   bool t5_fsdp = false;
   bool t5_cpu = false;
   bool dit_fsdp = false;
@@ -34,6 +34,7 @@ struct GenerateOptions {
   std::string last_image;
   std::optional<std::string> negative_prompt;
   std::string device = "auto";
+  std::optional<std::string> gpus;
   std::string precision;
   std::string vae_precision = "fp32";
   std::string rng;

@@ -21,6 +21,12 @@ struct EngineOptions {
   std::filesystem::path ckpt_dir;
   /// "cpu", "cuda", "cuda:N", or "auto": the first GPU where this build and machine have a usable one, otherwise the CPU.
   std::string device = "auto";
+  /// GPUs that work on one video together, a rank each, such as {0, 2, 3}; they stand above `device`. Empty: `device` alone, or what
+  /// ulysses_size asks for.
+  std::vector<int> gpus = {};
+  /// Ranks that divide a video's tokens (Ulysses), at most as many as the model has attention heads: as many as `gpus` has, or
+  /// without those the first GPUs, or on the CPU parts of its threads. 0: one a GPU of `gpus`, otherwise one.
+  int ulysses_size = 0;
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
   /// "fp32", or "bf16": the VAE's weights and what lies between its layers in bf16, sums in fp32. Half the memory of its

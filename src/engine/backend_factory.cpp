@@ -1,6 +1,8 @@
 #include "engine/backend_factory.h"
 
+#include <algorithm>
 #include <charconv>
+#include <thread>
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cuda/cuda_backend.h"
@@ -21,25 +23,63 @@ int device_index(const std::string& device) {
   return index;
 }
 
-ChosenBackend make_cuda(const std::string& device, int index) {
+ChosenBackend make_cuda(int index) {
   const std::string reason = cuda_unusable_reason(index);
-  WAN_CHECK(reason.empty(), kUnsupported, "--device {}: {}", device, reason);
+  WAN_CHECK(reason.empty(), kUnsupported, "cuda:{}: {}", index, reason);
   const CudaDeviceInfo info = cuda_device_info(index);
   return {.backend = make_cuda_backend({.device = index}),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor},
           .utilization = [index] { return cuda_utilization(index); }};
 }
 
+int rank_count(const EngineOptions& options) {
+  const std::vector<int>& gpus = options.gpus;
+  const auto count = static_cast<int>(gpus.size());
+  WAN_CHECK(options.ulysses_size >= 0, kInvalidArgument, "--ulysses_size {}: expected 1 or more",
+            options.ulysses_size);
+  WAN_CHECK(gpus.empty() || options.ulysses_size == 0 || options.ulysses_size == count, kInvalidArgument,
+            "--ulysses_size {} with {} of --gpus: give one of the two, or as many GPUs as ranks",
+            options.ulysses_size, count);
+  WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
+            "--device {} contradicts --gpus; drop one of them", options.device);
+  for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
+    WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
+              "--gpus names {} {}; expected each of 0, 1, ... once", *gpu, *gpu < 0 ? "" : "twice");
+  return std::max({count, options.ulysses_size, 1});
+}
+
+bool runs_on_cpu(const EngineOptions& options) {
+  return options.device == "cpu" || (options.device == "auto" && !cuda_unusable_reason(0).empty());
+}
+
+/// Of a rank; 0: as many as there are.
+int threads_of(int all, int ranks) {
+  if (ranks == 1) return all;
+  const int usable = all > 0 ? all : static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, usable / ranks);
+}
+
 }  // namespace
 
-ChosenBackend make_backend(const EngineOptions& options) {
+std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
             "--threads {}: expected 0 to 4096", options.threads);
-  const bool automatic = options.device == "auto";
-  if (options.device == "cpu" || (automatic && !cuda_unusable_reason(0).empty()))
-    return {.backend = make_cpu_backend({.threads = options.threads})};
-  const std::string device = automatic ? "cuda" : options.device;
-  return make_cuda(device, device_index(device));
+  const int ranks = rank_count(options);
+  std::vector<ChosenBackend> backends;
+  if (options.gpus.empty() && runs_on_cpu(options)) {
+    for (int rank = 0; rank < ranks; ++rank)
+      backends.push_back({.backend = make_cpu_backend({.threads = threads_of(options.threads, ranks)})});
+    return backends;
+  }
+  std::vector<int> gpus = options.gpus;
+  for (int next = 0; gpus.size() < static_cast<std::size_t>(ranks); ++next)
+    gpus.push_back((options.device == "auto" ? 0 : device_index(options.device)) + next);
+  for (const int gpu : gpus) backends.push_back(make_cuda(gpu));
+  return backends;
+}
+
+ChosenBackend make_backend(const EngineOptions& options) {
+  return std::move(make_backends(options).front());
 }
 
 std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend) {

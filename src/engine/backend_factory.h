@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "diffusion/random.h"
 #include "ops/backend.h"
@@ -19,8 +20,12 @@ struct ChosenBackend {
   std::function<std::optional<double>()> utilization = {};  // empty on the CPU
 };
 
-/// By options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPU where one is usable, otherwise the CPU. Throws
-/// InvalidArgument for other names and Unsupported, with the reason, where the device cannot be used.
+/// A rank each. Of options.gpus, or options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPUs where as many as
+/// options.ulysses_size are usable, otherwise the CPU. Throws InvalidArgument for what contradicts itself and Unsupported, with the
+/// reason, where a device cannot be used.
+std::vector<ChosenBackend> make_backends(const EngineOptions& options);
+
+/// The first of them.
 ChosenBackend make_backend(const EngineOptions& options);
 
 /// With options.t5_cpu the CPU for the text encoder, where `backend` is a device's; otherwise nullptr.

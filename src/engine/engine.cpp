@@ -56,6 +56,7 @@ struct Engine::Impl {
                      .keep_models = options.keep_models,
                      .offload_model = options.offload_model,
                      .text_encoder_host = text_encoder_host,
+                     .ranks = static_cast<int>(ranks.size()),
                      .text_tokens = text_tokens(settings, scheduler),
                      .sampler_slots = scheduler.slots()});
   }
@@ -190,7 +191,9 @@ std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
   if (backends.size() == 1) {
     communicators.push_back(std::make_unique<SelfCommunicator>());
   } else {
-    communicators = make_local_communicators(static_cast<int>(backends.size()));
+    std::vector<ComputeDevice*> devices;
+    for (const ChosenBackend& chosen : backends) devices.push_back(chosen.backend.get());
+    communicators = make_local_communicators(devices);
   }
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::size_t i = 0; i < backends.size(); ++i) {
@@ -201,16 +204,10 @@ std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
   return ranks;
 }
 
-std::vector<ChosenBackend> one(ChosenBackend backend) {
-  std::vector<ChosenBackend> backends;
-  backends.push_back(std::move(backend));
-  return backends;
-}
-
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : Engine(std::make_unique<Impl>(options, make_ranks(options, one(make_backend(options))))) {}
+    : Engine(std::make_unique<Impl>(options, make_ranks(options, make_backends(options)))) {}
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;

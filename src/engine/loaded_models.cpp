@@ -153,7 +153,11 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   Scopes scopes(models, loading(backend, options.weights), loading(text_backend, options.text_weights()));
   ResidencyOptions residency = options.residency;
   if (backend.device().kind != DeviceKind::kCpu) {
-    residency.mark_use = [&backend] { return backend.mark_work(); };
+    residency.mark_use = [&backend]() -> std::function<void()> {
+      const std::shared_ptr<const WorkMark> mark = backend.mark_work();
+      if (!mark) return {};
+      return [mark] { mark->wait(); };
+    };
     // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
     if (residency.kind == ResidencyKind::kStreamed) {
       residency.threads = 0;  // the device computes, the processors are free

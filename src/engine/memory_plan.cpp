@@ -181,7 +181,8 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
           .text_tokens =
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
-          .feed_forward_pieces = load.feed_forward_pieces};
+          .feed_forward_pieces = load.feed_forward_pieces,
+          .ranks = input.ranks};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -209,6 +210,7 @@ PlannedRun plan_run(const PlanInput& input) {
   MemoryPlan& plan = run.plan;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
+  if (on_cpu(input.backend)) plan.available /= input.ranks;
 
   // In pieces the feed-forward takes less, and may add in another order: where nothing else fits.
   constexpr int kPieces = 4;

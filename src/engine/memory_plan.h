@@ -27,6 +27,7 @@ struct PlanInput {
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
+  int ranks = 1;                                          // that divide the tokens, on the CPU its memory too
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more

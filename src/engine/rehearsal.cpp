@@ -88,7 +88,7 @@ Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
 
 RunRehearsal::RunRehearsal(const RehearsedRun& run)
     : vae_report_(std::make_unique<WeightReport>(Checkpoint::from_files({}, kNoFile), "VAE")),
-      device_(&run.backend) {
+      device_(&run.backend, run.ranks) {
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
   if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend);
@@ -144,7 +144,7 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const bool channels = config.in_dim > config.out_dim;
   const std::int64_t given = run.encodes && !channels ? run.encodes->frames : 0;
   const TokenLayout layout = TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
-                                                latent[3] / config.patch[2], 1, 0, given / config.patch[0]);
+                                                latent[3] / config.patch[2], run.ranks, 0, given / config.patch[0]);
   Conditioning conditioning;
   if (channels) conditioning.channels = condition;
   const Tensor rope(backend.allocator(), DType::kF32, transformers[0]->model.rope_shape(layout));

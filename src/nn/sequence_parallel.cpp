@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "ops/attention.h"
-#include "ops/copy.h"
 
 namespace wan {
 
@@ -19,32 +18,28 @@ std::vector<TensorView> rows_by_rank(const TokenLayout& layout, const TensorView
   return views;
 }
 
-/// [local, H, D] -> [tokens, H / ranks, D]: each rank sends every other one that one's heads.
-TensorView scatter_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& local) {
-  const std::int64_t heads = local.dim(1) / layout.ranks();
-  const TensorView packed =
-      ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
-  std::vector<TensorView> send;
-  for (int peer = 0; peer < layout.ranks(); ++peer) {
-    send.push_back(packed.select(0, peer));
-    copy(ctx, {local.slice(1, peer * heads, (peer + 1) * heads), send.back()});
+/// One view a rank: the heads of `local` [tokens, heads, D] that the rank attends with.
+std::vector<TensorView> heads_by_rank(const TokenLayout& layout, const TensorView& local) {
+  std::vector<TensorView> views;
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    const Range share = even_share(local.dim(1), layout.ranks(), rank);
+    views.push_back(local.slice(1, share.begin, share.end));
   }
-  const TensorView all = ctx.workspace.take(local.dtype(), {layout.tokens(), heads, local.dim(2)});
-  ctx.communicator.all_to_all(send, rows_by_rank(layout, all));
+  return views;
+}
+
+/// [local, H, D] -> [tokens, this rank's heads, D]: each rank sends every other one that one's heads.
+TensorView scatter_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& local) {
+  const Range mine = even_share(local.dim(1), layout.ranks(), layout.rank());
+  const TensorView all = ctx.workspace.take(local.dtype(), {layout.tokens(), mine.size(), local.dim(2)});
+  ctx.communicator.all_to_all(heads_by_rank(layout, local), rows_by_rank(layout, all));
   return all;
 }
 
-/// The way back: [tokens, H / ranks, D] -> [local, H, D].
+/// The way back: [tokens, this rank's heads, D] -> [local, H, D].
 void gather_heads(ExecContext& ctx, const TokenLayout& layout, const TensorView& all,
                   const TensorView& local) {
-  const std::int64_t heads = all.dim(1);
-  const TensorView packed =
-      ctx.workspace.take(local.dtype(), {layout.ranks(), local.dim(0), heads, local.dim(2)});
-  std::vector<TensorView> recv;
-  for (int peer = 0; peer < layout.ranks(); ++peer) recv.push_back(packed.select(0, peer));
-  ctx.communicator.all_to_all(rows_by_rank(layout, all), recv);
-  for (int peer = 0; peer < layout.ranks(); ++peer)
-    copy(ctx, {recv[static_cast<std::size_t>(peer)], local.slice(1, peer * heads, (peer + 1) * heads)});
+  ctx.communicator.all_to_all(rows_by_rank(layout, all), heads_by_rank(layout, local));
 }
 
 }  // namespace
@@ -56,10 +51,9 @@ void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, co
     attention(ctx, {.q = q, .k = k, .v = v, .scale = scale, .bias = {}, .key_bias = {}, .out = out});
     return;
   }
-  WAN_CHECK(
-      q.dim(1) % layout.ranks() == 0, kInvalidArgument,
-      "the model's {} attention heads cannot be divided by {} ranks; use a number of ranks that divides {}",
-      q.dim(1), layout.ranks(), q.dim(1));
+  WAN_CHECK(q.dim(1) >= layout.ranks(), kInvalidArgument,
+            "the model's {} attention heads cannot be divided over {} ranks; use at most {}", q.dim(1),
+            layout.ranks(), q.dim(1));
   const Workspace::Scope scope(ctx.workspace);
   const TensorView all_q = scatter_heads(ctx, layout, q);
   const TensorView all_k = scatter_heads(ctx, layout, k);

@@ -7,8 +7,8 @@
 
 namespace wan {
 
-/// q, k, v, out [local tokens, H, D], contiguous, one dtype. Scale 1 / sqrt(D). Throws InvalidArgument where H is not a
-/// multiple of the ranks. (Ulysses: arXiv 2309.14509.)
+/// q, k, v, out [local tokens, H, D], contiguous, one dtype. Scale 1 / sqrt(D). Heads are divided as evenly as they
+/// can be: 40 over 3 ranks are 14, 13 and 13. Throws InvalidArgument where there are more ranks than heads. (Ulysses: arXiv 2309.14509.)
 void sequence_parallel_attention(ExecContext& ctx, const TokenLayout& layout, const TensorView& q,
                                  const TensorView& k, const TensorView& v, const TensorView& out);
 

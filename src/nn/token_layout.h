@@ -38,6 +38,7 @@ class TokenLayout {
   std::int64_t tokens() const { return static_cast<std::int64_t>(positions_.size()); }
   std::span<const TokenSegment> segments() const { return segments_; }
   int ranks() const { return ranks_; }
+  int rank() const { return rank_; }
   /// Tokens that a rank holds.
   Range share(int rank) const { return even_share(tokens(), ranks_, rank); }
   Range local() const { return share(rank_); }

@@ -63,10 +63,26 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
   AddressAllocator allocator_;
 };
 
+/// The first of so many ranks, whose share is the largest; nothing is exchanged.
+class IdleCommunicator final : public Communicator {
+ public:
+  explicit IdleCommunicator(int size) : size_(size) {}
+  int rank() const override { return 0; }
+  int size() const override { return size_; }
+  void all_to_all(std::span<const TensorView>, std::span<const TensorView>) override {}
+  void all_gather(const TensorView&, std::span<const TensorView>) override {}
+  void broadcast(const TensorView&, int) override {}
+  void barrier() override {}
+  void abort() noexcept override {}
+
+ private:
+  int size_;
+};
+
 /// A pass that runs here takes the memory that the real one takes.
 struct Rehearsal {
   /// As on `real`; nullptr: on a host whose ops take nothing.
-  explicit Rehearsal(Backend* real) : backend(real) {}
+  explicit Rehearsal(Backend* real, int ranks = 1) : backend(real), communicator(ranks) {}
   /// As on such a device, whose ops take nothing.
   explicit Rehearsal(Device device) : backend(device) {}
   Rehearsal(const Rehearsal&) = delete;
@@ -74,7 +90,7 @@ struct Rehearsal {
 
   CountingBackend backend;
   Workspace workspace{backend.allocator()};
-  SelfCommunicator communicator;
+  IdleCommunicator communicator{1};
   ExecContext ctx{.backend = backend, .workspace = workspace, .communicator = communicator};
 };
 

@@ -1,25 +1,22 @@
 #include "parallel/communicator.h"
 
-#include <cstring>
+#include "tensor/row_copy.h"
 
 namespace wan {
 
 void check_collective_views(std::span<const TensorView> views, int size, const char* where) {
   WAN_CHECK(static_cast<int>(views.size()) == size, kInternal, "[{}] expected {} views, one a rank, got {}",
             where, size, views.size());
-  for (const TensorView& view : views)
-    WAN_CHECK(view.empty() || view.is_contiguous(), kInternal, "[{}] views must be contiguous", where);
 }
 
 void copy_on_host(const TensorView& from, const TensorView& to, const char* where) {
-  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[{}] {} bytes sent, {} expected", where, from.bytes(),
-            to.bytes());
-  if (from.data() == to.data() || from.bytes() == 0) return;
+  const RowCopy copy = row_copy(from, to);
+  if (copy.rows == 0) return;
   for (const TensorView* view : {&from, &to})
     WAN_CHECK(view->device().kind == DeviceKind::kCpu, kUnsupported,
               "[{}] these ranks exchange through the host's memory, and a view is on {}", where,
               to_string(view->device()));
-  std::memcpy(to.data(), from.data(), from.bytes());
+  copy_rows(copy);
 }
 
 void SelfCommunicator::all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) {

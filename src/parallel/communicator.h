@@ -10,8 +10,8 @@ namespace wan {
 
 /// Collective operations over a fixed group. Every rank calls the same sequence with matching byte counts; a
 /// mismatch or a rank that has died or called abort() makes the call throw Device on every rank instead of
-/// hanging. Views are contiguous and on this rank's device; on a GPU the work is enqueued on the
-/// communicator's own stream contract.
+/// hanging. Views are on this rank's device, contiguous or of rows as tensor/row_copy.h has them; on a GPU the exchange is
+/// enqueued behind the device's work, and what is enqueued later comes after it.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -42,7 +42,7 @@ class SelfCommunicator final : public Communicator {
   void abort() noexcept override {}
 };
 
-/// Shared by the implementations: throws Internal unless the views are contiguous, as many as `size`.
+/// Shared by the implementations: throws Internal unless there are as many views as `size`.
 void check_collective_views(std::span<const TensorView> views, int size, const char* where);
 
 /// For implementations that exchange through the host's memory: throws Unsupported for a view of a device's, Device where the

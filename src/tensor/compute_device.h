@@ -4,8 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
-#include "tensor/tensor.h"
+#include "tensor/row_copy.h"
 
 namespace wan {
 
@@ -17,6 +18,14 @@ struct CudaNormalsArgs {
   TensorView out;  // contiguous f32 on the device, at most 2^31 - 1 values
   std::uint64_t offset =
       0;  // where in its stream the generator is: cuda_random_calls() of all its earlier draws
+};
+
+/// A point in the order of a device's work.
+class WorkMark {
+ public:
+  virtual ~WorkMark() = default;
+  /// Returns when the device has done what was enqueued before. From any thread. Throws Device.
+  virtual void wait() const = 0;
 };
 
 class ComputeDevice {
@@ -44,9 +53,15 @@ class ComputeDevice {
   virtual void upload_beside(const UploadSource& source, const TensorView& device) {
     upload_from(source, device);
   }
-  /// Marks the work that is enqueued so far. What it returns waits, on any thread, until the device has done it; empty where
-  /// work is done when a call returns.
-  virtual std::function<void()> mark_work() noexcept { return {}; }
+  /// Marks the work that is enqueued so far; null where work is done when a call returns.
+  virtual std::shared_ptr<const WorkMark> mark_work() noexcept { return nullptr; }
+  /// What is enqueued here from now on begins, on the device, after the marked work of a device of this kind. Throws Device.
+  virtual void wait_for(const WorkMark& mark) { mark.wait(); }
+  /// Lets `reader`, a device of this kind in this process, copy from this one's memory. Throws Unsupported, with the reason.
+  virtual void share_memory_with(const ComputeDevice&) {}
+  /// Enqueues a copy out of the memory of this device, or of one that shares its memory with it, into this one's. Views as
+  /// row_copy() takes them.
+  virtual void copy_from(const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); }
   /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
   /// offset: see diffusion/random.h.
   virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }

@@ -239,8 +239,7 @@ TEST_F(CudaBackend, LeavesTheCallersDeviceAsItWas) {
     EXPECT_EQ(current(), 0) << "ran ops";
     backend->draw_cuda_normals({.multiprocessors = 2, .threads_per_multiprocessor = 1536, .out = there});
     EXPECT_EQ(current(), 0) << "drew";
-    const std::function<void()> wait = backend->mark_work();
-    wait();
+    backend->mark_work()->wait();
     backend->synchronize();
     EXPECT_EQ(current(), 0) << "waited";
     backend->download(there, Tensor(DType::kF32, {16, 32}));

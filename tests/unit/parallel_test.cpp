@@ -71,6 +71,36 @@ TEST_P(Parallel, AllToAllMovesUnequalCounts) {
   }));
 }
 
+TEST_P(Parallel, RowsOfLargerTensorsTravel) {
+  constexpr std::int64_t kTokens = 5;
+  constexpr std::int64_t kWidth = 3;
+  expect_success(run_ranks(GetParam(), [](Communicator& c) {
+    const std::int64_t heads = 2 * c.size() - 1;  // not divided evenly
+    const Range mine = even_share(heads, c.size(), c.rank());
+    const Tensor out(DType::kF32, {kTokens, heads, kWidth});
+    for (std::int64_t i = 0; i < out.elements(); ++i) out.as<float>()[i] = value(c.rank(), 0, i);
+    const Tensor in(DType::kF32, {c.size(), kTokens, mine.size(), kWidth});
+    const Tensor back(DType::kF32, out.shape());
+    std::vector<TensorView> send;
+    std::vector<TensorView> recv;
+    std::vector<TensorView> returned;
+    for (int peer = 0; peer < c.size(); ++peer) {
+      const Range theirs = even_share(heads, c.size(), peer);
+      send.push_back(out.view().slice(1, theirs.begin, theirs.end));
+      recv.push_back(in.view().select(0, peer));
+      returned.push_back(back.view().slice(1, theirs.begin, theirs.end));
+    }
+    c.all_to_all(send, recv);
+    for (int peer = 0; peer < c.size(); ++peer)
+      for (std::int64_t token = 0; token < kTokens; ++token)
+        for (std::int64_t i = 0; i < mine.size() * kWidth; ++i)
+          ASSERT_EQ(recv[static_cast<std::size_t>(peer)].as<float>()[token * mine.size() * kWidth + i],
+                    value(peer, 0, (token * heads + mine.begin) * kWidth + i));
+    c.all_to_all(recv, returned);
+    for (std::int64_t i = 0; i < out.elements(); ++i) ASSERT_EQ(back.as<float>()[i], out.as<float>()[i]);
+  }));
+}
+
 TEST_P(Parallel, AllGatherCollectsUnequalShares) {
   expect_success(run_ranks(GetParam(), [](Communicator& c) {
     const Tensor mine(DType::kF32, {2 + c.rank()});
@@ -109,6 +139,12 @@ TEST_P(Parallel, BarrierHoldsEveryoneBack) {
       c.barrier();
     }
   }));
+}
+
+TEST(LocalCommunicator, ARankThatDoesNotComeEndsTheOthers) {
+  auto communicators = make_local_communicators(2, std::chrono::milliseconds(50));
+  test::expect_error(ErrorCode::kDevice, "1 of 2 ranks did not come", [&] { communicators[0]->barrier(); });
+  test::expect_error(ErrorCode::kDevice, "another rank has failed", [&] { communicators[1]->barrier(); });
 }
 
 TEST_P(Parallel, AbortWakesTheOthers) {

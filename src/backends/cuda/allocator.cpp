@@ -73,6 +73,18 @@ void StreamAllocator::release(std::byte* data, std::size_t bytes) noexcept {
     cudaFree(data);
 }
 
+void StreamAllocator::share_with(int device) {
+  int reachable = 0;
+  WAN_CUDA(cudaDeviceCanAccessPeer(&reachable, device, device_));
+  WAN_CHECK(reachable != 0 && pool_ != nullptr, kUnsupported,
+            "cuda:{} cannot read the memory of cuda:{}: they have no direct link that the driver uses", device, device_);
+  cudaMemAccessDesc access{};
+  access.location.type = cudaMemLocationTypeDevice;
+  access.location.id = device;
+  access.flags = cudaMemAccessFlagsProtReadWrite;
+  WAN_CUDA(cudaMemPoolSetAccess(pool_, &access, 1));
+}
+
 void StreamAllocator::trim() noexcept {
   if (pool_ == nullptr) return;
   // Errors here are those of earlier kernels; the next checked call reports them.

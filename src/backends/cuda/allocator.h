@@ -27,6 +27,8 @@ class StreamAllocator final : public Allocator {
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
 
+  /// Lets another device copy from this memory. Throws Unsupported, with the reason.
+  void share_with(int device);
   /// Waits for the stream.
   void trim() noexcept override;
   /// Bytes of the device that were released and are kept for later. Throws Device.

@@ -1,6 +1,7 @@
 #include "backends/cuda/backend_impl.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
@@ -27,6 +28,36 @@ void check_transfer(const TensorView& host, const TensorView& device, Device exp
             "[cuda] expected views on cpu and {}, got {} and {}", to_string(expected),
             to_string(host.device()), to_string(device.device()));
 }
+
+void check_on(const TensorView& view, Device expected) {
+  WAN_CHECK(view.empty() || view.device() == expected, kInternal, "[cuda] expected a view on {}, got one on {}",
+            to_string(expected), to_string(view.device()));
+}
+
+/// The device must be current where it is made.
+class EventMark final : public WorkMark {
+ public:
+  EventMark(int device, cudaStream_t stream) : device_(device) { event_.record(stream); }
+  void wait() const override {
+    const CurrentDevice there(device_);
+    event_.synchronize();
+  }
+  cudaEvent_t event() const { return event_; }
+
+ private:
+  int device_;
+  Event event_;
+};
+
+/// Where no event can be had: the end of all work.
+class LastMark final : public WorkMark {
+ public:
+  explicit LastMark(CudaBackend& backend) : backend_(backend) {}
+  void wait() const override { backend_.synchronize(); }
+
+ private:
+  CudaBackend& backend_;
+};
 
 }  // namespace
 
@@ -79,18 +110,34 @@ void CudaBackend::upload_beside(const UploadSource& source, const TensorView& de
   copied.synchronize();
 }
 
-std::function<void()> CudaBackend::mark_work() noexcept {
+std::shared_ptr<const WorkMark> CudaBackend::mark_work() noexcept {
   try {
     const CurrentDevice here(options_.device);
-    const auto event = std::make_shared<Event>();
-    event->record(stream_);
-    return [event, device = options_.device] {
-      const CurrentDevice there(device);
-      event->synchronize();
-    };
+    return std::make_shared<const EventMark>(options_.device, stream_);
   } catch (const Error&) {
-    return [this] { synchronize(); };  // throws what failed to whoever waits
+    return std::make_shared<const LastMark>(*this);  // throws what failed to whoever waits
   }
+}
+
+void CudaBackend::wait_for(const WorkMark& mark) {
+  const auto* const event = dynamic_cast<const EventMark*>(&mark);
+  if (event == nullptr) return mark.wait();
+  const CurrentDevice here(options_.device);
+  WAN_CUDA(cudaStreamWaitEvent(stream_, event->event()));
+}
+
+void CudaBackend::share_memory_with(const ComputeDevice& reader) {
+  if (reader.device() == device()) return;
+  allocator_.share_with(reader.device().index);
+}
+
+void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
+  check_on(to, device());
+  const RowCopy copy = row_copy(from, to);
+  if (copy.rows == 0 || copy.from == copy.to) return;
+  const CurrentDevice here(options_.device);
+  WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,
+                             cudaMemcpyDefault, stream_));
 }
 
 bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {

@@ -29,7 +29,10 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void download(const TensorView& device, const TensorView& host) override;
   void upload_from(const UploadSource& source, const TensorView& device) override;
   void upload_beside(const UploadSource& source, const TensorView& device) override;
-  std::function<void()> mark_work() noexcept override;
+  std::shared_ptr<const WorkMark> mark_work() noexcept override;
+  void wait_for(const WorkMark& mark) override;
+  void share_memory_with(const ComputeDevice& reader) override;
+  void copy_from(const TensorView& from, const TensorView& to) override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;

@@ -72,7 +72,7 @@ class Event {
   }
   void record(cudaStream_t stream) { WAN_CUDA(cudaEventRecord(event_, stream)); }
   /// Waits on the host. Returns at once where nothing was recorded.
-  void synchronize() { WAN_CUDA(cudaEventSynchronize(event_)); }
+  void synchronize() const { WAN_CUDA(cudaEventSynchronize(event_)); }
   /// Between two marks that are timed; waits for this one on the host.
   float milliseconds_since(const Event& before) {
     synchronize();

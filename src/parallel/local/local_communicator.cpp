@@ -2,17 +2,27 @@
 
 #include <condition_variable>
 #include <exception>
+#include <functional>
 #include <mutex>
 
 namespace wan {
 
 namespace {
 
+using Mark = std::shared_ptr<const WorkMark>;
+
+/// What a rank lets the others read, from its mark on.
+struct Posted {
+  std::span<const TensorView> views;
+  Mark ready;
+};
+
 /// What the ranks share: a reusable barrier that can be aborted, and a board where each posts its views. A rank
 /// leaves an aborted exchange only when nobody reads any rank's views any more, for its own may die with it.
 class Group {
  public:
-  explicit Group(int size) : size_(size), sent_(static_cast<std::size_t>(size)) {}
+  Group(int size, std::chrono::milliseconds timeout)
+      : size_(size), timeout_(timeout), posted_(static_cast<std::size_t>(size)), read_(posted_.size()) {}
 
   int size() const { return size_; }
 
@@ -32,8 +42,11 @@ class Group {
     changed_.notify_all();
   }
 
-  void post(int rank, std::span<const TensorView> views) { sent_[static_cast<std::size_t>(rank)] = views; }
-  std::span<const TensorView> posted(int rank) const { return sent_[static_cast<std::size_t>(rank)]; }
+  void post(int rank, Posted posted) { posted_[static_cast<std::size_t>(rank)] = std::move(posted); }
+  const Posted& posted(int rank) const { return posted_[static_cast<std::size_t>(rank)]; }
+  /// Where a rank's device has read what the others posted.
+  void post_read(int rank, Mark mark) { read_[static_cast<std::size_t>(rank)] = std::move(mark); }
+  const Mark& read(int rank) const { return read_[static_cast<std::size_t>(rank)]; }
 
  private:
   void pass(int readers) {
@@ -46,24 +59,35 @@ class Group {
       changed_.notify_all();
       return;
     }
-    changed_.wait(lock, [&] { return generation_ != generation || (aborted_ && reading_ == 0); });
+    const auto over = [&] { return generation_ != generation || (aborted_ && reading_ == 0); };
+    if (!changed_.wait_for(lock, timeout_, over)) {
+      aborted_ = true;
+      changed_.notify_all();
+      fail(ErrorCode::kDevice, "[local communicator] {} of {} ranks did not come to an exchange within {} s",
+           size_ - arrived_, size_, timeout_.count() / 1000);
+    }
     WAN_CHECK(generation_ != generation, kDevice,
               "[local communicator] another rank has failed; this rank stops too");
   }
 
   const int size_;
+  const std::chrono::milliseconds timeout_;
   std::mutex mutex_;
   std::condition_variable changed_;
   int arrived_ = 0;
   int reading_ = 0;  // ranks that may still read what was posted
   std::uint64_t generation_ = 0;
   bool aborted_ = false;
-  std::vector<std::span<const TensorView>> sent_;
+  // Each rank writes its own, and reads the others' after the barrier that follows.
+  std::vector<Posted> posted_;
+  std::vector<Mark> read_;
 };
 
 class LocalCommunicator final : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
+  /// `device` is nullptr where all ranks work in the host's memory.
+  LocalCommunicator(std::shared_ptr<Group> group, int rank, ComputeDevice* device)
+      : group_(std::move(group)), rank_(rank), device_(device) {}
   ~LocalCommunicator() override { group_->abort(); }
 
   int rank() const override { return rank_; }
@@ -73,22 +97,21 @@ class LocalCommunicator final : public Communicator {
     check_collective_views(send, size(), "all_to_all");
     check_collective_views(recv, size(), "all_to_all");
     exchange(send, [&](int peer, std::span<const TensorView> theirs) {
-      copy_on_host(theirs[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(peer)],
-                   "all_to_all");
+      copy(theirs[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(peer)]);
     });
   }
 
   void all_gather(const TensorView& send, std::span<const TensorView> recv) override {
     check_collective_views(recv, size(), "all_gather");
     exchange(std::span(&send, 1), [&](int peer, std::span<const TensorView> theirs) {
-      copy_on_host(theirs[0], recv[static_cast<std::size_t>(peer)], "all_gather");
+      copy(theirs[0], recv[static_cast<std::size_t>(peer)]);
     });
   }
 
   void broadcast(const TensorView& data, int root) override {
     WAN_CHECK(root >= 0 && root < size(), kInternal, "[broadcast] root {} of {} ranks", root, size());
     exchange(std::span(&data, 1), [&](int peer, std::span<const TensorView> theirs) {
-      if (peer == root) copy_on_host(theirs[0], data, "broadcast");
+      if (peer == root && peer != rank_) copy(theirs[0], data);
     });
   }
 
@@ -96,14 +119,32 @@ class LocalCommunicator final : public Communicator {
   void abort() noexcept override { group_->abort(); }
 
  private:
-  /// Posts this rank's views, visits every rank's, and holds everyone's buffers until all have read.
-  template <typename Visit>
-  void exchange(std::span<const TensorView> views, Visit&& visit) {
-    group_->post(rank_, views);
+  void copy(const TensorView& from, const TensorView& to) {
+    if (device_ != nullptr)
+      device_->copy_from(from, to);
+    else
+      copy_on_host(from, to, "local communicator");
+  }
+
+  Mark mark() const { return device_ != nullptr ? device_->mark_work() : nullptr; }
+  void wait_for(const Mark& mark) const {
+    if (mark != nullptr) device_->wait_for(*mark);
+  }
+
+  /// Posts this rank's views, visits every rank's from the next one on, and holds everyone's buffers until all have read.
+  void exchange(std::span<const TensorView> views,
+                const std::function<void(int peer, std::span<const TensorView> theirs)>& visit) {
+    group_->post(rank_, {views, mark()});
     group_->wait_to_read();
     std::exception_ptr failure;
     try {
-      for (int peer = 0; peer < size(); ++peer) visit(peer, group_->posted(peer));
+      for (int i = 0; i < size(); ++i) {
+        const int peer = (rank_ + i) % size();
+        const Posted& theirs = group_->posted(peer);
+        if (peer != rank_) wait_for(theirs.ready);
+        visit(peer, theirs.views);
+      }
+      group_->post_read(rank_, mark());
     } catch (...) {
       failure = std::current_exception();
       group_->abort();
@@ -111,6 +152,9 @@ class LocalCommunicator final : public Communicator {
     group_->stop_reading();
     try {
       group_->wait();
+      // What comes next on this device may write to what the others read.
+      for (int peer = 0; peer < size(); ++peer)
+        if (peer != rank_) wait_for(group_->read(peer));
     } catch (const Error&) {
       if (!failure) throw;
     }
@@ -119,16 +163,26 @@ class LocalCommunicator final : public Communicator {
 
   std::shared_ptr<Group> group_;
   int rank_;
+  ComputeDevice* device_;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size) {
-  WAN_CHECK(size >= 1, kInvalidArgument, "[local communicator] at least one rank is needed, got {}", size);
-  const auto group = std::make_shared<Group>(size);
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(std::span<ComputeDevice* const> devices,
+                                                                    std::chrono::milliseconds timeout) {
+  for (ComputeDevice* const device : devices)
+    for (ComputeDevice* const reader : devices)
+      if (device != nullptr && device != reader) device->share_memory_with(*reader);
+  const auto group = std::make_shared<Group>(static_cast<int>(devices.size()), timeout);
   std::vector<std::unique_ptr<Communicator>> ranks;
-  for (int rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<LocalCommunicator>(group, rank));
+  for (ComputeDevice* const device : devices)
+    ranks.push_back(std::make_unique<LocalCommunicator>(group, static_cast<int>(ranks.size()), device));
   return ranks;
+}
+
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size, std::chrono::milliseconds timeout) {
+  WAN_CHECK(size >= 1, kInvalidArgument, "[local communicator] at least one rank is needed, got {}", size);
+  return make_local_communicators(std::vector<ComputeDevice*>(static_cast<std::size_t>(size), nullptr), timeout);
 }
 
 }  // namespace wan

@@ -1,16 +1,29 @@
 #pragma once
-// Ranks as threads of one process, exchanging through shared host memory: every parallel path runs without a
-// GPU.
+// Ranks as threads of one process, exchanging by copies between their devices' memory, the host's included: every parallel path runs
+// without a GPU.
 
+#include <chrono>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "tensor/compute_device.h"
 
 namespace wan {
 
-/// One communicator a rank, to be used by one thread each. A rank whose communicator is destroyed before the
-/// others have finished aborts the group.
-std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size);
+/// How long a rank waits for the others to come to an exchange.
+inline constexpr std::chrono::seconds kRankTimeout{300};
+
+/// One communicator for each of the devices, which are of one kind and outlive it, to be used by one thread each. An exchange is
+/// enqueued in the order of each device's work and waits for no device; views may be of rows (tensor/row_copy.h). A rank whose
+/// communicator is destroyed before the others have finished aborts the group; so does one that does not come within `timeout`.
+/// Throws Unsupported where devices cannot copy from each other.
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(
+    std::span<ComputeDevice* const> devices, std::chrono::milliseconds timeout = kRankTimeout);
+
+/// Of ranks that all work in the host's memory.
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(
+    int size, std::chrono::milliseconds timeout = kRankTimeout);
 
 }  // namespace wan
