@@ -16,6 +16,7 @@
 #include "ops/finite.h"
 #include "ops/linear.h"
 #include "support/compare.h"
+#include "support/expect_error.h"
 #include "support/guarded.h"
 #include "support/scratch_cases.h"
 
@@ -253,6 +254,29 @@ TEST_F(CudaBackend, LeavesTheCallersDeviceAsItWas) {
     EXPECT_EQ(current(), 0) << "refused";
   }
   EXPECT_EQ(current(), 0) << "ended";
+}
+
+TEST_F(CudaBackend, CopiesRowsFromTheMemoryOfAnother) {
+  fake_machine().devices = 2;
+  const auto first = make_cuda_backend({.device = 0});
+  const auto second = make_cuda_backend({.device = 1});
+  first->share_memory_with(*second);
+  const Tensor values(DType::kF32, {4, 6, 2});
+  for (std::int64_t i = 0; i < values.elements(); ++i) values.as<float>()[i] = static_cast<float>(i);
+  const Tensor there(first->allocator(), DType::kF32, values.shape());
+  const Tensor here(second->allocator(), DType::kF32, {4, 2, 2});
+  first->upload(values, there);
+  second->wait_for(*first->mark_work());
+  second->copy_from(there.view().slice(1, 1, 3), here);
+  const Tensor copied(DType::kF32, here.shape());
+  second->download(here, copied);
+  for (std::int64_t token = 0; token < 4; ++token)
+    for (std::int64_t i = 0; i < 4; ++i)
+      EXPECT_EQ(copied.as<float>()[token * 4 + i], static_cast<float>(token * 12 + 2 + i));
+  EXPECT_THROW(second->copy_from(there.view().slice(1, 1, 3).slice(2, 0, 1), here.view().slice(2, 0, 1)), Error) << "no rows";
+  EXPECT_THROW(second->copy_from(here, there), Error) << "into the other one's memory";
+  fake_machine().has_links = false;
+  expect_error(ErrorCode::kUnsupported, "no direct link", [&] { first->share_memory_with(*second); });
 }
 
 TEST_F(CudaBackend, OpsTakeTheScratchThatIsStated) {

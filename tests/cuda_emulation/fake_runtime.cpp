@@ -254,6 +254,14 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
   as_pool(pool)->keeps = *static_cast<const std::uint64_t*>(value);
   return cudaSuccess;
 }
+cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc* access, size_t count) {
+  return count == 1 && access->location.id < fake_machine().devices ? cudaSuccess : result(cudaErrorInvalidDevice);
+}
+cudaError_t cudaDeviceCanAccessPeer(int* reachable, int device, int peer) {
+  if (device == peer || std::max(device, peer) >= fake_machine().devices) return result(cudaErrorInvalidDevice);
+  *reachable = fake_machine().has_links ? 1 : 0;
+  return cudaSuccess;
+}
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const std::scoped_lock lock(memory().mutex);
   auto& number = *static_cast<std::uint64_t*>(value);
@@ -314,6 +322,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   reinterpret_cast<Handle*>(event)->milliseconds = fake_machine().milliseconds;
   return cudaSuccess;
 }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+  return cudaSuccess;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds =
       reinterpret_cast<Handle*>(end)->milliseconds - reinterpret_cast<Handle*>(begin)->milliseconds;
@@ -328,6 +339,18 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (on_device(to, bytes) != to_device || on_device(from, bytes) != from_device)
     return result(cudaErrorInvalidValue);
   std::memmove(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                              cudaMemcpyKind kind, cudaStream_t) {
+  if (kind != cudaMemcpyDefault || to_pitch < width || from_pitch < width) return result(cudaErrorInvalidValue);
+  const auto at = [](const void* begin, size_t offset) { return static_cast<const std::byte*>(begin) + offset; };
+  for (size_t row = 0; row < height; ++row) {
+    const std::byte* const there = at(to, row * to_pitch);
+    const std::byte* const here = at(from, row * from_pitch);
+    if (!on_device(there, width) || !on_device(here, width)) return result(cudaErrorInvalidValue);
+    std::memmove(const_cast<std::byte*>(there), here, width);
+  }
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {

@@ -16,6 +16,7 @@ struct FakeMachine {
   int driver_version = 13000;  // 0: no driver
   bool has_code = true;        // this build's kernels run on the device
   bool has_pools = true;
+  bool has_links = true;  // between its devices
   std::size_t total_bytes = std::size_t{8} << 30;
   float milliseconds = 0.0f;  // the device's clock, which events read
 };
