@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/mapped_file.h"
 #include "engine/known_layouts.h"
 #include "models/wan/config.h"
 #include "tasks/task_table.h"
@@ -24,12 +23,6 @@ fs::path below(const fs::path& root, std::string_view folder) {
   return folder == "." ? root : root / folder;
 }
 
-std::string model_type_of(const fs::path& config) {
-  const MappedFile file(config);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return parse_wan_config(text, config.string()).model_type;
-}
-
 /// The task that the transformers are for; where there is none yet to ask, the first one of their layout.
 const Task& recognize_task(const fs::path& root) {
   const bool single = file_exists(root / "config.json");
@@ -38,7 +31,7 @@ const Task& recognize_task(const fs::path& root) {
   for (const std::string_view folder : folders) {
     const fs::path config = below(root, folder) / "config.json";
     if (!file_exists(config)) continue;
-    const std::string type = model_type_of(config);
+    const std::string type = read_wan_config(config).model_type;
     const Task* task = find_task_of(type, folders);
     WAN_CHECK(task != nullptr, kUnsupported, "{} holds {} transformer{} of type \"{}\"; this version has {}",
               root.string(), folders.size(), folders.size() == 1 ? "" : "s", type, task_names());

@@ -11,9 +11,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/mapped_file.h"
+#include "json/strict_json.h"
 #include "tasks/task_table.h"
-#include "weights/strict_json.h"
 
 namespace wan {
 
@@ -62,9 +61,7 @@ std::string choices(const std::vector<fs::path>& folders) {
 std::string word_of_config(const fs::path& folder, const char* key) {
   constexpr int kDepth = 8;
   try {
-    const MappedFile file(folder / "config.json");
-    const auto json = parse_strict_json(file.bytes(), file.path().string(), kDepth);
-    return json.value(key, "");
+    return read_json_file(folder / "config.json", kDepth).value(key, "");
   } catch (const std::exception&) {
     return {};
   }

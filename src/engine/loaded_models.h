@@ -12,7 +12,7 @@
 #include "engine/model_shapes.h"
 #include "ops/backend.h"
 #include "pipeline/run.h"
-#include "text/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 

@@ -9,7 +9,7 @@
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
-#include "text/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 #include "weights/inspect.h"
 
 namespace wan {

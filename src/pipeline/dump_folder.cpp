@@ -8,8 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/mapped_file.h"
-#include "weights/strict_json.h"
+#include "json/strict_json.h"
 
 namespace wan {
 
@@ -37,9 +36,8 @@ nlohmann::json read_manifest(const fs::path& folder) {
   if (!fs::exists(path, none)) return nullptr;
   nlohmann::json manifest;
   try {
-    const MappedFile file(path);
     constexpr int kDepth = 6;
-    manifest = parse_strict_json(file.bytes(), path.string(), kDepth);
+    manifest = read_json_file(path, kDepth);
   } catch (const Error&) {
     return nullptr;
   }

@@ -3,7 +3,7 @@
 
 #include "models/umt5/umt5_encoder.h"
 #include "pipeline/run_context.h"
-#include "text/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 
