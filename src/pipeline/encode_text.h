@@ -2,7 +2,7 @@
 // The text phase: prompts to context vectors.
 
 #include "models/umt5/umt5_encoder.h"
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 #include "tokenizers/tokenizer.h"
 
 namespace wan {

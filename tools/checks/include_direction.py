@@ -14,7 +14,7 @@ from pathlib import Path
 # Folder -> folders that it may include, all of which stand above it. "wan" is include/wan.
 MATH = {"base", "tensor", "parallel", "ops"}
 MODELS = MATH | {"json", "weights", "nn", "models"}
-STEPS = MODELS | {"wan", "request", "diffusion", "media", "cleaning", "tokenizers"}
+STEPS = MODELS | {"wan", "request", "diffusion", "media", "cleaning", "tokenizers", "dump", "settings", "kept"}
 LAYERS = {
     "base": {"wan"},
     "json": {"base"},
@@ -31,6 +31,9 @@ LAYERS = {
     "weights": {"base", "tensor", "parallel", "json"},
     "nn": MATH | {"weights"},
     "models": MODELS - {"models"},
+    "dump": MATH | {"json", "media"},
+    "settings": MATH | {"wan", "request", "diffusion", "media", "dump"},
+    "kept": MATH | {"wan", "weights", "media", "settings"},
     "pipeline": STEPS,
     "tasks": STEPS | {"pipeline"},
     "engine": STEPS | {"pipeline", "tasks", "backends"},

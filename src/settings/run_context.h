@@ -1,9 +1,9 @@
 #pragma once
 // RunContext: what the steps of one generation share beside the models.
 
+#include "dump/dump.h"
 #include "ops/backend.h"
-#include "pipeline/dump.h"
-#include "pipeline/settings.h"
+#include "settings/settings.h"
 #include "wan/events.h"
 
 namespace wan {

@@ -4,8 +4,9 @@
 #include <exception>
 #include <filesystem>
 
-#include "pipeline/denoise.h"
-#include "pipeline/saved_latents.h"
+#include "kept/denoise_state.h"
+#include "kept/saved_latents.h"
+#include "settings/run_context.h"
 
 namespace wan {
 

@@ -1,4 +1,4 @@
-#include "pipeline/dump_folder.h"
+#include "dump/dump_folder.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,4 +1,4 @@
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 
 namespace wan {
 

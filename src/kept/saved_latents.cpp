@@ -1,4 +1,4 @@
-#include "pipeline/saved_latents.h"
+#include "kept/saved_latents.h"
 
 #include <charconv>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "pipeline/settings.h"
+#include "settings/settings.h"
 #include "tensor/tensor.h"
 
 namespace wan {

@@ -1,4 +1,4 @@
-#include "pipeline/settings.h"
+#include "settings/settings.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "pipeline/recovery.h"
+#include "kept/recovery.h"
 
 #include <unistd.h>
 

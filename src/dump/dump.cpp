@@ -1,4 +1,4 @@
-#include "pipeline/dump.h"
+#include "dump/dump.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -6,8 +6,8 @@
 #include "base/atomic_file.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "dump/dump_folder.h"
 #include "ops/copy.h"
-#include "pipeline/dump_folder.h"
 
 namespace wan {
 
