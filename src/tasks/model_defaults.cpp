@@ -72,6 +72,7 @@ class Overrides {
 };
 
 constexpr int kDepth = 8;  // a good one has two levels
+constexpr const char* kRemedy = "correct it";
 
 ModelDefaults read_defaults(std::string_view task, Json document, const std::string& where) {
   ModelDefaults defaults = find_task(task).defaults();
@@ -102,13 +103,13 @@ ModelDefaults read_defaults(std::string_view task, Json document, const std::str
 }  // namespace
 
 ModelDefaults parse_model_defaults(std::string_view task, std::string_view text, const std::string& where) {
-  return read_defaults(task, parse_strict_json(text, where, kDepth), where);
+  return read_defaults(task, parse_strict_json(text, where, kDepth, kRemedy), where);
 }
 
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
   if (!file_exists(path)) return find_task(task).defaults();
-  return read_defaults(task, read_json_file(path, kDepth), path.string());
+  return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string());
 }
 
 }  // namespace wan
