@@ -37,6 +37,7 @@ LAYERS = {
     "pipeline": STEPS,
     "tasks": STEPS | {"pipeline"},
     "engine": STEPS | {"pipeline", "tasks", "backends"},
+    "published": STEPS | {"tasks", "engine"},
 }
 # Implementations side by side that must not know one another: what is below one of these folders includes nothing below the
 # others.

@@ -1,16 +1,8 @@
-#include "engine/model_shapes.h"
+#include "engine/residency_bytes.h"
 
-#include "tasks/official_models.h"
+#include "models/wan/transformer.h"
 
 namespace wan {
-
-ModelShapes official_shapes(const Task& task, const VaePrecision& precision) {
-  return {
-      .transformers = std::vector<WanConfig>(task.facts().transformers.size(), task.published_transformer()),
-      .text_encoder = official_text_encoder(),
-      .vae = official_vae(task),
-      .vae_precision = precision};
-}
 
 ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOptions& options) {
   WeightReport none(Checkpoint::from_files({}, "no file"), "plan");

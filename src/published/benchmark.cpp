@@ -7,11 +7,12 @@
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/model_checks.h"
-#include "engine/random_weights.h"
 #include "engine/vae_factory.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
+#include "published/benchmark_internals.h"
+#include "published/random_weights.h"
 #include "tasks/official_models.h"
 #include "tasks/task_table.h"
 

@@ -1,14 +1,11 @@
 // A memory plan from the published models' shapes, on this machine or a GPU that it need not have.
 
-#include "backends/cpu/cpu_backend.h"
-#include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/scratch.h"
 #include "base/memory_info.h"
+#include "engine/absent_gpu.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
-#include "engine/gpu_memory.h"
 #include "engine/memory_plan.h"
-#include "ops/counting_backend.h"
+#include "published/gpu_memory.h"
 #include "tasks/official_models.h"
 #include "tasks/task_table.h"
 #include "wan/tools.h"
@@ -17,40 +14,9 @@ namespace wan {
 
 namespace {
 
-/// A GPU of so much memory with nothing in it.
-class AbsentGpu final : public IdleBackend<AbsentGpu> {
- public:
-  explicit AbsentGpu(std::int64_t bytes) : bytes_(bytes) {}
-
-  const char* name() const override { return "absent"; }
-  Device device() const override { return memory_.device(); }
-  Allocator& allocator() override { return memory_; }
-  void synchronize() override {}
-  void upload(const TensorView&, const TensorView&) override {}
-  void download(const TensorView&, const TensorView&) override {}
-  /// The rest is what CUDA takes for itself before anything is allocated.
-  std::int64_t free_bytes() const override { return bytes_ - kContext; }
-  std::int64_t reserved_bytes() const override { return kLibraries; }
-  std::int64_t library_bytes() const override {
-    return static_cast<std::int64_t>(cuda::kProductWorkspaceBytes);
-  }
-  std::int64_t total_bytes() const override { return bytes_; }
-  void take_scratch_op(Workspace& workspace, const AttentionArgs& args) {
-    cuda::take_scratch(workspace, args, {.hopper = false, .scores = CudaBackendOptions{}.attention_scores});
-  }
-  void take_scratch_op(Workspace& workspace, const Conv3dArgs& args) { cuda::take_scratch(workspace, args); }
-  void take_scratch_op(Workspace& workspace, const LinearArgs& args) { cuda::take_scratch(workspace, args); }
-
- private:
-  static constexpr std::int64_t kContext = std::int64_t{1} << 29;
-  static constexpr std::int64_t kLibraries = std::int64_t{1} << 30;  // as of a real one
-  std::int64_t bytes_;
-  AddressAllocator memory_{Device{DeviceKind::kCuda, 0}};
-};
-
 std::unique_ptr<Backend> backend_of(const PublishedPlanOptions& options) {
-  if (options.gpu_bytes > 0) return std::make_unique<AbsentGpu>(options.gpu_bytes);
-  if (!options.gpu.empty()) return std::make_unique<AbsentGpu>(gpu_memory_bytes(options.gpu));
+  if (options.gpu_bytes > 0) return make_absent_gpu(options.gpu_bytes);
+  if (!options.gpu.empty()) return make_absent_gpu(gpu_memory_bytes(options.gpu));
   return make_backend({.ckpt_dir = {}}).backend;
 }
 
@@ -81,10 +47,10 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                        .on_gpu = !on_cpu,
                        .plan = {}};
   const Shape latent = official_latent(task, result.size, result.frame_num);
-  std::unique_ptr<Backend> text_backend;
+  const std::unique_ptr<Backend> text_backend =
+      make_text_backend({.ckpt_dir = {}, .t5_cpu = options.t5_cpu}, *backend);
   std::optional<TextEncoderHost> text_host;
-  if (options.t5_cpu && !on_cpu) {
-    text_backend = make_cpu_backend({});
+  if (text_backend) {
     text_host = TextEncoderHost{.weights = precision_or("fp32"),
                                 .available = available_memory_bytes(),
                                 .backend = text_backend.get()};

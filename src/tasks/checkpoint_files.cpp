@@ -1,4 +1,4 @@
-#include "engine/checkpoint_files.h"
+#include "tasks/checkpoint_files.h"
 
 #include <fmt/ranges.h>
 
@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "engine/known_layouts.h"
 #include "models/wan/config.h"
+#include "tasks/known_layouts.h"
 #include "tasks/task_table.h"
 
 namespace wan {

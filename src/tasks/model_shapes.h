@@ -3,11 +3,11 @@
 
 #include <vector>
 
-#include "engine/load_options.h"
-#include "engine/vae_factory.h"
 #include "models/umt5/umt5_encoder.h"
-#include "models/wan/transformer.h"
+#include "models/video_vae/streamed_vae.h"
+#include "models/wan/config.h"
 #include "tasks/task.h"
+#include "tasks/vae_config.h"
 
 namespace wan {
 
@@ -20,15 +20,5 @@ struct ModelShapes {
 
 /// Of the task's published models.
 ModelShapes official_shapes(const Task& task, const VaePrecision& precision);
-
-/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
-struct ResidencyBytes {
-  std::size_t transformers = 0;
-  std::size_t text_encoder = 0;
-  std::size_t text_encoder_host = 0;  // on the CPU beside a device
-  /// On the device.
-  std::size_t all() const { return transformers + text_encoder; }
-};
-ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOptions& options);
 
 }  // namespace wan

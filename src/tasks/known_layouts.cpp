@@ -1,4 +1,4 @@
-#include "engine/known_layouts.h"
+#include "tasks/known_layouts.h"
 
 #include <fmt/ranges.h>
 

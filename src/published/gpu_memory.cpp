@@ -1,4 +1,4 @@
-#include "engine/gpu_memory.h"
+#include "published/gpu_memory.h"
 
 #include <cctype>
 #include <string>

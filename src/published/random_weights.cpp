@@ -1,4 +1,4 @@
-#include "engine/random_weights.h"
+#include "published/random_weights.h"
 
 #include <algorithm>
 #include <functional>
