@@ -5,6 +5,7 @@
 
 #include "base/memory_info.h"
 #include "engine/rehearsal.h"
+#include "engine/residency_bytes.h"
 
 namespace wan {
 

@@ -8,14 +8,14 @@
 #include "base/files.h"
 #include "base/same_file.h"
 #include "base/untrusted_text.h"
+#include "cleaning/prompt_cleaning.h"
+#include "dump/dump_folder.h"
 #include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
-#include "pipeline/dump_folder.h"
 #include "request/attributed.h"
 #include "tasks/task_table.h"
-#include "text/prompt_cleaning.h"
 
 namespace wan {
 

@@ -7,8 +7,8 @@
 
 #include "base/checked_math.h"
 #include "base/untrusted_text.h"
+#include "json/strict_json.h"
 #include "weights/byte_reader.h"
-#include "weights/strict_json.h"
 
 namespace wan {
 

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 namespace {
@@ -68,6 +68,7 @@ TEST(TokenizerJson, RefusesWhatIsNoJsonOrNoTokenizer) {
   for (std::size_t length = 1; length < good.size(); length += 7)
     expect_refused(good.substr(0, length), "JSON");
   expect_refused(std::string(100000, '['), "JSON");
+  expect_refused(JsonParts{.version = R"("1.0","version":"1.0")"}.text(), "'version' stands twice");
   expect_refused(JsonParts{.version = R"("2.0")"}.text(), "2.0");
   expect_refused(JsonParts{.model_type = R"("BPE")"}.text(), "BPE");
 }

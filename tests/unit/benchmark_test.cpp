@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/engine_internals.h"
 #include "ops/counting_backend.h"
+#include "published/benchmark_internals.h"
 #include "support/expect_error.h"
 
 namespace wan::test {

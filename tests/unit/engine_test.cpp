@@ -10,7 +10,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
-#include "pipeline/saved_latents.h"
+#include "kept/saved_latents.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <limits>
 
+#include "kept/saved_latents.h"
 #include "media/safetensors_writer.h"
 #include "pipeline/run.h"
-#include "pipeline/saved_latents.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 

@@ -10,6 +10,7 @@
 #include "engine/engine_internals.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "engine/residency_bytes.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
 #include "support/temp_folder.h"
