@@ -24,8 +24,8 @@ class Overrides {
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object", path_);
     const auto found = json_.find("task");
     if (found == json_.end()) return;
-    WAN_CHECK(found->is_string() && found->get<std::string>() == task, kInvalidArgument,
-              "this checkpoint is for --task {}, not {}", shortened(found->dump()), task);
+    WAN_CHECK_FIELD(found->is_string() && found->get<std::string>() == task, kInvalidArgument, "task",
+                    "this checkpoint is for `task` {}, not {}", shortened(found->dump()), task);
   }
 
   template <typename Apply>
@@ -104,7 +104,7 @@ ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::
   if (!file_exists(path)) return find_task(task).defaults();
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return parse_model_defaults(task, text, path.string());
+  return with_field("ckpt_dir", [&] { return parse_model_defaults(task, text, path.string()); });
 }
 
 }  // namespace wan
