@@ -4,7 +4,7 @@ import json
 import re
 import unittest
 
-from support import CHECKPOINT, SOURCE, WanTest, generate_arguments
+from support import SOURCE, WanTest, change_tensors, generate_arguments
 
 # Members whose options are called differently.
 OTHER_NAMES = {"seed": "--base_seed", "dump_dir": "--dump"}
@@ -55,6 +55,18 @@ class Messages(WanTest):
                 told = self.run_wan(*generate_arguments(**options))
                 self.assertEqual(told.err, f"error: {error['message']}\n")
 
+    def test_latents_contradict_an_option(self):
+        self.generate(save_file="a_%05d.png", save_latents="a.safetensors")
+        contradicting = {"prompt": "a cat", "size": "64*32", "frame_num": "9", "base_seed": "8", "sample_solver": "euler",
+                         "sample_steps": "4", "task": "ti2v-5B"}
+        for option, value in contradicting.items():
+            with self.subTest(option=option):
+                (error,) = self.run_wan(*generate_arguments(from_latents="a.safetensors", save_file="b_%05d.png", json=True,
+                                                            **{option: value})).events
+                self.assertEqual(error["option"], "--" + option, error["message"])
+                if option != "task":
+                    self.assertIn(f"--{option} contradicts the latents", error["message"])
+
     def test_an_error_about_no_option_names_none(self):
         for arguments in (["generate", "--unknown", "x"], ["generate", "x"], ["inspect"], ["inspect", "nowhere"]):
             result = self.run_wan(*arguments, "--json")
@@ -86,6 +98,16 @@ class Messages(WanTest):
             result = self.run_wan(*generate_arguments(checkpoint=checkpoint, size=None, sample_solver=None))
             self.assertIn("`size`/generation_config.json: ", result.err)
             self.assertIn(said, result.err)
+
+    def test_findings_are_shown_as_they_are(self):
+        checkpoint = self.copy_checkpoint("`size`")
+        (checkpoint / "Wan2.1_VAE.pth").unlink()
+        result = self.run_wan("inspect", "`size`")
+        self.assertIn("`size` lacks Wan2.1_VAE.pth", result.out)
+        self.assertIn("`size` lacks Wan2.1_VAE.pth", self.run_wan("inspect", "`size`", "--json").out)
+        change_tensors(checkpoint / "high_noise_model" / "diffusion_pytorch_model.safetensors",
+                       lambda tensors: tensors.update({"`crf`": tensors.popitem()[1]}))
+        self.assertIn("1 unused:\n    '`crf`'", self.run_wan("inspect", "`size`").out)
 
     def test_notices_are_shown_as_they_are(self):
         checkpoint = self.copy_checkpoint("`size`")
