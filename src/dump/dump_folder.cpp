@@ -61,10 +61,11 @@ void remove_array(const fs::path& folder, const std::string& name) {
 void check_dump_folder(const fs::path& folder) {
   if (!is_folder(folder)) return;
   const std::vector<fs::path> arrays = arrays_in(folder);
-  WAN_CHECK(arrays.empty() || !read_manifest(folder).is_null(), kInvalidArgument,
-            "--dump {}: it holds .npy files that are not of a dump of this program; name another folder, or "
-            "empty it",
-            folder.string());
+  WAN_CHECK(
+      arrays.empty() || !read_manifest(folder).is_null(), kInvalidArgument,
+      "`dump_dir` {}: it holds .npy files that are not of a dump of this program; name another folder, or "
+      "empty it",
+      folder.string());
   for (const fs::path& array : arrays) check_replaceable(array);
 }
 

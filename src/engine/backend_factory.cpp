@@ -17,13 +17,13 @@ int device_index(const std::string& device) {
   const char* const end = device.data() + device.size();
   const bool named = device.starts_with("cuda:") && begin < end;
   const bool whole = named && std::from_chars(begin, end, index) == std::from_chars_result{end, std::errc()};
-  WAN_CHECK(whole && index >= 0, kInvalidArgument, "--device {}: expected cpu, cuda, cuda:N or auto", device);
+  WAN_CHECK(whole && index >= 0, kInvalidArgument, "`device` {}: expected cpu, cuda, cuda:N or auto", device);
   return index;
 }
 
 ChosenBackend make_cuda(const std::string& device, int index) {
   const std::string reason = cuda_unusable_reason(index);
-  WAN_CHECK(reason.empty(), kUnsupported, "--device {}: {}", device, reason);
+  WAN_CHECK(reason.empty(), kUnsupported, "`device` {}: {}", device, MessagePart{reason});
   const CudaDeviceInfo info = cuda_device_info(index);
   return {.backend = make_cuda_backend({.device = index}),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor},
@@ -34,7 +34,7 @@ ChosenBackend make_cuda(const std::string& device, int index) {
 
 ChosenBackend make_backend(const EngineOptions& options) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
-            "--threads {}: expected 0 to 4096", options.threads);
+            "`threads` {}: expected 0 to 4096", options.threads);
   const bool automatic = options.device == "auto";
   if (options.device == "cpu" || (automatic && !cuda_unusable_reason(0).empty()))
     return {.backend = make_cpu_backend({.threads = options.threads})};

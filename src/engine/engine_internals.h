@@ -9,8 +9,8 @@
 
 namespace wan {
 
-/// "fp32" or "bf16". Throws InvalidArgument, naming the option.
-DType parse_precision(const char* option, const std::string& precision);
+/// "fp32" or "bf16". Throws InvalidArgument, naming the member, which is given as "`precision`".
+DType parse_precision(const char* member, const std::string& precision);
 
 /// As Engine's constructor, which chooses the backend by options.device.
 Engine make_engine(const EngineOptions& options, std::unique_ptr<Backend> backend);

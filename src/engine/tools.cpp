@@ -79,7 +79,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
     if (model.tensors.empty()) model.findings = "it holds no tensors";
     return;
   }
-  if (!report.clean()) model.findings = report.describe();
+  if (!report.clean()) model.findings = literal_text(report.describe());
 }
 
 /// Of the official layout, and not one of its models.

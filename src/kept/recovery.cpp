@@ -38,8 +38,8 @@ SavedLatents to_host(const RunContext& run, const Reached& reached, const Latent
   return saved;
 }
 
-std::string go_on_with(const fs::path& latents) {
-  return "go on with --from_latents " + shell_quoted(latents);
+MessagePart go_on_with(const fs::path& latents) {
+  return {format_message("go on with `from_latents` {}", shell_quoted(latents))};
 }
 
 /// Whoever listens may fail, as on a terminal that was closed; what is kept must not depend on it.
@@ -47,7 +47,7 @@ void tell_quietly(const RunContext& run, const std::string& message) {
   try {
     run.tell(Notice{message});
   } catch (...) {
-    log(LogLevel::kWarning, fmt::format("{} ({})", message, current_failure().what()));
+    log(LogLevel::kWarning, format_message("{} ({})", MessagePart{message}, current_failure().what()));
   }
 }
 
@@ -64,10 +64,10 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const Laten
   try {
     fs::path spare = temporary_folder() / fmt::format("wan-{}-{}", ::getpid(), file.path.filename().string());
     save_latents(spare, latents);
-    tell_quietly(run, fmt::format("the latents are kept in {} instead", spare.string()));
+    tell_quietly(run, format_message("the latents are kept in {} instead", spare.string()));
     return spare;
-  } catch (const std::exception& error) {
-    tell_quietly(run, fmt::format("the latents could not be kept: {}", error.what()));
+  } catch (...) {
+    tell_quietly(run, format_message("the latents could not be kept: {}", current_failure().what()));
     return {};
   }
 }
@@ -75,27 +75,33 @@ fs::path keep_latents(const RunContext& run, const Reached& reached, const Laten
 void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
                       const Error& error) {
   const fs::path kept = keep_latents(run, reached, file);
-  if (kept.empty()) throw Error(error.code(), fmt::format("{}; nothing could be kept", error.what()));
+  if (kept.empty())
+    throw Error(error.code(), format_message("{}; nothing could be kept", error.what()), error.field());
   const std::string where =
       reached.segments > 1 ? fmt::format(" of segment {} of {}", reached.segment + 1, reached.segments) : "";
   throw Error(error.code(),
-              fmt::format("{}; {} of {} steps{} are kept in {}: {}", error.what(), reached.state.next_step,
-                          run.settings.steps, where, kept.string(), go_on_with(kept)));
+              format_message("{}; {} of {} steps{} are kept in {}: {}", error.what(), reached.state.next_step,
+                             run.settings.steps, where, kept.string(), go_on_with(kept)),
+              error.field());
 }
 
 Error before_first_step(const Error& error, const SavedLatents* resumed) {
   if (resumed != nullptr)
-    return Error(error.code(), fmt::format("{}; no step was added, the kept latents are still in {}: {}",
-                                           error.what(), resumed->file.string(), go_on_with(resumed->file)));
+    return Error(error.code(),
+                 format_message("{}; no step was added, the kept latents are still in {}: {}", error.what(),
+                                resumed->file.string(), go_on_with(resumed->file)),
+                 error.field());
   if (error.code() != ErrorCode::kCancelled) return error;
-  return Error(error.code(),
-               fmt::format("{} before the first step was done; nothing is lost, start again", error.what()));
+  return Error(error.code(), format_message("{} before the first step was done; nothing is lost, start again",
+                                            error.what()));
 }
 
 void rethrow_with_latents(const fs::path& kept, const Error& error) {
   if (kept.empty()) throw error;
-  throw Error(error.code(), fmt::format("{}; the finished latents are kept in {}: {}", error.what(),
-                                        kept.string(), go_on_with(kept)));
+  throw Error(error.code(),
+              format_message("{}; the finished latents are kept in {}: {}", error.what(), kept.string(),
+                             go_on_with(kept)),
+              error.field());
 }
 
 Error current_failure() {
@@ -105,9 +111,9 @@ Error current_failure() {
     return error;
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::kOutOfMemory,
-                 "the machine's memory is used up; try --residency streamed or a smaller --size");
+                 "the machine's memory is used up; try `residency` streamed or a smaller `size`");
   } catch (const std::exception& error) {
-    return Error(ErrorCode::kInternal, error.what());
+    return Error(ErrorCode::kInternal, literal_text(error.what()));
   } catch (...) {
     return Error(ErrorCode::kInternal, "something was thrown that is no std::exception");
   }

@@ -43,7 +43,7 @@ struct Bench {
         backend(std::move(made)),
         on_cpu(backend->device().kind == DeviceKind::kCpu),
         precision(options.precision.empty() ? (on_cpu ? DType::kF32 : DType::kBF16)
-                                            : parse_precision("--precision", options.precision)) {}
+                                            : parse_precision("`precision`", options.precision)) {}
 
   /// Standard normals on the device.
   Tensor normals(const Shape& shape) {
@@ -102,7 +102,7 @@ struct Bench {
   std::size_t budget() const {
     if (options.memory_limit == 0) return static_cast<std::size_t>(backend->free_bytes());
     const std::int64_t left = options.memory_limit - backend->memory_use().now;
-    WAN_CHECK(left > 0, kOutOfMemory, "--memory_limit: the weights alone take {:.2f} GB",
+    WAN_CHECK(left > 0, kOutOfMemory, "`memory_limit`: the weights alone take {:.2f} GB",
               1e-9 * static_cast<double>(backend->memory_use().now));
     return static_cast<std::size_t>(left);
   }
@@ -123,17 +123,17 @@ struct Subject {
   explicit Subject(const BenchmarkOptions& options)
       : task(find_task(options.task)), transformer(task.published_transformer()) {
     WAN_CHECK(options.repeats >= 1 && options.repeats <= 1000, kInvalidArgument,
-              "--repeats {}: expected 1 to 1000", options.repeats);
+              "`repeats` {}: expected 1 to 1000", options.repeats);
     WAN_CHECK(options.warmup >= 0 && options.warmup <= 1000, kInvalidArgument,
-              "--warmup {}: expected 0 to 1000", options.warmup);
+              "`warmup` {}: expected 0 to 1000", options.warmup);
     WAN_CHECK(options.num_layers >= 0 && options.num_layers <= 1000, kInvalidArgument,
-              "--num_layers {}: expected 1 to 1000, or 0 for the published models'", options.num_layers);
-    if (!options.precision.empty()) parse_precision("--precision", options.precision);
-    parse_precision("--vae_precision", options.vae_precision);
-    WAN_CHECK(!options.phases.empty(), kInvalidArgument, "--phases names no phase");
+              "`num_layers` {}: expected 1 to 1000, or 0 for the published models'", options.num_layers);
+    if (!options.precision.empty()) parse_precision("`precision`", options.precision);
+    parse_precision("`vae_precision`", options.vae_precision);
+    WAN_CHECK(!options.phases.empty(), kInvalidArgument, "`phases` names no phase");
     for (const std::string& phase : options.phases)
       WAN_CHECK(std::find(std::begin(kPhases), std::end(kPhases), phase) != std::end(kPhases),
-                kInvalidArgument, "--phases {}: expected text, forward, decode, encode or all", phase);
+                kInvalidArgument, "`phases` {}: expected text, forward, decode, encode or all", phase);
     if (options.num_layers > 0) {
       transformer.num_layers = options.num_layers;
       text_encoder.num_layers = options.num_layers;
@@ -222,7 +222,7 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
 
 BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase) {
   const double start = now();
-  const VaePrecision precision{.compute = parse_precision("--vae_precision", bench.options.vae_precision)};
+  const VaePrecision precision{.compute = parse_precision("`vae_precision`", bench.options.vae_precision)};
   const Checkpoint checkpoint = bench.checkpoint(
       [&](const WeightScope& scope) { make_vae(scope, precision, official_vae(subject.task)); });
   WeightReport report(checkpoint, "VAE");

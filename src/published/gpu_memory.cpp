@@ -55,7 +55,7 @@ std::int64_t gpu_memory_bytes(std::string_view name) {
   for (const KnownGpu& gpu : kGpus)
     if (const std::string known = key_of(gpu.name); key == known || "rtx" + key == known)
       return gpu.mebibytes << 20;
-  fail(ErrorCode::kInvalidArgument, "--gpu {}: expected its memory, such as 24GB, or one of {}", name,
+  fail(ErrorCode::kInvalidArgument, "`gpu` {}: expected its memory, such as 24GB, or one of {}", name,
        known_names());
 }
 

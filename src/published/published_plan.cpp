@@ -36,10 +36,10 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
   const std::unique_ptr<Backend> backend = backend_of(options);
   const bool on_cpu = backend->device().kind == DeviceKind::kCpu;
   const auto precision_or = [&](const char* usual) {
-    return parse_precision("--precision", options.precision.empty() ? usual : options.precision);
+    return parse_precision("`precision`", options.precision.empty() ? usual : options.precision);
   };
   const DType weights = precision_or(on_cpu ? "fp32" : "bf16");
-  const VaePrecision vae_precision{.compute = parse_precision("--vae_precision", options.vae_precision)};
+  const VaePrecision vae_precision{.compute = parse_precision("`vae_precision`", options.vae_precision)};
 
   PublishedPlan result{.task = options.task,
                        .size = options.size.value_or(defaults.size),

@@ -93,7 +93,7 @@ Metadata to_metadata(const GenerationSettings& s) {
 void take_output_options(const GenerationRequest& request, GenerationSettings& settings) {
   const OutputOptions& output = request.output;
   WAN_CHECK(!output.fps || (*output.fps >= kLeastFps && *output.fps <= kMostFps), kInvalidArgument,
-            "--fps {}: expected {} to {} frames a second", output.fps.value_or(0), kLeastFps, kMostFps);
+            "`fps` {}: expected {} to {} frames a second", output.fps.value_or(0), kLeastFps, kMostFps);
   if (output.fps) settings.fps = *output.fps;
   if (output.codec && parse_video_codec(*output.codec) != settings.encoding.codec)
     settings.encoding = {parse_video_codec(*output.codec),
@@ -103,8 +103,8 @@ void take_output_options(const GenerationRequest& request, GenerationSettings& s
   if (request.save_file.empty() || classify_output(request.save_file, settings.frame_num) == OutputKind::kMp4)
     return;
   WAN_CHECK(!output.codec && !output.crf, kInvalidArgument,
-            "--{} is of .mp4, and {} is lossless; leave it out, or name the video .mp4",
-            output.codec ? "codec" : "crf", request.save_file.string());
+            "{} is of .mp4, and {} is lossless; leave it out, or name the video .mp4",
+            output.codec ? "`codec`" : "`crf`", request.save_file.string());
   settings.encoding = {};
 }
 

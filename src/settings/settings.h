@@ -34,7 +34,7 @@ struct GenerationSettings {
   std::string vae_precision = "fp32";
   // Of tasks that take images; unset elsewhere:
   std::optional<VideoSize>
-      area;  // --size, from which and from the image's shape `size` follows; without an image `size`
+      area;  // what was asked for, from which and from the image's shape `size` follows; without an image `size`
   std::optional<std::string> image;       // the file; empty where none is given
   std::optional<std::string> last_image;  // likewise
 

@@ -24,8 +24,8 @@ class Overrides {
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object", path_);
     const auto found = json_.find("task");
     if (found == json_.end()) return;
-    WAN_CHECK(found->is_string() && found->get<std::string>() == task, kInvalidArgument,
-              "this checkpoint is for --task {}, not {}", shortened(found->dump()), task);
+    WAN_CHECK_FIELD(found->is_string() && found->get<std::string>() == task, kInvalidArgument, "task",
+                    "this checkpoint is for `task` {}, not {}", shortened(found->dump()), task);
   }
 
   template <typename Apply>
@@ -109,7 +109,8 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
   if (!file_exists(path)) return find_task(task).defaults();
-  return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string());
+  return with_field("ckpt_dir",
+                    [&] { return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string()); });
 }
 
 }  // namespace wan

@@ -290,10 +290,10 @@ TEST(Mp4, CrfIsTheQuality) {
     EXPECT_EQ(error_and_bytes({codec, {}}), std::pair(fine, large)) << "the default is another";
   }
   check_encoding({VideoCodec::kAv1, 63});
-  expect_error(ErrorCode::kInvalidArgument, "--crf 52: expected 0 (best) to 51 of h264", [] {
+  expect_error(ErrorCode::kInvalidArgument, "`crf` 52: expected 0 (best) to 51 of h264", [] {
     check_encoding({VideoCodec::kH264, 52});
   });
-  expect_error(ErrorCode::kInvalidArgument, "--crf -1", [] { check_encoding({VideoCodec::kAv1, -1}); });
+  expect_error(ErrorCode::kInvalidArgument, "`crf` -1", [] { check_encoding({VideoCodec::kAv1, -1}); });
   expect_error(ErrorCode::kInvalidArgument, "h264, h265 or av1", [] { parse_video_codec("vp9"); });
 }
 
@@ -311,7 +311,7 @@ TEST(Mp4, AnotherEncoderStandsIn) {
   const AVCodec* aom = avcodec_find_encoder_by_name("libaom-av1");
   if (x264 == nullptr || aom == nullptr) GTEST_SKIP() << "this FFmpeg lacks encoders";
   expect_error(ErrorCode::kUnsupported,
-               "no av1 encoder (this FFmpeg has none); choose a --codec that there is (h264", [&] {
+               "no av1 encoder (this FFmpeg has none); choose a `codec` that there is (h264", [&] {
                  open({}, {VideoCodec::kAv1, {}});
                });
   EXPECT_STREQ(video_encoders({}).front()->name, "libx264");

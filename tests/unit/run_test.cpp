@@ -148,7 +148,7 @@ TEST_F(RunTest, KilledInAnySegmentItGoesOnThere) {
       SCOPED_TRACE(fmt::format("segment {} step {}", segment, step));
       const std::string name = fmt::format("killed_{}_{}", segment, step);
       StopAfter stop{.segment = segment, .step = step};
-      expect_error(ErrorCode::kCancelled, "--from_latents",
+      expect_error(ErrorCode::kCancelled, "`from_latents`",
                    [&] { make(name, nullptr, std::ref(stop), &stop.cancelled); });
       const SavedLatents kept = load_latents(folder_ / (name + ".safetensors"));
       EXPECT_EQ(kept.segment, segment);

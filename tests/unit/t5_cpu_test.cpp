@@ -314,9 +314,9 @@ TEST_F(T5CpuTest, BlocksStayInTheHostsMemoryWhereTheyAreKeptAndHalfOfItIsEnough)
     }
     return "";
   };
-  const std::string advice = ", or choose --residency streamed";
-  EXPECT_TRUE(refusal("auto", 2 * blocks).ends_with("leave out --t5_cpu" + advice));
-  EXPECT_TRUE(refusal("auto", 2 * blocks - 1).ends_with("leave out --t5_cpu"));
+  const std::string advice = ", or choose `residency` streamed";
+  EXPECT_TRUE(refusal("auto", 2 * blocks).ends_with("leave out `t5_cpu`" + advice));
+  EXPECT_TRUE(refusal("auto", 2 * blocks - 1).ends_with("leave out `t5_cpu`"));
   EXPECT_TRUE(refusal("resident", 1).ends_with(advice));
 }
 
