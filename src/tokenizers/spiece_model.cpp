@@ -13,7 +13,7 @@
 namespace wan {
 namespace {
 
-constexpr const char* kPlace = "spiece.model";
+constexpr const char* kModelPlace = "spiece.model";
 
 enum class PieceType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 constexpr std::uint64_t kUnigramModelType = 1;
@@ -37,14 +37,14 @@ SpiecePiece read_piece(std::string_view bytes) {
   while (reader.next()) {
     if (reader.field() == 1) {
       const auto text = utf8_to_u32(reader.bytes());
-      WAN_CHECK(text, kBadFile, "[{}] expected pieces in UTF-8, got other bytes; replace the file", kPlace);
+      WAN_CHECK(text, kBadFile, "[{}] expected pieces in UTF-8, got other bytes; replace the file", kModelPlace);
       piece.text = *text;
     } else if (reader.field() == 2) {
       piece.score = reader.float32();
     } else if (reader.field() == 3) {
       const std::uint64_t type = reader.varint();
       WAN_CHECK(type >= 1 && type <= 6, kBadFile,
-                "[{}] expected a piece type from 1 to 6, got {}; replace the file", kPlace, type);
+                "[{}] expected a piece type from 1 to 6, got {}; replace the file", kModelPlace, type);
       piece.type = static_cast<PieceType>(type);
     }
   }
@@ -68,7 +68,7 @@ void read_normalizer_spec(std::string_view bytes, SpieceModel& model) {
 
 SpieceModel read_model(std::string_view bytes) {
   SpieceModel model;
-  ProtobufReader reader(bytes, kPlace);
+  ProtobufReader reader(bytes, kModelPlace);
   while (reader.next()) {
     if (reader.field() == 1) model.pieces.push_back(read_piece(reader.bytes()));
     if (reader.field() == 2) read_trainer_spec(reader.bytes(), model);
@@ -80,7 +80,7 @@ SpieceModel read_model(std::string_view bytes) {
 // What SentencePiece itself asks of a vocabulary.
 void check_vocabulary(const SpieceModel& model) {
   WAN_CHECK(model.model_type == kUnigramModelType, kUnsupported,
-            "[{}] expected a unigram model (type 1), got type {}; use the tokenizer of umT5", kPlace,
+            "[{}] expected a unigram model (type 1), got type {}; use the tokenizer of umT5", kModelPlace,
             model.model_type);
   std::set<std::u32string_view> seen;
   int unknown = 0;
@@ -89,15 +89,15 @@ void check_vocabulary(const SpieceModel& model) {
     WAN_CHECK(!piece.text.empty(), kBadFile,
               "[{}] expected pieces of some characters, piece {} is empty; replace "
               "the file",
-              kPlace, i);
+              kModelPlace, i);
     WAN_CHECK(seen.insert(piece.text).second, kBadFile,
               "[{}] expected each piece once, \"{}\" is there twice; "
               "replace the file",
-              kPlace, shortened(u32_to_utf8(piece.text)));
+              kModelPlace, shortened(u32_to_utf8(piece.text)));
     if (piece.type == PieceType::kUnknown) ++unknown;
   }
   WAN_CHECK(unknown == 1, kBadFile, "[{}] expected one piece of type unknown, got {}; replace the file",
-            kPlace, unknown);
+            kModelPlace, unknown);
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ TokenizerParts read_spiece_model(std::string_view bytes, const SpieceOptions& op
   parts.pre_tokenizer = make_metaspace_pre_tokenizer({.prepend = options.prepend});
   const auto eos = parts.model.find(parts.eos_token);
   WAN_CHECK(eos, kBadFile, "[{}] expected a piece \"</s>\", there is none; use the tokenizer of umT5",
-            kPlace);
+            kModelPlace);
   parts.token_template.after = {*eos};
   return parts;
 }

@@ -24,7 +24,7 @@ constexpr NamedToken kNamedTokens[] = {
 };
 constexpr std::int64_t kDefaultExtraIds = 100;
 constexpr std::int64_t kMostExtraIds = 10000;
-constexpr const char* kPlace = "tokenizer_config.json";
+constexpr const char* kConfigPlace = "tokenizer_config.json";
 
 std::u32string extra_id(std::int64_t i) {
   return *utf8_to_u32(fmt::format("<extra_id_{}>", i));
@@ -74,7 +74,7 @@ void complete_extra_ids(TokenizerConfig& config) {
       named == 0 || wanted == 0 || named == wanted, kBadFile,
       "[{}] expected as many <extra_id_N> among additional_special_tokens as extra_ids says, {}, got {}; "
       "replace the file",
-      kPlace, wanted, named);
+      kConfigPlace, wanted, named);
 }
 
 }  // namespace
@@ -99,18 +99,18 @@ AddedToken read_added_token(const JsonReader& json) {
 TokenizerConfig read_tokenizer_config(std::string_view config_json, std::string_view special_tokens_json) {
   TokenizerConfig config;
   if (config_json.empty()) return config;
-  const nlohmann::json document = parse_strict_json(config_json, kPlace, kTokenizerJsonDepth);
-  const JsonReader json(document, kPlace);
+  const nlohmann::json document = parse_strict_json(config_json, kConfigPlace, kTokenizerJsonDepth);
+  const JsonReader json(document, kConfigPlace);
 
   for (const char* side : {"truncation_side", "padding_side"})
     if (const auto value = json.find(side))
       WAN_CHECK(value->text() == "right", kUnsupported, "[{}] expected {} \"right\", got \"{}\"; remove it",
-                kPlace, side, value->text());
+                kConfigPlace, side, value->text());
 
   const auto extra_ids = json.find("extra_ids");
   config.spiece.extra_ids = extra_ids ? extra_ids->integer() : kDefaultExtraIds;
   WAN_CHECK(config.spiece.extra_ids <= kMostExtraIds, kBadFile,
-            "[{}] expected at most {} extra_ids, got {}; replace the file", kPlace, kMostExtraIds,
+            "[{}] expected at most {} extra_ids, got {}; replace the file", kConfigPlace, kMostExtraIds,
             config.spiece.extra_ids);
   const auto add_prefix_space = json.find("add_prefix_space");
   config.rebuild_from_spiece = add_prefix_space.has_value();

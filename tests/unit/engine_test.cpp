@@ -14,15 +14,13 @@
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
+#include "support/golden_checkpoint.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
 namespace wan::test {
 namespace {
-
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
 
 class EngineTest : public testing::Test {
  protected:

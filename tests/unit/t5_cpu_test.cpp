@@ -13,14 +13,13 @@
 #include "engine/residency_bytes.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
+#include "support/golden_checkpoint.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
 namespace wan::test {
 namespace {
 
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
 /// Larger: its blocks are most of what it takes.
 const std::filesystem::path kDemo = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo";
 
