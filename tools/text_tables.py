@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the character tables of src/text/tables/ from the libraries whose behaviour they state.
+"""Writes the character tables of src/cleaning/tables/ from the libraries whose behaviour they state.
 
   html_entities.inc        HTML5's named character references (Python's html.entities) and the upper-case forms that
                            ftfy accepts besides
@@ -101,7 +101,7 @@ def mojibake_classes() -> str:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--out", type=pathlib.Path,
-                      default=pathlib.Path(__file__).resolve().parent.parent / "src/text/tables")
+                      default=pathlib.Path(__file__).resolve().parent.parent / "src/cleaning/tables")
   out = parser.parse_args().out
   out.mkdir(parents=True, exist_ok=True)
   for make in (html_entities, single_byte_codecs, mojibake_classes):

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "option_names.h"
 
 namespace wan {
 
@@ -54,9 +55,10 @@ bool looks_like_an_option(const CLI::App& app, const std::string& word) {
 [[noreturn]] void fail_without_value(const CLI::App& app, const std::string& option,
                                      const std::optional<std::string>& next) {
   if (next && *next != "--" && find_option(app, name_of(official_spelling(*next))) == nullptr)
-    fail(ErrorCode::kInvalidArgument, "{0} {1}: a value that begins with a dash is written {0}={1}", option,
-         shortened(*next));
-  fail(ErrorCode::kInvalidArgument, "{} needs a value; wan {} --help tells more", option, app.get_name());
+    fail_field(ErrorCode::kInvalidArgument, field_of(option),
+               "{0} {1}: a value that begins with a dash is written {0}={1}", option, shortened(*next));
+  fail_field(ErrorCode::kInvalidArgument, field_of(option), "{} needs a value; wan {} --help tells more",
+             option, app.get_name());
 }
 
 /// The command that `word` names, or nullptr.

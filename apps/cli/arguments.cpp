@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "option_hints.h"
+#include "option_names.h"
 
 namespace wan {
 
@@ -117,11 +118,13 @@ void parse_arguments(CLI::App& app, const std::vector<std::string>& words) {
     fail_on_unknown(app);
   } catch (const CLI::RequiredError& error) {
     if (app.get_subcommands().empty()) fail_without_command(app);
-    fail(ErrorCode::kInvalidArgument, "{} is missing; {} tells more", option_of(error.what()),
-         help_command(app));
+    const std::string option = option_of(error.what());
+    fail_field(ErrorCode::kInvalidArgument, field_of(option), "{} is missing; {} tells more", option,
+               help_command(app));
   } catch (const CLI::ArgumentMismatch& error) {
-    fail(ErrorCode::kInvalidArgument, "{} needs a value; {} tells more", option_of(error.what()),
-         help_command(app));
+    const std::string option = option_of(error.what());
+    fail_field(ErrorCode::kInvalidArgument, field_of(option), "{} needs a value; {} tells more", option,
+               help_command(app));
   } catch (const CLI::ParseError& error) {
     fail(ErrorCode::kInvalidArgument, "{}; {} tells more", shortened(error.what()), help_command(app));
   }
@@ -133,7 +136,8 @@ bool parse_bool(const std::string& option, const std::string& text) {
     if (lower == yes) return true;
   for (const char* no : {"no", "false", "f", "n", "0"})
     if (lower == no) return false;
-  fail(ErrorCode::kInvalidArgument, "{} {}: expected True or False", option, shortened(text));
+  fail_field(ErrorCode::kInvalidArgument, field_of(option), "{} {}: expected True or False", option,
+             shortened(text));
 }
 
 template <typename T>
@@ -143,10 +147,10 @@ T parse_number(const std::string& option, const std::string& text) {
   const bool plus = text.starts_with('+') && !text.starts_with("+-");  // as Python reads numbers
   const auto [stop, error] = std::from_chars(text.data() + (plus ? 1 : 0), end, value);
   const char* const kind = std::is_integral_v<T> ? "a whole number" : "a number";
-  WAN_CHECK(error != std::errc::result_out_of_range, kInvalidArgument, "{} {}: the number is too large",
-            option, shortened(text));
-  WAN_CHECK(error == std::errc() && stop == end, kInvalidArgument, "{} {}: expected {}", option,
-            shortened(text), kind);
+  WAN_CHECK_FIELD(error != std::errc::result_out_of_range, kInvalidArgument, field_of(option),
+                  "{} {}: the number is too large", option, shortened(text));
+  WAN_CHECK_FIELD(error == std::errc() && stop == end, kInvalidArgument, field_of(option),
+                  "{} {}: expected {}", option, shortened(text), kind);
   return value;
 }
 
@@ -161,14 +165,16 @@ std::int64_t parse_bytes(const std::string& option, const std::string& text) {
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   std::string unit = lower_case(std::string(stop, end));
   unit.erase(0, unit.find_first_not_of(' '));
-  WAN_CHECK(!unit.empty() || error != std::errc() || !(number > kMostBareGb), kInvalidArgument,
-            "{0} {1}: a number without a unit means GB; write {0} {1}B for bytes, or a size such as 16GB",
-            option, shortened(text));
+  WAN_CHECK_FIELD(
+      !unit.empty() || error != std::errc() || !(number > kMostBareGb), kInvalidArgument, field_of(option),
+      "{0} {1}: a number without a unit means GB; write {0} {1}B for bytes, or a size such as 16GB", option,
+      shortened(text));
   const double scale = bytes_of_unit(unit);
-  WAN_CHECK(error == std::errc() && scale > 0 && number > 0 && number * scale >= 1 && number * scale < 9e18,
-            kInvalidArgument,
-            "{} {}: expected a size such as 16GB, 800MB or 15.5GiB; a number without a unit means GB", option,
-            shortened(text));
+  WAN_CHECK_FIELD(
+      error == std::errc() && scale > 0 && number > 0 && number * scale >= 1 && number * scale < 9e18,
+      kInvalidArgument, field_of(option),
+      "{} {}: expected a size such as 16GB, 800MB or 15.5GiB; a number without a unit means GB", option,
+      shortened(text));
   return static_cast<std::int64_t>(number * scale);
 }
 
@@ -178,8 +184,8 @@ std::vector<int> parse_gpus(const std::string& option, const std::string& text) 
   const char* at = text.data();
   const char* const end = at + text.size();
   const auto check = [&](bool holds) {
-    WAN_CHECK(holds, kInvalidArgument, "{} {}: expected how many, 1 to {}, or which, such as 0,2,3", option,
-              shortened(text), kMost);
+    WAN_CHECK_FIELD(holds, kInvalidArgument, field_of(option),
+                    "{} {}: expected how many, 1 to {}, or which, such as 0,2,3", option, shortened(text), kMost);
   };
   const bool is_list = text.find(',') != std::string::npos;
   while (true) {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "commands.h"
 #include "generate_options.h"
+#include "option_names.h"
 #include "output.h"
 #include "progress.h"
 #include "wan/engine.h"
@@ -40,8 +41,8 @@ void watch_signals() {
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
     const std::string suffix = ".latents.safetensors";
-    WAN_CHECK(options.from_latents.ends_with(suffix), kInvalidArgument,
-              "--save_file is missing: name the video that {} becomes", options.from_latents);
+    WAN_CHECK_FIELD(options.from_latents.ends_with(suffix), kInvalidArgument, "save_file",
+                    "--save_file is missing: name the video that {} becomes", options.from_latents);
     const std::filesystem::path video =
         options.from_latents.substr(0, options.from_latents.size() - suffix.size());
     // Beside another's latents they are called video.mp4.2.latents.safetensors.
@@ -73,7 +74,8 @@ void run_generate(const GenerateOptions& options) {
 
   watch_signals();
   ProgressDisplay display(stderr, can_redraw_lines(stderr));
-  const EventHandler on_event = [&](const Event& event) {
+  const EventHandler on_event = [&](Event event) {
+    if (auto* const notice = std::get_if<Notice>(&event)) notice->message = with_options(notice->message);
     if (options.json) {
       write_json(to_json(event));
     } else {

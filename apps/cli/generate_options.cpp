@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "option_names.h"
 
 namespace wan {
 
@@ -18,7 +19,7 @@ constexpr const char* kMore = "More options";
 /// Official options of what this version does not have: known, so that the refusal can say why.
 void add_refused(CLI::App& command, const std::string& name, const std::string& reason, bool flag) {
   const auto refuse = [name, reason](const std::string&) -> std::string {
-    fail(ErrorCode::kUnsupported, "{} {}", name, reason);
+    fail_field(ErrorCode::kUnsupported, field_of(name), "{} {}", name, reason);
   };
   CLI::Option* option = flag ? command.add_flag_callback(name, [refuse] { refuse(""); })
                              : command.add_option_function<std::string>(
@@ -165,16 +166,15 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
   const char* world = std::getenv("WORLD_SIZE");
-  WAN_CHECK(world == nullptr || std::atoi(world) <= 1, kUnsupported,
-            "this is one of {} processes that torchrun started; start one, without torchrun: wan generate --gpus {} uses so many "
-            "GPUs itself",
-            world, world);
+  WAN_CHECK_FIELD(world == nullptr || std::atoi(world) <= 1, kUnsupported, "gpus",
+                  "this is one of {0} processes that torchrun started; start one, without torchrun: --gpus {0} uses so many GPUs",
+                  world);
   if (o.t5_fsdp || o.dit_fsdp)
     notices.emplace_back(
         "--t5_fsdp and --dit_fsdp: weights are not divided over GPUs yet; blocks that do not fit are streamed");
-  WAN_CHECK(o.prompt || !o.from_latents.empty(), kInvalidArgument,
-            "--prompt is missing: say what the video shows{}",
-            o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
+  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty(), kInvalidArgument, "prompt",
+                  "--prompt is missing: say what the video shows{}",
+                  o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
   GenerationRequest request;
   request.task = o.task;
@@ -201,17 +201,18 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
 }
 
 EngineOptions make_engine_options(const GenerateOptions& o) {
-  WAN_CHECK(!o.ckpt_dir.empty(), kInvalidArgument,
-            "--ckpt_dir is missing: name the folder of the checkpoint, such as ./Wan2.2-T2V-A14B");
-  WAN_CHECK(!o.convert_model_dtype || o.precision != "fp32", kInvalidArgument,
-            "--convert_model_dtype means bf16 weights and contradicts --precision fp32; drop one of them");
+  WAN_CHECK_FIELD(!o.ckpt_dir.empty(), kInvalidArgument, "ckpt_dir",
+                  "--ckpt_dir is missing: name the folder of the checkpoint, such as ./Wan2.2-T2V-A14B");
+  WAN_CHECK_FIELD(
+      !o.convert_model_dtype || o.precision != "fp32", kInvalidArgument, "convert_model_dtype",
+      "--convert_model_dtype means bf16 weights and contradicts --precision fp32; drop one of them");
   EngineOptions options;
   options.ckpt_dir = o.ckpt_dir;
   options.device = o.device;
   if (o.gpus) options.gpus = parse_gpus("--gpus", *o.gpus);
   options.ulysses_size = o.ulysses_size.value_or(0);
-  WAN_CHECK(!o.ulysses_size || *o.ulysses_size >= 1, kInvalidArgument, "--ulysses_size {}: expected 1 or more",
-            options.ulysses_size);
+  WAN_CHECK_FIELD(!o.ulysses_size || *o.ulysses_size >= 1, kInvalidArgument, "ulysses_size",
+                  "--ulysses_size {}: expected 1 or more", options.ulysses_size);
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "option_names.h"
 #include "output.h"
 #include "wan/tools.h"
 
@@ -29,8 +30,12 @@ nlohmann::ordered_json as_json(const InspectedModel& model) {
   for (const InspectedTensor& tensor : model.tensors)
     tensors.push_back(
         {{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
-  return {{"path", model.path},   {"kind", model.kind},         {"dimensions", dimensions},
-          {"bytes", model.bytes}, {"findings", model.findings}, {"ignored", model.ignored},
+  return {{"path", model.path},
+          {"kind", model.kind},
+          {"dimensions", dimensions},
+          {"bytes", model.bytes},
+          {"findings", with_options(model.findings)},
+          {"ignored", model.ignored},
           {"tensors", tensors}};
 }
 
@@ -55,7 +60,7 @@ std::string as_text(const InspectedModel& model, const InspectOptions& options) 
                         static_cast<double>(model.bytes) * 1e-6);
   text += "\n";
   for (const auto& [key, value] : model.dimensions) text += fmt::format("  {:<16} {}\n", key, shown(value));
-  if (!model.findings.empty()) text += fmt::format("  {}\n", shown_message(model.findings));
+  if (!model.findings.empty()) text += fmt::format("  {}\n", shown_message(with_options(model.findings)));
   if (!model.ignored.empty()) text += fmt::format("  ignored beside it: {}\n", shown(quoted(model.ignored)));
   if (!options.tensors) return text;
   for (const InspectedTensor& tensor : model.tensors)

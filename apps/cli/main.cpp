@@ -10,9 +10,11 @@
 #include <sstream>
 
 #include "arguments.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "option_names.h"
 #include "output.h"
 #include "wan/engine.h"
 #include "wan/error.h"
@@ -23,10 +25,13 @@ enum class ErrorForm { kText, kJson, kEvent };
 
 /// Where a command writes events to standard output, an error is one of them; otherwise, and where those are lost, it goes
 /// to standard error.
-int report(wan::ErrorCode code, const std::string& message, ErrorForm form) {
+int report(const wan::Error& error, ErrorForm form) {
+  const wan::ErrorCode code = error.code();
+  const std::string message = wan::with_options(error.what());
   if (form != ErrorForm::kText) {
-    const nlohmann::ordered_json event = {
-        {"event", "error"}, {"code", wan::error_code_name(code)}, {"message", message}};
+    nlohmann::ordered_json event = {{"event", "error"}, {"code", wan::error_code_name(code)}};
+    if (!error.field().empty()) event["option"] = wan::option_name(error.field());
+    event["message"] = message;
     const std::string line = event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
     if (form == ErrorForm::kEvent) wan::write_json(line);
     if (form == ErrorForm::kJson || wan::lost_output() != nullptr)
@@ -68,6 +73,7 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   wan::open_closed_streams();
+  wan::set_log_spelling(wan::option_name);
   ::setenv("SVT_LOG", "0", 0);  // or the AV1 encoder writes to standard error; what fails in it, FFmpeg tells
   const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   // What stands before the command takes no values. The other commands print one JSON document, which an error must not
@@ -76,20 +82,20 @@ int main(int argc, char** argv) {
                                     [](const std::string& argument) { return !argument.starts_with("-"); });
   const bool events = command != arguments.end() && *command == "generate";
   const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
-  const auto fail_with = [&](wan::ErrorCode code, const std::string& message) {
-    return report(code, message, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);
+  const auto fail_with = [&](const wan::Error& error) {
+    return report(error, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);
   };
   try {
     const int status = run(arguments);
     const char* const lost = wan::lost_output();
     if (lost == nullptr) return status;
-    return fail_with(wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost));
+    return fail_with({wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost)});
   } catch (const wan::Error& error) {
-    return fail_with(error.code(), error.what());
+    return fail_with(error);
   } catch (const std::bad_alloc&) {
-    return fail_with(wan::ErrorCode::kOutOfMemory,
-                     "the machine's memory is used up; try --residency streamed or a smaller --size");
+    return fail_with({wan::ErrorCode::kOutOfMemory,
+                      "the machine's memory is used up; try `residency` streamed or a smaller `size`"});
   } catch (const std::exception& error) {
-    return fail_with(wan::ErrorCode::kInternal, error.what());
+    return fail_with({wan::ErrorCode::kInternal, wan::literal_text(error.what())});
   }
 }

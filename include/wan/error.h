@@ -1,8 +1,10 @@
 #pragma once
 // The one exception type of the library, and what each of its codes means to a program.
 
+#include <functional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace wan {
 
@@ -28,15 +30,30 @@ int exit_status(ErrorCode code) noexcept;
 /// others 500.
 int http_status(ErrorCode code) noexcept;
 
-/// What every function of the library throws. what() is a whole sentence for a person that says what to
-/// change.
+/// What every function of the library throws. what() is a whole sentence for a person that says what to change. It names
+/// members of the library's structs in backquotes: "`size` 33*32: expected width*height in pixels, such as 832*480". A
+/// backquote of any other text, such as a file's name, has a backslash before it.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// The field is the member that the message begins with, where it begins with one.
+  Error(ErrorCode code, const std::string& message);
+  Error(ErrorCode code, const std::string& message, std::string field)
+      : std::runtime_error(message), code_(code), field_(std::move(field)) {}
   ErrorCode code() const noexcept { return code_; }
+  /// The member that is wrong, of GenerationRequest, EngineOptions or what else the call was given: "size",
+  /// "sample_steps". Empty where none is.
+  const std::string& field() const noexcept { return field_; }
 
  private:
   ErrorCode code_;
+  std::string field_;
 };
+
+/// What a member is called elsewhere: on a command line an option, in a server's JSON a key.
+using FieldSpelling = std::function<std::string(std::string_view field)>;
+
+/// For whoever calls the members something else: the text of an Error or a Notice with spelling("size") for "`size`", and
+/// without the backslashes before other backquotes.
+std::string spell_fields(std::string_view message, const FieldSpelling& spelling);
 
 }  // namespace wan

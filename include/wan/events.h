@@ -1,5 +1,5 @@
 #pragma once
-// Events: what a running generation tells its caller. One stream feeds the terminal's bar, `--json` and servers.
+// Events: what a running generation tells its caller. One stream feeds the terminal's bar, the program's JSON and servers.
 
 #include <cstdint>
 #include <functional>
@@ -56,7 +56,8 @@ struct PhaseTime {
   double seconds;
 };
 
-/// A fact worth telling: a deliberate choice, a fallback, where something is kept.
+/// A fact worth telling: a deliberate choice, a fallback, where something is kept. Its text names members as an Error's does, and
+/// spell_fields() spells them.
 struct Notice {
   std::string message;
 };

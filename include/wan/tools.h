@@ -37,7 +37,8 @@ struct InspectedModel {
   std::vector<InspectedTensor> tensors;                         // in the order of their names
   std::int64_t bytes;
   std::vector<std::string> ignored;  // names of files beside it that are no part of it: a LoRA, macOS's "._*"
-  std::string findings;  // missing, unused and mis-shaped tensors, why it cannot be read; empty: none
+  /// Missing, unused and mis-shaped tensors, why it cannot be read: a message as Error has them. Empty: none.
+  std::string findings;
 };
 
 /// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would

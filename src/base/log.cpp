@@ -34,14 +34,24 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+FieldSpelling& log_spelling() {
+  static FieldSpelling spelling;
+  return spelling;
+}
+
 }  // namespace
 
 void set_log_level(LogLevel level) {
   logger().set_level(to_spdlog(level));
 }
 
+void set_log_spelling(FieldSpelling spelling) {
+  log_spelling() = std::move(spelling);
+}
+
 void log(LogLevel level, std::string_view message) {
-  logger().log(to_spdlog(level), shown_message(message));
+  const FieldSpelling& spelling = log_spelling();
+  logger().log(to_spdlog(level), shown_message(spelling ? spell_fields(message, spelling) : message));
 }
 
 }  // namespace wan

@@ -4,6 +4,8 @@
 
 #include <string_view>
 
+#include "wan/error.h"
+
 namespace wan {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
@@ -11,7 +13,10 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 /// Messages below `level` are dropped. The default is kWarning. Thread-safe.
 void set_log_level(LogLevel level);
 
-/// Writes one line to standard error, escaped as shown_message() does. Thread-safe.
+/// What members are called in the lines; by default as in Error::what(). Before other threads log.
+void set_log_spelling(FieldSpelling spelling);
+
+/// Writes one line to standard error, a message as wan/error.h has them, escaped as shown_message() does. Thread-safe.
 void log(LogLevel level, std::string_view message);
 
 }  // namespace wan

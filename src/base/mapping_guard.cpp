@@ -23,7 +23,7 @@ struct GuardedRange {
 namespace {
 
 std::atomic<GuardedRange*> all_ranges{nullptr};
-std::uintptr_t page_size = 0;
+std::uintptr_t page_bytes = 0;
 struct sigaction before {};  // what SIGBUS did
 
 /// In a signal handler: atomics and mmap() alone.
@@ -33,7 +33,7 @@ bool replace_lost_pages(std::byte* address) {
     if (data == nullptr || address < data || address >= data + range->size) continue;
     range->lost = true;
     // All to the end at once: a page at a time a large file would have more mappings than the system allows.
-    std::byte* const begin = address - reinterpret_cast<std::uintptr_t>(address) % page_size;
+    std::byte* const begin = address - reinterpret_cast<std::uintptr_t>(address) % page_bytes;
     const auto size = static_cast<std::size_t>(data + range->size - begin);
     return ::mmap(begin, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == begin;
   }
@@ -60,7 +60,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
 }
 
 bool take_over_signal() {
-  page_size = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   ::sigaction(SIGBUS, nullptr, &before);
   struct sigaction action {};
   action.sa_sigaction = on_bus_error;

@@ -29,8 +29,8 @@ std::optional<Identity> identity_of(const fs::path& path) {
   return Identity{info.st_dev, info.st_ino, file.filename().string()};
 }
 
-std::string shown(const NamedFile& file) {
-  return fmt::format("{} {}", file.name, file.path.string());
+MessagePart shown(const NamedFile& file) {
+  return {format_message("{} {}", file.name, file.path.string())};
 }
 
 }  // namespace

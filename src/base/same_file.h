@@ -10,9 +10,9 @@ namespace wan {
 /// Whether both exist and are one file. False where the system cannot say.
 bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b);
 
-/// A file under the words that a person knows it by, such as the option that names it.
+/// A file under the words that a person knows it by, such as the member that names it: "`image`".
 struct NamedFile {
-  std::string name;
+  const char* name;
   std::filesystem::path path;
 };
 

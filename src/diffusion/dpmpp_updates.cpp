@@ -7,11 +7,8 @@ namespace wan {
 
 namespace {
 
-constexpr int kSample = Scheduler::kSample;
-constexpr int kVelocity = Scheduler::kVelocity;
-
 // Data predictions of the last two steps.
-int data_slot(int step) {
+int dpmpp_data_slot(int step) {
   return 2 + step % 2;
 }
 
@@ -38,10 +35,10 @@ SolverUpdates dpmpp_updates(std::span<const double> sigmas) {
     const double slope = first_order ? 0.0 : 0.5 * slope_weight(sigmas, step);
     SlotUpdate next{kSample, {}};
     if (ratio != 0.0) next.terms.push_back({kSample, ratio});
-    next.terms.push_back({data_slot(step), gain * (1.0 + slope)});
-    if (slope != 0.0) next.terms.push_back({data_slot(step - 1), -gain * slope});
+    next.terms.push_back({dpmpp_data_slot(step), gain * (1.0 + slope)});
+    if (slope != 0.0) next.terms.push_back({dpmpp_data_slot(step - 1), -gain * slope});
     result.steps.push_back(
-        {{data_slot(step), {{kSample, 1.0}, {kVelocity, -sigmas[step]}}}, std::move(next)});
+        {{dpmpp_data_slot(step), {{kSample, 1.0}, {kVelocity, -sigmas[step]}}}, std::move(next)});
   }
   return result;
 }

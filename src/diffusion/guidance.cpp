@@ -14,7 +14,7 @@ const char* expert_name(Expert expert) {
 Guidance::Guidance(const GuidanceScale& scale, std::optional<double> boundary)
     : scale_(scale), boundary_(boundary) {
   WAN_CHECK(std::isfinite(scale.low_noise) && std::isfinite(scale.high_noise), kInvalidArgument,
-            "--sample_guide_scale {},{}: expected finite numbers; 3 to 5 are usual", scale.low_noise,
+            "`sample_guide_scale` {},{}: expected finite numbers; 3 to 5 are usual", scale.low_noise,
             scale.high_noise);
   WAN_CHECK(
       !boundary || (*boundary > 0.0 && *boundary <= 1.0), kInvalidArgument,

@@ -96,7 +96,7 @@ std::optional<CudaLaunchGrid> parse_grid(std::string_view text) {
           grid.threads_per_multiprocessor >= kCudaRandomBlock &&
           grid.threads_per_multiprocessor <= kMostThreads,
       kInvalidArgument,
-      "--rng torch-cuda:{}: expected 1 to {} multiprocessors and {} to {} threads of each, such as 132x2048, "
+      "`rng` torch-cuda:{}: expected 1 to {} multiprocessors and {} to {} threads of each, such as 132x2048, "
       "that of an H100",
       text, kMostMultiprocessors, kCudaRandomBlock, kMostThreads);
   return grid;
@@ -114,13 +114,13 @@ RandomSpec parse_random_spec(std::string_view text, const CudaLaunchGrid& defaul
   if (text == kCpuName) return {RandomKind::kTorchCpu, kDefaultCudaGrid};
   if (text == kCudaName) return {RandomKind::kTorchCuda, default_grid};
   WAN_CHECK(text.starts_with(kCudaName) && text[kCudaName.size()] == ':', kInvalidArgument,
-            "--rng {}: expected torch-cpu, torch-cuda, torch-cuda:SMSxTHREADS or torch-cuda:GPU name",
+            "`rng` {}: expected torch-cpu, torch-cuda, torch-cuda:SMSxTHREADS or torch-cuda:GPU name",
             shortened(text));
   const std::string_view wanted = text.substr(kCudaName.size() + 1);
   if (const auto grid = parse_grid(wanted)) return {RandomKind::kTorchCuda, *grid};
   if (const KnownGpu* gpu = find_gpu(wanted)) return {RandomKind::kTorchCuda, gpu->grid};
   fail(ErrorCode::kInvalidArgument,
-       "--rng torch-cuda:{}: expected a known GPU's name ({}), or its multiprocessors and threads of each, "
+       "`rng` torch-cuda:{}: expected a known GPU's name ({}), or its multiprocessors and threads of each, "
        "as in "
        "torch-cuda:132x2048",
        wanted, known_names());

@@ -45,8 +45,8 @@ void check_sigmas(SolverKind solver, std::span<const double> sigmas, double shif
   bool distinct = solver != SolverKind::kUniPC || sigmas[0] < 1.0;
   for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) distinct = distinct && sigmas[i] > sigmas[i + 1];
   WAN_CHECK(distinct, kInvalidArgument,
-            "--sample_shift {}: the noise levels of {} steps fall together; use a shift between 1 and 20, or "
-            "fewer --sample_steps",
+            "`sample_shift` {}: the noise levels of {} steps fall together; use a shift between 1 and 20, or "
+            "fewer `sample_steps`",
             shift, sigmas.size() - 1);
 }
 
@@ -56,7 +56,7 @@ SolverKind parse_solver(std::string_view name) {
   for (const SolverKind kind : {SolverKind::kUniPC, SolverKind::kDPMpp, SolverKind::kEuler}) {
     if (name == solver_name(kind)) return kind;
   }
-  fail(ErrorCode::kInvalidArgument, "--sample_solver {}: expected unipc, dpm++ or euler", shortened(name));
+  fail(ErrorCode::kInvalidArgument, "`sample_solver` {}: expected unipc, dpm++ or euler", shortened(name));
 }
 
 const char* solver_name(SolverKind kind) {
@@ -88,10 +88,10 @@ const std::vector<SlotUpdate>& Scheduler::updates(int step) const {
 
 Scheduler make_scheduler(SolverKind solver, int steps, double shift) {
   WAN_CHECK(steps >= 1 && steps <= Scheduler::kTrainTimesteps, kInvalidArgument,
-            "--sample_steps: expected 1 to {} sampling steps, got {}; 20 to 50 are usual",
+            "`sample_steps`: expected 1 to {} sampling steps, got {}; 20 to 50 are usual",
             Scheduler::kTrainTimesteps, steps);
   WAN_CHECK(std::isfinite(shift) && shift > 0.0, kInvalidArgument,
-            "--sample_shift {}: expected a finite number above 0; 3 to 12 are usual", shift);
+            "`sample_shift` {}: expected a finite number above 0; 3 to 12 are usual", shift);
   Scheduler result;
   result.solver_ = solver;
   result.shift_ = shift;

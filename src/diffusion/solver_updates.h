@@ -9,6 +9,9 @@
 
 namespace wan {
 
+inline constexpr int kSample = Scheduler::kSample;
+inline constexpr int kVelocity = Scheduler::kVelocity;
+
 /// A solver's slots and, for each step, its updates. A coefficient of zero has no term.
 struct SolverUpdates {
   int slots;

@@ -8,14 +8,12 @@ namespace wan {
 
 namespace {
 
-constexpr int kSample = Scheduler::kSample;
-constexpr int kVelocity = Scheduler::kVelocity;
 // The corrected sample that the last predictor started from.
 constexpr int kAnchor = 2;
 constexpr int kSlots = 5;
 
 // Data predictions of the last two steps; step i's replaces that of step i - 2.
-int data_slot(int step) {
+int unipc_data_slot(int step) {
   return 3 + step % 2;
 }
 
@@ -54,8 +52,8 @@ SlotUpdate corrector(std::span<const double> sigmas, int step, int order) {
     history = weights.history / r;
     current = weights.current;
   }
-  SlotUpdate update{kAnchor, {{kAnchor, ratio}, {data_slot(step - 1), gain * (1.0 - history - current)}}};
-  if (order == 2) update.terms.push_back({data_slot(step - 2), gain * history});
+  SlotUpdate update{kAnchor, {{kAnchor, ratio}, {unipc_data_slot(step - 1), gain * (1.0 - history - current)}}};
+  if (order == 2) update.terms.push_back({unipc_data_slot(step - 2), gain * history});
   update.terms.push_back({kSample, gain * current});
   update.terms.push_back({kVelocity, -gain * current * to});
   return update;
@@ -68,13 +66,13 @@ SlotUpdate predictor(std::span<const double> sigmas, int step, int order) {
   SlotUpdate update{kSample, {}};
   if (ratio != 0.0) update.terms.push_back({kAnchor, ratio});
   if (order == 1) {
-    update.terms.push_back({data_slot(step), gain});
+    update.terms.push_back({unipc_data_slot(step), gain});
     return update;
   }
   const double h = log_snr(to) - log_snr(from);
   const double r = (log_snr(sigmas[step - 1]) - log_snr(from)) / h;
-  update.terms.push_back({data_slot(step), gain * (1.0 - 0.5 / r)});
-  update.terms.push_back({data_slot(step - 1), gain * 0.5 / r});
+  update.terms.push_back({unipc_data_slot(step), gain * (1.0 - 0.5 / r)});
+  update.terms.push_back({unipc_data_slot(step - 1), gain * 0.5 / r});
   return update;
 }
 
@@ -95,7 +93,7 @@ SolverUpdates unipc_updates(std::span<const double> sigmas) {
       updates.push_back(corrector(sigmas, step, previous_order));
     }
     // From the sample as the model saw it, not the corrected one.
-    updates.push_back({data_slot(step), {{kSample, 1.0}, {kVelocity, -sigmas[step]}}});
+    updates.push_back({unipc_data_slot(step), {{kSample, 1.0}, {kVelocity, -sigmas[step]}}});
     updates.push_back(predictor(sigmas, step, order));
     result.steps.push_back(std::move(updates));
     previous_order = order;

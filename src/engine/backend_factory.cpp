@@ -19,13 +19,14 @@ int device_index(const std::string& device) {
   const char* const end = device.data() + device.size();
   const bool named = device.starts_with("cuda:") && begin < end;
   const bool whole = named && std::from_chars(begin, end, index) == std::from_chars_result{end, std::errc()};
-  WAN_CHECK(whole && index >= 0, kInvalidArgument, "--device {}: expected cpu, cuda, cuda:N or auto", device);
+  WAN_CHECK(whole && index >= 0, kInvalidArgument, "`device` {}: expected cpu, cuda, cuda:N or auto", device);
   return index;
 }
 
-ChosenBackend make_cuda(int index) {
+/// `asked`: the member that names it, and how.
+ChosenBackend make_cuda(int index, const MessagePart& asked) {
   const std::string reason = cuda_unusable_reason(index);
-  WAN_CHECK(reason.empty(), kUnsupported, "cuda:{}: {}", index, reason);
+  WAN_CHECK(reason.empty(), kUnsupported, "{}: {}", asked, MessagePart{reason});
   const CudaDeviceInfo info = cuda_device_info(index);
   return {.backend = make_cuda_backend({.device = index}),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor},
@@ -35,16 +36,16 @@ ChosenBackend make_cuda(int index) {
 int rank_count(const EngineOptions& options) {
   const std::vector<int>& gpus = options.gpus;
   const auto count = static_cast<int>(gpus.size());
-  WAN_CHECK(options.ulysses_size >= 0, kInvalidArgument, "--ulysses_size {}: expected 1 or more",
+  WAN_CHECK(options.ulysses_size >= 0, kInvalidArgument, "`ulysses_size` {}: expected 1 or more",
             options.ulysses_size);
   WAN_CHECK(gpus.empty() || options.ulysses_size == 0 || options.ulysses_size == count, kInvalidArgument,
-            "--ulysses_size {} with {} of --gpus: give one of the two, or as many GPUs as ranks",
+            "`ulysses_size` {}: `gpus` names {}; leave one of the two out, or ask for as many ranks as GPUs",
             options.ulysses_size, count);
   WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
-            "--device {} contradicts --gpus; drop one of them", options.device);
+            "`device` {} contradicts `gpus`; leave one of the two out", options.device);
   for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
     WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
-              "--gpus names {} {}; expected each of 0, 1, ... once", *gpu, *gpu < 0 ? "" : "twice");
+              "`gpus`: {} {}; expected different numbers from 0 on", *gpu, *gpu < 0 ? "is below 0" : "is there twice");
   return std::max({count, options.ulysses_size, 1});
 }
 
@@ -63,7 +64,7 @@ int threads_of(int all, int ranks) {
 
 std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
-            "--threads {}: expected 0 to 4096", options.threads);
+            "`threads` {}: expected 0 to 4096", options.threads);
   const int ranks = rank_count(options);
   std::vector<ChosenBackend> backends;
   if (options.gpus.empty() && runs_on_cpu(options)) {
@@ -71,10 +72,13 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
       backends.push_back({.backend = make_cpu_backend({.threads = threads_of(options.threads, ranks)})});
     return backends;
   }
-  std::vector<int> gpus = options.gpus;
-  for (int next = 0; gpus.size() < static_cast<std::size_t>(ranks); ++next)
-    gpus.push_back((options.device == "auto" ? 0 : device_index(options.device)) + next);
-  for (const int gpu : gpus) backends.push_back(make_cuda(gpu));
+  for (const int gpu : options.gpus) backends.push_back(make_cuda(gpu, {fmt::format("`gpus` {}", gpu)}));
+  const std::string device = options.device == "auto" ? "cuda" : options.device;
+  for (int next = 0; backends.size() < static_cast<std::size_t>(ranks); ++next) {
+    const int gpu = device_index(device) + next;
+    backends.push_back(make_cuda(gpu, ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                                                 : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", ranks, gpu)}));
+  }
   return backends;
 }
 

@@ -15,10 +15,10 @@
 
 namespace wan {
 
-DType parse_precision(const char* option, const std::string& precision) {
+DType parse_precision(const char* member, const std::string& precision) {
   if (precision == "fp32") return DType::kF32;
   if (precision == "bf16") return DType::kBF16;
-  fail(ErrorCode::kInvalidArgument, "{} {}: expected fp32 or bf16", option, precision);
+  fail(ErrorCode::kInvalidArgument, "{} {}: expected fp32 or bf16", member, precision);
 }
 
 namespace {
@@ -35,10 +35,10 @@ struct Engine::Impl {
       : options(engine_options),
         ranks(std::move(made)),
         precision(options.precision.empty() ? default_precision(first().backend()) : options.precision),
-        weights(parse_precision("--precision", precision)),
+        weights(parse_precision("`precision`", precision)),
         text_encoder_host(describe_text_encoder_host()),
-        vae_precision({.compute = parse_precision("--vae_precision", options.vae_precision)}),
-        models(options.ckpt_dir, vae_precision) {}
+        vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
+        models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {}
 
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
@@ -91,7 +91,7 @@ struct Engine::Impl {
     if (own == nullptr) return std::nullopt;
     const bool usual = options.precision.empty();
     return TextEncoderHost{
-        .weights = usual ? parse_precision("--precision", default_precision(*own)) : weights,
+        .weights = usual ? parse_precision("`precision`", default_precision(*own)) : weights,
         .available = available_memory_bytes(),
         .backend = own};
   }
@@ -173,8 +173,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                         .peak_device_bytes = read_device ? first().backend().memory_use().peak : 0});
   } catch (...) {
     const Error error = current_failure();
-    throw Error(error.code(), fmt::format("{} is whole, but the event that says so could not be told: {}",
-                                          resolved.save_file.string(), error.what()));
+    fail(error.code(), "{} is whole, but the event that says so could not be told: {}",
+         resolved.save_file.string(), error.what());
   }
   return {.save_file = resolved.save_file,
           .latents_file = resolved.latents.requested ? resolved.latents.path : std::filesystem::path(),

@@ -7,12 +7,13 @@
 #include <optional>
 #include <vector>
 
-#include "engine/checkpoint_files.h"
+#include "engine/load_options.h"
 #include "engine/model_checks.h"
-#include "engine/model_shapes.h"
 #include "ops/backend.h"
 #include "pipeline/run.h"
-#include "text/tokenizer.h"
+#include "tasks/checkpoint_files.h"
+#include "tasks/model_shapes.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 

@@ -5,6 +5,7 @@
 
 #include "base/memory_info.h"
 #include "engine/rehearsal.h"
+#include "engine/residency_bytes.h"
 
 namespace wan {
 
@@ -44,10 +45,10 @@ std::int64_t checked_text_host(const PlanInput& input, const LoadOptions& load, 
   const TextEncoderHost& host = *input.text_encoder_host;
   const std::int64_t bytes = static_cast<std::int64_t>(text_host_blocks(input, load)) + run.text_host;
   WAN_CHECK(bytes <= host.available, kOutOfMemory,
-            "the text encoder needs {:.2f} GB of the host's memory, {:.2f} GB are free; leave out --t5_cpu{}",
+            "the text encoder needs {:.2f} GB of the host's memory, {:.2f} GB are free; leave out `t5_cpu`{}",
             static_cast<double>(bytes) * kGb, static_cast<double>(host.available) * kGb,
             load.text_encoder_host->residency.kind == ResidencyKind::kResident
-                ? ", or choose --residency streamed"
+                ? ", or choose `residency` streamed"
                 : "");
   return bytes;
 }
@@ -84,7 +85,7 @@ struct Candidate {
 /// have one as fit beside a pass and whole frames.
 std::vector<Candidate> candidates(const PlanInput& input) {
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
-            kInvalidArgument, "--residency {}: expected resident, streamed or auto", input.residency);
+            kInvalidArgument, "`residency` {}: expected resident, streamed or auto", input.residency);
   constexpr int kFewest = 2;
   const int all = block_count(input);
   if (input.residency == "resident") return {{all, /*tiles=*/true}};
@@ -190,10 +191,10 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
   const Shape& latent = input.latent;
   fail(ErrorCode::kOutOfMemory,
        "encoding a prompt and a transformer pass over {} tokens need {:.2f} GB, weights and program "
-       "included; {:.2f} GB are free; choose a smaller --size or --frame_num{}",
+       "included; {:.2f} GB are free; choose a smaller `size` or `frame_num`{}",
        latent[1] / patch[0] * (latent[2] / patch[1]) * (latent[3] / patch[2]),
        static_cast<double>(needed) * kGb, static_cast<double>(plan.available) * kGb,
-       plan.blocks_resident ? ", or --residency streamed" : "");
+       plan.blocks_resident ? ", or `residency` streamed" : "");
 }
 
 }  // namespace

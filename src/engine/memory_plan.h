@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/model_shapes.h"
+#include "engine/load_options.h"
+#include "tasks/model_shapes.h"
 #include "wan/engine.h"
 
 namespace wan {

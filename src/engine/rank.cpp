@@ -3,6 +3,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/residency_bytes.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 

@@ -2,7 +2,11 @@
 
 #include <array>
 
+#include "engine/load_options.h"
+#include "engine/vae_factory.h"
+#include "models/umt5/umt5_encoder.h"
 #include "models/wan/context_cache.h"
+#include "models/wan/transformer.h"
 
 namespace wan {
 

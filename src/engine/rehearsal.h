@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "engine/model_shapes.h"
 #include "models/video_vae/plan.h"
 #include "ops/counting_backend.h"
+#include "tasks/model_shapes.h"
 
 namespace wan {
 

@@ -10,54 +10,55 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// An option given beside --from_latents must not contradict what the run was begun with.
+/// What is given beside from_latents must not contradict what the run was begun with.
 template <typename Given, typename Kept>
-void check_agrees(const char* option, const std::optional<Given>& given, const Kept& kept,
+void check_agrees(const char* member, const std::optional<Given>& given, const Kept& kept,
                   const std::string& shown) {
   WAN_CHECK(!given || *given == kept, kInvalidArgument,
-            "{} contradicts the latents, which were begun with {}; leave it out to go on with them", option,
+            "{} contradicts the latents, which were begun with {}; leave it out to go on with them", member,
             shortened(shown));
 }
 
 void check_agreement(const GenerationRequest& request, const GenerationSettings& kept,
                      const EngineFacts& engine) {
   const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
-  check_agrees("--prompt", prompt, kept.prompt, kept.prompt);
-  check_agrees("--negative_prompt", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
+  check_agrees("`prompt`", prompt, kept.prompt, kept.prompt);
+  check_agrees("`negative_prompt`", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
   const VideoSize& size = kept.has_images() ? kept.area.value_or(kept.size) : kept.size;
-  check_agrees("--size", request.size, size, format_video_size(size));
+  check_agrees("`size`", request.size, size, format_video_size(size));
   const auto path = [](const fs::path& given) {
     return given.empty() ? std::nullopt : std::optional(given.string());
   };
-  const auto check_image = [&](const char* option, const fs::path& given,
+  const auto check_image = [&](const char* member, const fs::path& given,
                                const std::optional<std::string>& file) {
     const std::string name = file.value_or("");
-    check_agrees(option, path(given), name, name.empty() ? "no image" : name);
+    check_agrees(member, path(given), name, name.empty() ? "no image" : name);
   };
-  check_image("--image", request.image, kept.image);
-  check_image("--last_image", request.last_image, kept.last_image);
-  check_agrees("--frame_num", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
-  check_agrees("--base_seed", request.seed, kept.seed, std::to_string(kept.seed));
-  check_agrees("--sample_solver", request.sample_solver, std::string(solver_name(kept.solver)),
+  check_image("`image`", request.image, kept.image);
+  check_image("`last_image`", request.last_image, kept.last_image);
+  check_agrees("`frame_num`", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
+  check_agrees("`seed`", request.seed, kept.seed, std::to_string(kept.seed));
+  check_agrees("`sample_solver`", request.sample_solver, std::string(solver_name(kept.solver)),
                solver_name(kept.solver));
-  check_agrees("--sample_steps", request.sample_steps, kept.steps, std::to_string(kept.steps));
-  check_agrees("--sample_shift", request.sample_shift, kept.shift, fmt::format("{}", kept.shift));
+  check_agrees("`sample_steps`", request.sample_steps, kept.steps, std::to_string(kept.steps));
+  check_agrees("`sample_shift`", request.sample_shift, kept.shift, fmt::format("{}", kept.shift));
   const auto scale = request.sample_guide_scale
                          ? std::optional(format_guidance_scale(*request.sample_guide_scale))
                          : std::nullopt;
-  check_agrees("--sample_guide_scale", scale, format_guidance_scale(kept.guide_scale),
+  check_agrees("`sample_guide_scale`", scale, format_guidance_scale(kept.guide_scale),
                format_guidance_scale(kept.guide_scale));
   const auto rng =
       request.rng.empty() ? std::nullopt : std::optional(parse_random_spec(request.rng, engine.grid));
-  check_agrees("--rng", rng, kept.rng, format_random_spec(kept.rng));
+  check_agrees("`rng`", rng, kept.rng, format_random_spec(kept.rng));
 }
 
 /// Values that only some tasks have are there where the task has them. Throws BadFile.
 void check_whole(const GenerationSettings& settings, const Task& task, const std::string& where) {
   const TaskFacts& facts = task.facts();
   const auto check = [&](bool needed, bool held, const char* key) {
-    WAN_CHECK(!needed || held, kBadFile,
-              "{}: the metadata has no \"{}\"; these latents were not kept by this program", where, key);
+    WAN_CHECK_FIELD(!needed || held, kBadFile, "from_latents",
+                    "{}: the metadata has no \"{}\"; these latents were not kept by this program", where,
+                    key);
   };
   check(facts.transformers.size() > 1, settings.boundary.has_value(), "boundary");
   check(facts.takes_image, settings.area.has_value(), "area");
@@ -82,50 +83,53 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                                  const CheckpointModels& models, const EngineFacts& engine,
                                  std::vector<std::string>& notices) {
   GenerationSettings settings = *saved.settings;
-  WAN_CHECK(settings.task == request.task, kInvalidArgument, "these latents are of --task {}",
-            shortened(settings.task));
+  WAN_CHECK_FIELD(settings.task == request.task, kInvalidArgument, "task", "these latents are of `task` {}",
+                  shortened(settings.task));
   check_whole(settings, models.task(), saved.file.string());
   check_agreement(request, settings, engine);
-  WAN_CHECK(saved.finished() || settings.precision == engine.precision, kInvalidArgument,
-            "the unfinished run was begun with --precision {}; go on with it", settings.precision);
-  WAN_CHECK(saved.finished() || settings.vae_precision == engine.vae_precision, kInvalidArgument,
-            "the unfinished run was begun with --vae_precision {}; go on with it", settings.vae_precision);
+  WAN_CHECK_FIELD(saved.finished() || settings.precision == engine.precision, kInvalidArgument, "precision",
+                  "the unfinished run was begun with `precision` {}; go on with it", settings.precision);
+  WAN_CHECK_FIELD(saved.finished() || settings.vae_precision == engine.vae_precision, kInvalidArgument,
+                  "vae_precision", "the unfinished run was begun with `vae_precision` {}; go on with it",
+                  settings.vae_precision);
   settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
   const std::string model = real_path(models.files.root).filename().string();
   if (settings.model != model)
     notices.push_back(
-        fmt::format("the latents were made with the checkpoint {}, this one is {}; another model makes "
-                    "another video",
-                    quote_name(settings.model), quote_name(model)));
+        format_message("the latents were made with the checkpoint {}, this one is {}; another model makes "
+                       "another video",
+                       quote_name(settings.model), quote_name(model)));
   return settings;
 }
 
 void take_size_of_latents(const GenerationRequest& request, const SavedLatents& saved, const VaeGeometry& vae,
                           GenerationSettings& settings) {
   const Shape& shape = saved.slots[0].shape();
-  WAN_CHECK(shape[1] >= 1 && shape[2] >= 1 && shape[3] >= 1 && shape[1] < 30000 && shape[2] < 2000 &&
-                shape[3] < 2000,
-            kBadFile, "{}: the latents have the shape {}", saved.file.string(), shape.to_string());
+  WAN_CHECK_FIELD(shape[1] >= 1 && shape[2] >= 1 && shape[3] >= 1 && shape[1] < 30000 && shape[2] < 2000 &&
+                      shape[3] < 2000,
+                  kBadFile, "from_latents", "{}: the latents have the shape {}", saved.file.string(),
+                  shape.to_string());
   settings.size = {static_cast<int>(shape[3]) * vae.spatial_stride,
                    static_cast<int>(shape[2]) * vae.spatial_stride};
   if (settings.area) settings.area = settings.size;
   settings.frame_num = static_cast<int>(vae.frames(shape[1]));
-  const auto check = [&](const char* option, const auto& given, const auto& held, const std::string& shown) {
+  const auto check = [&](const char* member, const auto& given, const auto& held, const std::string& shown) {
     WAN_CHECK(!given || *given == held, kInvalidArgument,
-              "{} contradicts the latents, which hold {}; leave it out to go on with them", option, shown);
+              "{} contradicts the latents, which hold {}; leave it out to go on with them", member, shown);
   };
-  check("--size", request.size, settings.size, format_video_size(settings.size));
-  check("--frame_num", request.frame_num, settings.frame_num, fmt::format("{} frames", settings.frame_num));
+  check("`size`", request.size, settings.size, format_video_size(settings.size));
+  check("`frame_num`", request.frame_num, settings.frame_num, fmt::format("{} frames", settings.frame_num));
 }
 
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models) {
   if (saved.finished() || !settings.has_images()) return;
   const Shape expected = models.task().condition_shape(models.vae->geometry(), latent);
-  WAN_CHECK(!saved.condition.empty() && saved.condition.shape() == expected, kBadFile,
-            "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
-            saved.file.string(), expected.to_string());
+  WAN_CHECK_FIELD(
+      !saved.condition.empty() && saved.condition.shape() == expected, kBadFile, "from_latents",
+      "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
+      saved.file.string(), expected.to_string());
 }
 
 LatentsFile choose_latents_file(const GenerationRequest& request,

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engine/settings_resolver.h"
-#include "pipeline/recovery.h"
-#include "pipeline/saved_latents.h"
+#include "kept/recovery.h"
+#include "kept/saved_latents.h"
 #include "wan/request.h"
 
 namespace wan {

@@ -8,14 +8,14 @@
 #include "base/files.h"
 #include "base/same_file.h"
 #include "base/untrusted_text.h"
+#include "cleaning/prompt_cleaning.h"
+#include "dump/dump_folder.h"
 #include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
-#include "pipeline/dump_folder.h"
 #include "request/attributed.h"
 #include "tasks/task_table.h"
-#include "text/prompt_cleaning.h"
 
 namespace wan {
 
@@ -44,14 +44,15 @@ VideoSize size_to_offer(const VideoSize& asked, int unit_x, int unit_y) {
   return {nearest_multiple(asked.width, unit_x), nearest_multiple(asked.height, unit_y)};
 }
 
-/// Where values come from that no option gives: errors must name that file, and no option.
+/// Where values come from that the request does not give: errors must name that file and the member that named it.
 struct ValueSource {
   std::string file;
+  const char* field;
 
   template <typename Check>
   decltype(auto) checked(bool given, const char* key, Check&& check) const {
     if (given) return check();
-    return attributed(file, key, check);
+    return with_field(field, [&] { return attributed(file, key, check); });
   }
 };
 
@@ -61,7 +62,7 @@ void check_size(const VideoSize& size, const PatchSize& patch, const VaeGeometry
   constexpr int kMost = 8192;  // of a side; keeps every product of sizes far from overflow
   const auto possible = [](int side, int unit) { return side > 0 && side <= kMost && side % unit == 0; };
   WAN_CHECK(possible(size.width, unit_x) && possible(size.height, unit_y), kInvalidArgument,
-            "--size {}: this model needs multiples of {} up to {}; the nearest is {}",
+            "`size` {}: this model needs multiples of {} up to {}; the nearest is {}",
             format_video_size(size), unit_x, kMost,
             format_video_size(size_to_offer(
                 {std::clamp(size.width, 0, kMost), std::clamp(size.height, 0, kMost)}, unit_x, unit_y)));
@@ -70,15 +71,15 @@ void check_size(const VideoSize& size, const PatchSize& patch, const VaeGeometry
 /// What an image's size follows from.
 void check_area(const VideoSize& area) {
   WAN_CHECK(area.width > 0 && area.height > 0, kInvalidArgument,
-            "--size {}: expected a width and a height above 0, such as 832*480", format_video_size(area));
+            "`size` {}: expected a width and a height above 0, such as 832*480", format_video_size(area));
 }
 
 void check_frame_num(int frames, int stride) {
   const int most = 99'999 / stride * stride + 1;
-  WAN_CHECK(frames <= most, kInvalidArgument, "--frame_num {}: expected at most {} frames", frames, most);
+  WAN_CHECK(frames <= most, kInvalidArgument, "`frame_num` {}: expected at most {} frames", frames, most);
   const int nearest = (std::max(frames, 1) - 1 + stride / 2) / stride * stride + 1;
   WAN_CHECK(frames >= 1 && (frames - 1) % stride == 0, kInvalidArgument,
-            "--frame_num {}: expected {}n + 1 frames; the nearest is {}", frames, stride, nearest);
+            "`frame_num` {}: expected {}n + 1 frames; the nearest is {}", frames, stride, nearest);
 }
 
 /// PyTorch's generator of the device that the official code would run on.
@@ -116,11 +117,11 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   return s;
 }
 
-std::string cleaned(const char* option, const std::string& text) {
+std::string cleaned(const char* member, const std::string& text) {
   try {
     return clean_prompt(text);
   } catch (const Error& error) {
-    fail(error.code(), "{}: {}", option, error.what());
+    fail(error.code(), "{}: {}", member, error.what());
   }
 }
 
@@ -130,22 +131,23 @@ void check_image_options(const GenerationRequest& request, const TaskFacts& task
     return task_names([takes](const TaskFacts& facts) { return facts.*takes; }, last);
   };
   WAN_CHECK(request.image.empty() || task.takes_image, kInvalidArgument,
-            "--image: {} makes its video from --prompt alone; {} take an image", task.name,
+            "`image`: {} makes its video from `prompt` alone; {} take an image", task.name,
             takers(&TaskFacts::takes_image, "and"));
   WAN_CHECK(request.last_image.empty() || task.takes_last_image, kInvalidArgument,
-            "--last_image: {} takes none; {} does", task.name, takers(&TaskFacts::takes_last_image, "and"));
+            "`last_image`: {} takes none; {} does", task.name, takers(&TaskFacts::takes_last_image, "and"));
   if (!request.from_latents.empty()) return;
   const bool given = !request.image.empty() || !request.last_image.empty();
   WAN_CHECK(given || !task.needs_image, kInvalidArgument,
-            "--image is missing: name the picture that the video begins with");
-  WAN_CHECK(given || !cleaned("--prompt", request.prompt).empty(), kInvalidArgument,
-            "--prompt is empty: say what the video shows");
+            "`image` is missing: name the picture that the video begins with");
+  WAN_CHECK(given || !cleaned("`prompt`", request.prompt).empty(), kInvalidArgument,
+            "`prompt` is empty: say what the video shows");
 }
 
 InputImages load_images(const GenerationRequest& request) {
   InputImages images;
-  if (!request.image.empty()) images.first = load_image(request.image);
-  if (!request.last_image.empty()) images.last = load_image(request.last_image);
+  if (!request.image.empty()) images.first = with_field("image", [&] { return load_image(request.image); });
+  if (!request.last_image.empty())
+    images.last = with_field("last_image", [&] { return load_image(request.last_image); });
   return images;
 }
 
@@ -175,10 +177,12 @@ void check_dump_is_writable(const fs::path& given) {
   const fs::path folder = given.has_filename() ? given : given.parent_path();  // "dump/"
   const bool is_there = file_exists(folder);
   WAN_CHECK(is_there ? is_folder(folder) : followed(folder) == folder, kInvalidArgument,
-            "--dump {}: it is {}; name a folder", given.string(), is_there ? "a file" : "a link to nothing");
+            "`dump_dir` {}: it is {}; name a folder", given.string(),
+            is_there ? "a file" : "a link to nothing");
   const fs::path taps = folder / "taps";
   WAN_CHECK(!file_exists(taps) || is_folder(taps), kInvalidArgument,
-            "--dump {}: what it holds under the name taps is no folder; name another folder", given.string());
+            "`dump_dir` {}: what it holds under the name taps is no folder; name another folder",
+            given.string());
   check_dump_folder(folder);
   check_writable_target(is_there ? folder / "manifest.json" : folder);
 }
@@ -188,37 +192,40 @@ void check_dump(const fs::path& folder) {
     check_dump_is_writable(folder);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kBadFile) throw;
-    fail(ErrorCode::kInvalidArgument, "--dump {}: {}", folder.string(), error.what());
+    fail(ErrorCode::kInvalidArgument, "`dump_dir` {}: {}", folder.string(), error.what());
   }
 }
 
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved,
                    const CheckpointModels& models) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
-            "--save_file is missing: name the video, such as video.mp4");
-  check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding);
+            "`save_file` is missing: name the video, such as video.mp4");
+  with_field("save_file", [&] {
+    check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding);
+  });
   WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
-            kInvalidArgument, "--save_latents {}: expected a name that ends in .safetensors",
+            kInvalidArgument, "`save_latents` {}: expected a name that ends in .safetensors",
             request.save_latents.string());
-  check_writable_target(resolved.latents.path);
+  with_field(request.save_latents.empty() ? "save_file" : "save_latents",
+             [&] { check_writable_target(resolved.latents.path); });
   WAN_CHECK(!request.dump_taps || !request.dump_dir.empty(), kInvalidArgument,
-            "--dump_taps needs --dump, the folder that the layer outputs go to");
+            "`dump_taps` needs `dump_dir`, the folder that the layer outputs go to");
   std::vector<NamedFile> written =
-      named("--save_file", output_files(request.save_file, resolved.settings.frame_num));
+      named("`save_file`", output_files(request.save_file, resolved.settings.frame_num));
   const auto add = [](std::vector<NamedFile>& files, const std::vector<NamedFile>& more) {
     files.insert(files.end(), more.begin(), more.end());
   };
   if (!request.dump_dir.empty()) {
-    check_dump(request.dump_dir);
-    add(written, named("--dump", {request.dump_dir, request.dump_dir / "manifest.json"}));
+    with_field("dump_dir", [&] { check_dump(request.dump_dir); });
+    add(written, named("`dump_dir`", {request.dump_dir, request.dump_dir / "manifest.json"}));
   }
   // Latents may go on in their own file; the video and the dump may not take it.
-  check_files_apart(written, named("--from_latents", {request.from_latents}));
+  check_files_apart(written, named("`from_latents`", {request.from_latents}));
   add(written,
-      named(request.save_latents.empty() ? "the latents' file" : "--save_latents", {resolved.latents.path}));
+      named(request.save_latents.empty() ? "the latents' file" : "`save_latents`", {resolved.latents.path}));
   std::vector<NamedFile> read = weight_files(models);
-  add(read, named("--image", {request.image}));
-  add(read, named("--last_image", {request.last_image}));
+  add(read, named("`image`", {request.image}));
+  add(read, named("`last_image`", {request.last_image}));
   check_files_apart(written, read);
 }
 
@@ -227,7 +234,7 @@ void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>
   for (const Checkpoint* checkpoint : checkpoints_of(models))
     for (const std::string& name : checkpoint->ignored_files())
       notices.push_back(
-          fmt::format("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
+          format_message("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
 }
 
 }  // namespace
@@ -237,24 +244,25 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   const ModelDefaults defaults = load_model_defaults(request.task, models.files.root);
   const VaeGeometry vae = models.vae->geometry();
   const Task& task = models.task();
-  WAN_CHECK(task.facts().name == request.task, kInvalidArgument, "{} holds {}; use --task {}",
-            models.files.root.string(), task.facts().checkpoint, task.facts().name);
+  WAN_CHECK_FIELD(task.facts().name == request.task, kInvalidArgument, "task", "{} holds {}; use `task` {}",
+                  models.files.root.string(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
   GenerationSettings& settings = resolved.settings;
-  ValueSource where{(models.files.root / "generation_config.json").string()};
-  if (!request.from_latents.empty()) resolved.resumed = load_latents(request.from_latents);
+  ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};
+  if (!request.from_latents.empty())
+    resolved.resumed = with_field("from_latents", [&] { return load_latents(request.from_latents); });
   const bool kept = resolved.resumed && resolved.resumed->settings;
   if (kept) {
     settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
-    where.file = request.from_latents.string();
+    where = {request.from_latents.string(), "from_latents"};
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
     settings.model = real_path(models.files.root).filename().string();
     if (resolved.resumed) {
       take_size_of_latents(request, *resolved.resumed, vae, settings);
-      where.file = request.from_latents.string();
+      where = {request.from_latents.string(), "from_latents"};
     } else {
       resolved.images = load_images(request);
       const InputImages& images = resolved.images;
@@ -265,14 +273,14 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
       }
     }
   }
-  where.checked(!kept, "prompt", [&] { cleaned("--prompt", settings.prompt); });
-  where.checked(!kept, "negative_prompt", [&] { cleaned("--negative_prompt", settings.negative_prompt); });
+  where.checked(!kept, "prompt", [&] { cleaned("`prompt`", settings.prompt); });
+  where.checked(!kept, "negative_prompt", [&] { cleaned("`negative_prompt`", settings.negative_prompt); });
   where.checked(request.size.has_value(), "size",
                 [&] { check_size(settings.size, models.config().patch, vae); });
   where.checked(request.frame_num.has_value(), "frame_num",
                 [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
   WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
-            "--last_image with --frame_num 1: a still has no last frame; use --image");
+            "`last_image` with `frame_num` 1: a still has no last frame; use `image`");
   make_scheduler(settings.solver, settings.steps,
                  settings.shift);  // throws for steps and shifts that cannot be
   const Guidance guidance(settings.guide_scale, settings.boundary);
@@ -281,14 +289,14 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
                      settings.size.height / vae.spatial_stride, settings.size.width / vae.spatial_stride};
   if (resolved.resumed) {
     const SavedLatents& resumed = *resolved.resumed;
-    WAN_CHECK(resumed.slots[0].shape() == resolved.latent, kBadFile,
-              "{}: the latents are {}, expected {} for {} frames of {}", resumed.file.string(),
-              resumed.slots[0].shape().to_string(), resolved.latent.to_string(), settings.frame_num,
-              format_video_size(settings.size));
+    WAN_CHECK_FIELD(resumed.slots[0].shape() == resolved.latent, kBadFile, "from_latents",
+                    "{}: the latents are {}, expected {} for {} frames of {}", resumed.file.string(),
+                    resumed.slots[0].shape().to_string(), resolved.latent.to_string(), settings.frame_num,
+                    format_video_size(settings.size));
     check_kept_condition(resumed, settings, resolved.latent, models);
   }
   resolved.save_file = request.save_file;
-  take_output_options(request, settings);
+  with_field("save_file", [&] { take_output_options(request, settings); });
   resolved.latents = choose_latents_file(request, resolved.resumed);
   check_outputs(request, resolved, models);
   return resolved;

@@ -2,9 +2,9 @@
 // From a request and a checkpoint's defaults to settings, every value checked before anything is loaded.
 
 #include "engine/loaded_models.h"
+#include "kept/recovery.h"
+#include "kept/saved_latents.h"
 #include "pipeline/input_images.h"
-#include "pipeline/recovery.h"
-#include "pipeline/saved_latents.h"
 #include "wan/request.h"
 
 namespace wan {

@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "base/files.h"
-#include "engine/checkpoint_files.h"
-#include "engine/known_layouts.h"
 #include "engine/loaded_models.h"
 #include "engine/model_checks.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
-#include "text/tokenizer.h"
+#include "tasks/checkpoint_files.h"
+#include "tasks/known_layouts.h"
+#include "tokenizers/tokenizer.h"
 #include "weights/inspect.h"
 
 namespace wan {
@@ -79,7 +79,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
     if (model.tensors.empty()) model.findings = "it holds no tensors";
     return;
   }
-  if (!report.clean()) model.findings = report.describe();
+  if (!report.clean()) model.findings = literal_text(report.describe());
 }
 
 /// Of the official layout, and not one of its models.

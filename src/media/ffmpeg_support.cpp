@@ -17,7 +17,7 @@ void log_line(void* source, int level, const char* format, va_list arguments) {
   av_log_format_line2(source, level, format, arguments, line, sizeof line, &at_line_start);
   std::string_view text(line);
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-  if (!text.empty()) log(LogLevel::kDebug, text);
+  if (!text.empty()) log(LogLevel::kDebug, literal_text(text));
 }
 
 }  // namespace

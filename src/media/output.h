@@ -1,5 +1,5 @@
 #pragma once
-// From the name that a user gives (--save_file) to the sink that writes it.
+// From the name that a user gives (GenerationRequest::save_file) to the sink that writes it.
 
 #include <filesystem>
 #include <memory>

@@ -33,7 +33,7 @@ CodecFacts facts(VideoCodec codec) {
 VideoCodec parse_video_codec(std::string_view name) {
   for (const VideoCodec codec : {VideoCodec::kH264, VideoCodec::kH265, VideoCodec::kAv1})
     if (name == video_codec_name(codec)) return codec;
-  fail(ErrorCode::kInvalidArgument, "--codec {}: expected h264, h265 or av1", shortened(name));
+  fail(ErrorCode::kInvalidArgument, "`codec` {}: expected h264, h265 or av1", shortened(name));
 }
 
 const char* video_codec_name(VideoCodec codec) {
@@ -47,7 +47,7 @@ int default_crf(VideoCodec codec) {
 void check_encoding(const VideoEncoding& encoding) {
   const auto [name, usual, largest] = facts(encoding.codec);
   WAN_CHECK(!encoding.crf || (*encoding.crf >= 0 && *encoding.crf <= largest), kInvalidArgument,
-            "--crf {}: expected 0 (best) to {} of {}; {} is the default", encoding.crf.value_or(0), largest,
+            "`crf` {}: expected 0 (best) to {} of {}; {} is the default", encoding.crf.value_or(0), largest,
             name, usual);
 }
 

@@ -118,14 +118,14 @@ std::vector<const AVCodec*> video_encoders(const VideoEncoding& encoding) {
 
 void fail_without_encoder(const VideoEncoding& encoding, const std::string& reason) {
   const bool without_crf = encoding.crf && !video_encoders({encoding.codec, {}}).empty();
-  WAN_CHECK(!without_crf, kUnsupported, "--crf: no {} encoder of this FFmpeg takes one ({}); leave it out",
+  WAN_CHECK(!without_crf, kUnsupported, "`crf`: no {} encoder of this FFmpeg takes one ({}); leave it out",
             video_codec_name(encoding.codec), reason);
   const std::string others = codecs_there();
   fail(ErrorCode::kUnsupported,
        "cannot write .mp4: no {} encoder ({}); {}install an FFmpeg with {}, or write lossless frames to "
        "NAME_%05d.png",
        video_codec_name(encoding.codec), reason,
-       others.empty() ? "" : fmt::format("choose a --codec that there is ({}), ", others),
+       MessagePart{others.empty() ? "" : format_message("choose a `codec` that there is ({}), ", others)},
        std::ranges::find(known_encoders(), encoding.codec, &KnownEncoder::codec)->name);
 }
 
@@ -153,7 +153,7 @@ FfmpegPtr<AVCodecContext> open_video_encoder(const std::vector<const AVCodec*>& 
     if (result >= 0) {
       if (codec->name != usual)
         log(LogLevel::kWarning,
-            fmt::format("[mp4] {} cannot be used here; encoding with {} instead", usual, codec->name));
+            format_message("[mp4] {} cannot be used here; encoding with {} instead", usual, codec->name));
       return context;
     }
     reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : ", ", codec->name, ffmpeg_error(result));

@@ -1,5 +1,5 @@
 #pragma once
-// FiniteCheck: finds the op whose result is the first that is not finite. For `--check`: it waits for the device after every op.
+// FiniteCheck: finds the op whose result is the first that is not finite. For GenerationRequest::check: it waits for the device after every op.
 
 #include <string>
 #include <string_view>

@@ -3,7 +3,7 @@
 
 #include "media/frame_sink.h"
 #include "models/video_vae.h"
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 
 namespace wan {
 

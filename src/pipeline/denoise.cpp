@@ -141,7 +141,7 @@ void DenoiseLoop::guide(int step) {
   WAN_CHECK(
       broken == 0, kInternal,
       "step {} of {} ({}, timestep {}) predicted {} values that are not finite; the weights are "
-      "damaged, or the precision does not suffice: try --precision fp32; --check names the layer and op",
+      "damaged, or the precision does not suffice: try `precision` fp32; `check` names the layer and op",
       step + 1, in_.scheduler.steps(), phase_name(phase_of(expert_of(step))), timestep, broken);
   if (run_.dump != nullptr) run_.dump->step_tensor(run_.exec, step, "guided", velocity());
 }

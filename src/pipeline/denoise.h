@@ -4,9 +4,10 @@
 #include <array>
 #include <vector>
 
+#include "kept/denoise_state.h"
 #include "models/wan/transformer.h"
 #include "pipeline/encode_text.h"
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 
 namespace wan {
 
@@ -15,12 +16,6 @@ using Experts = std::array<const WanTransformer*, 2>;
 
 /// Guidance branches.
 enum Branch { kPrompt, kNegative, kBranches };
-
-/// The sampler's state on the device: what a run is made of between two steps.
-struct DenoiseState {
-  std::vector<Tensor> slots;  // by Scheduler slot, [C, F, h, w] f32
-  int next_step = 0;
-};
 
 /// Slots for a run, all zero; slot kSample is the caller's to fill.
 DenoiseState make_denoise_state(ExecContext& ctx, const Scheduler& scheduler, const Shape& latent);

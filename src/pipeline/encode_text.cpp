@@ -19,7 +19,7 @@ Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encod
               const std::string& text, const std::string& name) {
   const TokenizedPrompt tokens = tokenizer.tokenize(text, text_len);
   if (tokens.truncated)
-    run.tell(Notice{fmt::format("the {} has more than {} tokens; the rest was cut off", name, text_len)});
+    run.tell(Notice{format_message("the {} has more than {} tokens; the rest was cut off", name, text_len)});
   if (run.dump != nullptr) {
     const std::int64_t shape[] = {1, static_cast<std::int64_t>(tokens.ids.size())};
     run.dump->integers("tokens_" + name, tokens.ids, shape);

@@ -2,8 +2,8 @@
 // The text phase: prompts to context vectors.
 
 #include "models/umt5/umt5_encoder.h"
-#include "pipeline/run_context.h"
-#include "text/tokenizer.h"
+#include "settings/run_context.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 

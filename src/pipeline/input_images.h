@@ -6,7 +6,7 @@
 
 #include "media/image.h"
 #include "models/video_vae.h"
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 
 namespace wan {
 

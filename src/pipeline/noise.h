@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "pipeline/run_context.h"
+#include "settings/run_context.h"
 
 namespace wan {
 

@@ -46,7 +46,7 @@ void release_latents(const VideoOutput& output, const fs::path& kept, const Save
   if (kept.empty() || (resumed != nullptr && kept == resumed->file && kept != latents.path)) return;
   std::error_code error;
   if (!fs::remove(kept, error) && error)
-    log(LogLevel::kWarning, fmt::format("could not remove {}: {}", kept.string(), error.message()));
+    log(LogLevel::kWarning, format_message("could not remove {}: {}", kept.string(), error.message()));
 }
 
 /// Rank 0's values, on every rank.

@@ -13,13 +13,13 @@
 #include <optional>
 #include <vector>
 
+#include "kept/recovery.h"
+#include "kept/saved_latents.h"
 #include "media/frame_sink.h"
 #include "models/video_vae.h"
 #include "pipeline/denoise.h"
 #include "pipeline/encode_text.h"
 #include "pipeline/noise.h"
-#include "pipeline/recovery.h"
-#include "pipeline/saved_latents.h"
 
 namespace wan {
 

@@ -1,5 +1,5 @@
 #pragma once
-// Errors of values that stand in files: the checks are those of the options, the messages must not be.
+// Errors of values that stand in files: the checks are those of the members, the messages must not be.
 
 #include <algorithm>
 #include <string>
@@ -9,10 +9,11 @@
 
 namespace wan {
 
-/// "--size 33*32: expected ..." without the option's name.
-inline std::string without_option(std::string_view message) {
-  if (message.starts_with("--")) message.remove_prefix(std::min(message.find(' ') + 1, message.size()));
-  return std::string(message);
+/// "33*32: expected ..." of "`size` 33*32: expected ...".
+inline const char* without_field(const Error& error) {
+  const std::string_view message = error.what();
+  return message.starts_with('`') ? error.what() + std::min(message.find(' ') + 1, message.size())
+                                  : error.what();
 }
 
 /// check(); an error that it throws is passed on as BadFile about `key` in `file`.
@@ -21,7 +22,7 @@ decltype(auto) attributed(const std::string& file, const char* key, Check&& chec
   try {
     return check();
   } catch (const Error& error) {
-    fail(ErrorCode::kBadFile, "{}: \"{}\": {}", file, key, without_option(error.what()));
+    fail(ErrorCode::kBadFile, "{}: \"{}\": {}", file, key, without_field(error));
   }
 }
 

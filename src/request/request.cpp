@@ -26,7 +26,7 @@ VideoSize parse_video_size(std::string_view text) {
                      parse_whole(text.substr(0, separator), size.width) &&
                      parse_whole(text.substr(separator + 1), size.height);
   WAN_CHECK(whole && size.width > 0 && size.height > 0, kInvalidArgument,
-            "--size {}: expected width*height in pixels, such as 832*480", shortened(text));
+            "`size` {}: expected width*height in pixels, such as 832*480", shortened(text));
   return size;
 }
 
@@ -44,7 +44,7 @@ GuidanceScale parse_guidance_scale(std::string_view text) {
     whole = whole && parse_whole(text.substr(comma + 1), scale.high_noise);
   }
   WAN_CHECK(whole && std::isfinite(scale.low_noise) && std::isfinite(scale.high_noise), kInvalidArgument,
-            "--sample_guide_scale {}: expected one number, or two as low,high, such as 3.0,4.0",
+            "`sample_guide_scale` {}: expected one number, or two as low,high, such as 3.0,4.0",
             shortened(text));
   return scale;
 }

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/mapped_file.h"
 #include "base/untrusted_text.h"
+#include "json/strict_json.h"
 #include "request/attributed.h"
 #include "tasks/task_table.h"
 
@@ -19,13 +19,13 @@ using Json = nlohmann::json;
 /// generation_config.json under validation.
 class Overrides {
  public:
-  Overrides(std::string_view text, const std::string& where, std::string_view task) : path_(where) {
-    json_ = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Overrides(Json json, std::string path, std::string_view task)
+      : path_(std::move(path)), json_(std::move(json)) {
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object", path_);
     const auto found = json_.find("task");
     if (found == json_.end()) return;
-    WAN_CHECK(found->is_string() && found->get<std::string>() == task, kInvalidArgument,
-              "this checkpoint is for --task {}, not {}", shortened(found->dump()), task);
+    WAN_CHECK_FIELD(found->is_string() && found->get<std::string>() == task, kInvalidArgument, "task",
+                    "this checkpoint is for `task` {}, not {}", shortened(found->dump()), task);
   }
 
   template <typename Apply>
@@ -71,11 +71,12 @@ class Overrides {
   std::vector<std::string> known_;
 };
 
-}  // namespace
+constexpr int kDepth = 8;  // a good one has two levels
+constexpr const char* kRemedy = "correct it";
 
-ModelDefaults parse_model_defaults(std::string_view task, std::string_view text, const std::string& where) {
+ModelDefaults read_defaults(std::string_view task, Json document, const std::string& where) {
   ModelDefaults defaults = find_task(task).defaults();
-  Overrides overrides(text, where, task);
+  Overrides overrides(std::move(document), where, task);
   overrides.with("size",
                  [&](const Json& json) { defaults.size = parse_video_size(json.get<std::string>()); });
   overrides.integer("frame_num", defaults.frame_num, 1, 1 << 20);
@@ -99,12 +100,17 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
   return defaults;
 }
 
+}  // namespace
+
+ModelDefaults parse_model_defaults(std::string_view task, std::string_view text, const std::string& where) {
+  return read_defaults(task, parse_strict_json(text, where, kDepth, kRemedy), where);
+}
+
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
   if (!file_exists(path)) return find_task(task).defaults();
-  const MappedFile file(path);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return parse_model_defaults(task, text, path.string());
+  return with_field("ckpt_dir",
+                    [&] { return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string()); });
 }
 
 }  // namespace wan

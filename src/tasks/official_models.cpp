@@ -62,11 +62,11 @@ Shape official_latent(const Task& task, const VideoSize& size, int frame_num) {
   constexpr int kMost = 8192;
   WAN_CHECK(size.width > 0 && size.height > 0 && size.width % unit == 0 && size.height % unit == 0 &&
                 size.width <= kMost && size.height <= kMost,
-            kInvalidArgument, "--size {}: {} needs multiples of {} up to {}", format_video_size(size),
+            kInvalidArgument, "`size` {}: {} needs multiples of {} up to {}", format_video_size(size),
             task.facts().name, unit, kMost);
   const int stride = vae.temporal_stride;
   WAN_CHECK(frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0, kInvalidArgument,
-            "--frame_num {}: expected {}n + 1 frames, such as 81", frame_num, stride);
+            "`frame_num` {}: expected {}n + 1 frames, such as 81", frame_num, stride);
   return {transformer.out_dim, vae.latent_frames(frame_num), size.height / vae.spatial_stride,
           size.width / vae.spatial_stride};
 }

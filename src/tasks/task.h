@@ -24,7 +24,7 @@ constexpr std::string_view vae_file_name(VaeKind kind) {
 
 /// What of a task is data.
 struct TaskFacts {
-  std::string_view name;        // "i2v-A14B", the value of --task
+  std::string_view name;        // "i2v-A14B", as GenerationRequest::task has it
   std::string_view checkpoint;  // the published one: "Wan2.2-I2V-A14B"
   std::string_view model_type;  // of its transformers' config.json: "i2v"
   /// Folders of the transformers below the checkpoint's, by Expert; "." is the checkpoint's folder itself.

@@ -28,8 +28,8 @@ const Task& find_task(std::string_view name) {
   for (const Task* task : all_tasks())
     if (task->facts().name == name) return *task;
   const bool later = std::find(kLaterTasks.begin(), kLaterTasks.end(), name) != kLaterTasks.end();
-  WAN_CHECK(!later, kUnsupported, "--task {} is not built yet; this version has {}", name, task_names());
-  fail(ErrorCode::kInvalidArgument, "--task {}: expected {}", name, task_names());
+  WAN_CHECK(!later, kUnsupported, "`task` {} is not built yet; this version has {}", name, task_names());
+  fail(ErrorCode::kInvalidArgument, "`task` {}: expected {}", name, task_names());
 }
 
 const Task* find_task_of(std::string_view model_type, std::span<const std::string_view> transformers) {

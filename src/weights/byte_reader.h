@@ -11,6 +11,9 @@
 
 namespace wan {
 
+/// What ends the message about a file with parts missing or wrong.
+inline constexpr const char* kDamaged = "the file is truncated or damaged; download it again";
+
 class ByteReader {
  public:
   /// `where` begins every message ("FILE: zip directory"); it must outlive the reader.
@@ -20,10 +23,8 @@ class ByteReader {
   std::size_t remaining() const { return bytes_.size() - position_; }
 
   std::span<const std::byte> take(std::uint64_t count) {
-    WAN_CHECK(
-        count <= remaining(), kBadFile,
-        "[{}] expected {} more bytes at {}, got {}: the file is truncated or damaged; download it again",
-        where_, count, position_, remaining());
+    WAN_CHECK(count <= remaining(), kBadFile, "[{}] expected {} more bytes at {}, got {}: {}", where_, count,
+              position_, remaining(), kDamaged);
     const auto taken = bytes_.subspan(position_, static_cast<std::size_t>(count));
     position_ += static_cast<std::size_t>(count);
     return taken;

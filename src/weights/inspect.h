@@ -35,7 +35,8 @@ struct CheckpointFacts {
   std::map<DType, DTypeFacts> dtypes;
   std::map<std::string, std::string> metadata;
   std::vector<std::string> ignored;  // names of files beside it that are no part of it
-  std::string problem;  // why a file of a folder cannot be read; there is nothing else of it then
+  std::string
+      problem;  // why a file of a folder cannot be read, an Error's message; there is nothing else of it then
 };
 
 /// `path` is what Checkpoint::open takes, or a checkpoint directory in the official layout: then every

@@ -5,6 +5,7 @@
 
 #include "base/checked_math.h"
 #include "base/untrusted_text.h"
+#include "weights/byte_reader.h"
 #include "weights/pickle.h"
 #include "weights/zip_directory.h"
 
@@ -17,7 +18,6 @@ constexpr int kMaxDepth = 16;
 constexpr std::size_t kMaxNameBytes = 1024;
 constexpr std::size_t kMaxTensors = 1u << 16;
 constexpr std::size_t kMaxVisited = 1u << 22;  // items looked at; a container may be shared by many
-constexpr const char* kDamaged = "the file is truncated or damaged; download it again";
 
 using ZipEntries = std::map<std::string, std::span<const std::byte>>;
 

@@ -7,8 +7,8 @@
 
 #include "base/checked_math.h"
 #include "base/untrusted_text.h"
+#include "json/strict_json.h"
 #include "weights/byte_reader.h"
-#include "weights/strict_json.h"
 
 namespace wan {
 
@@ -18,7 +18,6 @@ using nlohmann::json;
 
 // A tensor takes about 150 bytes of header; the largest Wan checkpoint has 1,400 of them.
 constexpr std::uint64_t kMaxHeaderBytes = 16u << 20;
-constexpr const char* kDamaged = "the file is truncated or damaged; download it again";
 
 std::optional<DType> dtype_from_name(std::string_view name) {
   if (name == "F64") return DType::kF64;

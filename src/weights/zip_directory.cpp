@@ -21,7 +21,6 @@ constexpr std::size_t kEndBytes = 22;
 constexpr std::size_t kLocator64Bytes = 20;
 constexpr std::uint16_t kZip64Field = 0x0001;
 constexpr std::uint32_t kInZip64 = 0xffffffff;  // "see the zip64 field"
-constexpr const char* kDamaged = "the file is truncated or damaged; download it again";
 
 struct Directory {
   std::uint64_t offset = 0;

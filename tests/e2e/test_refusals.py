@@ -51,7 +51,12 @@ WRONG_VALUES = [
     ({"threads": "two"}, INVALID_ARGUMENT, ["--threads two", "whole number"]),
     ({"offload_model": "maybe"}, INVALID_ARGUMENT, ["--offload_model maybe", "True or False"]),
     ({"ulysses_size": "0"}, INVALID_ARGUMENT, ["--ulysses_size 0"]),
-    ({"ulysses_size": "2"}, UNSUPPORTED, ["--ulysses_size 1"]),
+    ({"ulysses_size": "9"}, INVALID_ARGUMENT, ["heads", "at most"]),
+    ({"gpus": "0"}, INVALID_ARGUMENT, ["--gpus 0", "how many", "0,2,3"]),
+    ({"gpus": "0,x"}, INVALID_ARGUMENT, ["--gpus 0,x"]),
+    ({"gpus": "1,1"}, INVALID_ARGUMENT, ["--gpus", "twice"]),
+    ({"gpus": "2", "ulysses_size": "3"}, INVALID_ARGUMENT, ["--ulysses_size 3", "--gpus names 2"]),
+    ({"gpus": "2", "device": "cpu"}, INVALID_ARGUMENT, ["--device cpu contradicts --gpus"]),
     ({"task": "i2v-A14B", "image": "cat.png"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "ti2v-5B"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "s2v-14B"}, UNSUPPORTED, ["--task s2v-14B"]),
@@ -272,7 +277,7 @@ class Refusals(WanTest):
     def test_more_than_one_process(self):
         for world in ("2", "8"):
             result = self.run_wan(*generate_arguments(), env={"WORLD_SIZE": world})
-            self.assert_refused(result, UNSUPPORTED, "--ulysses_size 1", "one process")
+            self.assert_refused(result, UNSUPPORTED, f"one of {world} processes", f"--gpus {world}")
         result = self.run_wan(*generate_arguments(plan=True), env={"WORLD_SIZE": "1"})
         self.assertEqual(result.status, 0, result.err)
 

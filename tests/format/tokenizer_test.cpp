@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 namespace {
@@ -21,7 +21,7 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-std::filesystem::path golden(const std::string& name) {
+std::filesystem::path golden_text(const std::string& name) {
   return std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/text" / name;
 }
 
@@ -44,7 +44,7 @@ struct JsonParts {
   }
 };
 
-void expect_refused(const std::string& json, const std::string& word) {
+void expect_json_refused(const std::string& json, const std::string& word) {
   try {
     parse_tokenizer_json(json)->encode("a text");
     ADD_FAILURE() << "accepted: " << json.substr(0, 300);
@@ -61,63 +61,67 @@ TEST(TokenizerJson, TheUnspoiledFileIsAccepted) {
 
 TEST(TokenizerJson, RefusesWhatIsNoJsonOrNoTokenizer) {
   const std::string good = JsonParts{}.text();
-  expect_refused("", "JSON");
-  expect_refused("[]", "tokenizer.json");
-  expect_refused("{}", "model");
-  expect_refused("\xff\xfe", "JSON");
+  expect_json_refused("", "JSON");
+  expect_json_refused("[]", "tokenizer.json");
+  expect_json_refused("{}", "model");
+  expect_json_refused("\xff\xfe", "JSON");
   for (std::size_t length = 1; length < good.size(); length += 7)
-    expect_refused(good.substr(0, length), "JSON");
-  expect_refused(std::string(100000, '['), "JSON");
-  expect_refused(JsonParts{.version = R"("2.0")"}.text(), "2.0");
-  expect_refused(JsonParts{.model_type = R"("BPE")"}.text(), "BPE");
+    expect_json_refused(good.substr(0, length), "JSON");
+  expect_json_refused(std::string(100000, '['), "JSON");
+  expect_json_refused(JsonParts{.version = R"("1.0","version":"1.0")"}.text(), "'version' stands twice");
+  expect_json_refused(JsonParts{.version = R"("2.0")"}.text(), "2.0");
+  expect_json_refused(JsonParts{.model_type = R"("BPE")"}.text(), "BPE");
 }
 
 TEST(TokenizerJson, RefusesBadVocabularies) {
-  expect_refused(JsonParts{.vocab = "[]"}.text(), "vocabulary");
-  expect_refused(JsonParts{.vocab = "{}"}.text(), "vocab");
-  expect_refused(JsonParts{.vocab = R"([["<pad>"]])"}.text(), "pairs");
-  expect_refused(JsonParts{.vocab = R"([["<pad>","0"]])"}.text(), "number");
-  expect_refused(JsonParts{.vocab = R"([[0,0]])"}.text(), "string");
-  expect_refused(JsonParts{.vocab = R"([["<pad>",1e999]])"}.text(), "JSON");
-  expect_refused(JsonParts{.vocab = "[[\"\xff\",0]]"}.text(), "JSON");
-  expect_refused(JsonParts{.unknown_id = "4"}.text(), "unknown");
-  expect_refused(JsonParts{.unknown_id = "-1"}.text(), "unk_id");
-  expect_refused(JsonParts{.unknown_id = "1.5"}.text(), "unk_id");
-  expect_refused(JsonParts{.unknown_id = "18446744073709551615"}.text(), "unk_id");
-  expect_refused(JsonParts{.unknown_id = "null"}.text(), "unknown token");  // there is an unknown character
+  expect_json_refused(JsonParts{.vocab = "[]"}.text(), "vocabulary");
+  expect_json_refused(JsonParts{.vocab = "{}"}.text(), "vocab");
+  expect_json_refused(JsonParts{.vocab = R"([["<pad>"]])"}.text(), "pairs");
+  expect_json_refused(JsonParts{.vocab = R"([["<pad>","0"]])"}.text(), "number");
+  expect_json_refused(JsonParts{.vocab = R"([[0,0]])"}.text(), "string");
+  expect_json_refused(JsonParts{.vocab = R"([["<pad>",1e999]])"}.text(), "JSON");
+  expect_json_refused(JsonParts{.vocab = "[[\"\xff\",0]]"}.text(), "JSON");
+  expect_json_refused(JsonParts{.unknown_id = "4"}.text(), "unknown");
+  expect_json_refused(JsonParts{.unknown_id = "-1"}.text(), "unk_id");
+  expect_json_refused(JsonParts{.unknown_id = "1.5"}.text(), "unk_id");
+  expect_json_refused(JsonParts{.unknown_id = "18446744073709551615"}.text(), "unk_id");
+  expect_json_refused(JsonParts{.unknown_id = "null"}.text(),
+                      "unknown token");  // there is an unknown character
 }
 
 TEST(TokenizerJson, RefusesBadAddedTokens) {
-  expect_refused(JsonParts{.added = R"([{"id":0}])"}.text(), "content");
-  expect_refused(JsonParts{.added = R"([{"id":0,"content":7}])"}.text(), "content");
-  expect_refused(JsonParts{.added = R"([{"id":0,"content":"x","special":"yes"}])"}.text(), "special");
-  expect_refused(JsonParts{.added = R"([{"content":" ","normalized":true}])",
-                           .normalizer = R"({"type":"Strip","strip_left":true,"strip_right":true})"}
-                     .text(),
-                 "nothing is left");
+  expect_json_refused(JsonParts{.added = R"([{"id":0}])"}.text(), "content");
+  expect_json_refused(JsonParts{.added = R"([{"id":0,"content":7}])"}.text(), "content");
+  expect_json_refused(JsonParts{.added = R"([{"id":0,"content":"x","special":"yes"}])"}.text(), "special");
+  expect_json_refused(JsonParts{.added = R"([{"content":" ","normalized":true}])",
+                                .normalizer = R"({"type":"Strip","strip_left":true,"strip_right":true})"}
+                          .text(),
+                      "nothing is left");
 }
 
 TEST(TokenizerJson, RefusesBadComponents) {
-  expect_refused(JsonParts{.normalizer = R"({"type":"Lowercase"})"}.text(), "Lowercase");
-  expect_refused(JsonParts{.normalizer = R"({"strip_left":true})"}.text(), "type");
-  expect_refused(JsonParts{.normalizer = R"({"type":"Strip"})"}.text(), "strip_left");
-  expect_refused(JsonParts{.normalizer = R"({"type":"Replace","pattern":{"Regex":"("},"content":""})"}.text(),
-                 "regular expression");
-  expect_refused(JsonParts{.normalizer = R"({"type":"Replace","pattern":{},"content":""})"}.text(), "Regex");
-  expect_refused(JsonParts{.pre_tokenizer = R"({"type":"ByteLevel"})"}.text(), "ByteLevel");
-  expect_refused(JsonParts{.pre_tokenizer = R"({"type":"Metaspace","replacement":"ab"})"}.text(),
-                 "replacement");
-  expect_refused(
+  expect_json_refused(JsonParts{.normalizer = R"({"type":"Lowercase"})"}.text(), "Lowercase");
+  expect_json_refused(JsonParts{.normalizer = R"({"strip_left":true})"}.text(), "type");
+  expect_json_refused(JsonParts{.normalizer = R"({"type":"Strip"})"}.text(), "strip_left");
+  expect_json_refused(
+      JsonParts{.normalizer = R"({"type":"Replace","pattern":{"Regex":"("},"content":""})"}.text(),
+      "regular expression");
+  expect_json_refused(JsonParts{.normalizer = R"({"type":"Replace","pattern":{},"content":""})"}.text(),
+                      "Regex");
+  expect_json_refused(JsonParts{.pre_tokenizer = R"({"type":"ByteLevel"})"}.text(), "ByteLevel");
+  expect_json_refused(JsonParts{.pre_tokenizer = R"({"type":"Metaspace","replacement":"ab"})"}.text(),
+                      "replacement");
+  expect_json_refused(
       JsonParts{.pre_tokenizer = R"({"type":"Metaspace","replacement":"_","prepend_scheme":"last"})"}.text(),
       "last");
-  expect_refused(
+  expect_json_refused(
       JsonParts{.pre_tokenizer = R"({"type":"Metaspace","replacement":"_","add_prefix_space":false})"}.text(),
       "add_prefix_space");
-  expect_refused(JsonParts{.post_processor = R"({"type":"BertProcessing"})"}.text(), "BertProcessing");
-  expect_refused(
+  expect_json_refused(JsonParts{.post_processor = R"({"type":"BertProcessing"})"}.text(), "BertProcessing");
+  expect_json_refused(
       JsonParts{.post_processor = R"({"type":"TemplateProcessing","single":[],"special_tokens":{}})"}.text(),
       "template");
-  expect_refused(
+  expect_json_refused(
       JsonParts{
           .post_processor =
               R"({"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"x"}}],)"
@@ -129,7 +133,7 @@ TEST(TokenizerJson, RefusesBadComponents) {
 TEST(TokenizerJson, RefusesDeepSequences) {
   std::string deep = R"({"type":"NFC"})";
   for (int i = 0; i < 1000; ++i) deep = R"({"type":"Sequence","normalizers":[)" + deep + "]}";
-  expect_refused(JsonParts{.normalizer = deep}.text(), "nested");
+  expect_json_refused(JsonParts{.normalizer = deep}.text(), "nested");
 }
 
 TEST(TokenizerJson, CutsOffARunawayRegularExpression) {
@@ -144,19 +148,19 @@ TEST(TokenizerJson, RefusesBadCharacterMaps) {
     return JsonParts{.normalizer = R"({"type":"Precompiled","precompiled_charsmap":")" + base64 + R"("})"}
         .text();
   };
-  expect_refused(with_map("x"), "base64");
-  expect_refused(with_map(""), "character map");
-  expect_refused(with_map("AAAAAA=="), "trie");           // no trie
-  expect_refused(with_map("/////wAAAAA="), "trie");       // a trie of 4 GiB
-  expect_refused(with_map("BAAAAP////8="), "outside");    // a trie that points outside itself
-  expect_refused(with_map("BAAAAAAAAAD/"), "not UTF-8");  // replacements that are not UTF-8
-  expect_refused(JsonParts{.normalizer = R"({"type":"Precompiled","precompiled_charsmap":null})"}.text(),
-                 "charsmap");
+  expect_json_refused(with_map("x"), "base64");
+  expect_json_refused(with_map(""), "character map");
+  expect_json_refused(with_map("AAAAAA=="), "trie");           // no trie
+  expect_json_refused(with_map("/////wAAAAA="), "trie");       // a trie of 4 GiB
+  expect_json_refused(with_map("BAAAAP////8="), "outside");    // a trie that points outside itself
+  expect_json_refused(with_map("BAAAAAAAAAD/"), "not UTF-8");  // replacements that are not UTF-8
+  expect_json_refused(JsonParts{.normalizer = R"({"type":"Precompiled","precompiled_charsmap":null})"}.text(),
+                      "charsmap");
 }
 
 // Every byte of a real file changed at some place must give a tokenizer or an Error.
 TEST(SpieceModel, SurvivesTruncationAndChangedBytes) {
-  const std::string good = read_file(golden("spiece_identity/spiece.model"));
+  const std::string good = read_file(golden_text("spiece_identity/spiece.model"));
   ASSERT_GT(good.size(), 1000u);
   EXPECT_NO_THROW(parse_spiece_model(good));
   const auto try_it = [](const std::string& bytes) {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/prompt_cleaning.h"
+#include "cleaning/prompt_cleaning.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string cleaned;

@@ -13,7 +13,7 @@ namespace wan::test {
 namespace {
 
 /// Loads levels4.pth after an edit of its table of tensors.
-void load_edited(const TensorEdit& edit) {
+void load_edited_vae21(const TensorEdit& edit) {
   const EditedCheckpoint files = edit_checkpoint("vae21/levels4.pth", edit);
   WeightReport report(files.edited, "VAE");
   const Vae21 vae(WeightScope(report, {}));
@@ -21,7 +21,7 @@ void load_edited(const TensorEdit& edit) {
 }
 
 TEST(Vae21Checkpoint, TheWholeFileIsUsed) {
-  EXPECT_NO_THROW(load_edited([](auto&) {}));
+  EXPECT_NO_THROW(load_edited_vae21([](auto&) {}));
 }
 
 TEST(Vae21Checkpoint, DimensionsComeFromTheTensors) {
@@ -43,12 +43,12 @@ TEST(Vae21Checkpoint, MissingTensorsAreListed) {
        {"decoder.middle.1.to_qkv.bias", "decoder.upsamples.3.shortcut.weight", "conv2.weight",
         "encoder.downsamples.3.time_conv.bias", "decoder.head.0.gamma", "conv1.bias"})
     expect_error(ErrorCode::kBadFile, name,
-                 [&] { load_edited([&](auto& tensors) { drop_tensor(tensors, name); }); });
+                 [&] { load_edited_vae21([&](auto& tensors) { drop_tensor(tensors, name); }); });
 }
 
 TEST(Vae21Checkpoint, MisshapedTensorsAreListedWithBothShapes) {
   expect_error(ErrorCode::kBadFile, "decoder.upsamples.0.residual.2.weight", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae21([](auto& tensors) {
       replace_tensor(tensors, "decoder.upsamples.0.residual.2.weight",
                      "decoder.upsamples.9.residual.2.weight");
     });
@@ -57,7 +57,7 @@ TEST(Vae21Checkpoint, MisshapedTensorsAreListedWithBothShapes) {
 
 TEST(Vae21Checkpoint, UnusedTensorsAreListed) {
   expect_error(ErrorCode::kBadFile, "decoder.extra.weight", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae21([](auto& tensors) {
       tensors.push_back(tensors.front());
       tensors.back().name = "decoder.extra.weight";
     });
@@ -65,16 +65,17 @@ TEST(Vae21Checkpoint, UnusedTensorsAreListed) {
 }
 
 TEST(Vae21Checkpoint, OtherModelsAreNamed) {
-  expect_error(ErrorCode::kBadFile, "decoder.conv1.weight",
-               [] { load_edited([](auto& tensors) { drop_tensor(tensors, "decoder.conv1.weight"); }); });
+  expect_error(ErrorCode::kBadFile, "decoder.conv1.weight", [] {
+    load_edited_vae21([](auto& tensors) { drop_tensor(tensors, "decoder.conv1.weight"); });
+  });
   expect_error(ErrorCode::kBadFile, "multiple of 4 channels", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae21([](auto& tensors) {
       replace_tensor(tensors, "encoder.downsamples.0.residual.2.weight",
                      "decoder.head.2.weight");  // 3 channels
     });
   });
   expect_error(ErrorCode::kBadFile, "encoder.downsamples.1", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae21([](auto& tensors) {
       drop_tensor(tensors, "encoder.downsamples.1.resample.1.weight");
       drop_tensor(tensors, "encoder.downsamples.1.resample.1.bias");
     });
@@ -83,7 +84,7 @@ TEST(Vae21Checkpoint, OtherModelsAreNamed) {
 
 TEST(Vae21Checkpoint, OtherLatentChannelsAreRefused) {
   expect_error(ErrorCode::kUnsupported, "16 latent channels", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae21([](auto& tensors) {
       replace_tensor(tensors, "decoder.conv1.weight",
                      "decoder.middle.0.residual.2.weight");  // 12 channels in
     });

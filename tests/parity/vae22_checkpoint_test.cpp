@@ -14,7 +14,7 @@ namespace wan::test {
 namespace {
 
 /// Loads levels4.pth after an edit of its table of tensors.
-void load_edited(const TensorEdit& edit) {
+void load_edited_vae22(const TensorEdit& edit) {
   const EditedCheckpoint files = edit_checkpoint("vae22/levels4.pth", edit);
   WeightReport report(files.edited, "VAE");
   const Vae22 vae(WeightScope(report, {}));
@@ -22,7 +22,7 @@ void load_edited(const TensorEdit& edit) {
 }
 
 TEST(Vae22Checkpoint, TheWholeFileIsUsed) {
-  EXPECT_NO_THROW(load_edited([](auto&) {}));
+  EXPECT_NO_THROW(load_edited_vae22([](auto&) {}));
 }
 
 TEST(Vae22Checkpoint, DimensionsComeFromTheTensors) {
@@ -47,12 +47,12 @@ TEST(Vae22Checkpoint, MissingTensorsAreListed) {
         "decoder.upsamples.2.upsamples.2.resample.1.weight",
         "encoder.downsamples.3.downsamples.0.residual.6.bias", "decoder.head.0.gamma", "conv1.bias"})
     expect_error(ErrorCode::kBadFile, name,
-                 [&] { load_edited([&](auto& tensors) { drop_tensor(tensors, name); }); });
+                 [&] { load_edited_vae22([&](auto& tensors) { drop_tensor(tensors, name); }); });
 }
 
 TEST(Vae22Checkpoint, MisshapedTensorsAreListed) {
   expect_error(ErrorCode::kBadFile, "decoder.upsamples.0.upsamples.0.residual.2.weight", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae22([](auto& tensors) {
       replace_tensor(tensors, "decoder.upsamples.0.upsamples.0.residual.2.weight",
                      "decoder.upsamples.3.upsamples.0.residual.2.weight");
     });
@@ -62,7 +62,7 @@ TEST(Vae22Checkpoint, MisshapedTensorsAreListed) {
 TEST(Vae22Checkpoint, UnusedTensorsAreListed) {
   for (const char* name : {"decoder.extra.weight", "decoder.upsamples.0.avg_shortcut.weight"})
     expect_error(ErrorCode::kBadFile, name, [&] {
-      load_edited([&](auto& tensors) {
+      load_edited_vae22([&](auto& tensors) {
         tensors.push_back(tensors.front());
         tensors.back().name = name;
       });
@@ -71,8 +71,8 @@ TEST(Vae22Checkpoint, UnusedTensorsAreListed) {
 
 TEST(Vae22Checkpoint, OtherModelsAreNamed) {
   const auto expect_remedy = [](const char* part, const TensorEdit& edit) {
-    expect_error(ErrorCode::kBadFile, part, [&] { load_edited(edit); });
-    expect_error(ErrorCode::kBadFile, "use the Wan2.2_VAE.pth", [&] { load_edited(edit); });
+    expect_error(ErrorCode::kBadFile, part, [&] { load_edited_vae22(edit); });
+    expect_error(ErrorCode::kBadFile, "use the Wan2.2_VAE.pth", [&] { load_edited_vae22(edit); });
   };
   expect_remedy("decoder.conv1.weight", [](auto& tensors) { drop_tensor(tensors, "decoder.conv1.weight"); });
   expect_remedy("decoder.head.2.weight",
@@ -101,7 +101,7 @@ TEST(Vae22Checkpoint, TheOtherVaesFileIsRefused) {
 TEST(Vae22Checkpoint, ShortcutsThatDoNotDivideAreRefused) {
   // 12 channels at the first level: cells of 4 values of 4 channels do not divide into them.
   expect_error(ErrorCode::kBadFile, "to divide into", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae22([](auto& tensors) {
       replace_tensor(tensors, "encoder.downsamples.0.downsamples.0.residual.2.weight",
                      "decoder.head.2.weight");
     });
@@ -110,7 +110,7 @@ TEST(Vae22Checkpoint, ShortcutsThatDoNotDivideAreRefused) {
 
 TEST(Vae22Checkpoint, OtherLatentChannelsAreRefused) {
   expect_error(ErrorCode::kUnsupported, "48 latent channels", [] {
-    load_edited([](auto& tensors) {
+    load_edited_vae22([](auto& tensors) {
       replace_tensor(tensors, "decoder.conv1.weight", "decoder.middle.0.residual.2.weight");  // 6 channels in
     });
   });

@@ -261,7 +261,7 @@ TEST_P(VaeTiles, StayWithinTheBudgetAndKeepTheGroups) {
 
 TEST_P(VaeTiles, ABudgetTooSmallForAnyTileIsRefused) {
   VaeModel model(case_of("levels4"));
-  expect_error(ErrorCode::kOutOfMemory, "smallest tiles, 0.05 GB are left for it; choose a smaller --size",
+  expect_error(ErrorCode::kOutOfMemory, "smallest tiles, 0.05 GB are left for it; choose a smaller `size`",
                [&] {
                  model.vae().plan_decode({3, 3000, 4000}, 50'000'000);
                });

@@ -7,9 +7,9 @@ namespace wan::test {
 
 namespace {
 
-constexpr std::size_t kAlignment = 256;      // what a device's allocator gives
-constexpr std::size_t kMargin = 1024;        // sentinels on each side
-constexpr auto kSentinel = std::byte{0xff};  // as f32 or bf16, NaN: what is read there shows in sums
+constexpr std::size_t kAlignment = 256;  // what a device's allocator gives
+constexpr std::size_t kFence = 1024;     // sentinels on each side
+constexpr auto kNaNs = std::byte{0xff};  // as f32 or bf16, NaN: what is read there shows in sums
 
 /// Bytes from the first to past the last element; strides are not negative.
 std::size_t span_bytes(const TensorView& view) {
@@ -43,11 +43,11 @@ void Mirror::add(const TensorView& view) {
 void Mirror::upload() {
   for (Piece& piece : pieces_) {
     const auto bytes = static_cast<std::size_t>(piece.end - piece.begin);
-    piece.offset = kMargin + reinterpret_cast<std::uintptr_t>(piece.begin) % kAlignment;
-    const auto total = static_cast<std::int64_t>(piece.offset + bytes + kMargin);
+    piece.offset = kFence + reinterpret_cast<std::uintptr_t>(piece.begin) % kAlignment;
+    const auto total = static_cast<std::int64_t>(piece.offset + bytes + kFence);
     piece.device = Tensor(backend_.allocator(), DType::kU8, {total});
     const Tensor staged(DType::kU8, {total});
-    std::fill_n(staged.view().data(), total, kSentinel);
+    std::fill_n(staged.view().data(), total, kNaNs);
     std::memcpy(staged.view().data() + piece.offset, piece.begin, bytes);
     backend_.upload(staged, piece.device);
   }
@@ -69,9 +69,9 @@ void Mirror::download() {
     const Tensor staged(DType::kU8, piece.device.shape());
     backend_.download(piece.device, staged);
     const std::byte* const data = staged.view().data();
-    const bool whole = std::all_of(data, data + piece.offset, [](std::byte b) { return b == kSentinel; }) &&
+    const bool whole = std::all_of(data, data + piece.offset, [](std::byte b) { return b == kNaNs; }) &&
                        std::all_of(data + piece.offset + bytes, data + staged.bytes(),
-                                   [](std::byte b) { return b == kSentinel; });
+                                   [](std::byte b) { return b == kNaNs; });
     EXPECT_TRUE(whole) << "memory beside an argument was written on the device";
     std::memcpy(piece.begin, data + piece.offset, bytes);
   }

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "text/prompt_cleaning.h"
-#include "text/tokenizer.h"
+#include "cleaning/prompt_cleaning.h"
+#include "tokenizers/tokenizer.h"
 
 namespace {
 

@@ -62,6 +62,78 @@ TEST_F(BaseTest, CheckThrowsItsCodeAndMessage) {
   }
 }
 
+/// The field of what `function` throws.
+template <typename Function>
+std::string field_of_error(Function&& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.field();
+  }
+  return "no error";
+}
+
+TEST_F(BaseTest, AnErrorsFieldIsTheMemberThatItsMessageBeginsWith) {
+  EXPECT_EQ(field_of_error([] { fail(ErrorCode::kIo, "`t5_cpu` needs a `device`"); }), "t5_cpu");
+  EXPECT_EQ(field_of_error([] { WAN_CHECK(false, kIo, "{}: missing", "`image`"); }), "image");
+  EXPECT_EQ(field_of_error([] { fail(ErrorCode::kIo, "choose a smaller `size`"); }), "");
+  EXPECT_EQ(field_of_error([] { fail(ErrorCode::kIo, "{}", ""); }), "");
+  for (const char* other : {"`", "``", "`size", "`Size` x", "`a b` x", "\\`size` x"})
+    EXPECT_EQ(Error(ErrorCode::kIo, other).field(), "") << other;
+}
+
+TEST_F(BaseTest, AFieldMayBeSaidApartFromTheMessage) {
+  EXPECT_EQ(field_of_error([] { fail_field(ErrorCode::kIo, "task", "use `size`"); }), "task");
+  EXPECT_EQ(field_of_error([] { WAN_CHECK_FIELD(false, kIo, "task", "`size` {}", 1); }), "task");
+  EXPECT_EQ(field_of_error([] { with_field("image", [] { fail(ErrorCode::kIo, "damaged"); }); }), "image");
+  EXPECT_EQ(field_of_error([] { with_field("image", [] { fail(ErrorCode::kIo, "`crf` 99"); }); }), "crf");
+  EXPECT_EQ(with_field("image", [] { return 3; }), 3);
+}
+
+/// As on a command line.
+std::string with_dashes(std::string_view message) {
+  return spell_fields(message, [](std::string_view field) { return "--" + std::string(field); });
+}
+
+TEST_F(BaseTest, MembersAreSpelledAsTheReaderKnowsThem) {
+  EXPECT_EQ(with_dashes("`size` 33*32: choose a smaller `size`, or `residency` streamed"),
+            "--size 33*32: choose a smaller --size, or --residency streamed");
+  EXPECT_EQ(with_dashes("``size``, `x"), "`--size`, `x");
+  EXPECT_EQ(with_dashes("no `Size`, no `a b`, a \\`size\\`"), "no `Size`, no `a b`, a `size`");
+  EXPECT_EQ(with_dashes(""), "");
+}
+
+TEST_F(BaseTest, TextFromOutsideNamesNoMember) {
+  for (const std::string text :
+       {"`size`", "``size``", "\\`size\\`", "`", "\\", "\\\\`size`", "a`size`b`", "\\\\", "`size`\\"}) {
+    EXPECT_EQ(with_dashes(literal_text(text)), text);
+    const std::string_view view = text;
+    const std::vector<std::string> list{text, text};
+    const std::string message = format_message("`size` {}, {}, {}: `crf`", text, view, fmt::join(list, " "));
+    EXPECT_EQ(with_dashes(message), fmt::format("--size {0}, {0}, {0} {0}: --crf", text));
+    const auto refused = [&] { fail(ErrorCode::kIo, "{}: damaged", text); };
+    EXPECT_EQ(field_of_error(refused), "");
+    try {  // and not when the message becomes a part of another
+      refused();
+    } catch (const Error& error) {
+      const MessagePart part{format_message("{}; `crf`", error.what())};
+      EXPECT_EQ(with_dashes(format_message("{} {}", part, text)),
+                fmt::format("{0}: damaged; --crf {0}", text));
+    }
+  }
+}
+
+TEST_F(BaseTest, LogLinesSpellMembersToo) {
+  testing::internal::CaptureStderr();
+  log(LogLevel::kError, format_message("`size` {}", "a"));
+  set_log_spelling([](std::string_view field) { return "--" + std::string(field); });
+  log(LogLevel::kError, format_message("`size` {}", std::string("`crf`")));
+  set_log_spelling({});
+  const std::string lines = testing::internal::GetCapturedStderr();
+  EXPECT_NE(lines.find("`size` a\n"), std::string::npos) << lines;
+  EXPECT_NE(lines.find("--size `crf`\n"), std::string::npos) << lines;
+}
+
 TEST_F(BaseTest, CodesMapToDistinctExitStatuses) {
   EXPECT_EQ(exit_status(ErrorCode::kInvalidArgument), 64);
   EXPECT_EQ(exit_status(ErrorCode::kCancelled), 130);
@@ -273,25 +345,25 @@ TEST_F(BaseTest, FilesAreToldApartByWhatTheyAre) {
   fs::create_symlink("image.png", folder_ / "soft.png");
   fs::create_directory_symlink(".", folder_ / "here");
   fs::create_symlink("new.png", folder_ / "dangling.png");
-  const NamedFile image{"--image", folder_ / "image.png"};
+  const NamedFile image{"`image`", folder_ / "image.png"};
   for (const fs::path name :
        {"image.png", "hard.png", "soft.png", "here/image.png", "./here/here/hard.png"}) {
-    const NamedFile video{"--save_file", folder_ / name};
-    expect_error(ErrorCode::kInvalidArgument, "would overwrite --image",
+    const NamedFile video{"`save_file`", folder_ / name};
+    expect_error(ErrorCode::kInvalidArgument, "would overwrite `image`",
                  [&] { check_files_apart(std::span(&video, 1), std::span(&image, 1)); });
     EXPECT_TRUE(is_same_file(folder_ / name, image.path)) << name;
   }
-  const NamedFile both_new[] = {{"--save_file", folder_ / "dangling.png"},
-                                {"--dump", folder_ / "here/new.png"}};
+  const NamedFile both_new[] = {{"`save_file`", folder_ / "dangling.png"},
+                                {"`dump_dir`", folder_ / "here/new.png"}};
   expect_error(ErrorCode::kInvalidArgument,
-               "--dump " + both_new[1].path.string() + " would overwrite --save_file",
+               "`dump_dir` " + both_new[1].path.string() + " would overwrite `save_file`",
                [&] { check_files_apart(both_new, {}); });
   EXPECT_FALSE(is_same_file(both_new[0].path, both_new[1].path)) << "neither is there";
-  const NamedFile and_folder[] = {{"--save_file", folder_ / "new.mp4"}, {"--dump", folder_ / "new.mp4/"}};
+  const NamedFile and_folder[] = {{"`save_file`", folder_ / "new.mp4"}, {"`dump_dir`", folder_ / "new.mp4/"}};
   expect_error(ErrorCode::kInvalidArgument, "would overwrite", [&] { check_files_apart(and_folder, {}); });
-  const NamedFile apart[] = {{"--save_file", folder_ / "a.png"},
-                             {"--dump", folder_ / "b.png"},
-                             {"--save_latents", folder_ / "nowhere/a"},
+  const NamedFile apart[] = {{"`save_file`", folder_ / "a.png"},
+                             {"`dump_dir`", folder_ / "b.png"},
+                             {"`save_latents`", folder_ / "nowhere/a"},
                              {"", folder_ / "nowhere/a"}};
   EXPECT_NO_THROW(check_files_apart(apart, std::span(&image, 1)));
   const NamedFile twice[] = {image, image};

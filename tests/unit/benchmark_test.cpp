@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/engine_internals.h"
 #include "ops/counting_backend.h"
+#include "published/benchmark_internals.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
@@ -61,13 +61,13 @@ TEST(BenchmarkOptions, AreRefusedWithTheRemedy) {
   const auto refuse = [](ErrorCode code, const char* part, const BenchmarkOptions& options) {
     expect_error(code, part, [&] { run_benchmark(options); });
   };
-  refuse(ErrorCode::kInvalidArgument, "--size 833*480: t2v-A14B needs multiples of 16", {.size = {833, 480}});
-  refuse(ErrorCode::kInvalidArgument, "--frame_num 80: expected 4n + 1", {.frame_num = 80});
-  refuse(ErrorCode::kUnsupported, "--task s2v-14B", {.task = "s2v-14B"});
-  refuse(ErrorCode::kInvalidArgument, "--phases sleep", {.phases = {"sleep"}});
-  refuse(ErrorCode::kInvalidArgument, "--precision int8", {.precision = "int8"});
-  refuse(ErrorCode::kInvalidArgument, "--vae_precision int8", {.vae_precision = "int8"});
-  refuse(ErrorCode::kInvalidArgument, "--repeats 0", {.repeats = 0});
+  refuse(ErrorCode::kInvalidArgument, "`size` 833*480: t2v-A14B needs multiples of 16", {.size = {833, 480}});
+  refuse(ErrorCode::kInvalidArgument, "`frame_num` 80: expected 4n + 1", {.frame_num = 80});
+  refuse(ErrorCode::kUnsupported, "`task` s2v-14B", {.task = "s2v-14B"});
+  refuse(ErrorCode::kInvalidArgument, "`phases` sleep", {.phases = {"sleep"}});
+  refuse(ErrorCode::kInvalidArgument, "`precision` int8", {.precision = "int8"});
+  refuse(ErrorCode::kInvalidArgument, "`vae_precision` int8", {.vae_precision = "int8"});
+  refuse(ErrorCode::kInvalidArgument, "`repeats` 0", {.repeats = 0});
 }
 
 }  // namespace

@@ -10,19 +10,17 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
-#include "pipeline/saved_latents.h"
+#include "kept/saved_latents.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
+#include "support/golden_checkpoint.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
 namespace wan::test {
 namespace {
-
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
 
 class EngineTest : public testing::Test {
  protected:
@@ -176,24 +174,77 @@ TEST_F(EngineTest, WeightsThatAreGivenBackLeaveRoom) {
 }
 
 TEST_F(EngineTest, TooLittleMemoryIsRefusedWithNumbersAndARemedy) {
-  expect_error(ErrorCode::kOutOfMemory, "--size", [&] { plan("auto", 100'000); });
-  expect_error(ErrorCode::kOutOfMemory, "--residency streamed", [&] { plan("resident", 100'000); });
-  expect_error(ErrorCode::kInvalidArgument, "--residency", [&] { plan("elsewhere", 0); });
+  expect_error(ErrorCode::kOutOfMemory, "`size`", [&] { plan("auto", 100'000); });
+  expect_error(ErrorCode::kOutOfMemory, "`residency` streamed", [&] { plan("resident", 100'000); });
+  expect_error(ErrorCode::kInvalidArgument, "`residency`", [&] { plan("elsewhere", 0); });
 }
 
 TEST_F(EngineTest, RefusesOptionsThatItCannotMeet) {
   expect_error(ErrorCode::kUnsupported, "CUDA",
                [] { Engine({.ckpt_dir = kCheckpoint, .device = "cuda:0"}); });
-  expect_error(ErrorCode::kInvalidArgument, "--device",
+  expect_error(ErrorCode::kInvalidArgument, "`device`",
                [] { Engine({.ckpt_dir = kCheckpoint, .device = "tpu"}); });
-  expect_error(ErrorCode::kInvalidArgument, "--precision",
+  expect_error(ErrorCode::kInvalidArgument, "`precision`",
                [] { Engine({.ckpt_dir = kCheckpoint, .precision = "fp8"}); });
-  expect_error(ErrorCode::kInvalidArgument, "--vae_precision",
+  expect_error(ErrorCode::kInvalidArgument, "`vae_precision`",
                [] { Engine({.ckpt_dir = kCheckpoint, .vae_precision = "fp16"}); });
-  expect_error(ErrorCode::kInvalidArgument, "--threads",
+  expect_error(ErrorCode::kInvalidArgument, "`threads`",
                [] { Engine({.ckpt_dir = kCheckpoint, .threads = -1}); });
   expect_error(ErrorCode::kBadFile, "does not exist", [&] { Engine({.ckpt_dir = folder_ / "nowhere"}); });
   expect_error(ErrorCode::kBadFile, "high_noise_model", [&] { Engine({.ckpt_dir = folder_.path()}); });
+}
+
+TEST_F(EngineTest, AnErrorSaysWhichMemberIsWrong) {
+  const Engine engine({.ckpt_dir = kCheckpoint, .threads = 1});
+  const std::filesystem::path nowhere = folder_ / "nowhere";
+  const std::pair<const char*, std::function<void(GenerationRequest&)>> requests[] = {
+      {"task", [](auto& r) { r.task = "i2v-A14B"; }},
+      {"prompt", [](auto& r) { r.prompt = ""; }},
+      {"prompt", [](auto& r) { r.prompt = "\xff"; }},
+      {"negative_prompt", [](auto& r) { r.negative_prompt = "\xff"; }},
+      {"size",
+       [](auto& r) {
+         r.size = {33, 32};
+       }},
+      {"frame_num", [](auto& r) { r.frame_num = 6; }},
+      {"sample_solver", [](auto& r) { r.sample_solver = "heun"; }},
+      {"sample_steps", [](auto& r) { r.sample_steps = 0; }},
+      {"sample_shift", [](auto& r) { r.sample_shift = -1; }},
+      {"sample_guide_scale",
+       [](auto& r) {
+         r.sample_guide_scale = {1, INFINITY};
+       }},
+      {"rng", [](auto& r) { r.rng = "dice"; }},
+      {"image", [](auto& r) { r.image = "cat.png"; }},
+      {"last_image", [](auto& r) { r.last_image = "cat.png"; }},
+      {"save_file", [](auto& r) { r.save_file = ""; }},
+      {"save_file", [](auto& r) { r.save_file = "a.gif"; }},
+      {"save_file", [&](auto& r) { r.save_file = nowhere / "a.mp4"; }},
+      {"fps", [](auto& r) { r.output.fps = 0; }},
+      {"codec", [](auto& r) { r.output.codec = "gif"; }},
+      {"crf", [](auto& r) { r.output.crf = 99; }},
+      {"save_latents", [](auto& r) { r.save_latents = "latents"; }},
+      {"save_latents", [&](auto& r) { r.save_latents = nowhere / "a.safetensors"; }},
+      {"from_latents", [&](auto& r) { r.from_latents = nowhere; }},
+      {"dump_dir", [&](auto& r) { r.dump_dir = nowhere / "dump"; }},
+      {"dump_taps", [](auto& r) { r.dump_taps = true; }},
+  };
+  for (const auto& [field, spoil] : requests) {
+    GenerationRequest spoiled = request();
+    spoil(spoiled);
+    try {
+      engine.check(spoiled);
+      ADD_FAILURE() << field << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.field(), field) << error.what();
+    }
+  }
+  try {
+    const Engine none({.ckpt_dir = nowhere});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.field(), "ckpt_dir") << error.what();
+  }
 }
 
 TEST_F(EngineTest, SeveralRanksMakeTheVideoOfOne) {
@@ -288,7 +339,7 @@ TEST_F(EngineTest, RefusesSizesAndFrameNumbersThatNoVideoHas) {
        {VideoSize{0, 0}, {0, 64}, {-128, 64}, {-128, -64}, {kLeast, kLeast}, {kMost, 64}}) {
     GenerationRequest wrong = request();
     wrong.size = size;
-    expect_error(ErrorCode::kInvalidArgument, "--size " + format_video_size(size),
+    expect_error(ErrorCode::kInvalidArgument, "`size` " + format_video_size(size),
                  [&] { text.check(wrong); });
   }
   const Engine image({.ckpt_dir = kCheckpoint.parent_path() / "checkpoint_i2v"});
@@ -297,7 +348,7 @@ TEST_F(EngineTest, RefusesSizesAndFrameNumbersThatNoVideoHas) {
     wrong.task = "i2v-A14B";
     wrong.image = kCheckpoint.parent_path() / "landscape.png";
     wrong.size = size;
-    expect_error(ErrorCode::kInvalidArgument, "--size " + format_video_size(size),
+    expect_error(ErrorCode::kInvalidArgument, "`size` " + format_video_size(size),
                  [&] { image.check(wrong); });
   }
   for (const auto& [frames, part] : {std::pair(100'001, "at most 99997"),
@@ -374,7 +425,7 @@ TEST_F(EngineTest, ACancelledRunKeepsItsStateAndGoesOnToTheSameVideo) {
   const GenerationResult result = engine.generate(rest);
   EXPECT_EQ(result.seed, 1);
   rest.sample_steps = 9;
-  expect_error(ErrorCode::kInvalidArgument, "--sample_steps", [&] { engine.check(rest); });
+  expect_error(ErrorCode::kInvalidArgument, "`sample_steps`", [&] { engine.check(rest); });
 }
 
 TEST_F(EngineTest, ARunStoppedBeforeItsFirstStepSaysThatNothingIsLost) {
@@ -412,7 +463,7 @@ TEST_F(EngineTest, ARunStoppedBeforeItsFirstStepSaysThatNothingIsLost) {
     Engine other({.ckpt_dir = kCheckpoint, .threads = 1});
     cancelled = false;
     expect_error(ErrorCode::kCancelled,
-                 "the kept latents are still in " + kept + ": go on with --from_latents " + kept,
+                 "the kept latents are still in " + kept + ": go on with `from_latents` " + kept,
                  [&] { other.generate(rest, stop_in(phase), &cancelled); });
   }
 }

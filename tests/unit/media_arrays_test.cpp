@@ -21,23 +21,18 @@
 #include "media/npy.h"
 #include "media/safetensors_writer.h"
 #include "support/expect_error.h"
+#include "support/file_bytes.h"
 #include "support/temp_folder.h"
 
 namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
+using test::bytes_of;
 using test::expect_error;
 using test::TempFolder;
 
 const fs::path kGolden = fs::path(WAN_SOURCE_DIR) / "tests" / "golden" / "media";
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream content;
-  content << stream.rdbuf();
-  return content.str();
-}
 
 NpyView parse(const std::string& content) {
   return parse_npy(std::as_bytes(std::span(content)), "test.npy");

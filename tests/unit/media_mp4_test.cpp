@@ -23,6 +23,7 @@
 #include "media/video_color.h"
 #include "media/video_encoder.h"
 #include "support/expect_error.h"
+#include "support/file_bytes.h"
 #include "support/full_disk.h"
 #include "support/temp_folder.h"
 #include "support/test_frames.h"
@@ -32,6 +33,7 @@ namespace wan {
 namespace {
 
 namespace fs = std::filesystem;
+using test::bytes_of;
 using test::DecodedVideo;
 using test::expect_error;
 using test::grey_frame;
@@ -39,18 +41,11 @@ using test::noise_frame;
 using test::read_video;
 using test::TempFolder;
 
-const Metadata kMetadata = {{"prompt", "一只猫 jumps — \"high\" & <far>; a=b\nnext 🔴"},
-                            {"negative_prompt", ""},
-                            {"seed", "42"},
-                            {"size", "832*480"},
-                            {"version", "wan.cpp 0.1.0"}};
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream content;
-  content << stream.rdbuf();
-  return content.str();
-}
+const Metadata kVideoMetadata = {{"prompt", "一只猫 jumps — \"high\" & <far>; a=b\nnext 🔴"},
+                                 {"negative_prompt", ""},
+                                 {"seed", "42"},
+                                 {"size", "832*480"},
+                                 {"version", "wan.cpp 0.1.0"}};
 
 void write_grey_video(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
                       const VideoEncoding& encoding = {}) {
@@ -64,7 +59,7 @@ void write_grey_video(const fs::path& path, const VideoFormat& format, const Met
 TEST(Mp4, FramesSizeRateAndTagsAreRight) {
   const TempFolder folder;
   const VideoFormat format{.width = 128, .height = 96, .fps = 16, .frame_count = 17};
-  write_grey_video(folder / "a.mp4", format, kMetadata);
+  write_grey_video(folder / "a.mp4", format, kVideoMetadata);
   const DecodedVideo video = read_video(folder / "a.mp4");
   EXPECT_EQ(video.codec, "h264");
   EXPECT_EQ(video.pixel_format, "yuv420p");
@@ -104,7 +99,7 @@ TEST(Mp4, OtherRatesAndASingleFrame) {
 
 TEST(Mp4, MetadataComesBack) {
   const TempFolder folder;
-  Metadata metadata = kMetadata;
+  Metadata metadata = kVideoMetadata;
   metadata.emplace_back("long", std::string(20'000, 'x') + "猫");
   write_grey_video(folder / "a: b.mp4", {.width = 64, .height = 64, .fps = 16, .frame_count = 2}, metadata);
   const DecodedVideo video = read_video(folder / "a: b.mp4");
@@ -204,7 +199,7 @@ TEST(Mp4, SameInputGivesSameBytes) {
   const TempFolder folder;
   const VideoFormat format{.width = 160, .height = 96, .fps = 16, .frame_count = 33};
   for (const char* name : {"a.mp4", "b.mp4"}) {
-    const auto sink = make_frame_sink(folder / name, format, kMetadata);
+    const auto sink = make_frame_sink(folder / name, format, kVideoMetadata);
     for (unsigned i = 0; i < 33; ++i) sink->write(noise_frame(160, 96, i / 3).data());
     sink->finish();
   }
@@ -239,14 +234,14 @@ TEST(Mp4, EveryCodecThatThereIsKeepsFramesRateAndTags) {
     if (video_encoders({codec, {}}).empty()) continue;  // another FFmpeg
     const TempFolder folder;
     for (const char* file : {"a.mp4", "b.mp4"})
-      write_grey_video(folder / file, format, kMetadata, {codec, {}});
+      write_grey_video(folder / file, format, kVideoMetadata, {codec, {}});
     const DecodedVideo video = read_video(folder / "a.mp4");
     EXPECT_EQ(video.codec, name);
     EXPECT_EQ(video.pixel_format, "yuv420p");
     EXPECT_EQ(video.rate, (std::array<int, 2>{24000, 1001}));
     EXPECT_EQ(video.range, AVCOL_RANGE_MPEG);
     EXPECT_EQ(video.matrix, AVCOL_SPC_SMPTE170M);
-    EXPECT_EQ(video.metadata.at("prompt"), kMetadata[0].second);
+    EXPECT_EQ(video.metadata.at("prompt"), kVideoMetadata[0].second);
     ASSERT_EQ(video.yuv.size(), 9u);
     for (std::size_t i = 0; i < 9; ++i) {
       EXPECT_NEAR(video.times[i], static_cast<double>(i) * 1001 / 24000, 1e-4);
@@ -290,10 +285,10 @@ TEST(Mp4, CrfIsTheQuality) {
     EXPECT_EQ(error_and_bytes({codec, {}}), std::pair(fine, large)) << "the default is another";
   }
   check_encoding({VideoCodec::kAv1, 63});
-  expect_error(ErrorCode::kInvalidArgument, "--crf 52: expected 0 (best) to 51 of h264", [] {
+  expect_error(ErrorCode::kInvalidArgument, "`crf` 52: expected 0 (best) to 51 of h264", [] {
     check_encoding({VideoCodec::kH264, 52});
   });
-  expect_error(ErrorCode::kInvalidArgument, "--crf -1", [] { check_encoding({VideoCodec::kAv1, -1}); });
+  expect_error(ErrorCode::kInvalidArgument, "`crf` -1", [] { check_encoding({VideoCodec::kAv1, -1}); });
   expect_error(ErrorCode::kInvalidArgument, "h264, h265 or av1", [] { parse_video_codec("vp9"); });
 }
 
@@ -311,7 +306,7 @@ TEST(Mp4, AnotherEncoderStandsIn) {
   const AVCodec* aom = avcodec_find_encoder_by_name("libaom-av1");
   if (x264 == nullptr || aom == nullptr) GTEST_SKIP() << "this FFmpeg lacks encoders";
   expect_error(ErrorCode::kUnsupported,
-               "no av1 encoder (this FFmpeg has none); choose a --codec that there is (h264", [&] {
+               "no av1 encoder (this FFmpeg has none); choose a `codec` that there is (h264", [&] {
                  open({}, {VideoCodec::kAv1, {}});
                });
   EXPECT_STREQ(video_encoders({}).front()->name, "libx264");
@@ -326,9 +321,9 @@ TEST(Mp4, AnotherEncoderStandsIn) {
 TEST(Mp4, UnfinishedOutputLeavesNothing) {
   const TempFolder folder;
   const VideoFormat format{.width = 128, .height = 96, .fps = 16, .frame_count = 60};
-  { const auto sink = make_frame_sink(folder / "a.mp4", format, kMetadata); }
+  { const auto sink = make_frame_sink(folder / "a.mp4", format, kVideoMetadata); }
   {
-    const auto sink = make_frame_sink(folder / "a.mp4", format, kMetadata);
+    const auto sink = make_frame_sink(folder / "a.mp4", format, kVideoMetadata);
     for (unsigned i = 0; i < 59; ++i) sink->write(noise_frame(128, 96, i).data());
   }
   EXPECT_EQ(folder.count(), 0);

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <limits>
 
+#include "kept/saved_latents.h"
 #include "media/safetensors_writer.h"
 #include "pipeline/run.h"
-#include "pipeline/saved_latents.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 
@@ -94,7 +94,7 @@ TEST(Settings, OfTheOutputAreKeptWhereTheyAreNotTheDefault) {
   EXPECT_EQ(taken.encoding.codec, VideoCodec::kH264);
   EXPECT_FALSE(taken.encoding.crf);
   request.save_file = "frames_%05d.png";
-  expect_error(ErrorCode::kInvalidArgument, "--codec is of .mp4",
+  expect_error(ErrorCode::kInvalidArgument, "`codec` is of .mp4",
                [&] { take_output_options(request, taken); });
   request.output.codec.reset();
   taken = back;
@@ -102,7 +102,7 @@ TEST(Settings, OfTheOutputAreKeptWhereTheyAreNotTheDefault) {
   EXPECT_FALSE(has(to_metadata(taken), "codec"));
   for (const double fps : {0.0, -1.0, 1e6, std::numeric_limits<double>::quiet_NaN()}) {
     request.output.fps = fps;
-    expect_error(ErrorCode::kInvalidArgument, "--fps", [&] { take_output_options(request, taken); });
+    expect_error(ErrorCode::kInvalidArgument, "`fps`", [&] { take_output_options(request, taken); });
   }
 }
 

@@ -120,6 +120,8 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
            {"steps", R"({"steps": 20})"}})
     expect_error(ErrorCode::kBadFile, "\"" + key + "\"", [&] { load(json); });
   expect_error(ErrorCode::kBadFile, "JSON", [&] { load("{"); });
+  expect_error(ErrorCode::kBadFile, "'fps' stands twice; correct it",
+               [&] { load(R"({"fps": 8, "fps": 16})"); });
   expect_error(ErrorCode::kInvalidArgument, "i2v-A14B", [&] { load(R"({"task": "i2v-A14B"})"); });
 }
 

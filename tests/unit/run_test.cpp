@@ -10,6 +10,7 @@
 #include "engine/loaded_models.h"
 #include "pipeline/input_images.h"
 #include "support/expect_error.h"
+#include "support/golden_checkpoint.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
 
@@ -21,10 +22,7 @@ constexpr int kSteps = 3;
 constexpr std::int64_t kFrames = 5;   // of a segment: two latent frames
 constexpr std::int64_t kCarried = 1;  // given to the next segment, which does not show it again
 
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
-
-GenerationSettings some_settings() {
+GenerationSettings run_settings() {
   GenerationSettings s;
   s.task = "t2v-A14B";
   s.prompt = "a red circle";
@@ -107,7 +105,7 @@ class RunTest : public testing::Test {
   }
 
   const TempFolder folder_;
-  const GenerationSettings settings_ = some_settings();
+  const GenerationSettings settings_ = run_settings();
   const Shape latent_{16, 2, 8, 8};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
   const CheckpointModels models_{kCheckpoint};
@@ -148,7 +146,7 @@ TEST_F(RunTest, KilledInAnySegmentItGoesOnThere) {
       SCOPED_TRACE(fmt::format("segment {} step {}", segment, step));
       const std::string name = fmt::format("killed_{}_{}", segment, step);
       StopAfter stop{.segment = segment, .step = step};
-      expect_error(ErrorCode::kCancelled, "--from_latents",
+      expect_error(ErrorCode::kCancelled, "`from_latents`",
                    [&] { make(name, nullptr, std::ref(stop), &stop.cancelled); });
       const SavedLatents kept = load_latents(folder_ / (name + ".safetensors"));
       EXPECT_EQ(kept.segment, segment);

@@ -10,16 +10,16 @@
 #include "engine/engine_internals.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "engine/residency_bytes.h"
 #include "support/expect_error.h"
 #include "support/fenced_backend.h"
+#include "support/golden_checkpoint.h"
 #include "support/temp_folder.h"
 #include "wan/tools.h"
 
 namespace wan::test {
 namespace {
 
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
 /// Larger: its blocks are most of what it takes.
 const std::filesystem::path kDemo = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo";
 
@@ -313,9 +313,9 @@ TEST_F(T5CpuTest, BlocksStayInTheHostsMemoryWhereTheyAreKeptAndHalfOfItIsEnough)
     }
     return "";
   };
-  const std::string advice = ", or choose --residency streamed";
-  EXPECT_TRUE(refusal("auto", 2 * blocks).ends_with("leave out --t5_cpu" + advice));
-  EXPECT_TRUE(refusal("auto", 2 * blocks - 1).ends_with("leave out --t5_cpu"));
+  const std::string advice = ", or choose `residency` streamed";
+  EXPECT_TRUE(refusal("auto", 2 * blocks).ends_with("leave out `t5_cpu`" + advice));
+  EXPECT_TRUE(refusal("auto", 2 * blocks - 1).ends_with("leave out `t5_cpu`"));
   EXPECT_TRUE(refusal("resident", 1).ends_with(advice));
 }
 

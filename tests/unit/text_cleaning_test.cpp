@@ -6,13 +6,13 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/html_entities.h"
-#include "text/mojibake.h"
-#include "text/mojibake_rules.h"
-#include "text/prompt_cleaning.h"
-#include "text/single_byte_codecs.h"
+#include "cleaning/html_entities.h"
+#include "cleaning/mojibake.h"
+#include "cleaning/mojibake_rules.h"
+#include "cleaning/prompt_cleaning.h"
+#include "cleaning/single_byte_codecs.h"
+#include "cleaning/utf8_repair.h"
 #include "text/unicode.h"
-#include "text/utf8_repair.h"
 
 namespace wan {
 namespace {

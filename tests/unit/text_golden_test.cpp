@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "text/prompt_cleaning.h"
-#include "text/tokenizer.h"
+#include "cleaning/prompt_cleaning.h"
+#include "tokenizers/tokenizer.h"
 
 namespace wan {
 namespace {

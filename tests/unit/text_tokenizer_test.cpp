@@ -5,12 +5,12 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/base64.h"
-#include "text/normalizers.h"
-#include "text/pre_tokenizers.h"
-#include "text/prefix_table.h"
-#include "text/tokenizer.h"
-#include "text/unigram_model.h"
+#include "tokenizers/base64.h"
+#include "tokenizers/normalizers.h"
+#include "tokenizers/pre_tokenizers.h"
+#include "tokenizers/prefix_table.h"
+#include "tokenizers/tokenizer.h"
+#include "tokenizers/unigram_model.h"
 
 namespace wan {
 namespace {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The checks beside the tests: formatting, include direction, calls of the file system, lint, sanitizers, fuzzing. Findings are errors.
+# The checks beside the tests: formatting, include direction, calls of the file system, names of options, lint, sanitizers, fuzzing. Findings are errors.
 # FUZZ_SECONDS (120) is the fuzzers' time together; LINT ("changed", or "all") is what is linted: see lint.sh.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -19,6 +19,9 @@ tools/checks/include_direction.py
 
 stage "calls of the file system"
 tools/checks/filesystem_calls.py
+
+stage "names of options"
+tools/checks/option_names.py
 
 stage "lint"
 tools/checks/lint.sh "${LINT:-changed}"

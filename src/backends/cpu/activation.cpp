@@ -8,10 +8,6 @@
 
 namespace wan {
 
-namespace {
-constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
-}
-
 bool has_kernel(const CpuBackend&, const ActivationArgs&) {
   return true;
 }

@@ -38,11 +38,6 @@ PrimitiveKey key_of(const Conv3dArgs& args, int threads) {
           threads};
 }
 
-/// f32 or bf16: of frames and weights alike. Sums are f32.
-memory::data_type type_of(const TensorView& view) {
-  return view.dtype() == DType::kF32 ? memory::data_type::f32 : memory::data_type::bf16;
-}
-
 memory::desc plain_weight(const TensorView& w) {
   return {{w.dim(0), w.dim(4), w.dim(1), w.dim(2), w.dim(3)}, type_of(w), memory::format_tag::odhwi};
 }

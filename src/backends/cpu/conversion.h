@@ -6,6 +6,8 @@
 
 namespace wan {
 
+inline constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
+
 inline std::uint16_t* bf16_bits(const TensorView& view) {
   return &view.as<BF16>()->bits;
 }

@@ -6,10 +6,6 @@
 
 namespace wan {
 
-namespace {
-constexpr std::int64_t kChunk = 1024;  // values converted at a time, on the stack
-}
-
 bool has_kernel(const CpuBackend&, const GatedGeluArgs&) {
   return true;
 }

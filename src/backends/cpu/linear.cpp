@@ -15,10 +15,6 @@ using dnnl::memory;
 constexpr std::int64_t kFewRows = 2;  // a pass over the weights a row beats repacking them
 constexpr std::int64_t kWeightTile = std::int64_t{1} << 22;  // elements converted at a time: 16 MiB
 
-memory::data_type type_of(const TensorView& view) {
-  return view.dtype() == DType::kF32 ? memory::data_type::f32 : memory::data_type::bf16;
-}
-
 std::shared_ptr<CachedPrimitive> make_matmul(const dnnl::engine& engine, const LinearArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t inner = args.x.dim(1);

@@ -85,6 +85,10 @@ OpenMpThreads::~OpenMpThreads() {
   omp_set_num_threads(before_);
 }
 
+dnnl::memory::data_type type_of(const TensorView& view) {
+  return view.dtype() == DType::kF32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
+
 dnnl::primitive_attr user_scratchpad() {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);

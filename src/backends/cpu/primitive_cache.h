@@ -121,6 +121,9 @@ auto with_dnnl_errors(const char* where, F&& f) {
   }
 }
 
+/// oneDNN's name of a view's type, f32 or bf16. Sums are f32 in both.
+dnnl::memory::data_type type_of(const TensorView& view);
+
 /// Attributes of every primitive here: scratch memory comes from the caller.
 dnnl::primitive_attr user_scratchpad();
 

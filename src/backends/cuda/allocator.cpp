@@ -51,7 +51,7 @@ std::byte* StreamAllocator::allocate(std::size_t bytes) {
         ErrorCode::kOutOfMemory,
         "cannot allocate {:.2f} GB of device memory on cuda:{}: {:.2f} GB of {:.2f} GB are free, this "
         "program holds "
-        "{:.2f} GB; a --memory_limit below what is free, --residency streamed or a smaller --size needs less",
+        "{:.2f} GB; a `memory_limit` below what is free, `residency` streamed or a smaller `size` needs less",
         gigabytes(bytes), device_, gigabytes(free_bytes), gigabytes(total_bytes), gigabytes(used()));
   }
   check(status, "cudaMallocFromPoolAsync", __FILE__, __LINE__);

@@ -28,7 +28,7 @@ std::string no_devices_reason(int& count) {
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
   if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
   if (driver == 0)
-    return fmt::format("no NVIDIA driver is loaded ({}); use --device cpu", cudaGetErrorName(status));
+    return fmt::format("no NVIDIA driver is loaded ({}); use `device` cpu", cudaGetErrorName(status));
   if (status == cudaErrorInsufficientDriver)
     return fmt::format(
         "the NVIDIA driver is too old: it runs CUDA {}, this build needs {}; update the driver or build with "
@@ -86,7 +86,7 @@ CudaDeviceInfo cuda_device_info(int device) {
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaBackendOptions& options) {
   const std::string reason = cuda_unusable_reason(options.device);
-  WAN_CHECK(reason.empty(), kUnsupported, "{}", reason);
+  WAN_CHECK(reason.empty(), kUnsupported, "{}", MessagePart{reason});
   return std::make_unique<cuda::CudaBackend>(options);
 }
 

@@ -7,7 +7,7 @@ namespace wan {
 namespace {
 
 constexpr const char* kReason =
-    "this build has no CUDA: configure with -DWAN_WITH_CUDA=ON, or use --device cpu";
+    "this build has no CUDA: configure with -DWAN_WITH_CUDA=ON, or use `device` cpu";
 
 [[noreturn]] void fail_without_cuda() {
   fail(ErrorCode::kUnsupported, "{}", kReason);

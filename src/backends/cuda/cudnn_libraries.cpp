@@ -61,13 +61,13 @@ class CudnnHandle {
 enum Uid : std::int64_t { kX = 1, kWeight, kBias, kOut, kQuery, kKey, kValue };
 using Pointers = std::unordered_map<std::int64_t, void*>;
 
-fe::DataType_t type_of(const TensorView& view) {
+fe::DataType_t cudnn_type_of(const TensorView& view) {
   return view.dtype() == DType::kBF16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
 }
 
 Tensor_attributes tensor(Uid uid, const TensorView& view, const Numbers& dims, const Numbers& strides) {
   Tensor_attributes made;
-  made.set_uid(uid).set_data_type(type_of(view)).set_dim(dims).set_stride(strides);
+  made.set_uid(uid).set_data_type(cudnn_type_of(view)).set_dim(dims).set_stride(strides);
   return made;
 }
 
@@ -92,7 +92,7 @@ void wait_where_full(const PlanCache<Key, std::optional<Plan>>& plans, cudaStrea
 
 std::unique_ptr<fe::graph::Graph> new_graph(const TensorView& out) {
   auto graph = std::make_unique<fe::graph::Graph>();
-  graph->set_io_data_type(type_of(out))
+  graph->set_io_data_type(cudnn_type_of(out))
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
   return graph;
@@ -213,7 +213,7 @@ std::unique_ptr<fe::graph::Graph> convolution_graph(const Conv3dArgs& args) {
   }
   result->set_output(true)
       .set_uid(kOut)
-      .set_data_type(type_of(args.out))
+      .set_data_type(cudnn_type_of(args.out))
       .set_dim(frame_dims(args.out, pictures))
       .set_stride(frame_strides(args.out, pictures));
   return graph;

@@ -46,7 +46,7 @@ using Layout =
 using Preference = std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
                                    Destroy<cublasLtMatmulPreferenceDestroy>>;
 
-cudaDataType_t type_of(const TensorView& view) {
+cudaDataType_t cuda_type_of(const TensorView& view) {
   return view.dtype() == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
@@ -90,7 +90,7 @@ Matrices matrices(const TensorView& view, std::int64_t batch_stride = 0) {
   const std::int64_t columns = view.dim(-1);
   // That of a single row is free, and may be anything in its view.
   const std::int64_t leading = rows > 1 ? view.stride(view.rank() - 2) : std::max<std::int64_t>(columns, 1);
-  return {type_of(view), columns, rows, leading, batch_stride, alignment_of(view)};
+  return {cuda_type_of(view), columns, rows, leading, batch_stride, alignment_of(view)};
 }
 
 Matrices batch(const TensorView& view) {

@@ -3,6 +3,7 @@ set(WAN_CUDA_HOST_SOURCES
   allocator.cpp attention.cpp backend_impl.cpp check.cpp conv3d.cpp cuda_backend.cpp linear.cpp scratch.cpp simple_ops.cpp
   staging.cpp tuner.cpp kernels/copy_plan.cpp)
 set(WAN_CUDA_KERNEL_SOURCES
-  kernels/attention.cu kernels/channel_resample.cu kernels/checksum.cu kernels/data_movement.cu kernels/elementwise.cu kernels/plain_products.cu kernels/probe.cu
-  kernels/random.cu kernels/rows.cu kernels/softmax.cu)
+  kernels/attention.cu kernels/channel_norm.cu kernels/channel_resample.cu kernels/checksum.cu kernels/data_movement.cu
+  kernels/elementwise.cu kernels/layer_norm.cu kernels/plain_products.cu kernels/probe.cu kernels/random.cu kernels/rms_norm.cu
+  kernels/softmax.cu)
 set(WAN_CUDA_LIBRARY_SOURCES cudnn_libraries.cpp driver_functions.cpp matmul_library.cpp)

@@ -129,7 +129,7 @@ VaePlan VaePlans::tiles_within(std::size_t byte_budget) {
   fail(ErrorCode::kOutOfMemory,
        "{} needs {:.2f} GB for frames of {} x {} latents even in the smallest tiles, {:.2f} GB are left for "
        "it; "
-       "choose a smaller --size or free memory",
+       "choose a smaller `size` or free memory",
        what_, static_cast<double>(least_bytes) * 1e-9, extent_.height, extent_.width,
        static_cast<double>(byte_budget) * 1e-9);
 }

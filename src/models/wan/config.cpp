@@ -3,13 +3,11 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <span>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/mapped_file.h"
 #include "base/untrusted_text.h"
-#include "weights/strict_json.h"
+#include "json/strict_json.h"
 
 namespace wan {
 
@@ -18,9 +16,7 @@ namespace {
 /// A config.json under validation: every failed access names the file and the key.
 class ConfigReader {
  public:
-  ConfigReader(std::string_view text, const std::string& where) : path_(where) {
-    constexpr int kDepth = 8;  // the official files have one level
-    json_ = parse_strict_json(std::as_bytes(std::span(text)), where, kDepth);
+  ConfigReader(nlohmann::json json, std::string path) : path_(std::move(path)), json_(std::move(json)) {
     WAN_CHECK(json_.is_object(), kBadFile, "{} is not a JSON object; download it again", path_);
   }
 
@@ -57,16 +53,10 @@ class ConfigReader {
   nlohmann::json json_;
 };
 
+constexpr int kDepth = 8;  // the official files have one level
 constexpr const char* kRemedy = "take all files of a diffusion model's folder from one checkpoint";
 
-}  // namespace
-
-std::int64_t patch_volume(const WanConfig& config) {
-  return std::accumulate(config.patch.begin(), config.patch.end(), std::int64_t{1}, std::multiplies<>());
-}
-
-WanConfig parse_wan_config(std::string_view text, const std::string& where) {
-  const ConfigReader json(text, where);
+WanConfig read_config(const ConfigReader& json) {
   WanConfig config{};
   config.model_type = json.text("model_type");
   config.dim = json.positive("dim");
@@ -86,13 +76,25 @@ WanConfig parse_wan_config(std::string_view text, const std::string& where) {
   return config;
 }
 
+}  // namespace
+
+std::int64_t patch_volume(const WanConfig& config) {
+  return std::accumulate(config.patch.begin(), config.patch.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+WanConfig parse_wan_config(std::string_view text, const std::string& where) {
+  return read_config({parse_strict_json(text, where, kDepth), where});
+}
+
+WanConfig read_wan_config(const std::filesystem::path& file) {
+  return read_config({read_json_file(file, kDepth), file.string()});
+}
+
 WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights) {
   const std::filesystem::path path = folder / "config.json";
   WAN_CHECK(file_exists(path), kBadFile, "{} is missing; the folder of a diffusion model holds one",
             path.string());
-  const MappedFile file(path);
-  WanConfig config = parse_wan_config(
-      {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
+  WanConfig config = read_wan_config(path);
   // Every block holds tensors; what a file cannot hold is refused before each of them is asked for by name.
   const auto most = static_cast<std::int64_t>(weights.report().checkpoint().entries().size());
   WAN_CHECK(config.num_layers <= most, kBadFile, "{}: \"num_layers\" is {}, but {} holds {} tensors in all",

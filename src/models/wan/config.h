@@ -34,6 +34,8 @@ std::int64_t patch_volume(const WanConfig& config);
 /// tell, are left 0. Throws BadFile naming the key that is missing, of a wrong type or impossible (heads that do not
 /// divide dim ...).
 WanConfig parse_wan_config(std::string_view json, const std::string& where);
+/// The same from a file.
+WanConfig read_wan_config(const std::filesystem::path& file);
 
 /// Reads `folder`/config.json and takes what stands in the code only from the tensors' shapes. Throws BadFile.
 WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights);

@@ -2,6 +2,7 @@
 // lanes, and keys and values need no layout of their own, for they are read one broadcast element at a time.
 
 #include "backends/cpu/kernels/parts.h"
+#include "backends/cpu/kernels/vec.h"
 
 namespace wan::WAN_ISA_NAMESPACE {
 

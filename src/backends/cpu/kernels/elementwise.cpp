@@ -1,4 +1,5 @@
 #include "backends/cpu/kernels/parts.h"
+#include "backends/cpu/kernels/vec.h"
 
 namespace wan::WAN_ISA_NAMESPACE {
 

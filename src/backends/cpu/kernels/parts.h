@@ -2,7 +2,6 @@
 // How the kernel sources of one instruction set fill their part of the table. WAN_ISA is that set's name.
 
 #include "backends/cpu/kernels/kernels.h"
-#include "backends/cpu/kernels/vec.h"
 
 #define WAN_ISA_NAME_2(name) cpu_##name
 #define WAN_ISA_NAME_1(name) WAN_ISA_NAME_2(name)

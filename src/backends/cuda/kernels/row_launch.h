@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "backends/cuda/kernels/launch_types.h"
+#include "backends/cuda/kernels/row_kernels.h"
 
 namespace wan::cuda {
 
@@ -13,6 +14,7 @@ using Constant = std::integral_constant<int, kValue>;
 inline constexpr int kWarpRow = 32;
 inline constexpr int kBlockRow = 256;
 inline constexpr int kWarpRowsABlock = 4;
+inline constexpr int kPack = 8;  // elements
 
 /// visit(Constant<threads a row>()): a warp for rows that give each lane a few packs, a block beyond.
 template <typename Visit>
@@ -28,22 +30,11 @@ LaunchShape row_shape(std::int64_t rows) {
   return {dim3(blocks_for(rows, kRows)), dim3(kThreads * kRows)};
 }
 
-/// visit(Constant<8>()) or visit(Constant<kNarrow>()).
+/// visit(Constant<kPack>()) or visit(Constant<kNarrow>()).
 template <int kNarrow, typename Visit>
 void with_pack(bool wide, Visit&& visit) {
-  constexpr int kWide = 8;
-  if (wide) return visit(Constant<kWide>());
+  if (wide) return visit(Constant<kPack>());
   visit(Constant<kNarrow>());
-}
-
-/// visit(Constant<lanes a row>()): the fewest, 4 to a warp, that hold a row's packs in `packs_a_lane` each.
-template <typename Visit>
-void with_row_lanes(std::int64_t packs, int packs_a_lane, Visit&& visit) {
-  if (packs <= 4 * packs_a_lane) return visit(Constant<4>());
-  if (packs <= 8 * packs_a_lane) return visit(Constant<8>());
-  if (packs <= 16 * packs_a_lane) return visit(Constant<16>());
-  WAN_ASSERT(packs <= 32 * packs_a_lane);
-  visit(Constant<32>());
 }
 
 /// Everything at once: visit(x type tag, out type tag, pack constant, threads constant).
@@ -56,6 +47,15 @@ void with_row_kernel(DType x, DType out, bool wide, std::int64_t width, Visit&& 
       });
     });
   });
+}
+
+/// Whether a block of threads holds a row of packs, and a warp would have too much of it.
+inline bool block_holds(bool packs, std::int64_t width) {
+  return packs && width > kPack * kWarpRow * kPacksOfALane && width <= kPack * kHeldThreads * kHeldPacks;
+}
+
+inline LaunchShape block_each(std::int64_t rows) {
+  return {dim3(blocks_for(rows, 1)), dim3(kHeldThreads)};
 }
 
 }  // namespace wan::cuda

@@ -1,0 +1,159 @@
+#include "dump/dump.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "dump/dump_folder.h"
+#include "ops/copy.h"
+
+namespace wan {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  WAN_CHECK(!error && is_folder(folder), kIo, "cannot create the folder {}: {}", folder.string(),
+            error ? system_reason(error.value()) : "something else is there");
+}
+
+/// Host copy in f32.
+Tensor to_host(ExecContext& ctx, const TensorView& view) {
+  Tensor host(DType::kF32, view.shape());
+  if (view.dtype() == DType::kF32 && view.is_contiguous()) {
+    ctx.backend.download(view, host);
+    return host;
+  }
+  const Tensor packed(ctx.backend.allocator(), DType::kF32, view.shape());
+  copy(ctx, {view, packed});
+  ctx.backend.download(packed, host);
+  return host;
+}
+
+std::string tap_name(std::string_view layer, int call) {
+  return fmt::format("{}.{:04}", layer, call);
+}
+
+std::span<const float> values_of(const Tensor& host) {
+  return {host.as<float>(), static_cast<std::size_t>(host.elements())};
+}
+
+}  // namespace
+
+DumpWriter::DumpWriter(fs::path folder, int steps)
+    : folder_(std::move(folder)), digits_(std::max(2, static_cast<int>(std::to_string(steps - 1).size()))) {
+  clear_dump_folder(folder_);
+  make_folder(folder_);
+}
+
+DumpWriter::~DumpWriter() {
+  if (finished_) return;
+  try {
+    write_manifest({});
+  } catch (const std::exception& error) {  // a full disk: the run's own error tells it
+    log(LogLevel::kDebug, error.what());
+  }
+}
+
+void DumpWriter::begin_segment(int segment) {
+  prefix_ = segment == 0 ? "" : fmt::format("segment_{}_", segment);
+}
+
+void DumpWriter::integers(const std::string& name, std::span<const std::int64_t> values,
+                          std::span<const std::int64_t> shape) {
+  write_npy(path_of(name, "int64", shape), values, shape);
+}
+
+void DumpWriter::floats(const std::string& name, std::span<const float> values,
+                        std::span<const std::int64_t> shape) {
+  write_npy(path_of(name, "float32", shape), values, shape);
+}
+
+void DumpWriter::tensor(ExecContext& ctx, const std::string& name, const TensorView& view) {
+  const auto shape = view.shape().extents();
+  write_npy(path_of(name, "float32", shape), values_of(to_host(ctx, view)), shape);
+}
+
+void DumpWriter::step_tensor(ExecContext& ctx, int step, const char* what, const TensorView& view) {
+  tensor(ctx, step_name(step, what), view);
+}
+
+void DumpWriter::step_timestep(int step, std::int64_t timestep) {
+  const std::int64_t shape[] = {1};
+  integers(step_name(step, "timestep"), std::span(&timestep, 1), shape);
+}
+
+void DumpWriter::tap(ExecContext& ctx, std::string_view name, const TensorView& view) {
+  const auto [call, first] = tap_calls_.try_emplace(std::string(name), 0);
+  if (tap_calls_.size() == 1 && first) make_folder(folder_ / "taps");
+  write_npy(folder_ / "taps" / (tap_name(name, call->second++) + ".npy"), values_of(to_host(ctx, view)),
+            view.shape().extents());
+}
+
+void DumpWriter::begin_frames(std::int64_t count, std::int64_t height, std::int64_t width) {
+  frame_count_ = count;
+  frame_pixels_ = height * width;
+  const std::int64_t planar[] = {3, count, height, width};
+  const std::int64_t interleaved[] = {count, height, width, 3};
+  float_frames_ =
+      std::make_unique<NpyWriter>(path_of("frames_float", "float32", planar), NpyType::kF32, planar);
+  byte_frames_ =
+      std::make_unique<NpyWriter>(path_of("frames", "uint8", interleaved), NpyType::kU8, interleaved);
+}
+
+void DumpWriter::frames(std::int64_t first, std::span<const float> pixels,
+                        std::span<const std::uint8_t> levels) {
+  byte_frames_->append(levels);
+  const auto plane_size = static_cast<std::size_t>(frame_pixels_);
+  std::vector<float> plane(plane_size);
+  const std::size_t count = pixels.size() / (3 * plane_size);
+  for (std::size_t frame = 0; frame < count; ++frame) {
+    for (std::size_t channel = 0; channel < 3; ++channel) {
+      for (std::size_t i = 0; i < plane_size; ++i)
+        plane[i] = std::clamp(pixels[(frame * plane_size + i) * 3 + channel], -1.0f, 1.0f);
+      const auto index =
+          static_cast<std::int64_t>(channel) * frame_count_ + first + static_cast<std::int64_t>(frame);
+      float_frames_->write_at(index * frame_pixels_, std::span<const float>(plane));
+    }
+  }
+}
+
+void DumpWriter::finish(const std::vector<std::pair<std::string, std::string>>& settings) {
+  if (float_frames_) float_frames_->finish();
+  if (byte_frames_) byte_frames_->finish();
+  write_manifest(settings);
+  finished_ = true;
+}
+
+void DumpWriter::write_manifest(const std::vector<std::pair<std::string, std::string>>& settings) {
+  nlohmann::ordered_json request = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : settings) request[key] = value;
+  nlohmann::ordered_json files = nlohmann::ordered_json::object();
+  for (const auto& [name, file] : files_) files[name] = {{"dtype", file.dtype}, {"shape", file.shape}};
+  nlohmann::ordered_json manifest = {{"producer", "wan.cpp"}, {"settings", request}, {"files", files}};
+  if (!tap_calls_.empty()) {
+    auto& taps = manifest["taps"] = nlohmann::ordered_json::array();
+    for (const auto& [name, calls] : tap_calls_)
+      for (int call = 0; call < calls; ++call) taps.push_back(tap_name(name, call));
+  }
+  write_file_atomically(
+      folder_ / "manifest.json",
+      manifest.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+fs::path DumpWriter::path_of(const std::string& name, const char* dtype,
+                             std::span<const std::int64_t> shape) {
+  files_.push_back({prefix_ + name, {dtype, {shape.begin(), shape.end()}}});
+  return folder_ / (prefix_ + name + ".npy");
+}
+
+std::string DumpWriter::step_name(int step, const char* what) const {
+  return fmt::format("step_{:0{}}_{}", step, digits_, what);
+}
+
+}  // namespace wan

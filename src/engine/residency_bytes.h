@@ -1,0 +1,19 @@
+#pragma once
+// What blocks take in memory, by how they are held.
+
+#include "engine/load_options.h"
+#include "tasks/model_shapes.h"
+
+namespace wan {
+
+/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
+struct ResidencyBytes {
+  std::size_t transformers = 0;
+  std::size_t text_encoder = 0;
+  std::size_t text_encoder_host = 0;  // on the CPU beside a device
+  /// On the device.
+  std::size_t all() const { return transformers + text_encoder; }
+};
+ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOptions& options);
+
+}  // namespace wan

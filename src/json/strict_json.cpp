@@ -1,0 +1,62 @@
+#include "json/strict_json.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/untrusted_text.h"
+
+namespace wan {
+
+nlohmann::json parse_strict_json(std::string_view text, const std::string& where, int max_depth,
+                                 const char* remedy) {
+  using nlohmann::json;
+  WAN_CHECK(text.size() <= kMostJsonBytes, kBadFile, "[{}] expected at most {} bytes of JSON, got {}; {}",
+            where, kMostJsonBytes, text.size(), remedy);
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const json::parser_callback_t check = [&](int depth, json::parse_event_t event, json& parsed) {
+    switch (event) {
+      case json::parse_event_t::object_start:
+      case json::parse_event_t::array_start:
+        WAN_CHECK(depth < max_depth, kBadFile, "[{}] expected at most {} nested levels of JSON; {}", where,
+                  max_depth, remedy);
+        if (event == json::parse_event_t::object_start) keys.emplace_back();
+        break;
+      case json::parse_event_t::object_end:
+        keys.pop_back();
+        break;
+      case json::parse_event_t::key: {
+        const auto& key = parsed.get_ref<const std::string&>();
+        WAN_CHECK(keys.back().insert(key).second, kBadFile, "[{}] the key {} stands twice; {}", where,
+                  quote_name(key), remedy);
+        break;
+      }
+      case json::parse_event_t::array_end:
+      case json::parse_event_t::value:
+        break;
+    }
+    return true;
+  };
+  try {
+    return json::parse(text, check);
+  } catch (const json::exception& error) {
+    fail(ErrorCode::kBadFile, "[{}] malformed JSON ({}); {}", where, json_reason(error.what()), remedy);
+  }
+}
+
+nlohmann::json parse_strict_json(std::span<const std::byte> text, const std::string& where, int max_depth,
+                                 const char* remedy) {
+  return parse_strict_json(std::string_view(reinterpret_cast<const char*>(text.data()), text.size()), where,
+                           max_depth, remedy);
+}
+
+nlohmann::json read_json_file(const std::filesystem::path& path, int max_depth, const char* remedy) {
+  const MappedFile file(path);
+  nlohmann::json json = parse_strict_json(file.bytes(), path.string(), max_depth, remedy);
+  file.check_whole();
+  return json;
+}
+
+}  // namespace wan

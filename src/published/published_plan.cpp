@@ -1,0 +1,72 @@
+// A memory plan from the published models' shapes, on this machine or a GPU that it need not have.
+
+#include "base/memory_info.h"
+#include "engine/absent_gpu.h"
+#include "engine/backend_factory.h"
+#include "engine/engine_internals.h"
+#include "engine/memory_plan.h"
+#include "published/gpu_memory.h"
+#include "tasks/official_models.h"
+#include "tasks/task_table.h"
+#include "wan/tools.h"
+
+namespace wan {
+
+namespace {
+
+std::unique_ptr<Backend> backend_of(const PublishedPlanOptions& options) {
+  if (options.gpu_bytes > 0) return make_absent_gpu(options.gpu_bytes);
+  if (!options.gpu.empty()) return make_absent_gpu(gpu_memory_bytes(options.gpu));
+  return make_backend({.ckpt_dir = {}}).backend;
+}
+
+/// The clip that images become.
+std::optional<LatentExtent> encoded_clip(const Task& task, bool image, const Shape& latent) {
+  const TaskFacts& facts = task.facts();
+  if (!facts.needs_image && !(facts.takes_image && image)) return std::nullopt;
+  const Shape condition = task.condition_shape(geometry_of(official_vae(task)), latent);
+  return LatentExtent{condition[1], latent[2], latent[3]};
+}
+
+}  // namespace
+
+PublishedPlan plan_published(const PublishedPlanOptions& options) {
+  const Task& task = find_task(options.task);
+  const ModelDefaults defaults = task.defaults();
+  const std::unique_ptr<Backend> backend = backend_of(options);
+  const bool on_cpu = backend->device().kind == DeviceKind::kCpu;
+  const auto precision_or = [&](const char* usual) {
+    return parse_precision("`precision`", options.precision.empty() ? usual : options.precision);
+  };
+  const DType weights = precision_or(on_cpu ? "fp32" : "bf16");
+  const VaePrecision vae_precision{.compute = parse_precision("`vae_precision`", options.vae_precision)};
+
+  PublishedPlan result{.task = options.task,
+                       .size = options.size.value_or(defaults.size),
+                       .frame_num = options.frame_num.value_or(defaults.frame_num),
+                       .on_gpu = !on_cpu,
+                       .plan = {}};
+  const Shape latent = official_latent(task, result.size, result.frame_num);
+  const std::unique_ptr<Backend> text_backend =
+      make_text_backend({.ckpt_dir = {}, .t5_cpu = options.t5_cpu}, *backend);
+  std::optional<TextEncoderHost> text_host;
+  if (text_backend) {
+    text_host = TextEncoderHost{.weights = precision_or("fp32"),
+                                .available = available_memory_bytes(),
+                                .backend = text_backend.get()};
+  }
+  result.plan = plan_run({.models = official_shapes(task, vae_precision),
+                          .backend = *backend,
+                          .latent = latent,
+                          .weights = weights,
+                          .encodes = encoded_clip(task, options.image, latent),
+                          .residency = options.residency,
+                          .memory_limit = options.memory_limit,
+                          .keep_models = false,
+                          .offload_model = options.offload_model,
+                          .text_encoder_host = text_host})
+                    .plan;
+  return result;
+}
+
+}  // namespace wan

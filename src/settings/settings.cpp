@@ -1,0 +1,170 @@
+#include "settings/settings.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/untrusted_text.h"
+#include "media/output.h"
+#include "request/attributed.h"
+#include "wan/version.h"
+
+namespace wan {
+
+namespace {
+
+constexpr double kLeastFps = 0.01;
+constexpr double kMostFps = 1000;
+
+/// Pairs under reading: every failure names the file and the key.
+class Pairs {
+ public:
+  Pairs(const Metadata& metadata, const std::string& where) : metadata_(metadata), where_(where) {}
+
+  bool has(const char* key) const {
+    return std::any_of(metadata_.begin(), metadata_.end(),
+                       [&](const auto& pair) { return pair.first == key; });
+  }
+
+  std::string text(const char* key) const {
+    for (const auto& [name, value] : metadata_)
+      if (name == key) return value;
+    fail(ErrorCode::kBadFile, "{}: the metadata has no \"{}\"; these latents were not kept by this program",
+         where_, key);
+  }
+
+  template <typename T>
+  T number(const char* key) const {
+    const std::string value = text(key);
+    T result{};
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
+    WAN_CHECK(error == std::errc() && end == value.data() + value.size(), kBadFile,
+              "{}: \"{}\" is {}, no number", where_, key, quote_name(value));
+    return result;
+  }
+
+  /// parse(text), its error attributed to the file.
+  template <typename Parse>
+  auto parsed(const char* key, Parse&& parse) const {
+    return attributed(where_, key, [&] { return parse(text(key)); });
+  }
+
+  /// Holds a value that was read to what a run can have.
+  void expect(bool holds, const char* key, const char* expected) const {
+    WAN_CHECK(holds, kBadFile, "{}: \"{}\" is {}, expected {}", where_, key, quote_name(text(key)), expected);
+  }
+
+ private:
+  const Metadata& metadata_;
+  const std::string& where_;
+};
+
+}  // namespace
+
+Metadata to_metadata(const GenerationSettings& s) {
+  Metadata metadata = {{"prompt", s.prompt},
+                       {"negative_prompt", s.negative_prompt},
+                       {"seed", fmt::format("{}", s.seed)},
+                       {"task", s.task},
+                       {"model", s.model},
+                       {"size", format_video_size(s.size)},
+                       {"frame_num", fmt::format("{}", s.frame_num)},
+                       {"fps", fmt::format("{}", s.fps)},
+                       {"sample_solver", solver_name(s.solver)},
+                       {"sample_steps", fmt::format("{}", s.steps)},
+                       {"sample_shift", fmt::format("{}", s.shift)},
+                       {"sample_guide_scale", format_guidance_scale(s.guide_scale)},
+                       {"rng", format_random_spec(s.rng)},
+                       {"precision", s.precision},
+                       {"vae_precision", s.vae_precision}};
+  if (s.encoding.codec != VideoCodec::kH264)
+    metadata.emplace_back("codec", video_codec_name(s.encoding.codec));
+  if (s.encoding.crf) metadata.emplace_back("crf", fmt::format("{}", *s.encoding.crf));
+  if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
+  if (s.area) metadata.emplace_back("area", format_video_size(*s.area));
+  if (s.image) metadata.emplace_back("image", *s.image);
+  if (s.last_image) metadata.emplace_back("last_image", *s.last_image);
+  metadata.emplace_back("version", std::string("wan.cpp ") + version());
+  return metadata;
+}
+
+void take_output_options(const GenerationRequest& request, GenerationSettings& settings) {
+  const OutputOptions& output = request.output;
+  WAN_CHECK(!output.fps || (*output.fps >= kLeastFps && *output.fps <= kMostFps), kInvalidArgument,
+            "`fps` {}: expected {} to {} frames a second", output.fps.value_or(0), kLeastFps, kMostFps);
+  if (output.fps) settings.fps = *output.fps;
+  if (output.codec && parse_video_codec(*output.codec) != settings.encoding.codec)
+    settings.encoding = {parse_video_codec(*output.codec),
+                         {}};  // a kept crf is of the codec that it was kept with
+  if (output.crf) settings.encoding.crf = output.crf;
+  check_encoding(settings.encoding);
+  if (request.save_file.empty() || classify_output(request.save_file, settings.frame_num) == OutputKind::kMp4)
+    return;
+  WAN_CHECK(!output.codec && !output.crf, kInvalidArgument,
+            "{} is of .mp4, and {} is lossless; leave it out, or name the video .mp4",
+            output.codec ? "`codec`" : "`crf`", request.save_file.string());
+  settings.encoding = {};
+}
+
+bool holds_settings(const Metadata& metadata) {
+  constexpr std::array kKeys = {"prompt",        "negative_prompt",
+                                "seed",          "task",
+                                "model",         "size",
+                                "frame_num",     "fps",
+                                "sample_solver", "sample_steps",
+                                "sample_shift",  "sample_guide_scale",
+                                "rng",           "precision",
+                                "vae_precision", "boundary",
+                                "area",          "image",
+                                "last_image"};
+  return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
+    return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
+  });
+}
+
+GenerationSettings settings_from_metadata(const Metadata& metadata, const std::string& where) {
+  const Pairs pairs(metadata, where);
+  GenerationSettings s;
+  s.prompt = pairs.text("prompt");
+  s.negative_prompt = pairs.text("negative_prompt");
+  s.seed = pairs.number<std::int64_t>("seed");
+  s.task = pairs.text("task");
+  s.model = pairs.text("model");
+  s.size = pairs.parsed("size", [](const std::string& text) { return parse_video_size(text); });
+  s.frame_num = pairs.number<int>("frame_num");
+  s.fps = pairs.number<double>("fps");
+  s.solver = pairs.parsed("sample_solver", [](const std::string& text) { return parse_solver(text); });
+  if (pairs.has("codec"))
+    s.encoding.codec = pairs.parsed("codec", [](const std::string& text) { return parse_video_codec(text); });
+  if (pairs.has("crf")) s.encoding.crf = pairs.number<int>("crf");
+  attributed(where, "crf", [&] { check_encoding(s.encoding); });
+  s.steps = pairs.number<int>("sample_steps");
+  s.shift = pairs.number<double>("sample_shift");
+  s.guide_scale =
+      pairs.parsed("sample_guide_scale", [](const std::string& text) { return parse_guidance_scale(text); });
+  s.rng = pairs.parsed("rng", [](const std::string& text) { return parse_random_spec(text); });
+  s.precision = pairs.text("precision");
+  // Latents from before there was a choice are kept: they meant fp32.
+  if (pairs.has("vae_precision")) s.vae_precision = pairs.text("vae_precision");
+  pairs.expect(s.seed >= 0, "seed", "0 or more");
+  pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
+  pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
+  pairs.expect(s.fps >= kLeastFps && s.fps <= kMostFps, "fps", "0.01 to 1000");
+  pairs.expect(s.steps >= 1 && s.steps <= Scheduler::kTrainTimesteps, "sample_steps", "1 to 1000");
+  pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
+  pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");
+  pairs.expect(s.vae_precision == "fp32" || s.vae_precision == "bf16", "vae_precision", "fp32 or bf16");
+  if (pairs.has("boundary")) {
+    s.boundary = pairs.number<double>("boundary");
+    pairs.expect(*s.boundary > 0.0 && *s.boundary <= 1.0, "boundary", "a number above 0 and up to 1");
+  }
+  if (pairs.has("area"))
+    s.area = pairs.parsed("area", [](const std::string& text) { return parse_video_size(text); });
+  if (pairs.has("image")) s.image = pairs.text("image");
+  if (pairs.has("last_image")) s.last_image = pairs.text("last_image");
+  return s;
+}
+
+}  // namespace wan

@@ -1,0 +1,15 @@
+#include "tasks/model_shapes.h"
+
+#include "tasks/official_models.h"
+
+namespace wan {
+
+ModelShapes official_shapes(const Task& task, const VaePrecision& precision) {
+  return {
+      .transformers = std::vector<WanConfig>(task.facts().transformers.size(), task.published_transformer()),
+      .text_encoder = official_text_encoder(),
+      .vae = official_vae(task),
+      .vae_precision = precision};
+}
+
+}  // namespace wan

@@ -1,0 +1,24 @@
+#pragma once
+// ModelShapes: the dimensions of a checkpoint's models, which tell what they take in memory. No file is needed for them.
+
+#include <vector>
+
+#include "models/umt5/umt5_encoder.h"
+#include "models/video_vae/streamed_vae.h"
+#include "models/wan/config.h"
+#include "tasks/task.h"
+#include "tasks/vae_config.h"
+
+namespace wan {
+
+struct ModelShapes {
+  std::vector<WanConfig> transformers;  // by Expert; one where there is one transformer
+  Umt5Config text_encoder;
+  VaeConfig vae;
+  VaePrecision vae_precision;
+};
+
+/// Of the task's published models.
+ModelShapes official_shapes(const Task& task, const VaePrecision& precision);
+
+}  // namespace wan

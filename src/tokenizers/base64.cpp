@@ -1,0 +1,46 @@
+#include "tokenizers/base64.h"
+
+#include <cstdint>
+
+#include "base/error.h"
+
+namespace wan {
+namespace {
+
+int digit_value(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+') return 62;
+  if (c == '/') return 63;
+  return -1;
+}
+
+}  // namespace
+
+std::string decode_base64(std::string_view text, const std::string& place) {
+  WAN_CHECK(text.size() % 4 == 0, kBadFile,
+            "[{}] expected base64, a multiple of 4 characters, got {}; replace the file", place, text.size());
+  std::size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
+  std::string out;
+  out.reserve(text.size() / 4 * 3);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (char c : text.substr(0, text.size() - padding)) {
+    const int value = digit_value(c);
+    WAN_CHECK(value >= 0, kBadFile,
+              "[{}] expected base64, got a character that is not in it; replace the file", place);
+    bits = (bits << 6) | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      out.push_back(static_cast<char>(static_cast<unsigned char>((bits >> count) & 0xFF)));
+    }
+  }
+  WAN_CHECK((bits & ((1u << count) - 1)) == 0, kBadFile,
+            "[{}] expected base64 that ends in whole bytes, got bits left over; replace the file", place);
+  return out;
+}
+
+}  // namespace wan

@@ -1,0 +1,11 @@
+#pragma once
+// The small random checkpoint of tests/golden/pipeline.
+
+#include <filesystem>
+
+namespace wan::test {
+
+inline const std::filesystem::path kCheckpoint =
+    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
+
+}  // namespace wan::test
