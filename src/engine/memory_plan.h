@@ -41,7 +41,7 @@ struct PlannedRun {
 };
 
 /// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
-/// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the option that
+/// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
 

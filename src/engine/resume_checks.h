@@ -20,8 +20,8 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                                  const CheckpointModels& models, const EngineFacts& engine,
                                  std::vector<std::string>& notices);
 
-/// Size and frames of another program's latents, from their shape, as the options would have them. Throws InvalidArgument
-/// where an option contradicts them.
+/// Size and frames of another program's latents, from their shape, as a request would have them. Throws InvalidArgument
+/// where the request contradicts them.
 void take_size_of_latents(const GenerationRequest& request, const SavedLatents& saved, const VaeGeometry& vae,
                           GenerationSettings& settings);
 
