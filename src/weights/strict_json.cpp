@@ -9,7 +9,8 @@
 
 namespace wan {
 
-nlohmann::json parse_strict_json(std::span<const std::byte> text, const std::string& where, int max_depth) {
+nlohmann::json parse_strict_json(std::span<const std::byte> text, const std::string& where, int max_depth,
+                                 const char* remedy) {
   using nlohmann::json;
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const json::parser_callback_t check = [&](int depth, json::parse_event_t event, json& parsed) {
@@ -39,8 +40,7 @@ nlohmann::json parse_strict_json(std::span<const std::byte> text, const std::str
   try {
     return json::parse(begin, begin + text.size(), check);
   } catch (const json::exception& error) {
-    fail(ErrorCode::kBadFile, "[{}] malformed JSON ({}); the file is damaged, download it again", where,
-         json_reason(error.what()));
+    fail(ErrorCode::kBadFile, "[{}] malformed JSON ({}); {}", where, json_reason(error.what()), remedy);
   }
 }
 

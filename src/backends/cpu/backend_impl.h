@@ -58,6 +58,7 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   const CpuKernels& kernels_;
   PrimitiveCache primitives_;
   std::shared_ptr<ShortSpins> short_spins_;
+  std::int64_t private_before_;  // bytes of the process when this was made
 };
 
 }  // namespace wan
