@@ -16,6 +16,7 @@ class CountedHostMemory final : public Allocator {
   Device device() const override { return {}; }
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
+  void trim() noexcept override;
   const AllocationCount& count() const { return count_; }
 
  private:

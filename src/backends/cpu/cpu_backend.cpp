@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_backend.h"
 
+#include <malloc.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -38,6 +39,12 @@ void CountedHostMemory::release(std::byte* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
   count_.remove(bytes);
   cpu_allocator().release(data, bytes);
+}
+
+void CountedHostMemory::trim() noexcept {
+#ifdef __GLIBC__
+  ::malloc_trim(0);  // by itself it gives back the heap's end alone
+#endif
 }
 
 // What no plan counts (tokenizer, encoder, oneDNN's code, what the heap keeps) was not taken yet when an engine made its first plan.
