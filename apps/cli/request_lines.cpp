@@ -65,7 +65,7 @@ std::string option_of(const std::string& key) {
   WAN_CHECK(plain, kInvalidArgument, "{}: a key is the name of an option, such as \"prompt\"",
             quote_name(key));
   WAN_CHECK(key.front() != '-', kInvalidArgument, "\"{}\": a key has no dashes before its name", key);
-  const std::string option = official_spelling("--" + key);
+  std::string option = official_spelling("--" + key);
   for (const char* whole : {"--requests", "--json", "--plan", "--help", "--verbose"})
     WAN_CHECK(option != whole, kInvalidArgument,
               "\"{}\" is no option of one request; give {} on the command line", key, option);
