@@ -7,10 +7,11 @@
 
 #include "base/error.h"
 #include "commands.h"
-#include "generate_options.h"
+#include "generate_command.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
+#include "requests_command.h"
 #include "wan/engine.h"
 
 namespace wan {
@@ -30,14 +31,16 @@ void on_hangup(int) {
   interrupted.store(true);
 }
 
-void watch_signals() {
+}  // namespace
+
+const std::atomic<bool>& watch_signals() {
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   if (std::signal(SIGHUP, on_hangup) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup has its way
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away costs events, not the video
+  return interrupted;
 }
 
-/// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
     const std::string suffix = ".latents.safetensors";
@@ -55,7 +58,10 @@ std::filesystem::path unnamed_output(const GenerateOptions& options, const Gener
                            request.frame_num.value_or(defaults.frame_num));
 }
 
+namespace {
+
 void run_generate(const GenerateOptions& options) {
+  if (!options.requests.empty()) return make_requests(options);
   std::vector<std::string> notices;
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);

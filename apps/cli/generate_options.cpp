@@ -148,6 +148,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command.add_flag("--json", o.json, "One event a line, as JSON, on standard output")->group(kMore);
   command.add_flag("--plan", o.plan, "Print what the run would hold in memory, and stop")->group(kMore);
+  command
+      .add_option(
+          "--requests", o.requests,
+          "Many videos: FILE.jsonl, or - for standard input, with a JSON object a line whose keys are "
+          "options ({\"prompt\": \"a cat\", \"base_seed\": 1}); those given here are the lines' defaults")
+      ->group(kMore);
 
   for (const char* name : {"--use_prompt_extend"})
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);

@@ -50,6 +50,7 @@ struct GenerateOptions {
   bool check = false;
   bool json = false;
   bool plan = false;
+  std::string requests;  // a file of many requests, whose defaults the other options are
 };
 
 /// Registers every option on the subcommand, the official ones of other tasks and of prompt extension included: those
