@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "commands.h"
 #include "generate_command.h"
+#include "kept/kept_generations.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
@@ -44,10 +45,10 @@ const std::atomic<bool>& watch_signals() {
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
     const std::string suffix = ".latents.safetensors";
-    WAN_CHECK_FIELD(options.from_latents.ends_with(suffix), kInvalidArgument, "save_file",
+    const std::string latents = newest_generation(options.from_latents).string();
+    WAN_CHECK_FIELD(latents.ends_with(suffix), kInvalidArgument, "save_file",
                     "--save_file is missing: name the video that {} becomes", options.from_latents);
-    const std::filesystem::path video =
-        options.from_latents.substr(0, options.from_latents.size() - suffix.size());
+    const std::filesystem::path video = latents.substr(0, latents.size() - suffix.size());
     // Beside another's latents they are called video.mp4.2.latents.safetensors.
     const std::string number = video.extension().string();
     const bool numbered = number.size() > 1 && number.find_first_not_of("0123456789", 1) == std::string::npos;

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 
+#include <chrono>
 #include <cstdlib>
 
 #include "arguments.h"
@@ -141,6 +142,14 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command.add_option("--from_latents", o.from_latents, "Go on from latents that an earlier run kept")
       ->group(kMore);
+  add_number<double>(command, "--keep_every", o.keep_every,
+                     "Minutes after which the unfinished run is kept anew; 0: only when it ends early")
+      ->default_str("5")
+      ->group(kMore);
+  command
+      .add_option("--keep_dir", o.keep_dir,
+                  "Folder for what is kept of an unfinished run (default: the video's)")
+      ->group(kMore);
   command.add_option("--dump", o.dump, "Write intermediate tensors as .npy files into this folder")
       ->group(kMore);
   command.add_flag("--dump_taps", o.dump_taps, "With --dump: every named layer output too")->group(kMore);
@@ -199,6 +208,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
   request.from_latents = o.from_latents;
+  request.keep_every = std::chrono::duration<double, std::ratio<60>>(o.keep_every);
+  request.keep_dir = o.keep_dir;
   request.dump_dir = o.dump;
   request.dump_taps = o.dump_taps;
   request.check = o.check;

@@ -45,6 +45,8 @@ struct GenerateOptions {
   std::optional<int> crf;
   std::string save_latents;
   std::string from_latents;
+  double keep_every = 5;  // minutes
+  std::string keep_dir;
   std::string dump;
   bool dump_taps = false;
   bool check = false;

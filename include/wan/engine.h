@@ -65,8 +65,8 @@ struct MemoryPlan {
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch
   std::int64_t latents = 0;      // the latent, the solver's history, the branches' predictions
-  /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, and pages of the mapped files,
-  /// which are page cache.
+  /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, the host's copy of a
+  /// state that is kept (as large as `latents`), and pages of the mapped files, which are page cache.
   std::int64_t peak = 0;
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;

@@ -180,6 +180,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                 .latent = resolved.latent,
                 .output = {resolved.save_file, resolved.latents},
                 .resumed = resumed,
+                .keep = {.every = request.keep_every},
                 .check = request.check};
     if (rank == 0) {
       run.on_event = on_event;

@@ -78,7 +78,8 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .decode = plan.decode,
              .encode = plan.encode,
              .output = run.output,
-             .resumed = run.resumed});
+             .resumed = run.resumed,
+             .keep = run.keep});
   run.models.task().run(video, run.images);
   video.finish();
 }

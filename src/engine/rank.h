@@ -21,6 +21,7 @@ struct RankRun {
   Shape latent;
   VideoOutput output;
   const SavedLatents* resumed = nullptr;
+  KeepInterval keep = {};
   bool check = false;  // see GenerationRequest
   // Rank 0's:
   EventHandler on_event = {};
