@@ -58,7 +58,7 @@ std::string text_of(const std::string& key, const nlohmann::json& value) {
 }
 
 /// The option that the key stands for, with its dashes.
-std::string option_of(const std::string& key) {
+std::string option_of_key(const std::string& key) {
   const bool plain = !key.empty() && std::all_of(key.begin(), key.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-';
   });
@@ -107,7 +107,7 @@ GenerateOptions options_of_line(const GenerateOptions& defaults, const std::stri
   std::vector<std::string> words = {"generate"};
   std::vector<std::string> given;
   for (const auto& [key, value] : line.items()) {
-    const std::string option = option_of(key);
+    const std::string option = option_of_key(key);
     WAN_CHECK(std::find(given.begin(), given.end(), option) == given.end(), kInvalidArgument,
               "\"{}\" stands twice, once with another spelling", key);
     given.push_back(option);

@@ -9,6 +9,7 @@
 #include "base/same_file.h"
 #include "generate_command.h"
 #include "make_in_order.h"
+#include "kept/kept_generations.h"
 #include "media/output.h"
 #include "request_lines.h"
 
@@ -48,7 +49,7 @@ std::vector<Request> read_requests(const GenerateOptions& defaults) {
 
 std::vector<NamedFile> of_line(int line, std::vector<NamedFile> files) {
   std::erase_if(files, [](const NamedFile& file) { return file.path.empty(); });
-  for (NamedFile& file : files) file.name = fmt::format("line {}'s {}", line, file.name);
+  for (NamedFile& file : files) file.name.text = fmt::format("line {}'s {}", line, file.name.text);
   return files;
 }
 
@@ -58,8 +59,10 @@ std::vector<NamedFile> written_files(const Request& request) {
   std::vector<NamedFile> files;
   for (const fs::path& file : output_files(r.save_file, frames)) files.push_back({"--save_file", file});
   files.push_back({"--save_latents", r.save_latents});
-  if (r.save_latents.empty())
-    files.push_back({"latents' file", r.save_file.string() + ".latents.safetensors"});
+  const fs::path video = r.keep_dir.empty() ? r.save_file : r.keep_dir / r.save_file.filename();
+  const fs::path latents = video.string() + ".latents.safetensors";
+  if (r.save_latents.empty()) files.push_back({"latents' file", latents});
+  files.push_back({"latents' file", earlier_generation(latents)});
   files.push_back({"--dump", r.dump_dir});
   return of_line(request.line, std::move(files));
 }

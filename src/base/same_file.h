@@ -8,6 +8,8 @@
 #include <string>
 #include <tuple>
 
+#include "base/error.h"
+
 namespace wan {
 
 /// Whether both exist and are one file. False where the system cannot say.
@@ -15,7 +17,7 @@ bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b
 
 /// A file under the words that a person knows it by, such as the member that names it: "`image`".
 struct NamedFile {
-  const char* name;
+  MessagePart name;
   std::filesystem::path path;
 };
 
