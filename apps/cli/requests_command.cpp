@@ -122,7 +122,7 @@ EngineInUse check_with_engines(std::vector<Request>& requests, const EngineMaker
   const auto stopped = std::find_if(requests.begin(), requests.end(),
                                     [](const Request& r) { return r.state == State::kStopped; });
   if (stopped != requests.end())
-    fail(stopped->failure->code(), "{}: {}", report.place({stopped->line}), stopped->failure->what());
+    fail(stopped->failure->code(), "{}: {}", report.place({stopped->line}), stopped->reason());
   const auto failed = [](const Request& r) { return r.state == State::kFailed; };
   const auto first = std::find_if(requests.begin(), requests.end(), failed);
   const auto count = std::count_if(requests.begin(), requests.end(), failed);

@@ -21,7 +21,7 @@ void write_event(const Json& event) {
 Json failure_of(const Request& request) {
   return {{"line", request.line},
           {"code", error_code_name(request.failure->code())},
-          {"message", request.failure->what()}};
+          {"message", request.reason()}};
 }
 
 std::vector<int> lines_of(const std::vector<Request>& requests, Request::State state) {
@@ -54,7 +54,7 @@ void RequestsReport::tell_failures(const std::vector<Request>& requests, const c
   std::vector<std::pair<std::string, std::vector<int>>> told;
   for (const Request& request : requests) {
     if (request.state != Request::State::kFailed) continue;
-    const std::string message = request.failure->what();
+    const std::string message = request.reason();
     const auto same =
         std::find_if(told.begin(), told.end(), [&](const auto& other) { return other.first == message; });
     if (same == told.end()) {
@@ -104,7 +104,7 @@ void RequestsReport::tell_failure(const Request& request) {
   display_.end_line();
   write_note(stderr,
              fmt::format("{}: {}: {}\n", request.state == Request::State::kStopped ? "stopped" : "error",
-                         shown(place({request.line})), shown_message(request.failure->what())));
+                         shown(place({request.line})), shown_message(request.reason())));
 }
 
 void RequestsReport::tell_plan(const Request& request) {

@@ -26,6 +26,8 @@ struct Request {
     state = State::kFailed;
     failure = error;
   }
+  /// The failure, for people.
+  std::string reason() const { return failure->what(); }
 };
 
 /// "7, 9-12" of ascending numbers.
