@@ -19,9 +19,10 @@ void write_event(const Json& event) {
 }
 
 Json failure_of(const Request& request) {
-  return {{"line", request.line},
-          {"code", error_code_name(request.failure->code())},
-          {"message", request.reason()}};
+  Json event = {{"line", request.line}, {"code", error_code_name(request.failure->code())}};
+  if (!request.failure->field().empty()) event["option"] = option_name(request.failure->field());
+  event["message"] = request.reason();
+  return event;
 }
 
 std::vector<int> lines_of(const std::vector<Request>& requests, Request::State state) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "option_names.h"
 #include "progress.h"
 #include "wan/engine.h"
 
@@ -27,7 +28,7 @@ struct Request {
     failure = error;
   }
   /// The failure, for people.
-  std::string reason() const { return failure->what(); }
+  std::string reason() const { return with_options(failure->what()); }
 };
 
 /// "7, 9-12" of ascending numbers.
@@ -46,6 +47,7 @@ class RequestsReport {
   /// Of the one that was told last to start.
   void tell_failure(const Request& request);
   void tell_plan(const Request& request);
+  /// As a Notice has it: base/error.h.
   void tell_note(const std::string& message) { tell_event(Notice{message}); }
   /// What became of all.
   void tell_end(const std::vector<Request>& requests, double seconds);
