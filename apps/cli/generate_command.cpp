@@ -7,10 +7,12 @@
 
 #include "base/error.h"
 #include "commands.h"
-#include "generate_options.h"
+#include "generate_command.h"
+#include "kept/kept_generations.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
+#include "requests_command.h"
 #include "wan/engine.h"
 
 namespace wan {
@@ -30,21 +32,23 @@ void on_hangup(int) {
   interrupted.store(true);
 }
 
-void watch_signals() {
+}  // namespace
+
+const std::atomic<bool>& watch_signals() {
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   if (std::signal(SIGHUP, on_hangup) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup has its way
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away costs events, not the video
+  return interrupted;
 }
 
-/// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
     const std::string suffix = ".latents.safetensors";
-    WAN_CHECK_FIELD(options.from_latents.ends_with(suffix), kInvalidArgument, "save_file",
+    const std::string latents = newest_generation(options.from_latents).string();
+    WAN_CHECK_FIELD(latents.ends_with(suffix), kInvalidArgument, "save_file",
                     "--save_file is missing: name the video that {} becomes", options.from_latents);
-    const std::filesystem::path video =
-        options.from_latents.substr(0, options.from_latents.size() - suffix.size());
+    const std::filesystem::path video = latents.substr(0, latents.size() - suffix.size());
     // Beside another's latents they are called video.mp4.2.latents.safetensors.
     const std::string number = video.extension().string();
     const bool numbered = number.size() > 1 && number.find_first_not_of("0123456789", 1) == std::string::npos;
@@ -55,7 +59,10 @@ std::filesystem::path unnamed_output(const GenerateOptions& options, const Gener
                            request.frame_num.value_or(defaults.frame_num));
 }
 
+namespace {
+
 void run_generate(const GenerateOptions& options) {
+  if (!options.requests.empty()) return make_requests(options);
   std::vector<std::string> notices;
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);

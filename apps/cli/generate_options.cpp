@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 
+#include <chrono>
 #include <cstdlib>
 
 #include "arguments.h"
@@ -143,6 +144,14 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command.add_option("--from_latents", o.from_latents, "Go on from latents that an earlier run kept")
       ->group(kMore);
+  add_number<double>(command, "--keep_every", o.keep_every,
+                     "Minutes after which the unfinished run is kept anew; 0: only when it ends early")
+      ->default_str("5")
+      ->group(kMore);
+  command
+      .add_option("--keep_dir", o.keep_dir,
+                  "Folder for what is kept of an unfinished run (default: the video's)")
+      ->group(kMore);
   command.add_option("--dump", o.dump, "Write intermediate tensors as .npy files into this folder")
       ->group(kMore);
   command.add_flag("--dump_taps", o.dump_taps, "With --dump: every named layer output too")->group(kMore);
@@ -150,6 +159,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command.add_flag("--json", o.json, "One event a line, as JSON, on standard output")->group(kMore);
   command.add_flag("--plan", o.plan, "Print what the run would hold in memory, and stop")->group(kMore);
+  command
+      .add_option(
+          "--requests", o.requests,
+          "Many videos: FILE.jsonl, or - for standard input, with a JSON object a line whose keys are "
+          "options ({\"prompt\": \"a cat\", \"base_seed\": 1}); those given here are the lines' defaults")
+      ->group(kMore);
 
   for (const char* name : {"--use_prompt_extend"})
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
@@ -194,6 +209,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
   request.from_latents = o.from_latents;
+  request.keep_every = std::chrono::duration<double, std::ratio<60>>(o.keep_every);
+  request.keep_dir = o.keep_dir;
   request.dump_dir = o.dump;
   request.dump_taps = o.dump_taps;
   request.check = o.check;

@@ -46,11 +46,14 @@ struct GenerateOptions {
   std::optional<int> crf;
   std::string save_latents;
   std::string from_latents;
+  double keep_every = 5;  // minutes
+  std::string keep_dir;
   std::string dump;
   bool dump_taps = false;
   bool check = false;
   bool json = false;
   bool plan = false;
+  std::string requests;  // a file of many requests, whose defaults the other options are
 };
 
 /// Registers every option on the subcommand, the official ones of other tasks and of prompt extension included: those

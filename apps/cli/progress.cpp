@@ -35,14 +35,6 @@ const char* title(Phase phase) {
   return "encode";
 }
 
-std::string duration(double seconds) {
-  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
-  if (seconds < 60) return fmt::format("{:.0f} s", seconds);
-  const auto whole = static_cast<long>(seconds + 0.5);
-  if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
-  return fmt::format("{}:{:02} h", whole / 3600, whole % 3600 / 60);
-}
-
 /// "5/12 steps" or "120/340 MB"
 std::string amount(const PhaseProgress& event) {
   switch (event.phase) {
@@ -123,6 +115,14 @@ std::string line_within(int columns, const PhaseProgress& event, const std::stri
 }
 
 }  // namespace
+
+std::string duration(double seconds) {
+  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 60) return fmt::format("{:.0f} s", seconds);
+  const auto whole = static_cast<long>(seconds + 0.5);
+  if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
+  return fmt::format("{}:{:02} h", whole / 3600, whole % 3600 / 60);
+}
 
 bool can_redraw_lines(std::FILE* stream) {
   const char* const terminal = std::getenv("TERM");

@@ -16,6 +16,9 @@ namespace wan {
 /// Whether `stream` is a terminal on which a line can be drawn again: TERM is neither "dumb" nor unset.
 bool can_redraw_lines(std::FILE* stream);
 
+/// "4.2 s", "1:05 min", "2:30 h".
+std::string duration(double seconds);
+
 class ProgressDisplay {
  public:
   /// `stream` is usually stderr. On a `terminal` the current phase's line is redrawn in place, elsewhere a line is written

@@ -43,7 +43,8 @@ struct EngineOptions {
   /// (keep_models) and take at most half of what was free when the engine was made, or with residency "resident".
   bool t5_cpu = false;
   /// Blocks stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
-  /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video.
+  /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video. A video that
+  /// would be made in another way beside kept blocks (in tiles), or not at all, is made without: what comes next loads again.
   bool keep_models = true;
   /// Bytes of the device's memory to stay under where possible; 0: what is free.
   std::int64_t memory_limit = 0;
@@ -51,6 +52,8 @@ struct EngineOptions {
   /// process sleep soon after their work (as many threads as there are processors are held asleep for that); set
   /// OMP_WAIT_POLICY or GOMP_SPINCOUNT before the program starts to choose otherwise.
   int threads = 0;
+
+  friend bool operator==(const EngineOptions&, const EngineOptions&) = default;
 };
 
 /// What is needed where, in bytes; made before anything loads.
@@ -68,8 +71,8 @@ struct MemoryPlan {
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch
   std::int64_t latents = 0;      // the latent, the solver's history, the branches' predictions
-  /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, and pages of the mapped files,
-  /// which are page cache.
+  /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, the host's copy of a
+  /// state that is kept (as large as `latents`), and pages of the mapped files, which are page cache.
   std::int64_t peak = 0;
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
@@ -106,6 +109,10 @@ class Engine {
   /// Throws what generate() would throw for this request before it loads anything.
   void check(const GenerationRequest& request) const;
   MemoryPlan plan(const GenerationRequest& request) const;
+
+  /// check(), for a request that is to come. Where blocks are kept, no more have a place from now on than fit beside this one, nor
+  /// than fitted beside those that were made: so mixed sizes need not move them, and weights are loaded once.
+  void expect(const GenerationRequest& request);
 
   /// Makes the video. `cancelled` may be set by any thread or signal handler: the call then throws Cancelled within one
   /// step and says what was kept. One call at a time. Throws Error; nothing half-made stays under the final name. What

@@ -2,6 +2,7 @@
 // GenerationRequest: what a user asks for, every field with its meaning and range. Unset optionals take the checkpoint's
 // defaults (ModelDefaults). Sources of the options' names and meanings: generate.py of Wan-Video/Wan2.2.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -80,6 +81,12 @@ struct GenerationRequest {
   /// Goes on from latents that an earlier run kept: finished ones are decoded, unfinished ones denoised to the end with
   /// the settings they were begun with.
   std::filesystem::path from_latents;
+  /// While it denoises a run keeps its state this often, and where one expert follows another, so that a killed one is not
+  /// lost: less often where that would take more than a hundredth of the time. 0: only when it ends early.
+  std::chrono::duration<double> keep_every = std::chrono::minutes(5);
+  /// The folder for what a run keeps on its own; empty: that of save_file. Where it cannot be written (a full disk), the
+  /// next of this one, that of save_file and the one for temporary files is tried.
+  std::filesystem::path keep_dir;
   /// Intermediate tensors as .npy files, to compare with other implementations.
   std::filesystem::path dump_dir;
   /// Every named layer output as well; needs dump_dir.

@@ -109,7 +109,7 @@ int copy_all(int from, int to, off_t size) {
 AtomicFile::AtomicFile(fs::path target)
     : target_(replaceable(std::move(target))), file_(followed(target_)), temporary_(file_, mode_for(file_)) {}
 
-void AtomicFile::commit() {
+void AtomicFile::commit(const fs::path& earlier) {
   const auto check = [&](bool done, int error) {
     WAN_CHECK(done, kIo, "cannot write {}: {}", target_.string(), system_reason(error));
   };
@@ -122,6 +122,7 @@ void AtomicFile::commit() {
   if (replaces && there.st_nlink == 1) take_over_access(file_, there, whole.get());
   check(::fsync(whole.get()) == 0, errno);
   if (!replaces || there.st_nlink == 1) {
+    if (replaces && !earlier.empty()) static_cast<void>(std::rename(file_.c_str(), earlier.c_str()));
     check(std::rename(temporary_.path().c_str(), file_.c_str()) == 0, errno);
     temporary_.keep();
     return;

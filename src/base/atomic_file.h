@@ -30,8 +30,9 @@ class AtomicFile {
   void unlock() { temporary_.unlock(); }
 
   /// Flushes the temporary file to disk and makes it the target. Throws Io; the target is then as it was, unless the
-  /// message names the file that holds the content instead.
-  void commit();
+  /// message names the file that holds the content instead. What the target held before gets the name `earlier`, where one
+  /// is given and the system can: then it is whole under one of the two names at every moment.
+  void commit(const std::filesystem::path& earlier = {});
 
   /// Removes what commit() has written.
   void take_back();

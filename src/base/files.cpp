@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -116,6 +117,12 @@ fs::path temporary_folder() {
   WAN_CHECK(!error, kBadFile, "there is no folder for temporary files: {}; name one in TMPDIR",
             error.message());
   return folder;
+}
+
+std::optional<std::int64_t> free_disk_bytes(const fs::path& folder) {
+  struct statvfs info {};
+  if (::statvfs(folder.c_str(), &info) != 0 || info.f_blocks == 0) return std::nullopt;
+  return static_cast<std::int64_t>(info.f_bavail * info.f_frsize);
 }
 
 fs::path folder_of(const fs::path& path) {

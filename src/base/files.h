@@ -2,7 +2,9 @@
 // What a path names. Where the system cannot say, an Error with the path, its reason and a remedy:
 // std::filesystem's own calls throw exceptions that have neither code nor remedy.
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,9 @@ std::filesystem::path temporary_folder();
 /// Where a file is made that is written to `path`: links followed, whether the last one's target exists or not; `path`
 /// itself where they lead in a circle.
 std::filesystem::path followed(const std::filesystem::path& path);
+
+/// Bytes that this user may still write on the disk of `folder`; nothing where the system cannot say. Quotas are not seen.
+std::optional<std::int64_t> free_disk_bytes(const std::filesystem::path& folder);
 
 /// The folder that holds `path`: "." for a bare name.
 std::filesystem::path folder_of(const std::filesystem::path& path);

@@ -84,6 +84,22 @@ std::int64_t left_of_group(const ControlGroup& group) {
   return limit - std::max<std::int64_t>(0, used - reclaimable);
 }
 
+/// Of this process; zeros where unknown.
+struct ResidentBytes {
+  std::int64_t all = 0;
+  std::int64_t shared = 0;  // pages of files, and of memory that processes share
+};
+
+ResidentBytes resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t total = 0;
+  std::int64_t all = 0;
+  std::int64_t shared = 0;
+  if (!(statm >> total >> all >> shared)) return {};
+  const std::int64_t page = ::sysconf(_SC_PAGESIZE);
+  return {all * page, shared * page};
+}
+
 }  // namespace
 
 std::int64_t peak_resident_bytes() {
@@ -93,13 +109,13 @@ std::int64_t peak_resident_bytes() {
 }
 
 std::int64_t program_bytes() {
-  static const std::int64_t bytes = [] {
-    std::ifstream statm("/proc/self/statm");
-    std::int64_t total = 0;
-    std::int64_t resident = 0;
-    return statm >> total >> resident ? resident * ::sysconf(_SC_PAGESIZE) : 0;
-  }();
+  static const std::int64_t bytes = resident_bytes().all;
   return bytes;
+}
+
+std::int64_t private_bytes() {
+  const ResidentBytes resident = resident_bytes();
+  return resident.all - resident.shared;
 }
 
 ProcessLimits process_limits() {

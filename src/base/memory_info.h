@@ -13,6 +13,9 @@ std::int64_t peak_resident_bytes();
 /// Resident set at the first call, the same ever after: what a process took before its work began.
 std::int64_t program_bytes();
 
+/// What this process has in memory now that no file and no other process shares: its heap above all. 0 where unknown.
+std::int64_t private_bytes();
+
 /// What a process may take at most, in bytes: its resource limits, as `ulimit -v` and `ulimit -d` set them.
 struct ProcessLimits {
   std::int64_t address_space = std::numeric_limits<std::int64_t>::max();  // mapped files count

@@ -1,8 +1,10 @@
 #include "wan/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
@@ -38,12 +40,34 @@ struct Engine::Impl {
         weights(parse_precision("`precision`", precision)),
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
-        models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {}
+        models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
+    const std::int64_t heads = models.config().num_heads;
+    WAN_CHECK(static_cast<std::int64_t>(ranks.size()) <= heads, kInvalidArgument,
+              "`{}` asks for {} ranks, and the model's {} attention heads are divided over at most {}",
+              options.gpus.empty() ? "ulysses_size" : "gpus", ranks.size(), heads, heads);
+  }
 
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
+  /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
   PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+    std::optional<PlannedRun> kept;
+    if (options.keep_models) {
+      try {
+        kept = plan(rank, request, /*keep=*/true);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kOutOfMemory) throw;
+      }
+      if (kept && kept->plan.vae_tile == 0 && kept->plan.feed_forward_pieces == 1) return std::move(*kept);
+    }
+    PlannedRun alone = plan(rank, request, /*keep=*/false);
+    const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
+                      kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
+    return same ? std::move(*kept) : std::move(alone);
+  }
+
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, bool keep) const {
     const GenerationSettings& settings = request.settings;
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
@@ -53,19 +77,20 @@ struct Engine::Impl {
                      .encodes = encoded_clip(request),
                      .residency = options.residency,
                      .memory_limit = options.memory_limit,
-                     .keep_models = options.keep_models,
+                     .keep_models = keep,
                      .offload_model = options.offload_model,
+                     .most_places = keep ? most_places.load() : kAllBlocks,
                      .text_encoder_host = text_encoder_host,
                      .ranks = static_cast<int>(ranks.size()),
-                     .text_tokens = text_tokens(settings, scheduler),
+                     .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
   }
 
   /// Of each guidance branch. Where models stay for further requests, none that are longer may move their blocks: then no
   /// numbers, for as many tokens as the models take.
-  std::vector<std::int64_t> text_tokens(const GenerationSettings& settings,
-                                        const Scheduler& scheduler) const {
-    if (options.keep_models) return {};
+  std::vector<std::int64_t> text_tokens(const GenerationSettings& settings, const Scheduler& scheduler,
+                                        bool keep) const {
+    if (keep) return {};
     const auto used = [&](const std::string& text) -> std::int64_t {
       return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
     };
@@ -76,6 +101,14 @@ struct Engine::Impl {
                     [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
       tokens.push_back(used(settings.negative_prompt));
     return tokens;
+  }
+
+  /// Further plans with blocks that stay give no more of them a place than this one does.
+  void hold_to(const PlannedRun& run) {
+    if (!run.load.residency.keep) return;
+    int most = most_places.load();
+    while (run.plan.block_places < most && !most_places.compare_exchange_weak(most, run.plan.block_places)) {
+    }
   }
 
   /// The clip that the request's images become.
@@ -114,6 +147,7 @@ struct Engine::Impl {
   std::optional<TextEncoderHost> text_encoder_host;
   VaePrecision vae_precision;
   CheckpointModels models;
+  std::atomic<int> most_places{kAllBlocks};
 };
 
 GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
@@ -127,6 +161,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const ResolvedRequest resolved = resolve(request);
   std::vector<PlannedRun> plans;
   for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
+  for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
@@ -138,8 +173,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   run_before_first_step(resumed, [&] {
     on_every_rank(ranks, [&](int rank) {
       ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
-                                                  options.keep_models, rank == 0 ? on_event : EventHandler(),
-                                                  cancelled);
+                                                  rank == 0 ? on_event : EventHandler(), cancelled);
     });
   });
 
@@ -152,6 +186,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                 .latent = resolved.latent,
                 .output = {resolved.save_file, resolved.latents},
                 .resumed = resumed,
+                .keep = {.every = request.keep_every},
                 .check = request.check};
     if (rank == 0) {
       run.on_event = on_event;
@@ -232,6 +267,11 @@ void Engine::check(const GenerationRequest& request) const {
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
   return impl_->plan(impl_->first(), impl_->resolve(request)).plan;
+}
+
+void Engine::expect(const GenerationRequest& request) {
+  impl_->hold_to(impl_->plan(impl_->first(), impl_->resolve(request)));
+  impl_->models.tokenizer();
 }
 
 GenerationResult Engine::generate(const GenerationRequest& request, const EventHandler& on_event,

@@ -94,6 +94,7 @@ std::vector<Candidate> candidates(const PlanInput& input) {
     int most = all;
     if (input.offload_model && !on_cpu(input.backend))
       most = std::min(all - 1, static_cast<int>(input.models.transformers[0].num_layers));
+    most = std::min(most, input.most_places);
     for (int places = most; places > kFewest; --places) result.push_back({places, false});
   }
   result.push_back({kFewest, false});

@@ -1,6 +1,7 @@
 #pragma once
 // Deciding what lives where before anything is loaded.
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct TextEncoderHost {
   Backend* backend = nullptr;  // whose ops' scratch counts; nullptr: none
 };
 
+/// PlanInput::most_places where every block may have a place.
+inline constexpr int kAllBlocks = std::numeric_limits<int>::max();
+
 struct PlanInput {
   ModelShapes models;
   Backend& backend;
@@ -27,6 +31,7 @@ struct PlanInput {
   std::int64_t memory_limit;            // 0: what the machine has free, and what the backend has given out
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
+  int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
   int ranks = 1;                                          // that divide the tokens, on the CPU its memory too
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
@@ -42,7 +47,7 @@ struct PlannedRun {
 };
 
 /// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
-/// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the option that
+/// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
 

@@ -25,10 +25,11 @@ DeviceUse Rank::device_use() const {
           .utilization = utilization_ ? utilization_() : std::nullopt};
 }
 
-void Rank::load(const CheckpointModels& models, const LoadOptions& options, bool keep,
-                const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+void Rank::load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled) {
   const ResidencyOptions& planned = options.residency;
-  if (loaded_ && keep && loaded_residency_.kind == planned.kind && loaded_residency_.places <= planned.places)
+  if (loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
+      loaded_residency_.places <= planned.places)
     return;
   loaded_.reset();
   const ResidencyBytes bytes = planned_residency_bytes(models, options);
@@ -77,7 +78,8 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .decode = plan.decode,
              .encode = plan.encode,
              .output = run.output,
-             .resumed = run.resumed});
+             .resumed = run.resumed,
+             .keep = run.keep});
   run.models.task().run(video, run.images);
   video.finish();
 }

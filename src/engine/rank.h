@@ -21,6 +21,7 @@ struct RankRun {
   Shape latent;
   VideoOutput output;
   const SavedLatents* resumed = nullptr;
+  KeepInterval keep = {};
   bool check = false;  // see GenerationRequest
   // Rank 0's:
   EventHandler on_event = {};
@@ -43,9 +44,9 @@ class Rank {
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
-  /// Has the models in memory as the plan says, unless they are there in that way already and `keep` is set.
-  void load(const CheckpointModels& models, const LoadOptions& options, bool keep,
-            const EventHandler& on_event, const std::atomic<bool>* cancelled);
+  /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
+  void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
+            const std::atomic<bool>* cancelled);
   /// This rank's part of a video.
   void run(const RankRun& run, const PlannedRun& plan);
 

@@ -1,7 +1,6 @@
 #include "engine/resume_checks.h"
 
 #include "base/files.h"
-#include "base/same_file.h"
 #include "base/untrusted_text.h"
 
 namespace wan {
@@ -66,17 +65,6 @@ void check_whole(const GenerationSettings& settings, const Task& task, const std
   check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
 }
 
-fs::path automatic_latents_path(const fs::path& save_file, const std::optional<SavedLatents>& resumed) {
-  for (int number = 1;; ++number) {
-    const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
-    fs::path path = save_file.string() + mark + ".latents.safetensors";
-    std::error_code none;
-    if (!fs::exists(path, none) || (resumed && is_same_file(path, resumed->file)) ||
-        is_automatic_latents_file(path))
-      return path;
-  }
-}
-
 }  // namespace
 
 GenerationSettings kept_settings(const GenerationRequest& request, const SavedLatents& saved,
@@ -130,13 +118,6 @@ void check_kept_condition(const SavedLatents& saved, const GenerationSettings& s
       !saved.condition.empty() && saved.condition.shape() == expected, kBadFile, "from_latents",
       "{}: expected a tensor \"condition\" {}, which the run's image became; these latents are damaged",
       saved.file.string(), expected.to_string());
-}
-
-LatentsFile choose_latents_file(const GenerationRequest& request,
-                                const std::optional<SavedLatents>& resumed) {
-  if (!request.save_latents.empty()) return {request.save_latents, true};
-  const fs::path path = automatic_latents_path(request.save_file, resumed);
-  return {path, resumed && !resumed->automatic && is_same_file(path, resumed->file)};
 }
 
 }  // namespace wan

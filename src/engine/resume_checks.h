@@ -1,5 +1,5 @@
 #pragma once
-// Going on from kept latents: what they fix of a run's settings, and which file the latents of a run go to.
+// Going on from kept latents: what they fix of a run's settings.
 
 #include <filesystem>
 #include <optional>
@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "engine/settings_resolver.h"
-#include "kept/recovery.h"
 #include "kept/saved_latents.h"
 #include "wan/request.h"
 
@@ -20,8 +19,8 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                                  const CheckpointModels& models, const EngineFacts& engine,
                                  std::vector<std::string>& notices);
 
-/// Size and frames of another program's latents, from their shape, as the options would have them. Throws InvalidArgument
-/// where an option contradicts them.
+/// Size and frames of another program's latents, from their shape, as a request would have them. Throws InvalidArgument
+/// where the request contradicts them.
 void take_size_of_latents(const GenerationRequest& request, const SavedLatents& saved, const VaeGeometry& vae,
                           GenerationSettings& settings);
 
@@ -29,10 +28,5 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
 /// shape `latent`. Throws BadFile.
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models);
-
-/// Where the run's latents go. Unless the request names a file, that is one beside the video: under the first name that
-/// is free, holds what an earlier run left there by itself, or is what this run goes on from. That last one stays in the
-/// end if someone put it there.
-LatentsFile choose_latents_file(const GenerationRequest& request, const std::optional<SavedLatents>& resumed);
 
 }  // namespace wan

@@ -10,6 +10,7 @@
 #include "base/untrusted_text.h"
 #include "cleaning/prompt_cleaning.h"
 #include "dump/dump_folder.h"
+#include "engine/kept_places.h"
 #include "engine/resume_checks.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
@@ -206,8 +207,10 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
             kInvalidArgument, "`save_latents` {}: expected a name that ends in .safetensors",
             request.save_latents.string());
-  with_field(request.save_latents.empty() ? "save_file" : "save_latents",
-             [&] { check_writable_target(resolved.latents.path); });
+  with_field(request.save_latents.empty() ? "save_file" : "save_latents", [&] {
+    check_writable_target(resolved.latents.path);
+    check_writable_target(resolved.latents.of_state());
+  });
   WAN_CHECK(!request.dump_taps || !request.dump_dir.empty(), kInvalidArgument,
             "`dump_taps` needs `dump_dir`, the folder that the layer outputs go to");
   std::vector<NamedFile> written =
@@ -221,8 +224,8 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   }
   // Latents may go on in their own file; the video and the dump may not take it.
   check_files_apart(written, named("`from_latents`", {request.from_latents}));
-  add(written,
-      named(request.save_latents.empty() ? "the latents' file" : "`save_latents`", {resolved.latents.path}));
+  const char* const latents = request.save_latents.empty() ? "the latents' file" : "`save_latents`";
+  add(written, named(latents, latents_files(resolved.latents)));
   std::vector<NamedFile> read = weight_files(models);
   add(read, named("`image`", {request.image}));
   add(read, named("`last_image`", {request.last_image}));
@@ -252,7 +255,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};
   if (!request.from_latents.empty())
-    resolved.resumed = with_field("from_latents", [&] { return load_latents(request.from_latents); });
+    resolved.resumed = with_field("from_latents", [&] { return load_kept_latents(request.from_latents); });
   const bool kept = resolved.resumed && resolved.resumed->settings;
   if (kept) {
     settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
@@ -281,8 +284,8 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
                 [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
   WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
             "`last_image` with `frame_num` 1: a still has no last frame; use `image`");
-  make_scheduler(settings.solver, settings.steps,
-                 settings.shift);  // throws for steps and shifts that cannot be
+  // Throws for steps and shifts that cannot be.
+  const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const Guidance guidance(settings.guide_scale, settings.boundary);
 
   resolved.latent = {vae.z_dim, vae.latent_frames(settings.frame_num),
@@ -297,8 +300,14 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   }
   resolved.save_file = request.save_file;
   with_field("save_file", [&] { take_output_options(request, settings); });
-  resolved.latents = choose_latents_file(request, resolved.resumed);
+  check_keeping(request);
+  resolved.latents = choose_latents_file(request, resolved.resumed, resolved.notices);
   check_outputs(request, resolved, models);
+  const bool has_condition = settings.has_images();
+  tell_missing_room(resolved.latents,
+                    state_bytes(scheduler.slots(), resolved.latent,
+                                has_condition ? task.condition_shape(vae, resolved.latent) : Shape{}),
+                    request.keep_every.count() > 0, resolved.notices);
   return resolved;
 }
 

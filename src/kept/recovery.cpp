@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/shell_quote.h"
+#include "kept/kept_generations.h"
 
 namespace wan {
 
@@ -21,7 +23,9 @@ Tensor to_host(const RunContext& run, const TensorView& view) {
   return host;
 }
 
-SavedLatents to_host(const RunContext& run, const Reached& reached, const LatentsFile& file) {
+}  // namespace
+
+SavedLatents copy_to_host(const RunContext& run, const Reached& reached, const LatentsFile& file) {
   SavedLatents saved;
   saved.next_step = reached.state.next_step;
   saved.settings = run.settings;
@@ -42,7 +46,6 @@ MessagePart go_on_with(const fs::path& latents) {
   return {format_message("go on with `from_latents` {}", shell_quoted(latents))};
 }
 
-/// Whoever listens may fail, as on a terminal that was closed; what is kept must not depend on it.
 void tell_quietly(const RunContext& run, const std::string& message) {
   try {
     run.tell(Notice{message});
@@ -51,38 +54,36 @@ void tell_quietly(const RunContext& run, const std::string& message) {
   }
 }
 
-}  // namespace
-
-fs::path keep_latents(const RunContext& run, const Reached& reached, const LatentsFile& file) {
-  const SavedLatents latents = to_host(run, reached, file);
-  try {
-    save_latents(file.path, latents);
-    return file.path;
-  } catch (const Error& error) {
-    tell_quietly(run, error.what());
-  }
-  try {
-    fs::path spare = temporary_folder() / fmt::format("wan-{}-{}", ::getpid(), file.path.filename().string());
-    save_latents(spare, latents);
-    tell_quietly(run, format_message("the latents are kept in {} instead", spare.string()));
-    return spare;
-  } catch (...) {
-    tell_quietly(run, format_message("the latents could not be kept: {}", current_failure().what()));
-    return {};
-  }
+WrittenLatents write_latents(const SavedLatents& latents, const LatentsFile& file, const fs::path& newest) {
+  WrittenLatents written;
+  const auto save = [&](const std::function<fs::path()>& place) {
+    try {
+      const fs::path target = place();
+      save_latents(target, latents, target == newest ? earlier_generation(target) : fs::path());
+      written.file = target;
+    } catch (...) {
+      written.failures +=
+          format_message("{}{}", written.failures.empty() ? "" : "; ", current_failure().what());
+    }
+    return !written.file.empty();
+  };
+  const fs::path& own = latents.finished() ? file.path : file.of_state();
+  if (save([&] { return own; })) return written;
+  for (const fs::path& spare : file.spares)
+    if (spare != own && save([&] { return spare; })) return written;
+  save([&] { return temporary_folder() / fmt::format("wan-{}-{}", ::getpid(), own.filename().string()); });
+  return written;
 }
 
-void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
-                      const Error& error) {
-  const fs::path kept = keep_latents(run, reached, file);
-  if (kept.empty())
-    throw Error(error.code(), format_message("{}; nothing could be kept", error.what()), error.field());
-  const std::string where =
-      reached.segments > 1 ? fmt::format(" of segment {} of {}", reached.segment + 1, reached.segments) : "";
-  throw Error(error.code(),
-              format_message("{}; {} of {} steps{} are kept in {}: {}", error.what(), reached.state.next_step,
-                             run.settings.steps, where, kept.string(), go_on_with(kept)),
-              error.field());
+fs::path keep_latents(const RunContext& run, const Reached& reached, const LatentsFile& file) {
+  const WrittenLatents written = write_latents(copy_to_host(run, reached, file), file);
+  if (written.file.empty()) {
+    tell_quietly(run, format_message("the latents could not be kept: {}", MessagePart{written.failures}));
+  } else if (!written.failures.empty()) {
+    tell_quietly(run, written.failures);
+    tell_quietly(run, format_message("the latents are kept in {} instead", written.file.string()));
+  }
+  return written.file;
 }
 
 Error before_first_step(const Error& error, const SavedLatents* resumed) {

@@ -3,7 +3,10 @@
 
 #include <exception>
 #include <filesystem>
+#include <string>
+#include <vector>
 
+#include "base/error.h"
 #include "kept/denoise_state.h"
 #include "kept/saved_latents.h"
 #include "settings/run_context.h"
@@ -14,6 +17,12 @@ namespace wan {
 struct LatentsFile {
   std::filesystem::path path;
   bool requested = false;  // stays; otherwise it is removed once the video is whole
+  /// Where they go as long as they are not finished; empty: to `path`.
+  std::filesystem::path unfinished = {};
+  /// Tried in turn where a file cannot be written; after them comes the folder for temporary files.
+  std::vector<std::filesystem::path> spares = {};
+
+  const std::filesystem::path& of_state() const { return unfinished.empty() ? path : unfinished; }
 };
 
 /// What a run can go on from, on the device.
@@ -25,14 +34,30 @@ struct Reached {
   const std::vector<Tensor>& done;  // finished latents of the segments before it, on the host
 };
 
-/// Saves what was reached to `file` or, where that fails (a full disk), to the folder for temporary files. Returns
-/// where it is; empty where neither can be written: a run is not given up for that. Tells a Notice in both cases. Throws
-/// nothing but what memory that ran out throws.
+/// A copy of what was reached, to be saved as `file` says.
+SavedLatents copy_to_host(const RunContext& run, const Reached& reached, const LatentsFile& file);
+
+/// Where latents were written, and why not elsewhere.
+struct WrittenLatents {
+  std::filesystem::path file;  // empty for nowhere
+  std::string failures;        // a message, of the places before it; empty for none
+};
+
+/// Writes latents to the first place of `file` that takes them. Where that is `newest`, what it holds becomes
+/// earlier_generation(newest).
+WrittenLatents write_latents(const SavedLatents& latents, const LatentsFile& file,
+                             const std::filesystem::path& newest = {});
+
+/// Saves what was reached to `file` or, where that fails (a full disk), to the next place. Returns where it is; empty where
+/// none can be written: a run is not given up for that. Tells a Notice in both cases. Throws nothing but what memory that ran
+/// out throws.
 std::filesystem::path keep_latents(const RunContext& run, const Reached& reached, const LatentsFile& file);
 
-/// Rethrows a failure of the denoising loop, in a step after the first that was done, after keeping what the run has reached.
-[[noreturn]] void keep_and_rethrow(const RunContext& run, const Reached& reached, const LatentsFile& file,
-                                   const Error& error);
+/// "go on with `from_latents` ...", as a shell takes it.
+MessagePart go_on_with(const std::filesystem::path& latents);
+
+/// Tells a message (base/error.h) as a Notice, or logs it where whoever listens fails, as on a terminal that was closed: what is kept must not depend on that.
+void tell_quietly(const RunContext& run, const std::string& message);
 
 /// Rethrows a failure after the last step; `kept`: where the finished latents are, empty for nowhere.
 [[noreturn]] void rethrow_with_latents(const std::filesystem::path& kept, const Error& error);

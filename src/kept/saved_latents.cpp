@@ -56,17 +56,8 @@ Tensor read_tensor(const Checkpoint& file, const TensorEntry& entry, const Shape
 
 }  // namespace
 
-bool is_automatic_latents_file(const std::filesystem::path& path) {
-  try {
-    const Checkpoint file = Checkpoint::open(path);
-    const auto kept = file.metadata().find(kKept);
-    return kept != file.metadata().end() && kept->second == kAutomatic;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-void save_latents(const std::filesystem::path& path, const SavedLatents& latents) {
+void save_latents(const std::filesystem::path& path, const SavedLatents& latents,
+                  const std::filesystem::path& earlier) {
   WAN_ASSERT(latents.settings && !latents.slots.empty());
   WAN_ASSERT(latents.done.size() == static_cast<std::size_t>(latents.segment));
   const std::size_t kept = latents.segment_finished() ? 1 : latents.slots.size();
@@ -86,7 +77,7 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   if (latents.segments > 1)
     metadata.emplace_back(kSegment, fmt::format("{}/{}", latents.segment, latents.segments));
   metadata.emplace_back(kKept, latents.automatic ? kAutomatic : kRequested);
-  write_safetensors(path, entries, metadata);
+  write_safetensors(path, entries, metadata, earlier);
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) {

@@ -30,11 +30,9 @@ struct SavedLatents {
   bool finished() const { return segment_finished() && segment + 1 == segments; }
 };
 
-/// Whether the file at `path` holds latents that this program kept on its own: such a file may be replaced.
-bool is_automatic_latents_file(const std::filesystem::path& path);
-
-/// Appears whole or not at all. Throws Io.
-void save_latents(const std::filesystem::path& path, const SavedLatents& latents);
+/// Appears whole or not at all; what was there gets the name `earlier`, where one is given. Throws Io.
+void save_latents(const std::filesystem::path& path, const SavedLatents& latents,
+                  const std::filesystem::path& earlier = {});
 
 /// Throws BadFile for anything but a file that save_latents() could have written, or one f32 tensor "latents"
 /// [C, F, h, w]; also where a value is not finite.

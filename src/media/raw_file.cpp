@@ -43,9 +43,9 @@ void RawFile::close() {
   file_.unlock();
 }
 
-void RawFile::commit() {
+void RawFile::commit(const std::filesystem::path& earlier) {
   end_writing();
-  file_.commit();
+  file_.commit(earlier);
 }
 
 }  // namespace wan

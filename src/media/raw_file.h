@@ -26,8 +26,8 @@ class RawFile {
   /// must then be held.
   void close();
 
-  /// Ends writing, where close() has not, and gives the file its final name.
-  void commit();
+  /// Ends writing, where close() has not, and gives the file its final name. `earlier`: see AtomicFile::commit().
+  void commit(const std::filesystem::path& earlier = {});
 
   /// Removes what commit() has written.
   void take_back() { file_.take_back(); }

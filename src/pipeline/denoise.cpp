@@ -83,6 +83,7 @@ void DenoiseLoop::run() {
     guide(step);
     update(step);
     state_.next_step = step + 1;
+    if (in_.after_step && state_.next_step < in_.scheduler.steps()) in_.after_step();
     phase->step(++done, step + 1, in_.scheduler.steps(), static_cast<double>(in_.scheduler.timestep(step)));
   }
   if (phase) phase->finish();

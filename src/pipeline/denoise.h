@@ -2,6 +2,7 @@
 // The denoising loop: from noise, or from the middle of an earlier run, to a clean latent.
 
 #include <array>
+#include <functional>
 #include <vector>
 
 #include "kept/denoise_state.h"
@@ -35,6 +36,8 @@ struct DenoiseInput {
   /// [C, n, h, w] f32: the first n latent frames where they are given. They stay as they are, their tokens take timestep
   /// 0. Empty for none.
   TensorView given_frames;
+  /// Called between two steps, when state is whole.
+  std::function<void()> after_step = {};
 };
 
 /// Runs steps state.next_step to the last. When it throws (Cancelled included), state is what it was after the last

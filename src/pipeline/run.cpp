@@ -79,7 +79,8 @@ Run::Run(const RunContext& context, const PipelineModels& models, RunParts parts
       parts_(std::move(parts)),
       scheduler_(make_scheduler(run_.settings.solver, run_.settings.steps, run_.settings.shift)),
       guidance_(run_.settings.guide_scale, run_.settings.boundary),
-      noise_(context) {}
+      noise_(context),
+      keeper_(context, parts_.output.latents, parts_.resumed, parts_.keep) {}
 
 Run::~Run() = default;
 
@@ -100,6 +101,12 @@ Reached Run::reached() const {
           .segment = segment_,
           .segments = parts_.segments,
           .done = done_};
+}
+
+void Run::keep_where_due() {
+  if (!writes()) return;
+  const auto expert = [&](int step) { return guidance_.expert(scheduler_.timestep(step)); };
+  keeper_.after_step(reached(), expert(state_.next_step - 1) != expert(state_.next_step));
 }
 
 void Run::fail_between_steps(const Error& error) const {
@@ -180,13 +187,14 @@ TensorView Run::denoise(SegmentInput input) {
            .text = *text_,
            .contexts = *contexts_,
            .conditioning = {&input.conditioning, input.negative ? &*input.negative : &input.conditioning},
-           .given_frames = input.given_frames},
+           .given_frames = input.given_frames,
+           .after_step = [this] { keep_where_due(); }},
           state_);
     } catch (...) {  // of any kind: `on_event` is the caller's
       const Error error = current_failure();
       if (!writes()) throw error;
       if (state_.next_step == began) fail_between_steps(error);
-      keep_and_rethrow(run_, reached(), parts_.output.latents, error);
+      keeper_.keep_and_rethrow(reached(), error);
     }
   } else if (parts_.resumed->finished()) {
     set_schedules(models_.text_encoder, 0, models_.residency, {});
@@ -199,6 +207,7 @@ TensorView Run::denoise(SegmentInput input) {
   if (writes())
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
+  if (!to_do_again) keeper_.replace_with(kept_);
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];
 }
@@ -252,6 +261,7 @@ void Run::finish() {
     rethrow_with_latents(kept_, current_failure());
   }
   release_latents(parts_.output, kept_, parts_.resumed);
+  keeper_.finish(kept_);
 }
 
 }  // namespace wan

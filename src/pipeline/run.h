@@ -15,6 +15,7 @@
 
 #include "kept/recovery.h"
 #include "kept/saved_latents.h"
+#include "kept/state_keeper.h"
 #include "media/frame_sink.h"
 #include "models/video_vae.h"
 #include "pipeline/denoise.h"
@@ -56,6 +57,7 @@ struct RunParts {
   VaePlan encode;  // of given images
   VideoOutput output;
   const SavedLatents* resumed = nullptr;  // an earlier run's latents to go on from
+  KeepInterval keep = {};                 // of the state while it denoises
 };
 
 /// Which of a segment's decoded frames go where.
@@ -104,6 +106,7 @@ class Run {
   bool is_kept() const;
   const SavedLatents* resumed_here() const;
   Reached reached() const;
+  void keep_where_due();
   void restore_segment();
   void begin(int first_step);
   std::filesystem::path keep_finished();
@@ -122,6 +125,7 @@ class Run {
   std::vector<Tensor> done_;         // latents of the segments before it, on the host
   std::optional<EncodedText> text_;  // once a segment needed it
   std::optional<ContextCache> contexts_;
+  StateKeeper keeper_;
   std::filesystem::path kept_;  // where finished latents are; empty for nowhere
   bool finished_any_ = false;   // a segment's latents, in this run or the one it goes on from
   std::unique_ptr<FrameSink> sink_;

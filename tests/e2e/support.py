@@ -55,6 +55,14 @@ def run(*arguments, cwd=None, env=None):
                   seconds)
 
 
+def may_mount():
+    """Whether a test may mount a small disk of its own."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True,
+                          check=False).returncode == 0
+
+
 # Small and quick: one thread, as the tests run beside each other.
 SMALL = {"--size": "32*32", "--frame_num": "5", "--sample_steps": "3", "--base_seed": "7", "--threads": "1",
          "--prompt": "a red circle moves right"}

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import unittest
 
-from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, IO, WAN, WanTest, environment, generate_arguments, read_safetensors,
-                     write_safetensors)
+from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, IO, WAN, WanTest, environment, generate_arguments, may_mount,
+                     read_safetensors, write_safetensors)
 
 LONG = {"size": "64*64", "frame_num": "17", "sample_steps": "150"}
 MANY = {**LONG, "sample_steps": "1000", "sample_solver": "euler"}
@@ -188,13 +188,6 @@ class SavedLatents(WanTest):
                 damage()
                 result = self.run_wan(*generate_arguments(save_file="new.mp4", from_latents="x.safetensors"))
                 self.assert_refused(result, 65, "x.safetensors")
-
-
-def may_mount():
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True,
-                          check=False).returncode == 0
 
 
 @unittest.skipUnless(may_mount(), "needs root and a mount of its own")

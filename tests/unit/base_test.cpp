@@ -370,6 +370,27 @@ TEST_F(BaseTest, FilesAreToldApartByWhatTheyAre) {
   EXPECT_NO_THROW(check_files_apart({}, twice)) << "reading twice is no harm";
 }
 
+TEST_F(BaseTest, WhatOneRunWritesIsNoFileOfAnothers) {
+  fs::create_directory_symlink(".", folder_ / "here");
+  const auto file = [&](const char* name, const char* path) { return NamedFile{name, folder_ / path}; };
+  const auto add = [](FileUses& uses, const std::vector<NamedFile>& written,
+                      const std::vector<NamedFile>& read) { uses.add(written, read); };
+  std::ofstream(folder_ / "image.png") << "x";
+  FileUses uses;
+  add(uses, {file("line 1's --save_file", "a.mp4")}, {file("line 1's --image", "image.png")});
+  add(uses, {file("line 2's --save_file", "b.mp4")}, {file("line 2's --image", "here/image.png")});
+  expect_error(ErrorCode::kInvalidArgument, "would overwrite line 1's --save_file",
+               [&] { add(uses, {file("line 3's --save_file", "here/a.mp4")}, {}); });
+  expect_error(ErrorCode::kInvalidArgument, "would overwrite line 1's --image",
+               [&] { add(uses, {file("line 3's --dump", "here/image.png")}, {}); });
+  expect_error(ErrorCode::kInvalidArgument, "is what line 2's --save_file", [&] {
+    add(uses, {file("line 3's --save_file", "c.mp4")}, {file("line 3's --from_latents", "here/b.mp4")});
+  });
+  EXPECT_NO_THROW(add(uses, {file("line 4's --save_file", "c.mp4")}, {})) << "line 3 is not made";
+  const std::vector<NamedFile> own = {file("line 5's latents", "d.safetensors")};
+  EXPECT_NO_THROW(add(uses, own, own)) << "latents go on in their own file";
+}
+
 TEST_F(BaseTest, WhatTheSystemRefusesIsToldWithARemedy) {
   fs::create_symlink("circle", folder_ / "circle");
   std::ofstream(folder_ / "b") << "x";
@@ -585,6 +606,10 @@ TEST_F(BaseTest, MemoryInfoIsPlausible) {
   EXPECT_GT(available_memory_bytes(), 1 << 20);
   EXPECT_GT(program_bytes(), 1 << 18);
   EXPECT_EQ(program_bytes(), program_bytes());
+  const std::int64_t before = private_bytes();
+  EXPECT_GT(before, 0);
+  const std::vector<char> more(64 << 20, 1);
+  EXPECT_NEAR(static_cast<double>(private_bytes() - before), static_cast<double>(more.size()), 1.6e7);
 }
 
 }  // namespace

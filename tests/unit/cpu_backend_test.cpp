@@ -8,8 +8,10 @@
 #include <iterator>
 #include <limits>
 #include <thread>
+#include <vector>
 
 #include "backends/cpu/kernels/kernels.h"
+#include "base/memory_info.h"
 #include "support/compare.h"
 #include "support/cpu_context.h"
 #include "support/guarded.h"
@@ -56,6 +58,41 @@ TEST(CpuBackend, CountsItsMemory) {
   EXPECT_EQ(backend->memory_use().now, 0);
   EXPECT_EQ(backend->memory_use().peak, 1500);
   EXPECT_GT(backend->free_bytes(), 1 << 20);
+}
+
+TEST(CpuBackend, TrimmedMemoryIsTheMachinesAgain) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer's heap keeps what was given back, to find its use";
+#endif
+  const auto backend = make_cpu_backend({.threads = 1});
+  constexpr int kBlocks = 640;
+  constexpr std::size_t kBytes = 100'000;  // of the heap, not a mapping of their own
+  std::vector<Buffer> blocks, between;
+  for (int i = 0; i < kBlocks; ++i) {
+    blocks.emplace_back(backend->allocator(), kBytes);
+    std::memset(blocks.back().data(), 1, kBytes);
+    between.emplace_back(backend->allocator(), 4000);  // stays, so that no end of the heap is free
+  }
+  const std::int64_t before = private_bytes();
+  blocks.clear();
+  EXPECT_GT(private_bytes(), before - 10'000'000) << "the heap gave it back by itself: nothing is shown here";
+  backend->allocator().trim();
+  EXPECT_LT(private_bytes(), before - 50'000'000);
+}
+
+TEST(CpuBackend, WhatNoPlanCountsIsStillFreeForTheNextPlan) {
+  const auto backend = make_cpu_backend({.threads = 1});
+  const std::int64_t before = backend->free_bytes() - available_memory_bytes();
+  const std::vector<char> uncounted(64 << 20, 1);
+  const std::int64_t after = backend->free_bytes() - available_memory_bytes();
+  EXPECT_NEAR(static_cast<double>(after - before), static_cast<double>(uncounted.size()), 2e7);
+  Buffer counted(backend->allocator(), 64 << 20);
+  std::memset(counted.data(), 1, counted.size());
+  EXPECT_NEAR(static_cast<double>(backend->free_bytes() - available_memory_bytes()),
+              static_cast<double>(after), 2e7)
+      << "what the backend gives out is in memory_use()";
+  const std::vector<char> too_much(std::size_t{700} << 20, 1);
+  EXPECT_LT(backend->free_bytes() - available_memory_bytes(), std::int64_t{600} << 20);
 }
 
 TEST(CpuKernels, ExponentialAtItsEnds) {

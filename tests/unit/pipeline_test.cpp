@@ -231,7 +231,7 @@ TEST(SavedLatents, OfAnotherProgramNeedOnlyATensor) {
   const SavedLatents back = load_latents(folder / "a.safetensors");
   EXPECT_TRUE(back.finished());
   EXPECT_FALSE(back.settings);
-  EXPECT_FALSE(is_automatic_latents_file(folder / "a.safetensors"));
+  EXPECT_FALSE(back.automatic);
   write_safetensors(folder / "b.safetensors", std::span(&entry, 1), {{"format", "pt"}});
   EXPECT_FALSE(load_latents(folder / "b.safetensors").settings)
       << "keys of another program mean nothing here";
@@ -245,9 +245,6 @@ TEST(SavedLatents, TellWhoseFileTheyAre) {
   save_latents(folder / "automatic.safetensors", latents);
   EXPECT_FALSE(load_latents(folder / "requested.safetensors").automatic);
   EXPECT_TRUE(load_latents(folder / "automatic.safetensors").automatic);
-  EXPECT_FALSE(is_automatic_latents_file(folder / "requested.safetensors"));
-  EXPECT_TRUE(is_automatic_latents_file(folder / "automatic.safetensors"));
-  EXPECT_FALSE(is_automatic_latents_file(folder / "none.safetensors"));
 }
 
 TEST(SavedLatents, RefuseWhatTheyAreNot) {

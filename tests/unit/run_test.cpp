@@ -63,13 +63,15 @@ class RunTest : public testing::Test {
         .backend = *backend_, .workspace = workspace, .communicator = alone, .cancelled = cancelled};
     const RunContext context{
         .exec = exec, .text_exec = exec, .settings = settings_, .on_event = on_event, .cancelled = cancelled};
+    const LatentsFile kept{.path = folder_ / (name + ".safetensors"), .requested = true};
     wan::Run run(context, loaded_.pipeline(),
                  {.latent = latent_,
                   .segments = kSegments,
                   .decode = loaded_.pipeline().vae.plan_decode({2, 8, 8}, 0),
                   .encode = loaded_.pipeline().vae.plan_encode({1, 8, 8}, 0),
-                  .output = {folder_ / (name + "_%05d.png"), {folder_ / (name + ".safetensors"), true}},
-                  .resumed = resumed});
+                  .output = {folder_ / (name + "_%05d.png"), kept},
+                  .resumed = resumed,
+                  .keep = keep_});
     Tensor carried;
     for (int i = 0; i < kSegments; ++i) {
       EXPECT_EQ(run.segment(), i);
@@ -105,7 +107,8 @@ class RunTest : public testing::Test {
   }
 
   const TempFolder folder_;
-  const GenerationSettings settings_ = run_settings();
+  GenerationSettings settings_ = run_settings();
+  KeepInterval keep_;
   const Shape latent_{16, 2, 8, 8};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
   const CheckpointModels models_{kCheckpoint};
@@ -167,6 +170,58 @@ TEST_F(RunTest, KilledInAnySegmentItGoesOnThere) {
         throw std::runtime_error("the screen is gone");
     });
   });
+}
+
+TEST_F(RunTest, KilledWithoutNoticeItGoesOnFromEitherState) {
+  settings_.steps = 5;
+  make("whole");
+  const std::string whole = frames_of("whole");
+  std::chrono::steady_clock::time_point now;
+  keep_ = {.every = std::chrono::seconds(1), .clock = [&now] { return now; }};
+  const std::filesystem::path newest = folder_ / "killed.safetensors";
+  const std::filesystem::path earlier = folder_ / "killed.earlier.safetensors";
+  int segment = 0;
+  make("killed", nullptr, [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->step == 0) return;
+    now += std::chrono::seconds(2);
+    if (segment == 1 && progress->step == 4) {  // what a SIGKILL would leave
+      std::filesystem::copy_file(newest, folder_ / "newest.safetensors");
+      std::filesystem::copy_file(earlier, folder_ / "before.safetensors");
+    }
+    if (progress->step == progress->steps) ++segment;
+  });
+  EXPECT_TRUE(frames_of("killed") == whole);
+  EXPECT_FALSE(std::filesystem::exists(earlier)) << "the video is whole";
+  for (const auto& [name, step] : {std::pair("newest", 4), std::pair("before", 3)}) {
+    SCOPED_TRACE(name);
+    const SavedLatents kept = load_latents(folder_ / fmt::format("{}.safetensors", name));
+    EXPECT_EQ(kept.segment, 1);
+    EXPECT_EQ(kept.next_step, step);
+    make("resumed", &kept);
+    EXPECT_TRUE(frames_of("resumed") == whole);
+  }
+}
+
+TEST_F(RunTest, TheStateIsKeptWhereOneExpertFollowsAnother) {
+  settings_.steps = 5;
+  keep_ = {.every = std::chrono::hours(1), .clock = [] { return std::chrono::steady_clock::time_point(); }};
+  const std::filesystem::path state = folder_ / "video.safetensors";
+  int high = 0;  // steps of the first segment's first expert
+  int kept_after = 0;
+  int segment = 0;
+  make("video", nullptr, [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->step == 0) return;
+    if (segment == 0 && progress->phase == Phase::kHighNoise) high = progress->step;
+    if (segment == 0 && kept_after == 0 && std::filesystem::exists(state)) {
+      kept_after = progress->step;
+      EXPECT_EQ(load_latents(state).next_step, progress->step);
+    }
+    if (progress->step == progress->steps) ++segment;
+  });
+  EXPECT_GT(high, 0);
+  EXPECT_EQ(kept_after, high);
 }
 
 TEST(DenoiseState, OfAFreshRunHasNoGarbageToKeep) {

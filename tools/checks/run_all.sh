@@ -1,6 +1,7 @@
 #!/bin/sh
-# The checks beside the tests: formatting, include direction, calls of the file system, names of options, lint, sanitizers, fuzzing. Findings are errors.
-# FUZZ_SECONDS (120) is the fuzzers' time together; LINT ("changed", or "all") is what is linted: see lint.sh.
+# The checks beside the tests: formatting, include direction, calls of the file system, names of options, lint, sanitizers, fuzzing. Findings
+# are errors. FUZZ_SECONDS (120) is the fuzzers' time together; LINT ("changed", or "all") is what is linted: see lint.sh; GPUS ("some", or
+# "all") the architectures that the CUDA backend is compiled for.
 set -eu
 cd "$(dirname "$0")/../.."
 jobs=$(nproc)
@@ -34,10 +35,18 @@ ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS="suppressions=$PWD/tools/checks/lsan.su
   UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --test-dir build-asan -L 'unit|format' --output-on-failure -j "$jobs"
 
-# The GPU code of every architecture that is built by default. Nothing of it runs here.
+# The GPU code. Nothing of it runs here. "some": Hopper's, which has kernels of its own, and that of one more of the architectures that are
+# built by default, another one with every commit.
+architectures=$(sed -n 's/^set(WAN_CUDA_ARCHITECTURES "\(.*\)"$/\1/p' CMakeLists.txt)
+if [ "${GPUS:-some}" = some ]; then
+  others=$(echo "$architectures" | tr ';' '\n' | grep -v '^90a')
+  turn=$(($(git rev-list --count HEAD) % $(echo "$others" | wc -l) + 1))
+  architectures="90a-real;$(echo "$others" | sed -n "${turn}p")"
+fi
 if command -v nvcc >/dev/null 2>&1; then
-  stage "the CUDA backend compiles and links"
-  cmake -S . -B build-cuda -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_WITH_CUDA=ON >/dev/null
+  stage "the CUDA backend compiles and links for $architectures"
+  cmake -S . -B build-cuda -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_WITH_CUDA=ON \
+    "-DWAN_CUDA_ARCHITECTURES=$architectures" >/dev/null
   cmake --build build-cuda -j "$jobs" --target gpu_tests wan
 else
   stage "no nvcc: the CUDA backend is not compiled"

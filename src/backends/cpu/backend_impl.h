@@ -16,6 +16,7 @@ class CountedHostMemory final : public Allocator {
   Device device() const override { return {}; }
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
+  void trim() noexcept override;
   const AllocationCount& count() const { return count_; }
 
  private:
@@ -58,6 +59,7 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   const CpuKernels& kernels_;
   PrimitiveCache primitives_;
   std::shared_ptr<ShortSpins> short_spins_;
+  std::int64_t private_before_;  // bytes of the process when this was made
 };
 
 }  // namespace wan

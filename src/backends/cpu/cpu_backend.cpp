@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_backend.h"
 
+#include <malloc.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -25,7 +26,8 @@ int available_cpus() {
 CpuBackend::CpuBackend(int threads)
     : threads_(threads),
       kernels_(cpu_kernels()),
-      short_spins_(threads > 1 ? hold_short_spins(threads) : nullptr) {}
+      short_spins_(threads > 1 ? hold_short_spins(threads) : nullptr),
+      private_before_(private_bytes()) {}
 
 std::byte* CountedHostMemory::allocate(std::size_t bytes) {
   std::byte* const data = cpu_allocator().allocate(bytes);
@@ -39,8 +41,18 @@ void CountedHostMemory::release(std::byte* data, std::size_t bytes) noexcept {
   cpu_allocator().release(data, bytes);
 }
 
+void CountedHostMemory::trim() noexcept {
+#ifdef __GLIBC__
+  ::malloc_trim(0);  // by itself it gives back the heap's end alone
+#endif
+}
+
+// What no plan counts (tokenizer, encoder, oneDNN's code, what the heap keeps) was not taken yet when an engine made its first plan.
+// It must not make the second one smaller, or blocks would move where memory only just suffices.
 std::int64_t CpuBackend::free_bytes() const {
-  return available_memory_bytes();
+  constexpr std::int64_t kMostUncounted = std::int64_t{512} << 20;
+  const std::int64_t uncounted = private_bytes() - private_before_ - memory_.count().now();
+  return available_memory_bytes() + std::clamp(uncounted, std::int64_t{0}, kMostUncounted);
 }
 
 void CpuBackend::upload(const TensorView& host, const TensorView& device) {
