@@ -227,7 +227,7 @@ TEST_F(StateKeeperTest, WhereNothingCanBeWrittenTheRunGoesOn) {
     const NoRoomForFiles full;
     for (const int done : {3, 5}) step(keeper, done);
     EXPECT_EQ(notices_.size(), 1u);
-    EXPECT_NE(notices_[0].find("--keep_dir"), std::string::npos) << notices_[0];
+    EXPECT_NE(notices_[0].find("`keep_dir`"), std::string::npos) << notices_[0];
     expect_error(ErrorCode::kCancelled, "nothing could be kept", keep_last);
   }
   step(keeper, 7);
