@@ -8,8 +8,8 @@
 #include "base/files.h"
 #include "base/same_file.h"
 #include "generate_command.h"
-#include "make_in_order.h"
 #include "kept/kept_generations.h"
+#include "make_in_order.h"
 #include "media/output.h"
 #include "request_lines.h"
 

@@ -76,7 +76,8 @@ struct GenerationRequest {
   /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
   std::filesystem::path save_file;
   OutputOptions output = {};
-  /// Keeps the final latents here; empty: beside save_file while decoding, removed when the video is whole.
+  /// Keeps the final latents here, and unfinished ones unless the file is there already; empty: in keep_dir or beside save_file,
+  /// until the video is whole.
   std::filesystem::path save_latents;
   /// Goes on from latents that an earlier run kept: finished ones are decoded, unfinished ones denoised to the end with
   /// the settings they were begun with.

@@ -41,10 +41,11 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   if (mapping == MAP_FAILED) {
     const int error = errno;
     ::close(fd);
-    WAN_CHECK(error != ENOMEM, kOutOfMemory,
-              "cannot map {}: its {} bytes are more than this process may still take of addresses; raise its limit "
-              "(ulimit -v unlimited)",
-              path.string(), size);
+    WAN_CHECK(
+        error != ENOMEM, kOutOfMemory,
+        "cannot map {}: its {} bytes are more than this process may still take of addresses; raise its limit "
+        "(ulimit -v unlimited)",
+        path.string(), size);
     fail(ErrorCode::kBadFile, "cannot map {}: {}", path.string(), system_reason(error));
   }
   data_ = static_cast<const std::byte*>(mapping);

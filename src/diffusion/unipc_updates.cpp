@@ -52,7 +52,8 @@ SlotUpdate corrector(std::span<const double> sigmas, int step, int order) {
     history = weights.history / r;
     current = weights.current;
   }
-  SlotUpdate update{kAnchor, {{kAnchor, ratio}, {unipc_data_slot(step - 1), gain * (1.0 - history - current)}}};
+  SlotUpdate update{kAnchor,
+                    {{kAnchor, ratio}, {unipc_data_slot(step - 1), gain * (1.0 - history - current)}}};
   if (order == 2) update.terms.push_back({unipc_data_slot(step - 2), gain * history});
   update.terms.push_back({kSample, gain * current});
   update.terms.push_back({kVelocity, -gain * current * to});

@@ -130,9 +130,10 @@ const Tokenizer& CheckpointModels::tokenizer() const {
   const std::lock_guard lock(tokenizer_mutex_);
   if (tokenizer_) return *tokenizer_;
   std::unique_ptr<Tokenizer> read = with_field("ckpt_dir", [&] { return load_tokenizer(files.tokenizer); });
-  WAN_CHECK_FIELD(read->vocabulary_size() <= text_encoder.vocabulary, kBadFile, "ckpt_dir",
-                  "{}: knows {} tokens, the text encoder beside it {}; both must be of one checkpoint: get them again",
-                  files.tokenizer.string(), read->vocabulary_size(), text_encoder.vocabulary);
+  WAN_CHECK_FIELD(
+      read->vocabulary_size() <= text_encoder.vocabulary, kBadFile, "ckpt_dir",
+      "{}: knows {} tokens, the text encoder beside it {}; both must be of one checkpoint: get them again",
+      files.tokenizer.string(), read->vocabulary_size(), text_encoder.vocabulary);
   tokenizer_ = std::move(read);
   return *tokenizer_;
 }

@@ -109,8 +109,8 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
   const std::filesystem::path path = ckpt_dir / "generation_config.json";
   if (!file_exists(path)) return find_task(task).defaults();
-  return with_field("ckpt_dir",
-                    [&] { return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string()); });
+  return with_field(
+      "ckpt_dir", [&] { return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string()); });
 }
 
 }  // namespace wan

@@ -38,7 +38,7 @@ class KeptPlacesTest : public testing::Test {
   }
   void expect_notice(const std::string& what, const fs::path& file) const {
     ASSERT_EQ(notices_.size(), 1u);
-    for (const std::string& part : {what + " in " + file.string(), "--from_latents " + file.string()})
+    for (const std::string& part : {what + " in " + file.string(), "`from_latents` " + file.string()})
       EXPECT_NE(notices_[0].find(part), std::string::npos) << notices_[0];
   }
   static void tear(const fs::path& path) { fs::resize_file(path, fs::file_size(path) / 2); }
@@ -128,7 +128,7 @@ TEST_F(KeptPlacesTest, ADamagedFileNamesTheOneBefore) {
   tear(first_);
   expect_error(ErrorCode::kBadFile, first_.string(), [&] { load_kept_latents(first_); });
   leave(earlier_generation(first_), 9);
-  expect_error(ErrorCode::kBadFile, "--from_latents " + earlier_generation(first_).string(),
+  expect_error(ErrorCode::kBadFile, "`from_latents` " + earlier_generation(first_).string(),
                [&] { load_kept_latents(first_); });
 }
 
@@ -140,7 +140,7 @@ TEST_F(KeptPlacesTest, NoRoomIsToldWithWhereAndHowMuch) {
   tell_missing_room(file, kHuge, true, notices_);
   ASSERT_EQ(notices_.size(), 1u);
   for (const std::string& part :
-       {std::string("3458764513820.5 MB"), folder_.path().string(), std::string("--keep_dir")})
+       {std::string("3458764513820.5 MB"), folder_.path().string(), std::string("`keep_dir`")})
     EXPECT_NE(notices_[0].find(part), std::string::npos) << notices_[0];
   // 1280x720, 81 frames, a sampler of two slots, and an image's condition.
   EXPECT_EQ(state_bytes(2, {16, 21, 90, 160}, {20, 21, 90, 160}), 8192 + 4 * (2 * 16 + 20) * 21 * 90 * 160);
@@ -154,7 +154,7 @@ TEST_F(KeptPlacesTest, OptionsThatCannotBeAreRefused) {
   for (const double value :
        {-1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     request_.keep_every = std::chrono::duration<double>(value);
-    refuse("--keep_every");
+    refuse("`keep_every`");
   }
   request_.keep_every = std::chrono::seconds(0);
   check_keeping(request_);
@@ -164,7 +164,7 @@ TEST_F(KeptPlacesTest, OptionsThatCannotBeAreRefused) {
   request_.keep_dir = folder_ / "file";
   refuse("is a regular file; name a folder");
   request_.keep_dir = "/proc/self";
-  refuse("--keep_dir /proc/self: cannot write");
+  refuse("`keep_dir` /proc/self: cannot write");
   request_.keep_dir = folder_.path();
   check_keeping(request_);
 }

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
+#include <optional>
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/loaded_models.h"
@@ -63,7 +65,8 @@ class RunTest : public testing::Test {
         .backend = *backend_, .workspace = workspace, .communicator = alone, .cancelled = cancelled};
     const RunContext context{
         .exec = exec, .text_exec = exec, .settings = settings_, .on_event = on_event, .cancelled = cancelled};
-    const LatentsFile kept{.path = folder_ / (name + ".safetensors"), .requested = true};
+    LatentsFile kept{.path = folder_ / (name + ".safetensors"), .requested = true};
+    if (latents_) kept = *latents_;
     wan::Run run(context, loaded_.pipeline(),
                  {.latent = latent_,
                   .segments = kSegments,
@@ -109,6 +112,7 @@ class RunTest : public testing::Test {
   const TempFolder folder_;
   GenerationSettings settings_ = run_settings();
   KeepInterval keep_;
+  std::optional<LatentsFile> latents_;  // in place of the one beside the video
   const Shape latent_{16, 2, 8, 8};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
   const CheckpointModels models_{kCheckpoint};
@@ -182,6 +186,10 @@ TEST_F(RunTest, KilledWithoutNoticeItGoesOnFromEitherState) {
   const std::filesystem::path earlier = folder_ / "killed.earlier.safetensors";
   int segment = 0;
   make("killed", nullptr, [&](const Event& event) {
+    const auto* begun = std::get_if<PhaseStarted>(&event);
+    if (begun != nullptr && begun->phase == Phase::kDecode) {
+      EXPECT_FALSE(std::filesystem::exists(earlier)) << "finished latents are worth more";
+    }
     const auto* progress = std::get_if<PhaseProgress>(&event);
     if (progress == nullptr || progress->step == 0) return;
     now += std::chrono::seconds(2);
@@ -201,6 +209,23 @@ TEST_F(RunTest, KilledWithoutNoticeItGoesOnFromEitherState) {
     make("resumed", &kept);
     EXPECT_TRUE(frames_of("resumed") == whole);
   }
+}
+
+TEST_F(RunTest, AStateGoesWithAWholeVideoWhereItsLatentsCouldNotBeKept) {
+  const std::filesystem::path state = folder_ / "state.safetensors";
+  latents_ = {.path = folder_ / "nowhere/finished.safetensors", .unfinished = state};
+  keep_ = {.every = std::chrono::hours(1), .clock = [] { return std::chrono::steady_clock::time_point(); }};
+  const char* const before = std::getenv("TMPDIR");
+  const std::string temporary = before == nullptr ? "/tmp" : before;
+  ::setenv("TMPDIR", (folder_ / "nowhere").c_str(), 1);
+  bool was_kept = false;
+  make("video", nullptr, [&](const Event& event) {
+    const auto* begun = std::get_if<PhaseStarted>(&event);
+    was_kept |= begun != nullptr && begun->phase == Phase::kEncode && std::filesystem::exists(state);
+  });
+  ::setenv("TMPDIR", temporary.c_str(), 1);
+  EXPECT_TRUE(was_kept);
+  EXPECT_FALSE(std::filesystem::exists(state));
 }
 
 TEST_F(RunTest, TheStateIsKeptWhereOneExpertFollowsAnother) {

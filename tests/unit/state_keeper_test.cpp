@@ -146,6 +146,18 @@ TEST_F(StateKeeperTest, LeavesTheLastStateAlone) {
   EXPECT_EQ(load_latents(file).next_step, 9);
 }
 
+TEST_F(StateKeeperTest, LeavesNoStateElsewhere) {
+  const fs::path away = folder_ / "away";
+  StateKeeper keeper =
+      this->keeper({.path = away / "v.safetensors", .spares = {folder_ / "spare.safetensors"}});
+  step(keeper, 3);
+  EXPECT_EQ(names(folder_.path()), Names{"spare.safetensors"});
+  fs::create_directory(away);
+  expect_error(ErrorCode::kCancelled, "9 of 40 steps are kept in " + away.string(),
+               [&] { keeper.keep_and_rethrow(reached(9), Error(ErrorCode::kCancelled, "stopped")); });
+  EXPECT_EQ(names(folder_.path()), Names{"away"});
+}
+
 TEST_F(StateKeeperTest, GoesOnWithTheFilesOfTheRunBefore) {
   const fs::path file = folder_ / "v.latents.safetensors";
   {
@@ -215,7 +227,7 @@ TEST_F(StateKeeperTest, WhereNothingCanBeWrittenTheRunGoesOn) {
     const NoRoomForFiles full;
     for (const int done : {3, 5}) step(keeper, done);
     EXPECT_EQ(notices_.size(), 1u);
-    EXPECT_NE(notices_[0].find("--keep_dir"), std::string::npos) << notices_[0];
+    EXPECT_NE(notices_[0].find("`keep_dir`"), std::string::npos) << notices_[0];
     expect_error(ErrorCode::kCancelled, "nothing could be kept", keep_last);
   }
   step(keeper, 7);
