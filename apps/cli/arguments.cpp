@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <numeric>
 #include <cmath>
+#include <numeric>
 #include <string_view>
 
 #include "argument_values.h"
@@ -185,7 +185,8 @@ std::vector<int> parse_gpus(const std::string& option, const std::string& text) 
   const char* const end = at + text.size();
   const auto check = [&](bool holds) {
     WAN_CHECK_FIELD(holds, kInvalidArgument, field_of(option),
-                    "{} {}: expected how many, 1 to {}, or which, such as 0,2,3", option, shortened(text), kMost);
+                    "{} {}: expected how many, 1 to {}, or which, such as 0,2,3", option, shortened(text),
+                    kMost);
   };
   const bool is_list = text.find(',') != std::string::npos;
   while (true) {

@@ -96,8 +96,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kOfficial);
   command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
       ->group(kOfficial);
-  add_number<int>(command, "--ulysses_size", o.ulysses_size,
-                  "Ranks that share the video's tokens: as many GPUs, or parts of the CPU (default: one a GPU)")
+  add_number<int>(
+      command, "--ulysses_size", o.ulysses_size,
+      "Ranks that share the video's tokens: as many GPUs, or parts of the CPU (default: one a GPU)")
       ->group(kOfficial);
 
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
@@ -182,11 +183,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
   const char* world = std::getenv("WORLD_SIZE");
   WAN_CHECK_FIELD(world == nullptr || std::atoi(world) <= 1, kUnsupported, "gpus",
-                  "this is one of {0} processes that torchrun started; start one, without torchrun: --gpus {0} uses so many GPUs",
+                  "this is one of {0} processes that torchrun started; start one, without torchrun: --gpus "
+                  "{0} uses so many GPUs",
                   world);
   if (o.t5_fsdp || o.dit_fsdp)
     notices.emplace_back(
-        "--t5_fsdp and --dit_fsdp: weights are not divided over GPUs yet; blocks that do not fit are streamed");
+        "--t5_fsdp and --dit_fsdp: weights are not divided over GPUs yet; blocks that do not fit are "
+        "streamed");
   WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty(), kInvalidArgument, "prompt",
                   "--prompt is missing: say what the video shows{}",
                   o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
@@ -247,9 +250,8 @@ std::string default_save_file(const GenerateOptions& o, const VideoSize& size, i
     if (c == ' ' || c == '/' || (c == '%' && frame_num == 1))
       c = '_';  // % begins a frame number in a .png's name
   return fmt::format("{}_{}_{}_{}_{:%Y%m%d_%H%M%S}{}", o.task, format_video_size(size),
-                     o.ulysses_size.value_or(1),
-                     beginning(prompt, 50, kMostNameBytes), fmt::localtime(std::time(nullptr)),
-                     frame_num == 1 ? ".png" : ".mp4");
+                     o.ulysses_size.value_or(1), beginning(prompt, 50, kMostNameBytes),
+                     fmt::localtime(std::time(nullptr)), frame_num == 1 ? ".png" : ".mp4");
 }
 
 }  // namespace wan

@@ -45,7 +45,8 @@ int rank_count(const EngineOptions& options) {
             "`device` {} contradicts `gpus`; leave one of the two out", options.device);
   for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
     WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
-              "`gpus`: {} {}; expected different numbers from 0 on", *gpu, *gpu < 0 ? "is below 0" : "is there twice");
+              "`gpus`: {} {}; expected different numbers from 0 on", *gpu,
+              *gpu < 0 ? "is below 0" : "is there twice");
   return std::max({count, options.ulysses_size, 1});
 }
 
@@ -76,8 +77,9 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
   const std::string device = options.device == "auto" ? "cuda" : options.device;
   for (int next = 0; backends.size() < static_cast<std::size_t>(ranks); ++next) {
     const int gpu = device_index(device) + next;
-    backends.push_back(make_cuda(gpu, ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
-                                                 : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", ranks, gpu)}));
+    backends.push_back(
+        make_cuda(gpu, ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                                  : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", ranks, gpu)}));
   }
   return backends;
 }

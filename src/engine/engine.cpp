@@ -12,7 +12,6 @@
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
-#include "parallel/local/local_communicator.h"
 #include "tasks/task.h"
 
 namespace wan {
@@ -164,6 +163,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
+  connect_ranks(ranks);
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] {
     if (!on_event) return;
@@ -222,19 +222,10 @@ namespace {
 
 std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
                                               std::vector<ChosenBackend> backends) {
-  std::vector<std::unique_ptr<Communicator>> communicators;
-  if (backends.size() == 1) {
-    communicators.push_back(std::make_unique<SelfCommunicator>());
-  } else {
-    std::vector<ComputeDevice*> devices;
-    for (const ChosenBackend& chosen : backends) devices.push_back(chosen.backend.get());
-    communicators = make_local_communicators(devices);
-  }
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::size_t i = 0; i < backends.size(); ++i) {
     std::unique_ptr<Backend> text = make_text_backend(options, *backends[i].backend);
-    ranks.push_back(
-        std::make_unique<Rank>(std::move(backends[i]), std::move(text), std::move(communicators[i])));
+    ranks.push_back(std::make_unique<Rank>(std::move(backends[i]), std::move(text)));
   }
   return ranks;
 }

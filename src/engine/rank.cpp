@@ -4,18 +4,17 @@
 #include <thread>
 
 #include "engine/residency_bytes.h"
+#include "parallel/local/local_communicator.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 
 namespace wan {
 
-Rank::Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend,
-           std::unique_ptr<Communicator> communicator)
+Rank::Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend)
     : backend_(std::move(chosen.backend)),
       grid_(chosen.grid),
       utilization_(std::move(chosen.utilization)),
-      text_backend_(std::move(text_backend)),
-      communicator_(std::move(communicator)) {}
+      text_backend_(std::move(text_backend)) {}
 
 DeviceUse Rank::device_use() const {
   const Backend::MemoryUse use = backend_->memory_use();
@@ -82,6 +81,14 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .keep = run.keep});
   run.models.task().run(video, run.images);
   video.finish();
+}
+
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks) {
+  if (ranks.size() == 1) return;
+  std::vector<ComputeDevice*> devices;
+  for (const auto& rank : ranks) devices.push_back(&rank->backend());
+  std::vector<std::unique_ptr<Communicator>> communicators = make_local_communicators(devices);
+  for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i]->connect(std::move(communicators[i]));
 }
 
 void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work) {

@@ -34,8 +34,7 @@ struct RankRun {
 class Rank {
  public:
   /// `text_backend` is the text encoder's where it has one of its own, otherwise nullptr.
-  Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend,
-       std::unique_ptr<Communicator> communicator);
+  Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend);
 
   Backend& backend() const { return *backend_; }
   Backend* own_text_backend() const { return text_backend_.get(); }
@@ -44,6 +43,8 @@ class Rank {
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
+  /// Its way to the other ranks, for the next video: one that failed ends the way of all.
+  void connect(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
   /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
   void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
@@ -57,10 +58,13 @@ class Rank {
   CudaLaunchGrid grid_;
   std::function<std::optional<double>()> utilization_;
   std::unique_ptr<Backend> text_backend_;
-  std::unique_ptr<Communicator> communicator_;
+  std::unique_ptr<Communicator> communicator_ = std::make_unique<SelfCommunicator>();
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
 };
+
+/// Connects all of them anew, whatever an earlier video ended in.
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks);
 
 /// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
 /// the first failure that is no consequence of another's is thrown.

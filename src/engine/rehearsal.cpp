@@ -147,8 +147,9 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const Shape& latent = run.latent;
   const bool channels = config.in_dim > config.out_dim;
   const std::int64_t given = run.encodes && !channels ? run.encodes->frames : 0;
-  const TokenLayout layout = TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
-                                                latent[3] / config.patch[2], run.ranks, 0, given / config.patch[0]);
+  const TokenLayout layout =
+      TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
+                         latent[3] / config.patch[2], run.ranks, 0, given / config.patch[0]);
   Conditioning conditioning;
   if (channels) conditioning.channels = condition;
   const Tensor rope(backend.allocator(), DType::kF32, transformers[0]->model.rope_shape(layout));

@@ -17,7 +17,8 @@ std::size_t pitch_of(const TensorView& view) {
 }  // namespace
 
 RowCopy row_copy(const TensorView& from, const TensorView& to) {
-  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[row_copy] {} bytes sent, {} expected", from.bytes(), to.bytes());
+  WAN_CHECK(from.bytes() == to.bytes(), kDevice, "[row_copy] {} bytes sent, {} expected", from.bytes(),
+            to.bytes());
   RowCopy copy{.from = from.data(), .to = to.data()};
   if (from.bytes() == 0) return copy;
   copy.rows = 1;

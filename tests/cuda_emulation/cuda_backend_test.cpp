@@ -273,7 +273,9 @@ TEST_F(CudaBackend, CopiesRowsFromTheMemoryOfAnother) {
   for (std::int64_t token = 0; token < 4; ++token)
     for (std::int64_t i = 0; i < 4; ++i)
       EXPECT_EQ(copied.as<float>()[token * 4 + i], static_cast<float>(token * 12 + 2 + i));
-  EXPECT_THROW(second->copy_from(there.view().slice(1, 1, 3).slice(2, 0, 1), here.view().slice(2, 0, 1)), Error) << "no rows";
+  EXPECT_THROW(second->copy_from(there.view().slice(1, 1, 3).slice(2, 0, 1), here.view().slice(2, 0, 1)),
+               Error)
+      << "no rows";
   EXPECT_THROW(second->copy_from(here, there), Error) << "into the other one's memory";
   fake_machine().has_links = false;
   expect_error(ErrorCode::kUnsupported, "no direct link", [&] { first->share_memory_with(*second); });

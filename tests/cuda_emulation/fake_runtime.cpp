@@ -255,10 +255,12 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc* access, size_t count) {
-  return count == 1 && access->location.id < fake_machine().devices ? cudaSuccess : result(cudaErrorInvalidDevice);
+  return count == 1 && access->location.id < fake_machine().devices ? cudaSuccess
+                                                                    : result(cudaErrorInvalidDevice);
 }
 cudaError_t cudaDeviceCanAccessPeer(int* reachable, int device, int peer) {
-  if (device == peer || std::max(device, peer) >= fake_machine().devices) return result(cudaErrorInvalidDevice);
+  if (device == peer || std::max(device, peer) >= fake_machine().devices)
+    return result(cudaErrorInvalidDevice);
   *reachable = fake_machine().has_links ? 1 : 0;
   return cudaSuccess;
 }
@@ -341,10 +343,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   std::memmove(to, from, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
-                              cudaMemcpyKind kind, cudaStream_t) {
-  if (kind != cudaMemcpyDefault || to_pitch < width || from_pitch < width) return result(cudaErrorInvalidValue);
-  const auto at = [](const void* begin, size_t offset) { return static_cast<const std::byte*>(begin) + offset; };
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                              size_t height, cudaMemcpyKind kind, cudaStream_t) {
+  if (kind != cudaMemcpyDefault || to_pitch < width || from_pitch < width)
+    return result(cudaErrorInvalidValue);
+  const auto at = [](const void* begin, size_t offset) {
+    return static_cast<const std::byte*>(begin) + offset;
+  };
   for (size_t row = 0; row < height; ++row) {
     const std::byte* const there = at(to, row * to_pitch);
     const std::byte* const here = at(from, row * from_pitch);

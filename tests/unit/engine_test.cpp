@@ -287,10 +287,14 @@ TEST_F(EngineTest, ARankThatFailsEndsTheOthersAndIsNamed) {
    public:
     using PlainBackend::run;
     using PlainBackend::supports;
-    bool supports(const AttentionArgs&) const override { return true; }
+    bool supports(const AttentionArgs&) const override { return !failed_; }
     void run(ExecContext&, const AttentionArgs&) override {
+      failed_ = true;
       fail(ErrorCode::kDevice, "the second device has failed");
     }
+
+   private:
+    bool failed_ = false;
   };
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(make_cpu_backend({.threads = 1}));
@@ -298,6 +302,22 @@ TEST_F(EngineTest, ARankThatFailsEndsTheOthersAndIsNamed) {
   GenerationRequest asked = request();
   Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
   expect_error(ErrorCode::kDevice, "the second device has failed", [&] { engine.generate(asked); });
+  engine.generate(asked);  // the next video is not the failed one's
+}
+
+TEST_F(EngineTest, RanksAreAtMostAsManyAsHeadsAndGpusAreNamedOnce) {
+  expect_error(ErrorCode::kInvalidArgument, "attention heads are divided over at most",
+               [] { Engine({.ckpt_dir = kCheckpoint, .device = "cpu", .ulysses_size = 99}); });
+  expect_error(ErrorCode::kInvalidArgument, "`ulysses_size`",
+               [] { Engine({.ckpt_dir = kCheckpoint, .ulysses_size = -1}); });
+  expect_error(ErrorCode::kInvalidArgument, "`gpus` names 2", [] {
+    Engine({.ckpt_dir = kCheckpoint, .gpus = {0, 1}, .ulysses_size = 3});
+  });
+  expect_error(ErrorCode::kInvalidArgument, "1 is there twice", [] {
+    Engine({.ckpt_dir = kCheckpoint, .gpus = {1, 1}});
+  });
+  expect_error(ErrorCode::kInvalidArgument, "contradicts `gpus`",
+               [] { Engine({.ckpt_dir = kCheckpoint, .device = "cpu", .gpus = {0}}); });
 }
 
 TEST_F(EngineTest, WhatTheCallersHandlerThrowsIsAnErrorOfTheRun) {

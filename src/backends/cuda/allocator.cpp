@@ -77,7 +77,8 @@ void StreamAllocator::share_with(int device) {
   int reachable = 0;
   WAN_CUDA(cudaDeviceCanAccessPeer(&reachable, device, device_));
   WAN_CHECK(reachable != 0 && pool_ != nullptr, kUnsupported,
-            "cuda:{} cannot read the memory of cuda:{}: they have no direct link that the driver uses", device, device_);
+            "cuda:{} cannot read the memory of cuda:{}: they have no direct link that the driver uses",
+            device, device_);
   cudaMemAccessDesc access{};
   access.location.type = cudaMemLocationTypeDevice;
   access.location.id = device;

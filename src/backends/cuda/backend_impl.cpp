@@ -30,8 +30,8 @@ void check_transfer(const TensorView& host, const TensorView& device, Device exp
 }
 
 void check_on(const TensorView& view, Device expected) {
-  WAN_CHECK(view.empty() || view.device() == expected, kInternal, "[cuda] expected a view on {}, got one on {}",
-            to_string(expected), to_string(view.device()));
+  WAN_CHECK(view.empty() || view.device() == expected, kInternal,
+            "[cuda] expected a view on {}, got one on {}", to_string(expected), to_string(view.device()));
 }
 
 /// The device must be current where it is made.

@@ -180,9 +180,11 @@ std::vector<std::unique_ptr<Communicator>> make_local_communicators(std::span<Co
   return ranks;
 }
 
-std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size, std::chrono::milliseconds timeout) {
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(int size,
+                                                                    std::chrono::milliseconds timeout) {
   WAN_CHECK(size >= 1, kInvalidArgument, "[local communicator] at least one rank is needed, got {}", size);
-  return make_local_communicators(std::vector<ComputeDevice*>(static_cast<std::size_t>(size), nullptr), timeout);
+  return make_local_communicators(std::vector<ComputeDevice*>(static_cast<std::size_t>(size), nullptr),
+                                  timeout);
 }
 
 }  // namespace wan

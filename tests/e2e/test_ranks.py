@@ -1,0 +1,71 @@
+"""Several ranks on one video, parts of the CPU here: the video of one, whatever divides the heads, and an end for all at once."""
+
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from support import CANCELLED, SOURCE, WAN, WanTest, environment, generate_arguments, read_npy
+
+DEMO = SOURCE / "models/demo"  # four heads
+CLOSE = 2e-5  # of the latents' root mean square: the order of sums
+
+
+def relative_rms(a, b):
+    difference = sum((x - y) ** 2 for x, y in zip(a, b))
+    return (difference / sum(x * x for x in b)) ** 0.5
+
+
+class Ranks(WanTest):
+    def arguments(self, name, **options):
+        return generate_arguments(DEMO, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
+                                           "save_file": f"{name}_%05d.png", **options})
+
+    def make(self, name, **options):
+        result = self.run_wan(*self.arguments(name, dump=name, **options))
+        self.assertEqual(result.status, 0, result.err)
+        return {file: read_npy(self.folder / name / file) for file in ("latents.npy", "frames.npy")}
+
+    def test_any_number_makes_the_video_of_one(self):
+        alone = self.make("alone")
+        for ranks in (2, 3, 4):
+            with self.subTest(ranks=ranks):
+                made = self.make(f"by{ranks}", ulysses_size=ranks)
+                for file, values in alone.items():
+                    self.assertEqual(made[file].shape, values.shape)
+                self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
+                # Levels of 8 bits that lie beside each other at most: frames are in [-1, 1].
+                self.assertLess(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 2 / 255)
+
+    def test_what_several_keep_one_goes_on_with(self):
+        whole = self.make("whole")
+        wan = subprocess.Popen([WAN, *map(os.fspath, self.arguments("cut", sample_steps=400, ulysses_size=2, json=True))], cwd=self.folder,
+                               env=environment(), stdout=subprocess.PIPE, text=True)
+        for line in wan.stdout:
+            if '"denoise"' in line or '"high_noise"' in line or '"step"' in line:
+                break
+        time.sleep(0.3)
+        wan.send_signal(signal.SIGINT)
+        wan.stdout.read()
+        self.assertEqual(wan.wait(30), CANCELLED)
+        self.assertIn("cut_%05d.png.latents.safetensors", self.names())
+        self.make("first", save_latents="kept.safetensors", ulysses_size=2)
+        result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "kept.safetensors", "--device", "cpu", "--save_file",
+                              "again_%05d.png", "--dump", "again")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertLess(relative_rms(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values), 1e-3)
+
+    def test_the_plan_divides_memory_and_work(self):
+        def plan(**options):
+            result = self.run_wan(*self.arguments("a", plan=True, json=True, size="256*256", **options))
+            self.assertEqual(result.status, 0, result.err)
+            return result.events[0]
+
+        one, two = plan(), plan(ulysses_size=2)
+        self.assertLess(two["activations"], 0.7 * one["activations"])
+        self.assertLess(two["available"], 0.6 * one["available"])
+
+
+if __name__ == "__main__":
+    unittest.main()
