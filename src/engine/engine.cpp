@@ -42,8 +42,8 @@ struct Engine::Impl {
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
     const std::int64_t heads = models.config().num_heads;
     WAN_CHECK(static_cast<std::int64_t>(ranks.size()) <= heads, kInvalidArgument,
-              "`{}` asks for {} ranks, and the model's {} attention heads are divided over at most {}",
-              options.gpus.empty() ? "ulysses_size" : "gpus", ranks.size(), heads, heads);
+              "{} asks for {} ranks, and the model's {} attention heads are divided over at most {}",
+              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, ranks.size(), heads, heads);
   }
 
   /// That events, dumps and kept state are of.
