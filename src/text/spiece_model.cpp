@@ -37,7 +37,8 @@ SpiecePiece read_piece(std::string_view bytes) {
   while (reader.next()) {
     if (reader.field() == 1) {
       const auto text = utf8_to_u32(reader.bytes());
-      WAN_CHECK(text, kBadFile, "[{}] expected pieces in UTF-8, got other bytes; replace the file", kModelPlace);
+      WAN_CHECK(text, kBadFile, "[{}] expected pieces in UTF-8, got other bytes; replace the file",
+                kModelPlace);
       piece.text = *text;
     } else if (reader.field() == 2) {
       piece.score = reader.float32();
