@@ -84,19 +84,22 @@ std::vector<RequestLine> read_request_lines(const std::string& file) {
     lines = lines_of(std::cin);
   } else {
     const FileKind kind = file_kind(file);
-    WAN_CHECK(kind != FileKind::kNothing, kBadFile, "--requests {}: there is no such file", shortened(file));
-    WAN_CHECK(kind != FileKind::kFolder, kBadFile, "--requests {}: it is a folder; name a file",
-              shortened(file));
+    WAN_CHECK_FIELD(kind != FileKind::kNothing, kBadFile, "requests", "--requests {}: there is no such file",
+                    shortened(file));
+    WAN_CHECK_FIELD(kind != FileKind::kFolder, kBadFile, "requests",
+                    "--requests {}: it is a folder; name a file", shortened(file));
     errno = 0;
     std::ifstream stream(file);
-    WAN_CHECK(stream.is_open(), kBadFile, "--requests {}: cannot be read: {}", shortened(file),
-              system_reason(errno));
+    WAN_CHECK_FIELD(stream.is_open(), kBadFile, "requests", "--requests {}: cannot be read: {}",
+                    shortened(file), system_reason(errno));
     lines = lines_of(stream);
-    WAN_CHECK(!stream.bad(), kIo, "--requests {}: cannot be read to its end", shortened(file));
+    WAN_CHECK_FIELD(!stream.bad(), kIo, "requests", "--requests {}: cannot be read to its end",
+                    shortened(file));
   }
-  WAN_CHECK(!lines.empty(), kInvalidArgument,
-            "{} holds no request; write one a line, such as {{\"prompt\": \"a cat\", \"base_seed\": 1}}",
-            shortened(requests_name(file)));
+  WAN_CHECK_FIELD(
+      !lines.empty(), kInvalidArgument, "requests",
+      "{} holds no request; write one a line, such as {{\"prompt\": \"a cat\", \"base_seed\": 1}}",
+      shortened(requests_name(file)));
   return lines;
 }
 

@@ -15,6 +15,7 @@ from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, IO, WAN, WanTest, en
 LONG = {"size": "64*64", "frame_num": "17", "sample_steps": "150"}
 NEWEST, EARLIER = "video.mp4.latents.safetensors", "video.mp4.latents.earlier.safetensors"
 PIPE_BYTES = 4096  # a page: the program cannot run more than some 30 steps ahead of who reads its events
+PAUSE = 0.02  # seconds from event to event, so that a run outlasts a hundred writes of its state on a slow disk
 ALWAYS = "1e-9"  # minutes: as often as a hundredth of the time allows
 
 
@@ -25,6 +26,7 @@ class Killed(WanTest):
                               env=environment(), stdout=subprocess.PIPE, text=True) as process:
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             for line in process.stdout:
+                time.sleep(PAUSE)
                 if condition(json.loads(line)):
                     process.kill()
                     break
@@ -131,9 +133,13 @@ class Killed(WanTest):
         options = {**LONG, "keep_every": ALWAYS, "sample_steps": "1000", "sample_solver": "euler"}
         with subprocess.Popen([WAN, *generate_arguments(json=True, save_file="video.mp4", **options)], cwd=self.folder,
                               env=environment(), stdout=subprocess.PIPE, text=True) as process:
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             for line in process.stdout:
+                time.sleep(PAUSE)
                 if (self.folder / EARLIER).exists():
-                    process.send_signal(signal.SIGINT)
+                    break
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
             self.assertEqual(process.wait(timeout=60), CANCELLED)
         self.assertEqual(self.names(), [NEWEST], "no stale state beside it")
 

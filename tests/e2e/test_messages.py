@@ -24,7 +24,7 @@ WRONG = [({"task": "t3v"}, None), ({"task": "s2v-14B"}, None), ({"size": "33*32"
          ({"residency": "cloud"}, None), ({"memory_limit": "some"}, None), ({"threads": "-1"}, None), ({"threads": "x"}, None),
          ({"fps": "0"}, None), ({"codec": "gif"}, None), ({"crf": "99"}, None), ({"crf": "5", "save_file": "a_%05d.png"}, "--crf"),
          ({"save_latents": "latents"}, None), ({"save_latents": "nowhere/a.safetensors"}, None), ({"from_latents": "a.latents.safetensors"}, None),
-         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"use_prompt_extend": True}, None), ({"audio": "a.wav"}, None)]
+         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"keep_every": "-1"}, None), ({"keep_dir": "nowhere"}, None), ({"requests": "nowhere.jsonl"}, None), ({"use_prompt_extend": True}, None), ({"audio": "a.wav"}, None)]
 
 
 class Messages(WanTest):
