@@ -1,0 +1,48 @@
+// Several ranks on one video, on as many GPUs as there are and, where those are too few, several on one: the latents of one rank.
+
+#include <gtest/gtest.h>
+
+#include "backends/cuda/cuda_backend.h"
+#include "engine/engine_internals.h"
+#include "kept/saved_latents.h"
+#include "support/compare.h"
+#include "support/golden.h"
+#include "support/temp_folder.h"
+
+namespace wan::test {
+namespace {
+
+constexpr double kFp32 = 2e-5;  // the order of sums
+constexpr double kBf16 = 4e-2;  // of a whole run, as another order of sums in bf16 moves it
+
+Tensor latents_of(int ranks, const std::string& precision, const std::filesystem::path& folder) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < ranks; ++rank)
+    backends.push_back(make_cuda_backend({.device = rank % cuda_device_count(), .tf32_convolutions = false}));
+  GenerationRequest request;
+  request.task = "t2v-A14B";
+  request.prompt = "a red circle moves right on a blue background";
+  request.size = VideoSize{128, 112};
+  request.frame_num = 13;
+  request.sample_steps = 4;
+  request.seed = 1;
+  request.save_file = folder / "frame_%05d.png";
+  request.save_latents = folder / (precision + std::to_string(ranks) + ".safetensors");
+  make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision}, std::move(backends))
+      .generate(request);
+  SavedLatents saved = load_latents(request.save_latents);
+  return std::move(saved.slots.front());
+}
+
+TEST(Ranks, MakeTheLatentsOfOne) {
+  const TempFolder folder;
+  for (const auto& [precision, tolerance] : {std::pair("fp32", kFp32), std::pair("bf16", kBf16)}) {
+    const Tensor alone = latents_of(1, precision, folder.path());
+    for (int ranks = 2; ranks <= 4; ++ranks)
+      EXPECT_TRUE(all_close(latents_of(ranks, precision, folder.path()), alone, tolerance))
+          << precision << ", " << ranks << " ranks on " << cuda_device_count() << " GPUs";
+  }
+}
+
+}  // namespace
+}  // namespace wan::test
