@@ -1,9 +1,7 @@
 """Several ranks on one video, parts of the CPU here: the video of one, whatever divides the heads, and an end for all at once."""
 
-import os
 import signal
 import subprocess
-import time
 import unittest
 
 from support import CANCELLED, SOURCE, WAN, WanTest, environment, generate_arguments, read_npy
@@ -35,26 +33,27 @@ class Ranks(WanTest):
                 for file, values in alone.items():
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
-                # Levels of 8 bits that lie beside each other at most: frames are in [-1, 1].
-                self.assertLess(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 2 / 255)
+                self.assertLessEqual(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 1)  # grey level
 
     def test_what_several_keep_one_goes_on_with(self):
         whole = self.make("whole")
-        wan = subprocess.Popen([WAN, *map(os.fspath, self.arguments("cut", sample_steps=400, ulysses_size=2, json=True))], cwd=self.folder,
-                               env=environment(), stdout=subprocess.PIPE, text=True)
-        for line in wan.stdout:
-            if '"denoise"' in line or '"high_noise"' in line or '"step"' in line:
-                break
-        time.sleep(0.3)
-        wan.send_signal(signal.SIGINT)
-        wan.stdout.read()
-        self.assertEqual(wan.wait(30), CANCELLED)
-        self.assertIn("cut_%05d.png.latents.safetensors", self.names())
+        options = {"sample_steps": "40", "save_file": "cut_%05d.png", "sample_solver": "euler"}
+        uncut = self.make("uncut", **options)
+        with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),
+                              stdout=subprocess.PIPE, text=True) as wan:
+            next(line for line in wan.stdout if '"step":3,' in line)
+            wan.send_signal(signal.SIGINT)
+            wan.stdout.read()
+            self.assertEqual(wan.wait(30), CANCELLED)
+        result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "cut_%05d.png.latents.safetensors", "--device", "cpu",
+                              "--dump", "on")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertLess(relative_rms(read_npy(self.folder / "on/latents.npy").values, uncut["latents.npy"].values), 10 * CLOSE)
         self.make("first", save_latents="kept.safetensors", ulysses_size=2)
         result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "kept.safetensors", "--device", "cpu", "--save_file",
                               "again_%05d.png", "--dump", "again")
         self.assertEqual(result.status, 0, result.err)
-        self.assertLess(relative_rms(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values), 1e-3)
+        self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
 
     def test_the_plan_divides_memory_and_work(self):
         def plan(**options):
