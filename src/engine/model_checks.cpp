@@ -29,7 +29,7 @@ void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
 
 WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
-  const WanConfig config = load_wan_config(folder, scope);
+  WanConfig config = load_wan_config(folder, scope);
   declare_transformer(config, scope);
   return config;
 }

@@ -50,6 +50,7 @@ class BusyMachine(WanTest):
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             process.stdout.readline()
             self.assertEqual(Path(f"/proc/{process.pid}/comm").read_text(encoding="utf-8"), "wan\n")
+            process.kill()
 
 
 if __name__ == "__main__":
