@@ -117,7 +117,7 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       ->group(kMore);
   command
       .add_option("--vae_precision", o.vae_precision,
-                  "fp32, or bf16: the VAE in half the memory, its frames some 58 dB from those in fp32")
+                  "fp32, or bf16: the VAE in half the memory, its frames some 57 dB from those in fp32")
       ->capture_default_str()
       ->group(kMore);
   command
