@@ -96,7 +96,7 @@ class Requests(unittest.TestCase):
         self.assertEqual(process.wait(timeout=60), 0)
         self.assertEqual((len(gpu), loads), (COUNT, 1))
         self.assert_flat("the GPU's memory that the program gave out", held, 0)
-        self.assert_flat("the GPU's memory", gpu[:-1], GPU_SLACK)  # behind the last one the process ends, and the driver takes 160 MB for that
+        self.assert_flat("the GPU's memory", gpu[:-1], GPU_SLACK)  # behind the last one the process ends: 160 MB more were seen then
         self.assert_flat("the host's memory", host, HOST_SLACK)
 
     def test_memory_is_flat_and_videos_are_those_made_alone(self):
