@@ -37,7 +37,7 @@ CLI::Option* add_number(CLI::App& command, const std::string& name, Target& targ
       ->type_name(std::is_integral_v<T> ? "INT" : "FLOAT");
 }
 
-/// Of the prompt in a file's name: the rest of the name and of the latents' beside it fit into 255 bytes then.
+/// Bytes of the prompt in a file's name, so that the rest of it, and the name of the latents beside it, fit into 255.
 constexpr std::size_t kMostNameBytes = 160;
 
 /// The first `count` characters of UTF-8 text, or fewer that fit into `bytes`.

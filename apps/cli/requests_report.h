@@ -44,7 +44,7 @@ class RequestsReport {
   void tell_refused(const std::vector<Request>& requests);
   void tell_start(const Request& request, std::size_t number, std::size_t count);
   void tell_event(const Event& event);
-  /// Of the one that was told last to start.
+  /// The failure of the request that was told last to start.
   void tell_failure(const Request& request);
   void tell_plan(const Request& request);
   /// As a Notice has it: base/error.h.
@@ -56,7 +56,7 @@ class RequestsReport {
   std::string place(const std::vector<int>& lines) const;
 
  private:
-  /// Of kFailed; with one message where a mistake on the command line is every line's.
+  /// Failures of requests in state kFailed; one message for all where a mistake on the command line is every line's.
   void tell_failures(const std::vector<Request>& requests, const char* before);
 
   std::string name_;

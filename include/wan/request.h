@@ -38,9 +38,9 @@ std::string format_guidance_scale(const GuidanceScale& scale);
 struct OutputOptions {
   /// Frames a second that the file is to be played at, 0.01 to 1000; unset: the model's. Their number stays.
   std::optional<double> fps;
-  /// Of an .mp4: "h264", "h265" or "av1"; unset: h264.
+  /// Codec of an .mp4: "h264", "h265" or "av1"; unset: h264.
   std::optional<std::string> codec;
-  /// Of an .mp4: constant rate factor, 0 (best) to 51, of AV1 to 63; unset: 10, which is the official quality, or what
+  /// Constant rate factor of an .mp4, 0 (best) to 51, to 63 for AV1; unset: 10, which is the official quality, or what
   /// is near it in the other codecs: 10 and 8.
   std::optional<int> crf;
 };
@@ -51,8 +51,8 @@ struct GenerationRequest {
   std::string prompt;
   /// Empty text means an empty negative prompt; unset, the model's default one.
   std::optional<std::string> negative_prompt;
-  /// Of a video from text: multiples of VAE stride x patch (16 for A14B, 32 for TI2V-5B). Of a video from an image: its
-  /// area, width and height follow the image's shape.
+  /// For a video from text: multiples of VAE stride x patch (16 for A14B, 32 for TI2V-5B). For a video from an image: its
+  /// area; width and height follow the image's shape.
   std::optional<VideoSize> size;
   /// Video frames: 4n + 1; 1 is a still.
   std::optional<int> frame_num;

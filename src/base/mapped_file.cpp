@@ -72,7 +72,7 @@ void MappedFile::read_ahead(std::span<const std::byte> range) const {
   WAN_ASSERT(range.data() >= data_ && range.data() + range.size() <= data_ + size_);
   const auto begin = static_cast<std::size_t>(range.data() - data_) / page * page;
   const auto end = static_cast<std::size_t>(range.data() + range.size() - data_);
-  // Of what one call names Linux reads no more than the device's read-ahead, whose default is this.
+  // Linux reads no more of what one call names than the device's read-ahead, whose default is this.
   constexpr std::size_t kPiece = 128 << 10;
   for (std::size_t at = begin; at < end; at += kPiece)
     ::madvise(const_cast<std::byte*>(data_) + at, std::min(kPiece, end - at), MADV_WILLNEED);

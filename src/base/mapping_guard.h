@@ -8,7 +8,7 @@ namespace wan {
 
 struct GuardedRange;
 
-/// Of one mapping. Made and destroyed with it; any number of threads may read meanwhile.
+/// Guards one mapping. Made and destroyed with it; any number of threads may read meanwhile.
 class MappingGuard {
  public:
   MappingGuard() = default;

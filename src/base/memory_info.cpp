@@ -84,7 +84,7 @@ std::int64_t left_of_group(const ControlGroup& group) {
   return limit - std::max<std::int64_t>(0, used - reclaimable);
 }
 
-/// Of this process; zeros where unknown.
+/// What this process has in memory; zeros where unknown.
 struct ResidentBytes {
   std::int64_t all = 0;
   std::int64_t shared = 0;  // pages of files, and of memory that processes share

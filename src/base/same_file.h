@@ -33,7 +33,7 @@ class FileUses {
   void add(std::span<const NamedFile> written, std::span<const NamedFile> read);
 
  private:
-  /// Of the system's own: device, inode and, for a file that does not exist yet, its name in that folder.
+  /// What the system knows a file by: device, inode and, for a file that does not exist yet, its folder's and its name in it.
   using Identity = std::tuple<std::uint64_t, std::uint64_t, std::string>;
   std::map<Identity, NamedFile> written_;
   std::map<Identity, NamedFile> read_;

@@ -38,7 +38,7 @@ class TemporaryFile {
 /// not reach this one, nothing is removed.
 void remove_abandoned(std::span<const std::filesystem::path> targets);
 
-/// Of statfs's f_type: a file system of this machine alone.
+/// Whether statfs's f_type is a file system of this machine alone.
 bool is_local_file_system(long type);
 
 }  // namespace wan

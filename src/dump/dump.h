@@ -27,7 +27,7 @@ class DumpWriter {
   DumpWriter(const DumpWriter&) = delete;
   DumpWriter& operator=(const DumpWriter&) = delete;
 
-  /// Of a video of several segments: names from here on begin with segment_N_, those of segment 0 do not.
+  /// In a video of several segments: names from here on begin with segment_N_; those of segment 0 do not.
   void begin_segment(int segment);
   void integers(const std::string& name, std::span<const std::int64_t> values,
                 std::span<const std::int64_t> shape);

@@ -54,7 +54,7 @@ bool runs_on_cpu(const EngineOptions& options) {
   return options.device == "cpu" || (options.device == "auto" && !cuda_unusable_reason(0).empty());
 }
 
-/// Of a rank; 0: as many as there are.
+/// Threads of each rank; 0: as many as there are.
 int threads_of(int all, int ranks) {
   if (ranks == 1) return all;
   const int usable = all > 0 ? all : static_cast<int>(std::thread::hardware_concurrency());

@@ -85,8 +85,8 @@ struct Engine::Impl {
                      .sampler_slots = scheduler.slots()});
   }
 
-  /// Of each guidance branch. Where models stay for further requests, none that are longer may move their blocks: then no
-  /// numbers, for as many tokens as the models take.
+  /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
+  /// then empty, which stands for as many tokens as the models take.
   std::vector<std::int64_t> text_tokens(const GenerationSettings& settings, const Scheduler& scheduler,
                                         bool keep) const {
     if (keep) return {};

@@ -57,7 +57,7 @@ bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
   return plan.tile_height < extent.height || plan.tile_width < extent.width;
 }
 
-/// Of the device's residency.
+/// How many blocks the device's residency has.
 int block_count(const PlanInput& input) {
   std::int64_t count = input.text_encoder_host ? 0 : input.models.text_encoder.num_layers;
   for (const WanConfig& transformer : input.models.transformers) count += transformer.num_layers;

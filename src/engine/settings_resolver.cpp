@@ -34,7 +34,7 @@ int nearest_multiple(int value, int unit) {
   return std::max(unit, (value + unit / 2) / unit * unit);
 }
 
-/// Of multiples of the units: an official size that is less than a unit away, else the nearest.
+/// A size made of multiples of the units: an official one where it is less than a unit away, otherwise the nearest.
 VideoSize size_to_offer(const VideoSize& asked, int unit_x, int unit_y) {
   constexpr VideoSize kOfficial[] = {{1280, 720}, {720, 1280}, {832, 480},
                                      {480, 832},  {1280, 704}, {704, 1280}};

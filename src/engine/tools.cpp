@@ -82,7 +82,7 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   if (!report.clean()) model.findings = literal_text(report.describe());
 }
 
-/// Of the official layout, and not one of its models.
+/// Whether this is the folder of a whole checkpoint, not of one of its models.
 bool is_checkpoint_directory(const fs::path& path) {
   for (const char* part : {"high_noise_model", "low_noise_model", "models_t5_umt5-xxl-enc-bf16.pth", "google",
                            "Wan2.1_VAE.pth", "Wan2.2_VAE.pth"})

@@ -15,7 +15,7 @@ VaeConfig read_vae_config(const WeightScope& scope);
 /// The VAE whose tensors the scope's file holds; with a describing scope it knows its dimensions only.
 /// Findings go to the scope's report. Throws BadFile for a file that holds none.
 std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision);
-/// Of dimensions that are known without a file.
+/// With dimensions that are known without a file.
 std::unique_ptr<VideoVae> make_vae(const WeightScope& scope, const VaePrecision& precision,
                                    const VaeConfig& config);
 

@@ -34,8 +34,8 @@ class PngReader {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_set_read_fn(png_, this, on_read);
     png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size() says more
-    // Of the chunks that a picture can do without, libpng reads tRNS in any case, and eXIf because it is asked to: texts
-    // and colour profiles are not even unpacked.
+    // libpng reads tRNS in any case and eXIf because it is asked to. Other chunks that a picture can do without, such as texts
+    // and colour profiles, are not even unpacked.
     png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
     png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_AS_DEFAULT, reinterpret_cast<png_const_bytep>("eXIf"),
                                 1);

@@ -22,7 +22,7 @@ struct ImageLimits {
 ///   * the EXIF orientation is applied;
 ///   * alpha, of pixels or of palette entries and colours (tRNS), is flattened over white;
 ///   * of 16-bit grey the high byte is taken, as of 16-bit colour (Pillow clips to 255).
-/// Of several frames, the first is read. Colour profiles are not applied. Throws BadFile where the file is missing, damaged,
+/// A file of several frames gives its first. Colour profiles are not applied. Throws BadFile where the file is missing, damaged,
 /// truncated, beyond `limits` or in another format.
 Image load_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 

@@ -24,7 +24,7 @@ struct KnownEncoder {
   std::vector<std::pair<const char*, const char*>> options;  // beside crf, which all of them take
 };
 
-/// Of each codec in the order in which they are tried. x265 writes the machine's processor into the video unless told not
+/// Each codec's encoders, in the order in which they are tried. x265 writes the machine's processor into the video unless told not
 /// to, and to standard error past FFmpeg's log.
 const std::vector<KnownEncoder>& known_encoders() {
   static const std::vector<KnownEncoder> encoders = {

@@ -39,7 +39,7 @@ struct SegmentInput {
   /// of it.
   Tensor condition = {};
   Conditioning conditioning = {};
-  /// Of the negative branch, where it differs.
+  /// The negative branch's conditioning, where it differs.
   std::optional<Conditioning> negative = {};
   TensorView given_frames = {};  // see DenoiseInput
 };

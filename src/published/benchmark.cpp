@@ -53,7 +53,7 @@ struct Bench {
     backend->upload(host, values);
     return values;
   }
-  /// Of the size of weights, whatever their number: windows on the weights' table.
+  /// Random values as large as weights are, taken from the weights' table however many they are.
   Tensor random(DType dtype, const Shape& shape) {
     WeightReport asked(empty_checkpoint(), "values");
     WeightScope::describing(asked).load("values", shape);

@@ -32,7 +32,7 @@ struct GenerationSettings {
   std::string model;      // name of the checkpoint's folder
   std::string precision;  // "fp32", "bf16"
   std::string vae_precision = "fp32";
-  // Of tasks that take images; unset elsewhere:
+  // For tasks that take images; unset elsewhere:
   std::optional<VideoSize>
       area;  // what was asked for, from which and from the image's shape `size` follows; without an image `size`
   std::optional<std::string> image;       // the file; empty where none is given

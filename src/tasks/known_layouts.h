@@ -10,7 +10,7 @@ namespace wan {
 /// cache of Hugging Face). Returns where it does not.
 void refuse_known_layouts(const std::filesystem::path& folder);
 
-/// Of the official layout, whole or not.
+/// Whether the folder has the official layout, complete or not.
 bool looks_official(const std::filesystem::path& folder);
 
 }  // namespace wan

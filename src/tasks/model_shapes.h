@@ -18,7 +18,7 @@ struct ModelShapes {
   VaePrecision vae_precision;
 };
 
-/// Of the task's published models.
+/// The shapes of the task's published models.
 ModelShapes official_shapes(const Task& task, const VaePrecision& precision);
 
 }  // namespace wan

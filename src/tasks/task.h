@@ -17,7 +17,7 @@ namespace wan {
 /// The VAE of a task's published checkpoint. A checkpoint's own VAE is told by its tensors.
 enum class VaeKind { kVae21, kVae22 };
 
-/// Of the published checkpoints' VAE: "Wan2.1_VAE.pth".
+/// The VAE's file in the published checkpoints: "Wan2.1_VAE.pth".
 constexpr std::string_view vae_file_name(VaeKind kind) {
   return kind == VaeKind::kVae21 ? "Wan2.1_VAE.pth" : "Wan2.2_VAE.pth";
 }

@@ -15,7 +15,7 @@ struct RowCopy {
   std::size_t to_pitch = 0;
 };
 
-/// Of two contiguous views of as many bytes, one row; otherwise of views of one dtype and shape in which all dimensions after the
+/// One row for two contiguous views of as many bytes. Otherwise the views have one dtype and shape, and all dimensions after the
 /// first are contiguous, such as slices of heads of [tokens, heads, width], a row a token. Throws Internal for others, Device where
 /// the bytes differ.
 RowCopy row_copy(const TensorView& from, const TensorView& to);

@@ -37,7 +37,7 @@ std::shared_ptr<CachedPrimitive> make_matmul(const dnnl::engine& engine, const L
                                            description.scratchpad_desc());
 }
 
-/// Of the product and the bias; x and weight of one type, bias and out f32.
+/// The primitive of product and bias; x and weight have one type, bias and out are f32.
 std::shared_ptr<CachedPrimitive> product_of(PrimitiveCache& cache, int threads, const LinearArgs& args) {
   const OpenMpThreads team(threads);
   const std::int64_t rows = args.x.dim(0);

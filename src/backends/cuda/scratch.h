@@ -40,7 +40,7 @@ struct ScoreBlock {
   std::int64_t heads, queries;
 };
 
-/// Of attention by two products.
+/// Scratch of attention by two products.
 struct ScoreScratch {
   ScoreScratch(Workspace& workspace, const AttentionArgs& args, std::int64_t scores);
   ScoreBlock block;

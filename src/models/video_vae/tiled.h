@@ -12,7 +12,7 @@ using DecodeTile = std::function<void(const TensorView& latents, const FrameCons
 /// Encodes one tile's frames into latents [z, F, h, w] f32, contiguous.
 using EncodeTile = std::function<void(const FrameSource& source, const TensorView& latents)>;
 
-/// Of a rehearsal the first one is enough: all take the same memory.
+/// Which tiles are run. For a rehearsal the first is enough: all take the same memory.
 enum class TileSet { kAll, kFirst };
 
 void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,

@@ -22,7 +22,7 @@ inline constexpr std::chrono::seconds kRankTimeout{300};
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     std::span<ComputeDevice* const> devices, std::chrono::milliseconds timeout = kRankTimeout);
 
-/// Of ranks that all work in the host's memory.
+/// Communicators of ranks that all work in the host's memory.
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     int size, std::chrono::milliseconds timeout = kRankTimeout);
 
