@@ -24,6 +24,9 @@ tools/checks/filesystem_calls.py
 stage "names of options"
 tools/checks/option_names.py
 
+stage "size of the tracked files"
+tools/checks/tree_size.sh
+
 stage "lint"
 tools/checks/lint.sh "${LINT:-changed}"
 
