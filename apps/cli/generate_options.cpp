@@ -92,9 +92,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       .add_flag("--t5_cpu", o.t5_cpu,
                 "With a GPU: run the text encoder on the CPU, its weights in the host's memory alone")
       ->group(kOfficial);
-  command.add_flag("--t5_fsdp", o.t5_fsdp, "Divide the text encoder over ranks; one rank holds all")
+  command
+      .add_flag("--t5_fsdp", o.t5_fsdp,
+                "Divide the text encoder over GPUs; not built yet, each holds all of it")
       ->group(kOfficial);
-  command.add_flag("--dit_fsdp", o.dit_fsdp, "Divide the transformers over ranks; one rank holds all")
+  command
+      .add_flag("--dit_fsdp", o.dit_fsdp,
+                "Divide the transformers over GPUs; not built yet, each holds all that fits")
       ->group(kOfficial);
   add_number<int>(
       command, "--ulysses_size", o.ulysses_size,
