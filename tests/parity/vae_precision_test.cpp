@@ -87,7 +87,7 @@ TEST_P(RandomVaeInBf16, IsCloseToF32) {
   const Tensor frames = golden.tensor("frames");
   std::vector<VaePlan> plans = lossy.decode_plans(latents);
   if (kernels == Kernels::kPlain)
-    plans.resize(1);  // composites are slow, and f32's test tries every plan on them
+    plans.resize(1);  // composites are slow, and f32's test tries more plans on them
   for (const VaePlan& plan : plans) {
     const Tensor decoded = lossy.decode(latents, plan);
     RecordProperty("psnr", std::to_string(psnr(decoded, frames)));
