@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <exception>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -14,6 +12,7 @@
 #include "base/log.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "kept/recovery.h"
 #include "option_names.h"
 #include "output.h"
 #include "wan/engine.h"
@@ -90,12 +89,7 @@ int main(int argc, char** argv) {
     const char* const lost = wan::lost_output();
     if (lost == nullptr) return status;
     return fail_with({wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost)});
-  } catch (const wan::Error& error) {
-    return fail_with(error);
-  } catch (const std::bad_alloc&) {
-    return fail_with({wan::ErrorCode::kOutOfMemory,
-                      "the machine's memory is used up; try `residency` streamed or a smaller `size`"});
-  } catch (const std::exception& error) {
-    return fail_with({wan::ErrorCode::kInternal, wan::literal_text(error.what())});
+  } catch (...) {
+    return fail_with(wan::current_failure());
   }
 }

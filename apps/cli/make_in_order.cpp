@@ -2,9 +2,8 @@
 
 #include <fmt/ranges.h>
 
-#include <new>
-
 #include "base/error.h"
+#include "kept/recovery.h"
 
 namespace wan {
 
@@ -68,13 +67,8 @@ std::unique_ptr<Engine> engine_for(const std::vector<Request>& requests, std::si
 void attempt(Request& request, const std::function<void()>& work) {
   try {
     work();
-  } catch (const Error& error) {
-    request.fail(error);
-  } catch (const std::bad_alloc&) {
-    request.fail(Error(ErrorCode::kOutOfMemory,
-                       "the machine's memory is used up; try --residency streamed or a smaller --size"));
-  } catch (const std::exception& error) {
-    request.fail(Error(ErrorCode::kInternal, error.what()));
+  } catch (...) {
+    request.fail(current_failure());
   }
 }
 

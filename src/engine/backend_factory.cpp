@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <thread>
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cuda/cuda_backend.h"
@@ -54,11 +53,10 @@ bool runs_on_cpu(const EngineOptions& options) {
   return options.device == "cpu" || (options.device == "auto" && !cuda_unusable_reason(0).empty());
 }
 
-/// Threads of each rank; 0: as many as there are.
+/// Threads of each rank; 0: as many as this process may use.
 int threads_of(int all, int ranks) {
   if (ranks == 1) return all;
-  const int usable = all > 0 ? all : static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, usable / ranks);
+  return std::max(1, (all > 0 ? all : available_cpus()) / ranks);
 }
 
 }  // namespace
