@@ -1,5 +1,6 @@
 #include "engine/rank.h"
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 
@@ -15,6 +16,18 @@ Rank::Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend)
       grid_(chosen.grid),
       utilization_(std::move(chosen.utilization)),
       text_backend_(std::move(text_backend)) {}
+
+void Rank::connect(const RankLayout& layout, std::unique_ptr<Communicator> all,
+                   std::unique_ptr<Communicator> group) {
+  layout_ = layout;
+  communicator_ = std::move(all);
+  group_ = std::move(group);
+}
+
+void Rank::abort() noexcept {
+  communicator_->abort();
+  if (group_) group_->abort();
+}
 
 DeviceUse Rank::device_use() const {
   const Backend::MemoryUse use = backend_->memory_use();
@@ -47,26 +60,29 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
 void Rank::run(const RankRun& run, const PlannedRun& plan) {
   FiniteCheck check;
   const bool alone = communicator_->size() == 1;
-  const auto context_on = [&](Backend& on, Workspace& workspace) {
+  const auto context_on = [&](Backend& on, Workspace& workspace, Communicator& communicator) {
     return ExecContext{
         .backend = on,
         .workspace = workspace,
-        .communicator = *communicator_,
+        .communicator = communicator,
         .cancelled = alone ? run.cancelled : nullptr,  // in a step ranks stop together or not at all
         .check = run.check ? &check : nullptr,
         .flops = run.flops};
   };
   Workspace workspace(backend_->allocator());
-  ExecContext exec = context_on(*backend_, workspace);
+  ExecContext exec = context_on(*backend_, workspace, *communicator_);
+  ExecContext group_exec = context_on(*backend_, workspace, group_ ? *group_ : *communicator_);
   Workspace text_workspace(text_encoder_backend().allocator());
-  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace);
+  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *communicator_);
   if (run.dump_taps)
-    for (ExecContext* const each : {&exec, &text_exec})
+    for (ExecContext* const each : {&exec, &group_exec, &text_exec})
       each->taps = [&run, each](std::string_view name, const TensorView& view) {
         run.dump->tap(*each, name, view);
       };
   const RunContext context{.exec = exec,
                            .text_exec = text_backend_ ? text_exec : exec,
+                           .transformer_exec = group_ ? group_exec : exec,
+                           .layout = layout_,
                            .settings = run.settings,
                            .on_event = run.on_event,
                            .dump = run.dump,
@@ -83,12 +99,20 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   video.finish();
 }
 
-void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks) {
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout) {
   if (ranks.size() == 1) return;
   std::vector<ComputeDevice*> devices;
   for (const auto& rank : ranks) devices.push_back(&rank->backend());
-  std::vector<std::unique_ptr<Communicator>> communicators = make_local_communicators(devices);
-  for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i]->connect(std::move(communicators[i]));
+  std::vector<std::unique_ptr<Communicator>> all = make_local_communicators(devices);
+  std::vector<std::unique_ptr<Communicator>> groups(ranks.size());
+  if (layout.groups > 1) {
+    const auto size = static_cast<std::size_t>(layout.sequence);
+    for (std::size_t first = 0; first < ranks.size(); first += size)
+      std::ranges::move(make_local_communicators(std::span(devices).subspan(first, size)),
+                        groups.begin() + static_cast<std::ptrdiff_t>(first));
+  }
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    ranks[i]->connect(layout, std::move(all[i]), std::move(groups[i]));
 }
 
 void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work) {
@@ -111,7 +135,7 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
           const std::lock_guard lock(mutex);
           if (!chosen || (cancelled && rank == 0)) chosen = error;
         }
-        if (!cancelled) ranks[rank]->communicator().abort();
+        if (!cancelled) ranks[rank]->abort();
       }
     });
   for (std::thread& thread : threads) thread.join();

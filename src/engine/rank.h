@@ -9,6 +9,7 @@
 #include "engine/backend_factory.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "parallel/rank_layout.h"
 #include "pipeline/run.h"
 
 namespace wan {
@@ -39,12 +40,15 @@ class Rank {
   Backend& backend() const { return *backend_; }
   Backend* own_text_backend() const { return text_backend_.get(); }
   const CudaLaunchGrid& grid() const { return grid_; }
-  Communicator& communicator() const { return *communicator_; }
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
-  /// Its way to the other ranks, for the next video: one that failed ends the way of all.
-  void connect(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
+  /// Its ways to the other ranks, for the next video: one that failed ends the way of all. `group` is nullptr where the layout has
+  /// one group.
+  void connect(const RankLayout& layout, std::unique_ptr<Communicator> all,
+               std::unique_ptr<Communicator> group);
+  /// Ends the other ranks' exchanges with this one.
+  void abort() noexcept;
   /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
   void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
@@ -58,13 +62,15 @@ class Rank {
   CudaLaunchGrid grid_;
   std::function<std::optional<double>()> utilization_;
   std::unique_ptr<Backend> text_backend_;
+  RankLayout layout_;
   std::unique_ptr<Communicator> communicator_ = std::make_unique<SelfCommunicator>();
+  std::unique_ptr<Communicator> group_;  // of the ranks that divide a pass with this one; nullptr: all
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
 };
 
-/// Connects all of them anew, whatever an earlier video ended in.
-void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks);
+/// Connects all of them anew, as `layout` has them, whatever an earlier video ended in.
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout);
 
 /// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
 /// the first failure that is no consequence of another's is thrown.
