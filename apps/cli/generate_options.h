@@ -36,6 +36,7 @@ struct GenerateOptions {
   std::string device = "auto";
   std::optional<std::string> gpus;
   std::string guidance_parallel = "auto";
+  double rank_timeout = 300;
   std::string precision;
   std::string vae_precision = "fp32";
   std::string rng;

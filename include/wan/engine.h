@@ -2,6 +2,7 @@
 // Engine: a checkpoint ready to generate. The one class that a program needs; see examples/generate.cpp.
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -31,6 +32,9 @@ struct EngineOptions {
   /// half. "off": one after the other, each on all ranks. "auto": on where every step has both passes and the ranks, without
   /// ulysses_size, are an even number.
   std::string guidance_parallel = "auto";
+  /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
+  /// them. Waiting for whoever handles events, and for a disk, does not count.
+  std::chrono::duration<double> rank_timeout = std::chrono::seconds(300);
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
   /// "fp32", or "bf16": the VAE's weights and what lies between its layers in bf16, sums in fp32. Half the memory of its

@@ -51,6 +51,9 @@ struct Engine::Impl {
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
+    const double timeout = options.rank_timeout.count();
+    WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
+              "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
     // Refused before any request where none could have a layout.
     static_cast<void>(possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads,
                                        /*guided_steps=*/1, /*steps=*/1));
@@ -196,7 +199,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks, layout);
+  connect_ranks(ranks, layout, std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout));
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] {
     if (!on_event) return;
