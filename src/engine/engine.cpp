@@ -160,6 +160,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const ResolvedRequest resolved = resolve(request);
   std::vector<PlannedRun> plans;
   for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
+  share_vae_plans(plans);
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded

@@ -25,7 +25,7 @@ void carry(std::span<const float> pixels, std::int64_t first, std::int64_t total
 }  // namespace
 
 std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePlan& plan,
-                         const TensorView& latents, const FramesTo& to, FrameSink& output) {
+                         const TensorView& latents, const FramesTo& to, FrameSink* output) {
   const std::int64_t total = vae.geometry().frames(latents.dim(1));
   WAN_CHECK(to.skip < total && (!to.carried || to.carried.dim(0) <= total), kInternal,
             "[decode] {} frames, {} to skip", total, to.skip);
@@ -48,7 +48,7 @@ std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePl
       run.dump->frames(to.written + done + dropped - to.skip, std::span(pixels).subspan(begin),
                        std::span(levels).subspan(begin));
     for (std::int64_t i = dropped; i < frames.dim(0); ++i)
-      output.write(levels.data() + static_cast<std::size_t>(i) * frame_size);
+      output->write(levels.data() + static_cast<std::size_t>(i) * frame_size);
     done += frames.dim(0);
     phase.progress(done);
   });

@@ -231,9 +231,9 @@ Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
         run_.dump->tensor(run_.exec, "latents", latents);
         if (first) run_.dump->begin_frames(run_.settings.frame_num, size.height, size.width);
       }
-      written_ += decode_into(run_, models_.vae, parts_.decode, latents,
-                              {.skip = frames.skip, .written = written_, .carried = carried}, *sink_);
     }
+    written_ += decode_into(run_, models_.vae, parts_.decode, latents,
+                            {.skip = frames.skip, .written = written_, .carried = carried}, sink_.get());
     if (frames.carry > 0 && run_.exec.communicator.size() > 1) broadcast_from_host(run_.exec, carried);
     if (parts_.segments > 1) {
       const TensorView sample = state_.slots[Scheduler::kSample];
