@@ -57,6 +57,18 @@ void broadcast_from_host(const ExecContext& exec, const Tensor& values) {
   exec.backend.download(device, values);
 }
 
+/// Where rank 0 has kept something, on every rank, so that whichever fails can say so.
+fs::path of_first_rank(const ExecContext& exec, const fs::path& kept) {
+  if (exec.communicator.size() == 1) return kept;
+  constexpr std::size_t kLongest = 4096;
+  const Tensor text(DType::kU8, {static_cast<std::int64_t>(kLongest)});
+  std::fill_n(text.as<std::uint8_t>(), kLongest, std::uint8_t{0});
+  const std::string& name = kept.native();
+  if (name.size() < kLongest) std::copy(name.begin(), name.end(), text.as<std::uint8_t>());
+  broadcast_from_host(exec, text);
+  return reinterpret_cast<const char*>(text.as<std::uint8_t>());
+}
+
 }  // namespace
 
 void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
@@ -207,7 +219,8 @@ TensorView Run::denoise(SegmentInput input) {
   if (writes())
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
-  if (!to_do_again) keeper_.replace_with(kept_);
+  kept_ = of_first_rank(run_.exec, kept_);
+  if (writes() && !to_do_again) keeper_.replace_with(kept_);
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];
 }
