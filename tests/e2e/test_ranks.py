@@ -90,6 +90,7 @@ class Ranks(WanTest):
 
         one, two = plan(), plan(ulysses_size=2)
         self.assertLess(two["activations"], 0.7 * one["activations"])
+        self.assertLess(two["vae"], 0.75 * one["vae"])  # its weights are the same
         self.assertLess(two["available"], 0.6 * one["available"])
 
 

@@ -1,10 +1,11 @@
-// Several ranks on one video, on as many GPUs as there are and, where those are too few, several on one: the latents of one rank.
+// Several ranks on one video, on as many GPUs as there are and, where those are too few, several on one: latents and frames of one rank.
 
 #include <gtest/gtest.h>
 
 #include "backends/cuda/cuda_backend.h"
 #include "engine/engine_internals.h"
 #include "kept/saved_latents.h"
+#include "media/npy.h"
 #include "support/compare.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
@@ -15,7 +16,12 @@ namespace {
 constexpr double kFp32 = 2e-5;  // the order of sums
 constexpr double kBf16 = 4e-2;  // of a whole run, as another order of sums in bf16 moves it
 
-Tensor latents_of(int ranks, const std::string& precision, const std::filesystem::path& folder) {
+struct Made {
+  Tensor latents;
+  Tensor frames;  // in [-1, 1]
+};
+
+Made make(int ranks, const std::string& precision, const std::filesystem::path& folder) {
   std::vector<std::unique_ptr<Backend>> backends;
   for (int rank = 0; rank < ranks; ++rank)
     backends.push_back(make_cuda_backend({.device = rank % cuda_device_count(), .tf32_convolutions = false}));
@@ -28,19 +34,29 @@ Tensor latents_of(int ranks, const std::string& precision, const std::filesystem
   request.seed = 1;
   request.save_file = folder / "frame_%05d.png";
   request.save_latents = folder / (precision + std::to_string(ranks) + ".safetensors");
+  request.dump_dir = folder / (precision + std::to_string(ranks));
   make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision}, std::move(backends))
       .generate(request);
   SavedLatents saved = load_latents(request.save_latents);
-  return std::move(saved.slots.front());
+  const NpyFile file(request.dump_dir / "frames_float.npy");
+  const std::vector<float> values = file.view().values<float>();
+  Made made{std::move(saved.slots.front()),
+            Tensor(DType::kF32, Shape(std::span<const std::int64_t>(file.view().shape)))};
+  std::copy(values.begin(), values.end(), made.frames.as<float>());
+  return made;
 }
 
-TEST(Ranks, MakeTheLatentsOfOne) {
+// The VAE is in fp32 both times: frames are as close as the latents that they are made from.
+TEST(Ranks, MakeTheLatentsAndFramesOfOne) {
   const TempFolder folder;
   for (const auto& [precision, tolerance] : {std::pair("fp32", kFp32), std::pair("bf16", kBf16)}) {
-    const Tensor alone = latents_of(1, precision, folder.path());
-    for (int ranks = 2; ranks <= 4; ++ranks)
-      EXPECT_TRUE(all_close(latents_of(ranks, precision, folder.path()), alone, tolerance))
-          << precision << ", " << ranks << " ranks on " << cuda_device_count() << " GPUs";
+    const Made alone = make(1, precision, folder.path());
+    for (int ranks = 2; ranks <= 4; ++ranks) {
+      SCOPED_TRACE(fmt::format("{}, {} ranks on {} GPUs", precision, ranks, cuda_device_count()));
+      const Made made = make(ranks, precision, folder.path());
+      EXPECT_TRUE(all_close(made.latents, alone.latents, tolerance));
+      EXPECT_TRUE(all_close(made.frames, alone.frames, tolerance));
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include "models/video_vae/strip_exchange.h"
 #include "models/video_vae/upsample_conv.h"
 #include "ops/copy.h"
+#include "ops/fill_zero.h"
 #include "ops/gated_residual.h"
 
 namespace wan {
@@ -29,11 +30,14 @@ void Downsample::halve_space(ExecContext& ctx, const StreamState& state, const T
   const Strip& strip = state.strip();
   if (!strip.divided()) return space_.forward(ctx, x, out, residual);
   const Workspace::Scope scope(ctx.workspace);
-  const SpatialPadding halo = strip.divides_rows() ? SpatialPadding{.bottom = 1} : SpatialPadding{.right = 1};
-  const TensorView frames = ctx.workspace.take(x.dtype(), with_halo(x.shape(), halo));
-  copy(ctx, {.from = x, .out = inside_halo(frames, halo)});
-  exchange_halo(ctx, strip, frames, halo);
-  space_.forward(ctx, FrameWindow{frames, 0, halo}, out, residual);
+  const SpatialPadding& padding =
+      space_.shape().padding;  // all of it is in the frames: one copy, whoever convolves
+  const bool rows = strip.divides_rows();
+  const TensorView frames = ctx.workspace.take(x.dtype(), with_halo(x.shape(), padding));
+  copy(ctx, {.from = x, .out = inside_halo(frames, padding)});
+  fill_zero(ctx, rows ? frames.slice(2, x.dim(2), x.dim(2) + 1) : frames.slice(1, x.dim(1), x.dim(1) + 1));
+  exchange_halo(ctx, strip, frames, rows ? SpatialPadding{.bottom = 1} : SpatialPadding{.right = 1});
+  space_.forward(ctx, FrameWindow{frames, 0, padding}, out, residual);
 }
 
 void Downsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
