@@ -60,7 +60,8 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
         .communicator = communicator,
         .cancelled = alone ? run.cancelled : nullptr,  // in a step ranks stop together or not at all
         .check = run.check ? &check : nullptr,
-        .flops = run.flops};
+        .flops = run.flops,
+        .cancelled_together = alone ? nullptr : run.cancelled};
   };
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace, *connection_.all);
