@@ -32,6 +32,10 @@ std::string default_precision(const Backend& backend) {
 }  // namespace
 
 struct Engine::Impl {
+  /// A rank's models may be copied from by other ranks: all of them go before the first device.
+  ~Impl() {
+    for (const auto& rank : ranks) rank->unload();
+  }
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made)
       : options(engine_options),
         ranks(std::move(made)),
@@ -49,25 +53,63 @@ struct Engine::Impl {
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
-  /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+  /// What of the blocks stays, and what ranks divide: at most, for a plan.
+  struct Holding {
+    bool keep;
+    Sharding sharding;
+  };
+
+  Holding wanted_holding() const {
+    const auto count = static_cast<int>(ranks.size());
+    if (count == 1) return {options.keep_models, {}};
+    return {options.keep_models,
+            {.ranks = count,
+             .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
+             .text_encoder = options.t5_fsdp && !text_encoder_host}};
+  }
+
+  /// A plan for each rank. What ranks hold for one another they hold alike: as much as fits on the one with the least memory.
+  std::vector<PlannedRun> plan_ranks(const ResolvedRequest& request) const {
+    Holding most = wanted_holding();
+    std::vector<PlannedRun> plans;
+    for (const auto& rank : ranks) plans.push_back(plan(*rank, request, most));
+    for (const PlannedRun& plan : plans) {
+      const Sharding& fits = plan.load.sharding;
+      most.keep = most.keep && plan.load.residency.keep;
+      most.sharding.transformer_blocks = std::min(most.sharding.transformer_blocks, fits.transformer_blocks);
+      most.sharding.text_encoder = most.sharding.text_encoder && fits.text_encoder;
+    }
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      const LoadOptions& load = plans[i].load;
+      if (load.sharding.ranks > 1 && (load.residency.keep != most.keep || load.sharding != most.sharding))
+        plans[i] = plan(*ranks[i], request, most);
+    }
+    return plans;
+  }
+
+  /// With blocks that stay, where `most` says so, the video is the same as without, and no larger one comes beside them.
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const Holding& most) const {
     std::optional<PlannedRun> kept;
-    if (options.keep_models) {
+    if (most.keep) {
       try {
-        kept = plan(rank, request, /*keep=*/true);
+        kept = plan(rank, request, most.sharding, /*keep=*/true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kOutOfMemory) throw;
       }
       if (kept && kept->plan.vae_tile == 0 && kept->plan.feed_forward_pieces == 1) return std::move(*kept);
     }
-    PlannedRun alone = plan(rank, request, /*keep=*/false);
+    PlannedRun alone = plan(rank, request, most.sharding, /*keep=*/false);
     const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
                       kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
     return same ? std::move(*kept) : std::move(alone);
   }
 
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, bool keep) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, Sharding sharding, bool keep) const {
     const GenerationSettings& settings = request.settings;
+    if (keep) {
+      sharding.transformer_blocks = std::min(sharding.transformer_blocks, most_divided.load());
+      sharding.text_encoder = sharding.text_encoder && divides_text.load();
+    }
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
                      .backend = rank.backend(),
@@ -79,6 +121,7 @@ struct Engine::Impl {
                      .keep_models = keep,
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
+                     .sharding = sharding,
                      .text_encoder_host = text_encoder_host,
                      .ranks = static_cast<int>(ranks.size()),
                      .text_tokens = text_tokens(settings, scheduler, keep),
@@ -102,12 +145,19 @@ struct Engine::Impl {
     return tokens;
   }
 
-  /// Further plans with blocks that stay give no more of them a place than this one does.
+  /// Further plans with blocks that stay give no more of them a place, and divide no more of them, than this one does.
   void hold_to(const PlannedRun& run) {
     if (!run.load.residency.keep) return;
-    int most = most_places.load();
-    while (run.plan.block_places < most && !most_places.compare_exchange_weak(most, run.plan.block_places)) {
-    }
+    const auto lower = [](std::atomic<int>& most, int fits) {
+      int before = most.load();
+      while (fits < before && !most.compare_exchange_weak(before, fits)) {
+      }
+    };
+    const Sharding& sharding = run.load.sharding;
+    // Places that divided blocks come through are always as many.
+    if (sharding.transformer_blocks == 0) lower(most_places, run.plan.block_places);
+    lower(most_divided, sharding.transformer_blocks);
+    if (!sharding.text_encoder) divides_text = false;
   }
 
   /// The clip that the request's images become.
@@ -147,6 +197,8 @@ struct Engine::Impl {
   VaePrecision vae_precision;
   CheckpointModels models;
   std::atomic<int> most_places{kAllBlocks};
+  std::atomic<int> most_divided{kAllBlocks};  // blocks of each transformer
+  std::atomic<bool> divides_text{true};
 };
 
 GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
@@ -158,8 +210,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   RunMonitor monitor(caller, flops, read_device);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
-  std::vector<PlannedRun> plans;
-  for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
+  const std::vector<PlannedRun> plans = plan_ranks(resolved);
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
@@ -170,9 +221,10 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
     on_event(RunSettings{to_metadata(settings)});
     for (const std::string& notice : resolved.notices) on_event(Notice{notice});
   });
+  const ModelShares shares = prepare_loading(ranks, models, plans);
   run_before_first_step(resumed, [&] {
     on_every_rank(ranks, [&](int rank) {
-      ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
+      ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load, shares,
                                                   rank == 0 ? on_event : EventHandler(), cancelled);
     });
   });
@@ -252,16 +304,16 @@ Engine make_engine(const EngineOptions& options, std::vector<std::unique_ptr<Bac
 }
 
 void Engine::check(const GenerationRequest& request) const {
-  impl_->plan(impl_->first(), impl_->resolve(request));
+  impl_->plan_ranks(impl_->resolve(request));
   impl_->models.tokenizer();
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
-  return impl_->plan(impl_->first(), impl_->resolve(request)).plan;
+  return impl_->plan_ranks(impl_->resolve(request)).front().plan;
 }
 
 void Engine::expect(const GenerationRequest& request) {
-  impl_->hold_to(impl_->plan(impl_->first(), impl_->resolve(request)));
+  for (const PlannedRun& plan : impl_->plan_ranks(impl_->resolve(request))) impl_->hold_to(plan);
   impl_->models.tokenizer();
 }
 

@@ -24,23 +24,38 @@ DeviceUse Rank::device_use() const {
           .utilization = utilization_ ? utilization_() : std::nullopt};
 }
 
-void Rank::load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
-                const std::atomic<bool>* cancelled) {
+bool Rank::holds(const LoadOptions& options) const {
   const ResidencyOptions& planned = options.residency;
-  if (loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
-      loaded_residency_.places <= planned.places)
-    return;
-  loaded_.reset();
+  return loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
+         loaded_residency_.places <= planned.places && loaded_sharding_ == options.sharding;
+}
+
+void Rank::load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
+                const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+  if (holds(options)) return;
+  unload();
   const ResidencyBytes bytes = planned_residency_bytes(models, options);
   const auto& text_host = options.text_encoder_host;
   const bool loads_text_host = text_host && text_host->residency.kind == ResidencyKind::kResident;
   const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
   PhaseReporter phase(on_event, Phase::kLoad, static_cast<std::int64_t>(total));
-  loaded_.emplace(models, *backend_, text_encoder_backend(), options, [&](std::size_t done, std::size_t) {
+  const auto check_wanted = [&] {
     WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
-    phase.progress(static_cast<std::int64_t>(done));
-  });
-  loaded_residency_ = planned;
+  };
+  try {
+    loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares.of(communicator_->rank()),
+                    [&](std::size_t done, std::size_t) {
+                      check_wanted();
+                      phase.progress(static_cast<std::int64_t>(done));
+                    });
+    if (options.sharding.ranks > 1) communicator_->barrier();
+  } catch (...) {
+    communicator_->abort();  // nobody waits for this rank
+    check_wanted();
+    throw;
+  }
+  loaded_residency_ = options.residency;
+  loaded_sharding_ = options.sharding;
   phase.finish();
 }
 
@@ -81,6 +96,17 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .keep = run.keep});
   run.models.task().run(video, run.images);
   video.finish();
+}
+
+ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                            std::span<const PlannedRun> plans) {
+  bool all_hold = true;
+  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
+  // Ranks load together what they hold for one another.
+  const bool together = plans.front().load.sharding.ranks > 1;
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (together ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
+  return make_shares(models, plans.front().load.sharding);
 }
 
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks) {
