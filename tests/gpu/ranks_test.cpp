@@ -15,10 +15,14 @@ namespace {
 constexpr double kFp32 = 2e-5;  // the order of sums
 constexpr double kBf16 = 4e-2;  // of a whole run, as another order of sums in bf16 moves it
 
-Tensor latents_of(int ranks, const std::string& precision, const std::filesystem::path& folder) {
+std::vector<std::unique_ptr<Backend>> make_backends(int ranks) {
   std::vector<std::unique_ptr<Backend>> backends;
   for (int rank = 0; rank < ranks; ++rank)
     backends.push_back(make_cuda_backend({.device = rank % cuda_device_count(), .tf32_convolutions = false}));
+  return backends;
+}
+
+GenerationRequest request_in(const std::filesystem::path& folder) {
   GenerationRequest request;
   request.task = "t2v-A14B";
   request.prompt = "a red circle moves right on a blue background";
@@ -27,11 +31,21 @@ Tensor latents_of(int ranks, const std::string& precision, const std::filesystem
   request.sample_steps = 4;
   request.seed = 1;
   request.save_file = folder / "frame_%05d.png";
-  request.save_latents = folder / (precision + std::to_string(ranks) + ".safetensors");
-  make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision}, std::move(backends))
-      .generate(request);
+  request.save_latents = folder / "latents.safetensors";
+  return request;
+}
+
+Tensor latents_of(Engine& engine, const std::filesystem::path& folder) {
+  const GenerationRequest request = request_in(folder);
+  engine.generate(request);
   SavedLatents saved = load_latents(request.save_latents);
   return std::move(saved.slots.front());
+}
+
+Tensor latents_of(int ranks, const std::string& precision, const std::filesystem::path& folder) {
+  Engine engine =
+      make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision}, make_backends(ranks));
+  return latents_of(engine, folder);
 }
 
 TEST(Ranks, MakeTheLatentsOfOne) {
@@ -42,6 +56,33 @@ TEST(Ranks, MakeTheLatentsOfOne) {
       EXPECT_TRUE(all_close(latents_of(ranks, precision, folder.path()), alone, tolerance))
           << precision << ", " << ranks << " ranks on " << cuda_device_count() << " GPUs";
   }
+}
+
+// The same kernels on the same values, whichever memory they came from.
+TEST(Ranks, ThatDivideWeightsMakeTheSameLatents) {
+  const TempFolder folder;
+  for (const char* precision : {"fp32", "bf16"})
+    for (int ranks = 2; ranks <= 4; ++ranks) {
+      const Tensor whole = latents_of(ranks, precision, folder.path());
+      for (const bool keep : {false, true})
+        for (const bool some : {false, true}) {  // of the blocks
+          EngineOptions options{.ckpt_dir = golden_path("../../models/demo"),
+                                .dit_fsdp = true,
+                                .t5_fsdp = true,
+                                .precision = precision,
+                                .keep_models = keep};
+          const MemoryPlan all = make_engine(options, make_backends(ranks)).plan(request_in(folder.path()));
+          if (some) options.memory_limit = all.peak - (all.transformers - all.transformers / ranks) / 8;
+          std::vector<std::unique_ptr<Backend>> backends = make_backends(ranks);
+          const Backend& first = *backends.front();
+          Engine engine = make_engine(options, std::move(backends));
+          const MemoryPlan plan = engine.plan(request_in(folder.path()));
+          for (int video = 0; video < 2; ++video)
+            EXPECT_TRUE(all_close(latents_of(engine, folder.path()), whole, 0))
+                << precision << ", " << ranks << " ranks, video " << video << ": " << to_string(plan);
+          EXPECT_LE(first.memory_use().peak, (plan.peak - plan.program) * 101 / 100) << to_string(plan);
+        }
+    }
 }
 
 }  // namespace
