@@ -51,6 +51,7 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
     if (options.sharding.ranks > 1) communicator_->barrier();
   } catch (...) {
     communicator_->abort();  // nobody waits for this rank
+    unload();
     check_wanted();
     throw;
   }
