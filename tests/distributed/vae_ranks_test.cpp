@@ -50,7 +50,7 @@ class RankModels {
           work(*models_[rank], static_cast<int>(rank));
         } catch (const Error& error) {
           codes[rank] = error.code();
-          if (error.code() != ErrorCode::kCancelled) communicators_[rank]->abort();
+          if (error.code() != ErrorCode::kCancelled) communicators_[rank]->abort(error);
         }
       });
     for (std::thread& thread : threads) thread.join();
