@@ -258,9 +258,7 @@ TEST(VaeRanks, OneThatFailsEndsTheOthers) {
         };
       model.decode(latents, model.plan_decode(latents));
     });
-    std::vector<ErrorCode> expected = ranks.all(ErrorCode::kDevice);
-    expected[static_cast<std::size_t>(failing)] = ErrorCode::kOutOfMemory;
-    EXPECT_EQ(codes, expected);
+    EXPECT_EQ(codes, ranks.all(ErrorCode::kOutOfMemory));
   }
 }
 
