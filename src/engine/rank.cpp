@@ -1,6 +1,7 @@
 #include "engine/rank.h"
 
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "engine/residency_bytes.h"
@@ -31,7 +32,7 @@ bool Rank::holds(const LoadOptions& options) const {
 }
 
 void Rank::load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
-                const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+                const EventHandler& on_event, const std::function<void()>& check_wanted) {
   if (holds(options)) return;
   unload();
   const ResidencyBytes bytes = planned_residency_bytes(models, options);
@@ -39,22 +40,11 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
   const bool loads_text_host = text_host && text_host->residency.kind == ResidencyKind::kResident;
   const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
   PhaseReporter phase(on_event, Phase::kLoad, static_cast<std::int64_t>(total));
-  const auto check_wanted = [&] {
-    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
-  };
-  try {
-    loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares.of(communicator_->rank()),
-                    [&](std::size_t done, std::size_t) {
-                      check_wanted();
-                      phase.progress(static_cast<std::int64_t>(done));
-                    });
-    if (options.sharding.ranks > 1) communicator_->barrier();
-  } catch (...) {
-    communicator_->abort();  // nobody waits for this rank
-    unload();
-    check_wanted();
-    throw;
-  }
+  loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares,
+                  [&](std::size_t done, std::size_t) {
+                    check_wanted();
+                    phase.progress(static_cast<std::int64_t>(done));
+                  });
   loaded_residency_ = options.residency;
   loaded_sharding_ = options.sharding;
   phase.finish();
@@ -99,17 +89,6 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   video.finish();
 }
 
-ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
-                            std::span<const PlannedRun> plans) {
-  bool all_hold = true;
-  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
-  // Ranks load together what they hold for one another.
-  const bool together = plans.front().load.sharding.ranks > 1;
-  for (std::size_t i = 0; i < ranks.size(); ++i)
-    if (together ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
-  return make_shares(models, plans.front().load.sharding);
-}
-
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks) {
   if (ranks.size() == 1) return;
   std::vector<ComputeDevice*> devices;
@@ -143,6 +122,39 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
     });
   for (std::thread& thread : threads) thread.join();
   if (chosen) throw Error(*chosen);
+}
+
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled) {
+  // What ranks hold for one another they load together, and one may still copy from another what is to go.
+  const Sharding& sharding = plans.front().load.sharding;
+  bool all_hold = true;
+  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
+  const ModelShares shares = make_shares(models, sharding);
+
+  std::mutex mutex;
+  std::optional<Error> first;
+  std::atomic<bool> failed{false};
+  const auto check_wanted = [&] {
+    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
+    WAN_CHECK(!failed.load(), kDevice, "another rank has failed; this rank stops too");
+  };
+  on_every_rank(ranks, [&](int rank) {
+    const auto i = static_cast<std::size_t>(rank);
+    try {
+      ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(),
+                     check_wanted);
+    } catch (...) {
+      const Error error = current_failure();
+      const std::lock_guard lock(mutex);
+      if (!first) first = error;
+      failed = true;
+      throw Error(*first);
+    }
+  });
 }
 
 }  // namespace wan

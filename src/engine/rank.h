@@ -48,9 +48,9 @@ class Rank {
   /// Whether the models are in memory as the plan says, to stay.
   bool holds(const LoadOptions& options) const;
   void unload() { loaded_.reset(); }
-  /// Loads them unless holds(). Where ranks divide blocks, all of them are loaded when this returns.
+  /// Loads them unless holds(); `shares` are this rank's. Calls check_wanted(), which may throw, now and then.
   void load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
-            const EventHandler& on_event, const std::atomic<bool>* cancelled);
+            const EventHandler& on_event, const std::function<void()>& check_wanted);
   /// This rank's part of a video.
   void run(const RankRun& run, const PlannedRun& plan);
 
@@ -67,16 +67,17 @@ class Rank {
   Sharding loaded_sharding_{};
 };
 
-/// Readies `ranks` for their load(): what is to be loaded anew has gone when this returns, for ranks may still copy from one another's
-/// memory. The result is for all of them, whose plans divide blocks alike.
-ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
-                            std::span<const PlannedRun> plans);
-
 /// Connects all of them anew, whatever an earlier video ended in.
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks);
 
 /// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
 /// the first failure that is no consequence of another's is thrown.
 void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work);
+
+/// Has every rank's models in memory as its plan says, which divide blocks alike; events are rank 0's. When one rank fails the others
+/// stop at their next block.
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled);
 
 }  // namespace wan

@@ -158,6 +158,35 @@ TEST_F(ShardingTest, WhereNotAllBlocksFitTheOthersAreStreamed) {
                [&] { make_engine(divided, backends(2, true)).plan(request()); });
 }
 
+TEST_F(ShardingTest, MixedSizesDivideAlikeWhereModelsStay) {
+  GenerationRequest large = request();
+  large.size = VideoSize{128, 128};
+  large.frame_num = 5;
+  EngineOptions divided = options();
+  divided.dit_fsdp = divided.t5_fsdp = true;
+  divided.keep_models = true;
+  // As much as all blocks need beside the small one, and not beside the large one.
+  const MemoryPlan all = make_engine(divided, backends(2, true)).plan(large);
+  MemoryPlan plan = all;
+  for (divided.memory_limit = all.peak; plan.sharded_blocks == all.sharded_blocks;) {
+    divided.memory_limit -= all.transformers / 8;
+    plan = make_engine(divided, backends(2, true)).plan(large);
+  }
+  ASSERT_GT(plan.sharded_blocks, 0);
+  Engine engine = make_engine(divided, backends(2, true));
+  EXPECT_GT(engine.plan(request()).sharded_blocks, plan.sharded_blocks);
+  engine.expect(large);
+  int loads = 0;
+  for (const GenerationRequest& asked : {request(), large, request()}) {
+    EXPECT_EQ(engine.plan(asked).sharded_blocks, plan.sharded_blocks);
+    engine.generate(asked, [&](const Event& event) {
+      const auto* phase = std::get_if<PhaseStarted>(&event);
+      loads += phase != nullptr && phase->phase == Phase::kLoad ? 1 : 0;
+    });
+  }
+  EXPECT_EQ(loads, 1);
+}
+
 /// Of so much memory, which tells what was the most.
 class SmallDevice final : public FencedBackend {
  public:
