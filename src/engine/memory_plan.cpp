@@ -233,6 +233,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.feed_forward_pieces = run.load.feed_forward_pieces;
   plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
   const std::int64_t before_decoding = budget.before_decoding(held);
+  run.before_decoding = before_decoding;
   if (before_decoding > plan.available) fail_for_passes(input, plan, before_decoding);
 
   const auto scratch = [](std::int64_t left) {

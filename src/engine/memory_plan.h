@@ -44,6 +44,7 @@ struct PlannedRun {
   LoadOptions load;
   VaePlan decode;
   VaePlan encode;  // of PlanInput::encodes
+  std::int64_t before_decoding = 0;  // the largest sum until the last step, images apart
 };
 
 /// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
