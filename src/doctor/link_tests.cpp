@@ -147,7 +147,7 @@ DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, std::chron
             const std::lock_guard lock(mutex);
             if (result.failure.empty()) result.failure = error.what();
           }
-          ranks[rank]->abort();
+          ranks[rank]->abort(error);
         }
       });
     for (std::thread& thread : threads) thread.join();

@@ -9,6 +9,7 @@
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/layout_choice.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
@@ -29,6 +30,16 @@ std::string default_precision(const Backend& backend) {
   return backend.device().kind == DeviceKind::kCpu ? "fp32" : "bf16";
 }
 
+/// What all ranks do for one video.
+struct JointPlan {
+  RankLayout layout;
+  std::vector<PlannedRun> ranks;
+};
+
+bool is_whole(const PlannedRun& run) {
+  return run.plan.vae_tile == 0 && run.plan.feed_forward_pieces == 1;
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -40,33 +51,36 @@ struct Engine::Impl {
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
-    const std::int64_t heads = models.config().num_heads;
-    WAN_CHECK(static_cast<std::int64_t>(ranks.size()) <= heads, kInvalidArgument,
-              "{} asks for {} ranks, and the model's {} attention heads are divided over at most {}",
-              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, ranks.size(), heads, heads);
+    const double timeout = options.rank_timeout.count();
+    WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
+              "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
+    // Refused before any request where none could have a layout.
+    static_cast<void>(possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads,
+                                       /*guided_steps=*/1, /*steps=*/1));
   }
 
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
   /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout) const {
     std::optional<PlannedRun> kept;
     if (options.keep_models) {
       try {
-        kept = plan(rank, request, /*keep=*/true);
+        kept = plan(rank, request, layout, /*keep=*/true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kOutOfMemory) throw;
       }
-      if (kept && kept->plan.vae_tile == 0 && kept->plan.feed_forward_pieces == 1) return std::move(*kept);
+      if (kept && is_whole(*kept)) return std::move(*kept);
     }
-    PlannedRun alone = plan(rank, request, /*keep=*/false);
+    PlannedRun alone = plan(rank, request, layout, /*keep=*/false);
     const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
                       kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
     return same ? std::move(*kept) : std::move(alone);
   }
 
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, bool keep) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
+                  bool keep) const {
     const GenerationSettings& settings = request.settings;
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
@@ -80,9 +94,36 @@ struct Engine::Impl {
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
                      .text_encoder_host = text_encoder_host,
-                     .ranks = static_cast<int>(ranks.size()),
+                     .layout = layout,
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
+  }
+
+  /// Every rank's, in the first possible layout in which whole frames fit, and the feed-forward in one piece; or in the last one.
+  JointPlan plan(const ResolvedRequest& request) const {
+    const GenerationSettings& settings = request.settings;
+    const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+    const auto guided = static_cast<int>(guided_steps(settings, scheduler));
+    const std::vector<RankLayout> layouts =
+        possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads, guided,
+                         static_cast<int>(scheduler.timesteps().size()));
+    for (const RankLayout& layout : layouts) {
+      const bool last = layout == layouts.back();
+      try {
+        JointPlan joint{.layout = layout, .ranks = {}};
+        for (const auto& rank : ranks) joint.ranks.push_back(plan(*rank, request, layout));
+        if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
+      } catch (const Error& error) {
+        if (last || error.code() != ErrorCode::kOutOfMemory) throw;
+      }
+    }
+    fail(ErrorCode::kInternal, "[plan] no layout of the ranks");
+  }
+
+  std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const {
+    const Guidance guidance(settings.guide_scale, settings.boundary);
+    return std::ranges::count_if(
+        scheduler.timesteps(), [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); });
   }
 
   /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
@@ -94,11 +135,7 @@ struct Engine::Impl {
       return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
     };
     std::vector<std::int64_t> tokens{used(settings.prompt)};
-    const Guidance guidance(settings.guide_scale, settings.boundary);
-    const auto timesteps = scheduler.timesteps();
-    if (std::any_of(timesteps.begin(), timesteps.end(),
-                    [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
-      tokens.push_back(used(settings.negative_prompt));
+    if (guided_steps(settings, scheduler) > 0) tokens.push_back(used(settings.negative_prompt));
     return tokens;
   }
 
@@ -158,12 +195,11 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   RunMonitor monitor(caller, flops, read_device);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
-  std::vector<PlannedRun> plans;
-  for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
+  const auto [layout, plans] = plan(resolved);
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks);
+  connect_ranks(ranks, layout, std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout));
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] {
     if (!on_event) return;
@@ -252,16 +288,16 @@ Engine make_engine(const EngineOptions& options, std::vector<std::unique_ptr<Bac
 }
 
 void Engine::check(const GenerationRequest& request) const {
-  impl_->plan(impl_->first(), impl_->resolve(request));
+  static_cast<void>(impl_->plan(impl_->resolve(request)));
   impl_->models.tokenizer();
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
-  return impl_->plan(impl_->first(), impl_->resolve(request)).plan;
+  return impl_->plan(impl_->resolve(request)).ranks.front().plan;
 }
 
 void Engine::expect(const GenerationRequest& request) {
-  impl_->hold_to(impl_->plan(impl_->first(), impl_->resolve(request)));
+  for (const PlannedRun& plan : impl_->plan(impl_->resolve(request)).ranks) impl_->hold_to(plan);
   impl_->models.tokenizer();
 }
 

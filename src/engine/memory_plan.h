@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/load_options.h"
+#include "parallel/rank_layout.h"
 #include "tasks/model_shapes.h"
 #include "wan/engine.h"
 
@@ -33,7 +34,7 @@ struct PlanInput {
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  int ranks = 1;                                          // that divide the tokens, on the CPU its memory too
+  RankLayout layout = {};                                 // on the CPU its ranks divide the memory too
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more
@@ -44,7 +45,7 @@ struct PlannedRun {
   LoadOptions load;
   VaePlan decode;
   VaePlan encode;  // of PlanInput::encodes
-  std::int64_t before_decoding = 0;  // the largest sum until the last step, images apart
+  std::int64_t before_decoding = 0;  // the largest sum until the last step
 };
 
 /// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of

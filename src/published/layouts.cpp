@@ -102,7 +102,6 @@ struct VideoWork {
 
 /// The plan of a GPU with most to do; nothing where the video does not fit.
 std::optional<PlannedRun> plan_of(const VideoWork& job, const StepLayout& layout, const char* residency) {
-  const std::int64_t text_len = job.models.transformers[0].text_len;
   try {
     return plan_run({.models = job.models,
                      .backend = *job.gpu,
@@ -112,10 +111,7 @@ std::optional<PlannedRun> plan_of(const VideoWork& job, const StepLayout& layout
                      .residency = residency,
                      .memory_limit = job.free,
                      .keep_models = false,
-                     .ranks = layout.ulysses,
-                     // Of guidance in parallel a GPU has one branch.
-                     .text_tokens = layout.guidance == 2 ? std::vector<std::int64_t>{text_len}
-                                                         : std::vector<std::int64_t>{}});
+                     .layout = layout.ranks});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kOutOfMemory) throw;
     return std::nullopt;
@@ -125,11 +121,11 @@ std::optional<PlannedRun> plan_of(const VideoWork& job, const StepLayout& layout
 /// "2 x (31.0 s + 31.0 GB / 22 GB/s) = 64.8 s"
 std::string step_arithmetic(const VideoWork& job, const StepLayout& layout, const GpuRates& rates,
                             const StepSeconds& step) {
-  const int passes = 2 / layout.guidance;
+  const int passes = 2 / layout.ranks.groups;
   std::string text = fmt::format("{:.2f} s", step.computing / passes);
-  if (layout.ulysses > 1)
+  if (layout.ranks.sequence > 1)
     text = fmt::format("({} + {:.1f} GB / {:.0f} GB/s)", text,
-                       exchanged_bytes(job.work, layout.ulysses) * 1e-9, rates.link_bytes * 1e-9);
+                       exchanged_bytes(job.work, layout.ranks.sequence) * 1e-9, rates.link_bytes * 1e-9);
   text = fmt::format("{} x {}", passes, text);
   if (step.waiting > 0) text += fmt::format(" + {:.2f} s for weights", step.waiting);
   return fmt::format("{} = {:.1f} s", text, step.all());
@@ -138,9 +134,9 @@ std::string step_arithmetic(const VideoWork& job, const StepLayout& layout, cons
 DoctorLayout describe_layout(const VideoWork& job, const StepLayout& layout, const PlannedRun& planned,
                              const char* weights) {
   const MemoryPlan& plan = planned.plan;
-  DoctorLayout result{.gpus = layout.gpus(),
-                      .guidance_parallel = layout.guidance > 1,
-                      .ulysses_size = layout.ulysses,
+  DoctorLayout result{.gpus = layout.ranks.ranks(),
+                      .guidance_parallel = layout.ranks.groups > 1,
+                      .ulysses_size = layout.ranks.sequence,
                       .weights = weights,
                       .block_places = plan.block_places,
                       .weight_bytes = plan.transformers + plan.text_encoder,
@@ -157,33 +153,41 @@ DoctorLayout describe_layout(const VideoWork& job, const StepLayout& layout, con
   return result;
 }
 
-/// The layout's ways to hold weights that fit.
-std::vector<DoctorLayout> ways_to_hold(const VideoWork& job, const StepLayout& layout,
-                                       std::vector<StepLayout>& steps) {
-  std::vector<DoctorLayout> ways;
-  const auto add = [&](StepLayout step, const PlannedRun& planned, const char* weights) {
-    ways.push_back(describe_layout(job, step, planned, weights));
-    steps.push_back(step);
+/// `streamed` with a part of each transformer's block on every GPU beside its two places.
+PlannedRun sharded_plan(const VideoWork& job, const StepLayout& layout, PlannedRun streamed) {
+  const double blocks = job.work.block_bytes * static_cast<double>(job.work.layers) *
+                        static_cast<double>(job.models.transformers.size());
+  const auto shard = static_cast<std::int64_t>(blocks / layout.ranks.ranks());
+  streamed.plan.transformers += shard;
+  streamed.plan.peak = std::max(streamed.plan.peak, streamed.before_decoding + shard);
+  return streamed;
+}
+
+struct Way {
+  StepLayout step;
+  DoctorLayout layout;
+};
+
+/// The ways to hold weights that fit.
+std::vector<Way> ways_to_hold(const VideoWork& job, const StepLayout& layout) {
+  std::vector<Way> ways;
+  const auto add = [&](const StepLayout& step, const PlannedRun& planned, const char* weights) {
+    ways.push_back({step, describe_layout(job, step, planned, weights)});
   };
-  const double layers = static_cast<double>(job.work.layers);
   const std::optional<PlannedRun> most = plan_of(job, layout, "auto");
   const std::optional<PlannedRun> two = plan_of(job, layout, "streamed");
   if (most && most->plan.blocks_resident) {
     add(layout, *most, "resident");
   } else if (most && most->plan.block_places > 2) {
     StepLayout partly = layout;
-    partly.streamed = std::max(0.0, 1.0 - most->plan.block_places / layers);
+    partly.streamed = std::max(0.0, 1.0 - most->plan.block_places / static_cast<double>(job.work.layers));
     add(partly, *most, "as many as fit");
   }
   if (!two) return ways;
-  if (layout.gpus() > 1) {
-    const auto shard = static_cast<std::int64_t>(
-        job.work.block_bytes * layers * static_cast<double>(job.models.transformers.size()) / layout.gpus());
+  if (layout.ranks.ranks() > 1) {
     StepLayout sharded = layout;
     sharded.sharded = true;
-    PlannedRun planned = *two;
-    planned.plan.transformers += shard;
-    planned.plan.peak = std::max(two->plan.peak, two->before_decoding + shard);
+    const PlannedRun planned = sharded_plan(job, layout, *two);
     if (planned.plan.peak <= planned.plan.available) add(sharded, planned, "sharded");
   }
   StepLayout streamed = layout;
@@ -236,8 +240,8 @@ std::vector<int> counts_up_to(int all) {
 /// Guidance in parallel first: it exchanges least.
 std::vector<StepLayout> step_layouts(int gpus, std::int64_t heads) {
   std::vector<StepLayout> layouts;
-  if (gpus % 2 == 0 && gpus / 2 <= heads) layouts.push_back({.guidance = 2, .ulysses = gpus / 2});
-  if (gpus <= heads) layouts.push_back({.ulysses = gpus});
+  if (gpus % 2 == 0 && gpus / 2 <= heads) layouts.push_back({.ranks = {.sequence = gpus / 2, .groups = 2}});
+  if (gpus <= heads) layouts.push_back({.ranks = {.sequence = gpus}});
   return layouts;
 }
 
@@ -313,14 +317,11 @@ DoctorVideo plan_layouts(const PublishedVideo& video, const GpuSet& gpus) {
         static_cast<double>(job.vae_flops) * 1e-12 / result.vae_seconds, result.vae_seconds);
   }
   for (const int count : counts_up_to(gpus.count))
-    for (const StepLayout& layout : step_layouts(count, work.heads)) {
-      std::vector<StepLayout> steps;
-      std::vector<DoctorLayout> ways = ways_to_hold(job, layout, steps);
-      for (std::size_t i = 0; i < ways.size(); ++i) {
-        if (rates) estimate(job, steps[i], *rates, result.vae_seconds, ways[i]);
-        result.layouts.push_back(std::move(ways[i]));
+    for (const StepLayout& layout : step_layouts(count, work.heads))
+      for (Way& way : ways_to_hold(job, layout)) {
+        if (rates) estimate(job, way.step, *rates, result.vae_seconds, way.layout);
+        result.layouts.push_back(std::move(way.layout));
       }
-    }
   mark_best(result.layouts);
   return result;
 }

@@ -108,14 +108,14 @@ double exchanged_bytes(const PassWork& work, int ulysses) {
 }
 
 StepSeconds step_seconds(const PassWork& work, const StepLayout& layout, const GpuRates& rates) {
-  const double passes = 2.0 / layout.guidance;  // that a GPU has a part in
+  const double passes = 2.0 / layout.ranks.groups;  // that a GPU has a part in
   PassWork share = work;
-  share.attention_flops *= unevenness(work, layout.ulysses) / layout.ulysses;
-  share.product_flops /= layout.ulysses;
-  share.memory_bytes /= layout.ulysses;
+  share.attention_flops *= unevenness(work, layout.ranks.sequence) / layout.ranks.sequence;
+  share.product_flops /= layout.ranks.sequence;
+  share.memory_bytes /= layout.ranks.sequence;
   StepSeconds step{.computing = passes * pass_seconds(share, rates),
-                   .exchanging = passes * exchanged_bytes(work, layout.ulysses) / rates.link_bytes};
-  const double gpus = layout.gpus();
+                   .exchanging = passes * exchanged_bytes(work, layout.ranks.sequence) / rates.link_bytes};
+  const double gpus = layout.ranks.ranks();
   double blocks = 0;
   if (layout.sharded) blocks = work.block_bytes * (gpus - 1) / gpus / rates.link_bytes;
   blocks += layout.streamed * work.block_bytes * gpus / rates.upload_bytes;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "models/wan/config.h"
+#include "parallel/rank_layout.h"
 #include "published/known_gpus.h"
 #include "tasks/task.h"
 
@@ -39,13 +40,10 @@ PassWork pass_work(const WanConfig& config, const Shape& latent);
 
 /// How GPUs share a step.
 struct StepLayout {
-  int guidance = 1;  // 2: each of the two passes of guidance on a half of the GPUs
-  int ulysses = 1;   // GPUs that divide a pass's tokens
+  RankLayout ranks = {};
   bool sharded =
       false;            // each GPU keeps its part of every block, and gathers the next one while one computes
   double streamed = 0;  // part of a transformer's blocks that come from the host while others compute
-
-  int gpus() const { return guidance * ulysses; }
 };
 
 /// Seconds of a step of both passes, part by part. Blocks come beside the computing: only what takes longer than that counts.

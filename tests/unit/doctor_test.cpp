@@ -41,7 +41,7 @@ TEST(TimeEstimate, IsWhatWasMeasured) {
   EXPECT_NEAR(pass_seconds(published_work("ti2v-5B", {1280, 704}, 121), h200), 0.85, 0.05);
   // Two of them, a step of both passes.
   const PassWork work = published_work("t2v-A14B", {1280, 720}, 81);
-  EXPECT_NEAR(step_seconds(work, {.ulysses = 2}, h200).all(), 10.91, 0.3);
+  EXPECT_NEAR(step_seconds(work, {.ranks = {.sequence = 2}}, h200).all(), 10.91, 0.3);
   EXPECT_NEAR(vae_seconds(VaeKind::kVae21, 640'000'000'000'000, h200), 3.24, 0.1);
   EXPECT_NEAR(vae_seconds(VaeKind::kVae22, 2'010'000'000'000'000, h200), 6.57, 0.1);
 }
@@ -71,27 +71,27 @@ TEST(TimeEstimate, OfTwoA40s) {
   EXPECT_NEAR(pass, 62.2, 0.5);
   EXPECT_NEAR(exchanged_bytes(work, 2) * 1e-9, 31.0, 0.1);
   EXPECT_EQ(exchanged_bytes(work, 1), 0);
-  const StepSeconds halves = step_seconds(work, {.guidance = 2}, a40);
+  const StepSeconds halves = step_seconds(work, {.ranks = {.groups = 2}}, a40);
   EXPECT_DOUBLE_EQ(halves.all(), pass);
-  const StepSeconds divided = step_seconds(work, {.ulysses = 2}, a40);
+  const StepSeconds divided = step_seconds(work, {.ranks = {.sequence = 2}}, a40);
   EXPECT_DOUBLE_EQ(divided.computing, pass);
   EXPECT_NEAR(divided.exchanging, 2 * 31.0 / 22, 0.05);
-  EXPECT_NEAR(step_seconds(work, {.ulysses = 2}, rates_named("A40", GpuLink::kNvlink)).exchanging,
+  EXPECT_NEAR(step_seconds(work, {.ranks = {.sequence = 2}}, rates_named("A40", GpuLink::kNvlink)).exchanging,
               2 * 31.0 / 30.2, 0.05);
   // Of sharded blocks a half is gathered, 16 ms beside 1.5 s of computing.
-  EXPECT_EQ(step_seconds(work, {.guidance = 2, .sharded = true}, a40).waiting, 0);
+  EXPECT_EQ(step_seconds(work, {.ranks = {.groups = 2}, .sharded = true}, a40).waiting, 0);
 }
 
 TEST(TimeEstimate, WaitsForWeightsThatTakeLongerThanComputing) {
   const PassWork work = published_work("t2v-A14B", {832, 480}, 5);  // few tokens
   const GpuRates a40 = rates_named("A40", GpuLink::kHost);
-  const StepSeconds resident = step_seconds(work, {.guidance = 2}, a40);
-  const StepSeconds sharded = step_seconds(work, {.guidance = 2, .sharded = true}, a40);
-  const StepSeconds streamed = step_seconds(work, {.guidance = 2, .streamed = 1}, a40);
+  const StepSeconds resident = step_seconds(work, {.ranks = {.groups = 2}}, a40);
+  const StepSeconds sharded = step_seconds(work, {.ranks = {.groups = 2}, .sharded = true}, a40);
+  const StepSeconds streamed = step_seconds(work, {.ranks = {.groups = 2}, .streamed = 1}, a40);
   EXPECT_EQ(resident.waiting, 0);
   EXPECT_NEAR(sharded.all(), 40 * 0.7027 / 2 / 10, 0.01);
   EXPECT_NEAR(streamed.all(), 40 * 0.7027 * 2 / 17.4, 0.02);
-  EXPECT_LT(step_seconds(work, {.guidance = 2, .streamed = 0.5}, a40).all(), streamed.all());
+  EXPECT_LT(step_seconds(work, {.ranks = {.groups = 2}, .streamed = 0.5}, a40).all(), streamed.all());
 }
 
 TEST(TimeEstimate, CountsTheRankWithMostHeads) {
@@ -99,8 +99,8 @@ TEST(TimeEstimate, CountsTheRankWithMostHeads) {
   PassWork work = published_work("t2v-A14B", {1280, 720}, 81);
   work.product_flops = work.memory_bytes = 0;
   // 14 of 40 heads on the first of 3 ranks.
-  EXPECT_NEAR(step_seconds(work, {.ulysses = 3}, h200).computing, 2 * pass_seconds(work, h200) * 14 / 40,
-              1e-9);
+  EXPECT_NEAR(step_seconds(work, {.ranks = {.sequence = 3}}, h200).computing,
+              2 * pass_seconds(work, h200) * 14 / 40, 1e-9);
 }
 
 TEST(Pretended, IsParsed) {

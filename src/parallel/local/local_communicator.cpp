@@ -1,9 +1,13 @@
 #include "parallel/local/local_communicator.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
+
+#include "base/error.h"
 
 namespace wan {
 
@@ -36,10 +40,19 @@ class Group {
     changed_.notify_all();
   }
 
-  void abort() noexcept {
+  void abort(const Error& cause) noexcept {
     const std::lock_guard lock(mutex_);
-    aborted_ = true;
+    if (!cause_) cause_ = cause;
     changed_.notify_all();
+  }
+  void check() const {
+    const std::lock_guard lock(mutex_);
+    if (cause_) throw Error(*cause_);
+  }
+
+  void change_resting(int by) noexcept {
+    const std::lock_guard lock(mutex_);
+    resting_ += by;
   }
 
   void post(int rank, Posted posted) { posted_[static_cast<std::size_t>(rank)] = std::move(posted); }
@@ -52,32 +65,42 @@ class Group {
   void pass(int readers) {
     std::unique_lock lock(mutex_);
     const std::uint64_t generation = generation_;
-    if (!aborted_ && ++arrived_ == size_) {
+    if (!cause_ && ++arrived_ == size_) {
       arrived_ = 0;
       reading_ = readers;
       ++generation_;
       changed_.notify_all();
       return;
     }
-    const auto over = [&] { return generation_ != generation || (aborted_ && reading_ == 0); };
-    if (!changed_.wait_for(lock, timeout_, over)) {
-      aborted_ = true;
+    const auto over = [&] { return generation_ != generation || (cause_ && reading_ == 0); };
+    // In slices, of which a process that was stopped meanwhile loses one and not all.
+    const std::chrono::milliseconds slice = std::min<std::chrono::milliseconds>(timeout_, kSlice);
+    for (std::chrono::milliseconds waited{}; !changed_.wait_for(lock, slice, over);) {
+      if (resting_ == 0) waited += slice;
+      if (waited < timeout_ || cause_) continue;
+      cause_ = Error(
+          ErrorCode::kDevice,
+          format_message(
+              "{} of {} ranks did not come to an exchange within {:.3g} s: a device does not answer, or "
+              "the work between two exchanges takes longer than `rank_timeout` says",
+              size_ - arrived_, size_, std::chrono::duration<double>(timeout_).count()),
+          "rank_timeout");
       changed_.notify_all();
-      fail(ErrorCode::kDevice, "[local communicator] {} of {} ranks did not come to an exchange within {} s",
-           size_ - arrived_, size_, timeout_.count() / 1000);
     }
-    WAN_CHECK(generation_ != generation, kDevice,
-              "[local communicator] another rank has failed; this rank stops too");
+    if (generation_ == generation) throw Error(*cause_);
   }
 
   const int size_;
+  static constexpr std::chrono::milliseconds kSlice{1000};
+
   const std::chrono::milliseconds timeout_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   int arrived_ = 0;
   int reading_ = 0;  // ranks that may still read what was posted
   std::uint64_t generation_ = 0;
-  bool aborted_ = false;
+  int resting_ = 0;
+  std::optional<Error> cause_;  // why the group is at its end
   // Each rank writes its own, and reads the others' after the barrier that follows.
   std::vector<Posted> posted_;
   std::vector<Mark> read_;
@@ -88,7 +111,9 @@ class LocalCommunicator final : public Communicator {
   /// `device` is nullptr where all ranks work in the host's memory.
   LocalCommunicator(std::shared_ptr<Group> group, int rank, ComputeDevice* device)
       : group_(std::move(group)), rank_(rank), device_(device) {}
-  ~LocalCommunicator() override { group_->abort(); }
+  ~LocalCommunicator() override {
+    group_->abort(Error(ErrorCode::kDevice, "another rank has ended, and this one stops too"));
+  }
 
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
@@ -116,7 +141,10 @@ class LocalCommunicator final : public Communicator {
   }
 
   void barrier() override { group_->wait(); }
-  void abort() noexcept override { group_->abort(); }
+  void abort(const Error& cause) noexcept override { group_->abort(cause); }
+  void check() const override { group_->check(); }
+  void begin_rest() noexcept override { group_->change_resting(1); }
+  void end_rest() noexcept override { group_->change_resting(-1); }
 
  private:
   void copy(const TensorView& from, const TensorView& to) {
@@ -145,9 +173,10 @@ class LocalCommunicator final : public Communicator {
         visit(peer, theirs.views);
       }
       group_->post_read(rank_, mark());
-    } catch (...) {
+    } catch (const std::exception& error) {
       failure = std::current_exception();
-      group_->abort();
+      const auto* const known = dynamic_cast<const Error*>(&error);
+      group_->abort(known != nullptr ? *known : Error(ErrorCode::kInternal, error.what()));
     }
     group_->stop_reading();
     try {

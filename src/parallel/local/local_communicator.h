@@ -17,7 +17,8 @@ inline constexpr std::chrono::seconds kRankTimeout{300};
 
 /// One communicator for each of the devices, which are of one kind and outlive it, to be used by one thread each. An exchange is
 /// enqueued in the order of each device's work and waits for no device; views may be of rows (tensor/row_copy.h). A rank whose
-/// communicator is destroyed before the others have finished aborts the group; so does one that does not come within `timeout`.
+/// communicator is destroyed before the others have finished aborts the group; so does one that does not come within `timeout`, in
+/// which a stopped process's time does not count, nor that of a rank that rests.
 /// Throws Unsupported where devices cannot copy from each other.
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     std::span<ComputeDevice* const> devices, std::chrono::milliseconds timeout = kRankTimeout);
