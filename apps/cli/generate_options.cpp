@@ -123,6 +123,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "--ulysses_size then counts; off; or auto")
       ->capture_default_str()
       ->group(kMore);
+  command
+      .add_option("--p2p", o.p2p,
+                  "on: GPUs read each other's memory; off: they exchange through the host's; auto: on where "
+                  "the driver has it")
+      ->capture_default_str()
+      ->group(kMore);
   add_number<double>(command, "--rank_timeout", o.rank_timeout,
                      "Seconds after which ranks that wait for another one give up")
       ->default_str("300")
@@ -248,6 +254,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   WAN_CHECK_FIELD(!o.ulysses_size || *o.ulysses_size >= 1, kInvalidArgument, "ulysses_size",
                   "--ulysses_size {}: expected 1 or more", options.ulysses_size);
   options.guidance_parallel = o.guidance_parallel;
+  options.p2p = o.p2p;
   options.rank_timeout = std::chrono::duration<double>(o.rank_timeout);
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;

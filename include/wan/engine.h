@@ -32,6 +32,9 @@ struct EngineOptions {
   /// half. "off": one after the other, each on all ranks. "auto": on where every step has both passes and the ranks, without
   /// ulysses_size, are an even number.
   std::string guidance_parallel = "auto";
+  /// How what one GPU sends comes to another: "on": each reads the others' memory; "off": through page-locked memory of the host; "auto": on where
+  /// the driver has it between all of them.
+  std::string p2p = "auto";
   /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
   /// them. Waiting for whoever handles events, and for a disk, does not count.
   std::chrono::duration<double> rank_timeout = std::chrono::seconds(300);

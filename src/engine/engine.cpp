@@ -54,6 +54,7 @@ struct Engine::Impl {
     const double timeout = options.rank_timeout.count();
     WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
               "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
+    static_cast<void>(parse_p2p(options.p2p));
     // Refused before any request where none could have a layout.
     static_cast<void>(possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads,
                                        /*guided_steps=*/1, /*steps=*/1));
@@ -199,7 +200,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks, layout, std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout));
+  connect_ranks(ranks, layout, options);
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] {
     if (!on_event) return;

@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "engine/residency_bytes.h"
-#include "parallel/local/local_communicator.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 
@@ -35,7 +34,7 @@ void Rank::abort(const Error& cause) noexcept {
 EventHandler Rank::patient(const EventHandler& on_event) const {
   if (!on_event) return {};
   return [this, &on_event](const Event& event) {
-    const Rest rest(*communicator_);
+    const RankRest rest(*communicator_);
     on_event(event);
   };
 }
@@ -113,17 +112,26 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   video.finish();
 }
 
+Links parse_p2p(const std::string& p2p) {
+  if (p2p == "auto") return Links::kAuto;
+  if (p2p == "on") return Links::kDirect;
+  if (p2p == "off") return Links::kHost;
+  fail(ErrorCode::kInvalidArgument, "`p2p` {}: expected on, off or auto", p2p);
+}
+
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
-                   std::chrono::milliseconds timeout) {
+                   const EngineOptions& options) {
   if (ranks.size() == 1) return;
+  const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
+  const Links links = parse_p2p(options.p2p);
   std::vector<ComputeDevice*> devices;
   for (const auto& rank : ranks) devices.push_back(&rank->backend());
-  std::vector<std::unique_ptr<Communicator>> all = make_local_communicators(devices, timeout);
+  std::vector<std::unique_ptr<Communicator>> all = make_local_communicators(devices, timeout, links);
   std::vector<std::unique_ptr<Communicator>> groups(ranks.size());
   if (layout.groups > 1) {
     const auto size = static_cast<std::size_t>(layout.sequence);
     for (std::size_t first = 0; first < ranks.size(); first += size)
-      std::ranges::move(make_local_communicators(std::span(devices).subspan(first, size), timeout),
+      std::ranges::move(make_local_communicators(std::span(devices).subspan(first, size), timeout, links),
                         groups.begin() + static_cast<std::ptrdiff_t>(first));
   }
   for (std::size_t i = 0; i < ranks.size(); ++i)

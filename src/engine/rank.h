@@ -10,6 +10,7 @@
 #include "engine/backend_factory.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "parallel/local/local_communicator.h"
 #include "parallel/rank_layout.h"
 #include "pipeline/run.h"
 
@@ -72,9 +73,12 @@ class Rank {
   ResidencyOptions loaded_residency_{};
 };
 
-/// Connects all of them anew, as `layout` has them, whatever an earlier video ended in. `timeout`: see make_local_communicators().
+/// Connects all of them anew, as `layout` has them, whatever an earlier video ended in. Of options: rank_timeout and p2p.
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
-                   std::chrono::milliseconds timeout);
+                   const EngineOptions& options);
+
+/// "on", "off" or "auto". Throws InvalidArgument.
+Links parse_p2p(const std::string& p2p);
 
 /// How long a rank may go on after another one has failed.
 inline constexpr std::chrono::seconds kEndOfRanks{30};

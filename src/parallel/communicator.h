@@ -30,18 +30,18 @@ class Communicator {
   virtual void abort(const Error& cause) noexcept = 0;
   /// Throws what a rank has called abort() with. For ranks that do long work between two calls.
   virtual void check() const {}
-  /// Between these two the others wait for this rank as long as it takes; see Rest. Thread-safe.
+  /// Between these two the others wait for this rank as long as it takes; see RankRest. Thread-safe.
   virtual void begin_rest() noexcept {}
   virtual void end_rest() noexcept {}
 };
 
 /// While it lives a rank does what has no limit of time, such as waiting for the caller or a disk.
-class Rest {
+class RankRest {
  public:
-  explicit Rest(Communicator& communicator) : communicator_(communicator) { communicator_.begin_rest(); }
-  ~Rest() { communicator_.end_rest(); }
-  Rest(const Rest&) = delete;
-  Rest& operator=(const Rest&) = delete;
+  explicit RankRest(Communicator& communicator) : communicator_(communicator) { communicator_.begin_rest(); }
+  ~RankRest() { communicator_.end_rest(); }
+  RankRest(const RankRest&) = delete;
+  RankRest& operator=(const RankRest&) = delete;
 
  private:
   Communicator& communicator_;

@@ -16,7 +16,7 @@ constexpr double kFp32 = 2e-5;  // the order of sums
 constexpr double kBf16 = 4e-2;  // of a whole run, as another order of sums in bf16 moves it
 
 Tensor latents_of(int ranks, const std::string& guidance_parallel, const std::string& precision,
-                  const std::filesystem::path& folder) {
+                  const std::filesystem::path& folder, const std::string& p2p = "auto") {
   std::vector<std::unique_ptr<Backend>> backends;
   for (int rank = 0; rank < ranks; ++rank)
     backends.push_back(make_cuda_backend({.device = rank % cuda_device_count(), .tf32_convolutions = false}));
@@ -31,6 +31,7 @@ Tensor latents_of(int ranks, const std::string& guidance_parallel, const std::st
   request.save_latents = folder / (precision + std::to_string(ranks) + guidance_parallel + ".safetensors");
   make_engine({.ckpt_dir = golden_path("../../models/demo"),
                .guidance_parallel = guidance_parallel,
+               .p2p = p2p,
                .precision = precision},
               std::move(backends))
       .generate(request);
@@ -50,6 +51,13 @@ TEST(Ranks, MakeTheLatentsOfOne) {
             << " GPUs, guidance parallel " << halves;
       }
   }
+}
+
+TEST(Ranks, ExchangeThroughTheHost) {
+  const TempFolder folder;
+  const Tensor alone = latents_of(1, "off", "fp32", folder.path());
+  for (const std::string halves : {"off", "on"})
+    EXPECT_TRUE(all_close(latents_of(2, halves, "fp32", folder.path(), "off"), alone, kFp32)) << halves;
 }
 
 }  // namespace

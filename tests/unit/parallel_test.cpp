@@ -151,7 +151,7 @@ TEST(LocalCommunicator, ARankThatRestsIsWaitedFor) {
   auto communicators = make_local_communicators(2, std::chrono::milliseconds(50));
   std::thread resting([&] {
     {
-      const Rest rest(*communicators[1]);
+      const RankRest rest(*communicators[1]);
       std::this_thread::sleep_for(std::chrono::milliseconds(400));
     }
     communicators[1]->barrier();
