@@ -101,11 +101,11 @@ std::string pair_line(const DoctorPair& pair) {
                      verdict(pair.equal));
 }
 
-std::string exchange_line(const DoctorExchange& exchange) {
+std::string exchange_line(const char* title, const DoctorExchange& exchange) {
   const std::string ranks = fmt::format("{} ranks on {}", exchange.ranks, exchange.devices);
   if (!exchange.failure.empty())
-    return fmt::format("all to all   {}: {}\n", ranks, shown_message(with_options(exchange.failure)));
-  return fmt::format("all to all   {}: {:.1f} GB/s to each, {}\n", ranks, gb(exchange.bytes_per_second),
+    return fmt::format("{:<12} {}: {}\n", title, ranks, shown_message(with_options(exchange.failure)));
+  return fmt::format("{:<12} {}: {:.1f} GB/s to each, {}\n", title, ranks, gb(exchange.bytes_per_second),
                      verdict(exchange.equal));
 }
 
@@ -249,6 +249,15 @@ Json pair_json(const DoctorPair& pair) {
           {"failure", with_options(pair.failure)}};
 }
 
+Json exchange_json(const std::optional<DoctorExchange>& exchange) {
+  if (!exchange) return {};
+  return {{"ranks", exchange->ranks},
+          {"devices", exchange->devices},
+          {"bytes_per_second", exchange->bytes_per_second},
+          {"equal", exchange->equal},
+          {"failure", with_options(exchange->failure)}};
+}
+
 Json layout_json(const DoctorVideo& video, const DoctorLayout& layout) {
   return {{"gpus", layout.gpus},
           {"guidance_parallel", layout.guidance_parallel},
@@ -309,7 +318,8 @@ std::string doctor_text(const DoctorReport& report) {
     text += host_lines(report.host) + cuda_lines(report.cuda);
     for (const DoctorGpu& gpu : report.devices) text += device_line(gpu);
     for (const DoctorPair& pair : report.pairs) text += pair_line(pair);
-    if (report.exchange) text += exchange_line(*report.exchange);
+    if (report.exchange) text += exchange_line("all to all", *report.exchange);
+    if (report.exchange_by_host) text += exchange_line("--p2p off", *report.exchange_by_host);
   }
   if (report.checkpoint) text += checkpoint_line(*report.checkpoint);
   text += problem_lines(report);
@@ -325,12 +335,8 @@ std::string doctor_json(const DoctorReport& report) {
     json["cuda"] = cuda_json(report.cuda);
     json["devices"] = array_of(report.devices, device_json);
     json["pairs"] = array_of(report.pairs, pair_json);
-    if (const auto& exchange = report.exchange)
-      json["exchange"] = {{"ranks", exchange->ranks},
-                          {"devices", exchange->devices},
-                          {"bytes_per_second", exchange->bytes_per_second},
-                          {"equal", exchange->equal},
-                          {"failure", with_options(exchange->failure)}};
+    json["exchange"] = exchange_json(report.exchange);
+    json["exchange_by_host"] = exchange_json(report.exchange_by_host);
   }
   if (const auto& checkpoint = report.checkpoint)
     json["checkpoint"] = {{"path", checkpoint->path},

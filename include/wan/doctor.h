@@ -145,7 +145,8 @@ struct DoctorReport {
   DoctorCuda cuda = {};
   std::vector<DoctorGpu> devices = {};
   std::vector<DoctorPair> pairs = {};
-  std::optional<DoctorExchange> exchange = {};
+  std::optional<DoctorExchange> exchange = {};  // as a video's ranks would, with EngineOptions::p2p "auto"
+  std::optional<DoctorExchange> exchange_by_host = {};  // of GPUs, with "off"
   std::optional<DoctorCheckpoint> checkpoint = {};
   std::vector<DoctorVideo> videos = {};  // of each published model and size
   std::vector<DoctorProblem> problems = {};

@@ -127,8 +127,9 @@ void look_at_pair(const DoctorPair& pair, Problems& problems) {
   if (!pair.equal) {
     add(problems, ErrorCode::kDevice,
         format_message("what cuda:{} sends to cuda:{} does not arrive as it was sent", pair.from, pair.to),
-        "turn off ACS in the firmware and the IOMMU (intel_iommu=off or amd_iommu=off for the kernel): they "
-        "break peer access over PCIe");
+        "turn off ACS in the firmware and the IOMMU (intel_iommu=off or amd_iommu=off for the kernel), which "
+        "break peer access over "
+        "PCIe; until then `p2p` off goes by way of the host");
     return;
   }
   if (!pair.peer_access) {
@@ -173,11 +174,13 @@ void look_at_host(const DoctorReport& report, Problems& problems) {
            "start the program without torchrun: `gpus` says how many GPUs it uses");
 }
 
-void look_at_exchange(const DoctorExchange& exchange, Problems& problems) {
+void look_at_exchange(const std::optional<DoctorExchange>& tried, Problems& problems) {
+  if (!tried) return;
+  const DoctorExchange& exchange = *tried;
   if (!exchange.failure.empty())
     add(problems, ErrorCode::kDevice,
         format_message("ranks on {} cannot exchange: {}", exchange.devices, MessagePart{exchange.failure}),
-        "use one GPU, or such as have a direct link, with `gpus`");
+        "use one GPU, or others with `gpus`; `p2p` off goes by way of the host");
   else if (!exchange.equal)
     add(problems, ErrorCode::kDevice,
         format_message("what ranks on {} exchange does not arrive as it was sent", exchange.devices),
@@ -202,7 +205,8 @@ std::vector<DoctorProblem> diagnose(const DoctorReport& report) {
   look_at_cuda(report, problems);
   for (const DoctorGpu& gpu : report.devices) look_at_device(gpu, problems);
   for (const DoctorPair& pair : report.pairs) look_at_pair(pair, problems);
-  if (report.exchange) look_at_exchange(*report.exchange, problems);
+  look_at_exchange(report.exchange, problems);
+  look_at_exchange(report.exchange_by_host, problems);
   look_at_host(report, problems);
   return problems;
 }

@@ -74,6 +74,7 @@ void measure_links(DoctorReport& report) {
       pair.peer_access = cuda_peer_access(pair.from, pair.to);
       report.pairs.push_back(std::move(pair));
     }
+  if (devices.size() > 1) report.exchange_by_host = test_exchange(devices, Links::kHost);
   if (devices.empty()) take(make_backends({.ckpt_dir = {}, .device = "cpu", .ulysses_size = 2}));
   if (devices.size() > 1) report.exchange = test_exchange(devices);
 }

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "kept/recovery.h"
-#include "parallel/local/local_communicator.h"
 
 namespace wan {
 
@@ -123,7 +122,8 @@ double measure_upload(ComputeDevice& device) {
          });
 }
 
-DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, std::chrono::milliseconds timeout) {
+DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, Links links,
+                             std::chrono::milliseconds timeout) {
   DoctorExchange result{.ranks = static_cast<int>(devices.size()), .equal = true};
   for (ComputeDevice* const device : devices)
     result.devices += (result.devices.empty() ? "" : ", ") + to_string(device->device());
@@ -132,7 +132,7 @@ DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, std::chron
   std::mutex mutex;
   double slowest = 0;
   try {
-    auto ranks = make_local_communicators(devices, timeout);
+    auto ranks = make_local_communicators(devices, timeout, links);
     std::vector<std::thread> threads;
     for (std::size_t rank = 0; rank < devices.size(); ++rank)
       threads.emplace_back([&, rank] {

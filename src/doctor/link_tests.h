@@ -4,6 +4,7 @@
 #include <chrono>
 #include <span>
 
+#include "parallel/local/local_communicator.h"
 #include "tensor/compute_device.h"
 #include "wan/doctor.h"
 
@@ -17,7 +18,7 @@ DoctorPair measure_pair(ComputeDevice& from, ComputeDevice& to);
 double measure_upload(ComputeDevice& device);
 
 /// Each of the devices, which are of one kind, sends to each on a thread of its own, by the communicator that a video takes.
-DoctorExchange test_exchange(std::span<ComputeDevice* const> devices,
+DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, Links links = Links::kAuto,
                              std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
 }  // namespace wan

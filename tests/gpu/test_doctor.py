@@ -43,10 +43,9 @@ class Doctor(unittest.TestCase):
             self.assertEqual(pair["failure"], "")
             self.assertTrue(pair["equal"])
             self.assertGreater(pair["bytes_per_second"], 20e9 if pair["link"] == "NVLink" else SLOWEST)
-        if count > 1:
-            self.assertEqual(self.report["exchange"]["ranks"], count)
-        if all(pair["peer_access"] for pair in self.report["pairs"]) and count > 1:
-            self.assertTrue(self.report["exchange"]["equal"])
+        for exchange in (self.report["exchange"], self.report["exchange_by_host"]) if count > 1 else ():
+            self.assertEqual((exchange["ranks"], exchange["failure"], exchange["equal"]), (count, "", True))
+            self.assertGreater(exchange["bytes_per_second"], SLOWEST)
 
     def test_layouts(self):
         count = len(self.report["devices"])

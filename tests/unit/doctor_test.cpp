@@ -249,9 +249,11 @@ TEST(LinkTests, ExchangeBetweenAll) {
   devices[1].fails = true;
   exchange = test_exchange(all);
   EXPECT_FALSE(exchange.equal);
-  EXPECT_FALSE(exchange.failure.empty());
+  EXPECT_EQ(exchange.failure, "the link is down");
+  devices[1].fails = devices[1].corrupts = false;
   devices[2].shares = false;
-  EXPECT_EQ(test_exchange(all).failure, "they have no direct link");
+  EXPECT_EQ(test_exchange(all, Links::kDirect).failure, "they have no direct link");
+  EXPECT_TRUE(test_exchange(all).equal);  // by way of the host
 }
 
 TEST(DiskSpeed, ReadsTheLargestFile) {
@@ -414,6 +416,11 @@ TEST(Diagnosis, OfLinks) {
   report = sound_report();
   report.exchange->failure = "they have no direct link";
   expect_finding(report, false, ErrorCode::kDevice, "cannot exchange: they have no direct link", "`gpus`");
+  report = sound_report();
+  report.exchange_by_host = report.exchange;
+  EXPECT_TRUE(diagnose(report).empty());
+  report.exchange_by_host->failure = "it cannot be locked";
+  expect_finding(report, false, ErrorCode::kDevice, "it cannot be locked", "`gpus`");
   report = sound_report();
   report.exchange->equal = false;
   expect_finding(report, false, ErrorCode::kDevice, "does not arrive as it was sent", "ECC");
