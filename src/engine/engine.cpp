@@ -113,6 +113,7 @@ struct Engine::Impl {
       try {
         JointPlan joint{.layout = layout, .ranks = {}};
         for (const auto& rank : ranks) joint.ranks.push_back(plan(*rank, request, layout));
+        share_vae_plans(joint.ranks);
         if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
       } catch (const Error& error) {
         if (last || error.code() != ErrorCode::kOutOfMemory) throw;
