@@ -131,9 +131,9 @@ struct DoctorVideo {
   int frames = 0;
   int steps = 0;
   std::int64_t tokens = 0;
-  double pass_flops = 0;    // of one pass of one transformer
-  double pass_seconds = 0;  // on one GPU
-  double vae_seconds = 0;
+  double pass_flops = 0;                   // of one pass of one transformer
+  double pass_seconds = 0;                 // on one GPU
+  double vae_seconds = 0;                  // likewise
   std::string arithmetic = {};             // of pass_seconds and vae_seconds
   std::vector<DoctorLayout> layouts = {};  // that fit
 };

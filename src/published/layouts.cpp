@@ -196,13 +196,13 @@ std::vector<Way> ways_to_hold(const VideoWork& job, const StepLayout& layout) {
   return ways;
 }
 
-void estimate(const VideoWork& job, const StepLayout& step, const GpuRates& rates, double vae,
-              DoctorLayout& layout) {
+void estimate(const VideoWork& job, const StepLayout& step, const GpuRates& rates, DoctorLayout& layout) {
   const StepSeconds seconds = step_seconds(job.work, step, rates);
   layout.step_seconds = seconds.all();
   layout.exchange_seconds = seconds.exchanging;
   layout.waiting_seconds = seconds.waiting;
-  layout.video_seconds = job.defaults.sample_steps * seconds.all() + vae;
+  layout.video_seconds = job.defaults.sample_steps * seconds.all() +
+                         vae_seconds(job.task.facts().vae, job.vae_flops, rates, layout.gpus);
   layout.arithmetic = step_arithmetic(job, step, rates, seconds);
 }
 
@@ -319,7 +319,7 @@ DoctorVideo plan_layouts(const PublishedVideo& video, const GpuSet& gpus) {
   for (const int count : counts_up_to(gpus.count))
     for (const StepLayout& layout : step_layouts(count, work.heads))
       for (Way& way : ways_to_hold(job, layout)) {
-        if (rates) estimate(job, way.step, *rates, result.vae_seconds, way.layout);
+        if (rates) estimate(job, way.step, *rates, way.layout);
         result.layouts.push_back(std::move(way.layout));
       }
   mark_best(result.layouts);

@@ -50,6 +50,8 @@ constexpr double kUploadBytes = 17.4e9;
 // Decoding in fp32 (TF32) on an H200 (docs/performance.md), of 989 TF/s: VAE 2.1 0.64 PFLOP in 3.24 s, VAE 2.2 2.01 in 6.57 s.
 constexpr double kVae21Share = 0.20;
 constexpr double kVae22Share = 0.31;
+// Published of TensorRT-LLM on B200s, whose ranks divide pictures too: 2.72 s on one, 1.72, 1.04 and 0.83 on 2, 4 and 8.
+constexpr double kVaeUndivided = 0.2;
 
 // Bytes that the passes between a block's products read and write of each number of a token (docs/performance.md): three norms with
 // modulation (f32 in, bf16 out), three RMS norms (bf16), three gated residuals (f32 in and out, bf16 in).
@@ -123,9 +125,10 @@ StepSeconds step_seconds(const PassWork& work, const StepLayout& layout, const G
   return step;
 }
 
-double vae_seconds(VaeKind vae, std::int64_t flops, const GpuRates& rates) {
+double vae_seconds(VaeKind vae, std::int64_t flops, const GpuRates& rates, int gpus) {
   const double share = vae == VaeKind::kVae21 ? kVae21Share : kVae22Share;
-  return static_cast<double>(flops) / (share * rates.tensor_flops);
+  const double part = kVaeUndivided + (1 - kVaeUndivided) / gpus;
+  return part * static_cast<double>(flops) / (share * rates.tensor_flops);
 }
 
 }  // namespace wan

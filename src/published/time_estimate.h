@@ -61,7 +61,7 @@ double pass_seconds(const PassWork& work, const GpuRates& rates);
 double exchanged_bytes(const PassWork& work, int ulysses);
 StepSeconds step_seconds(const PassWork& work, const StepLayout& layout, const GpuRates& rates);
 
-/// Of the VAE, on one GPU, in fp32 (TF32 convolutions).
-double vae_seconds(VaeKind vae, std::int64_t flops, const GpuRates& rates);
+/// Of the VAE, in fp32 (TF32 convolutions), its pictures divided over `gpus`.
+double vae_seconds(VaeKind vae, std::int64_t flops, const GpuRates& rates, int gpus = 1);
 
 }  // namespace wan

@@ -43,6 +43,12 @@ TEST(TimeEstimate, IsWhatWasMeasured) {
   const PassWork work = published_work("t2v-A14B", {1280, 720}, 81);
   EXPECT_NEAR(step_seconds(work, {.ranks = {.sequence = 2}}, h200).all(), 10.91, 0.3);
   EXPECT_NEAR(vae_seconds(VaeKind::kVae21, 640'000'000'000'000, h200), 3.24, 0.1);
+  const auto of_b200s = [&](int gpus) {
+    return 2.72 * vae_seconds(VaeKind::kVae21, 1, h200, gpus) / vae_seconds(VaeKind::kVae21, 1, h200);
+  };
+  EXPECT_NEAR(of_b200s(2), 1.72, 0.1);
+  EXPECT_NEAR(of_b200s(4), 1.04, 0.1);
+  EXPECT_NEAR(of_b200s(8), 0.83, 0.1);
   EXPECT_NEAR(vae_seconds(VaeKind::kVae22, 2'010'000'000'000'000, h200), 6.57, 0.1);
 }
 
