@@ -129,6 +129,8 @@ std::string layout_name(const DoctorLayout& layout) {
 std::string weights_name(const DoctorLayout& layout) {
   if (layout.weights == "as many as fit")
     return fmt::format("{} of {} fit", layout.block_places, layout.blocks);
+  if (layout.weights == "partly sharded")
+    return fmt::format("{}/{} sharded", layout.block_places, layout.blocks);
   return layout.weights;
 }
 
@@ -142,7 +144,7 @@ std::string command_line(const DoctorVideo& video, const DoctorLayout& layout) {
   if (layout.gpus > 1)
     line += fmt::format(" --gpus {} --guidance_parallel {}", layout.gpus,
                         layout.guidance_parallel ? "on" : "off");
-  if (layout.weights == "sharded") line += " --dit_fsdp";
+  if (layout.weights.ends_with("sharded")) line += " --dit_fsdp";
   if (layout.weights == "streamed") line += " --residency streamed";
   return line + " --prompt TEXT";
 }

@@ -105,8 +105,8 @@ struct DoctorLayout {
   int gpus = 1;
   bool guidance_parallel = false;  // each of a step's two passes on a half of the GPUs
   int ulysses_size = 1;            // GPUs that divide a pass's tokens
-  std::string weights = {};        // "resident", "sharded", "as many as fit", "streamed"
-  int block_places = 0;            // blocks that are in a GPU's memory at a time, of
+  std::string weights = {};        // "resident", "sharded", "partly sharded", "as many as fit", "streamed"
+  int block_places = 0;            // blocks that are in a GPU's memory at a time, or that are sharded, of
   int blocks = 0;
   // Bytes of one GPU, the first one's, which has most.
   std::int64_t weight_bytes = 0;  // of transformers and text encoder, as held

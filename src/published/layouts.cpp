@@ -111,6 +111,9 @@ std::optional<PlannedRun> plan_of(const VideoWork& job, const StepLayout& layout
                      .residency = residency,
                      .memory_limit = job.free,
                      .keep_models = false,
+                     .sharding = layout.sharded ? Sharding{.ranks = layout.ranks.ranks(),
+                                                           .transformer_blocks = kAllBlocks}
+                                                : Sharding{},
                      .layout = layout.ranks});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kOutOfMemory) throw;
@@ -153,16 +156,6 @@ DoctorLayout describe_layout(const VideoWork& job, const StepLayout& layout, con
   return result;
 }
 
-/// `streamed` with a part of each transformer's block on every GPU beside its two places.
-PlannedRun sharded_plan(const VideoWork& job, const StepLayout& layout, PlannedRun streamed) {
-  const double blocks = job.work.block_bytes * static_cast<double>(job.work.layers) *
-                        static_cast<double>(job.models.transformers.size());
-  const auto shard = static_cast<std::int64_t>(blocks / layout.ranks.ranks());
-  streamed.plan.transformers += shard;
-  streamed.plan.peak = std::max(streamed.plan.peak, streamed.before_decoding + shard);
-  return streamed;
-}
-
 struct Way {
   StepLayout step;
   DoctorLayout layout;
@@ -183,13 +176,20 @@ std::vector<Way> ways_to_hold(const VideoWork& job, const StepLayout& layout) {
     partly.streamed = std::max(0.0, 1.0 - most->plan.block_places / static_cast<double>(job.work.layers));
     add(partly, *most, "as many as fit");
   }
-  if (!two) return ways;
   if (layout.ranks.ranks() > 1) {
     StepLayout sharded = layout;
     sharded.sharded = true;
-    const PlannedRun planned = sharded_plan(job, layout, *two);
-    if (planned.plan.peak <= planned.plan.available) add(sharded, planned, "sharded");
+    const std::optional<PlannedRun> shares = plan_of(job, sharded, "auto");
+    if (shares && shares->plan.sharded_blocks > 0) {
+      const MemoryPlan& plan = shares->plan;
+      const bool all = plan.sharded_blocks == plan.transformer_blocks;
+      sharded.streamed = 1.0 - plan.sharded_blocks / static_cast<double>(plan.transformer_blocks);
+      add(sharded, *shares, all ? "sharded" : "partly sharded");
+      ways.back().layout.block_places = plan.sharded_blocks;
+      ways.back().layout.blocks = plan.transformer_blocks;
+    }
   }
+  if (!two) return ways;
   StepLayout streamed = layout;
   streamed.streamed = 1;
   add(streamed, *two, "streamed");
@@ -208,7 +208,7 @@ void estimate(const VideoWork& job, const StepLayout& step, const GpuRates& rate
 
 /// The simplest way to hold weights first, and those that read from the host last.
 int preference(const DoctorLayout& layout) {
-  const char* const order[] = {"resident", "sharded", "as many as fit", "streamed"};
+  const char* const order[] = {"resident", "sharded", "as many as fit", "partly sharded", "streamed"};
   return static_cast<int>(std::find(std::begin(order), std::end(order), layout.weights) - std::begin(order));
 }
 

@@ -59,7 +59,10 @@ TEST(TimeEstimate, WorkIsWhatTheOpsCount) {
     const BenchmarkResult counted = run_benchmark(
         {.task = task, .size = size, .frame_num = frames, .phases = {"forward"}, .repeats = 1, .warmup = 0},
         [] {
-          return std::make_unique<CountingBackend>(Device{DeviceKind::kCuda, 0}, std::int64_t{1} << 40);
+          std::vector<std::unique_ptr<Backend>> one;
+          one.push_back(
+              std::make_unique<CountingBackend>(Device{DeviceKind::kCuda, 0}, std::int64_t{1} << 40));
+          return one;
         },
         {});
     const PassWork work = published_work(task, size, frames);
