@@ -124,10 +124,23 @@ class Pretended(Doctor):
                 self.assertEqual(layout["guidance_parallel"], layout["ulysses_size"] < layout["gpus"])
 
     def test_plans_are_those_of_wan_plan(self):
-        plan = json.loads(self.run_wan("plan", "--task", "t2v-A14B", "--size", "1280*720", "--gpu", "A40", "--json").out)
-        (layout,) = [each for each in self.report("--pretend", "A40")["videos"][1]["layouts"] if each["best"]]
-        for key in ("peak", "available", "block_places", "vae"):
-            self.assertEqual(layout[key], plan[key])
+        def plan(*options):
+            return json.loads(self.run_wan("plan", "--task", "t2v-A14B", "--size", "1280*720", "--gpu", "A40", *options,
+                                           "--json").out)
+        layouts = self.report("--pretend", "A40 x2")["videos"][1]["layouts"]
+        (alone,) = [each for each in layouts if each["gpus"] == 1 and each["best"]]
+        (sharded,) = [each for each in layouts if each["ulysses_size"] == 2 and each["weights"] == "sharded"]
+        for layout, expected in ((alone, plan()), (sharded, plan("--gpus", "2", "--dit_fsdp"))):
+            for key in ("peak", "available", "vae"):
+                self.assertEqual(layout[key], expected[key])
+        self.assertEqual(alone["block_places"], plan()["block_places"])
+
+    def test_commands_have_options_that_there_are(self):
+        known = self.run_wan("generate", "--help").out
+        commands = [layout["command"] for video in self.report("--pretend", "A40 x4")["videos"] for layout in video["layouts"]]
+        self.assertTrue(any("--guidance_parallel on" in each for each in commands))
+        for option in {option for each in commands for option in re.findall(r"--\w+", each)}:
+            self.assertRegex(known, rf"(?m)^ +{option}\b")
 
     def test_more_and_better_linked_gpus_are_faster(self):
         def step(pretended):
