@@ -2,10 +2,12 @@
 // Deciding what lives where before anything is loaded.
 
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/load_options.h"
+#include "parallel/rank_layout.h"
 #include "tasks/model_shapes.h"
 #include "wan/engine.h"
 
@@ -34,7 +36,7 @@ struct PlanInput {
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   Sharding sharding = {};        // what ranks may divide at most
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  int ranks = 1;                                          // that divide the tokens, on the CPU its memory too
+  RankLayout layout = {};  // of ranks that divide tokens and pictures, on the CPU its memory too
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more
@@ -51,5 +53,8 @@ struct PlannedRun {
 /// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
+
+/// Ranks that share the VAE's work go the same way: that of the one with the least memory for it.
+void share_vae_plans(std::span<PlannedRun> ranks);
 
 }  // namespace wan

@@ -78,7 +78,7 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                           .offload_model = options.offload_model,
                           .sharding = sharding_of(options, text_host.has_value()),
                           .text_encoder_host = text_host,
-                          .ranks = options.ulysses_size})
+                          .layout = {.sequence = options.ulysses_size}})
                     .plan;
   return result;
 }

@@ -16,8 +16,8 @@ def relative_rms(a, b):
 
 
 class Ranks(WanTest):
-    def arguments(self, name, **options):
-        return generate_arguments(DEMO, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
+    def arguments(self, name, checkpoint=DEMO, **options):
+        return generate_arguments(checkpoint, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
                                            "save_file": f"{name}_%05d.png", **options})
 
     def make(self, name, **options):
@@ -27,13 +27,42 @@ class Ranks(WanTest):
 
     def test_any_number_makes_the_video_of_one(self):
         alone = self.make("alone")
-        for ranks in (2, 3, 4):
-            with self.subTest(ranks=ranks):
-                made = self.make(f"by{ranks}", ulysses_size=ranks)
+        halves = {"guidance_parallel": "on"}
+        for options in ({"ulysses_size": 2}, {"ulysses_size": 3}, {"ulysses_size": 4}, halves, {"ulysses_size": 2, **halves},
+                        {"ulysses_size": 4, **halves}):
+            with self.subTest(**options):
+                made = self.make("by" + "_".join(map(str, options.values())), **options)
                 for file, values in alone.items():
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
                 self.assertLessEqual(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 1)  # grey level
+
+    def test_pictures_become_the_latents_of_one(self):
+        image = SOURCE / "models/demo-i2v/red_circle.png"
+        for task, options in (("i2v", {"checkpoint": SOURCE / "models/demo-i2v", "task": "i2v-A14B"}),
+                              ("ti2v", {"checkpoint": SOURCE / "tests/golden/pipeline/checkpoint_ti2v", "task": "ti2v-5B"})):
+            options = {**options, "image": image, "size": "96*64", "prompt": "a red circle moves up"}
+            alone = self.make(task + "1", **options)
+            made = self.make(task + "2", ulysses_size=2, **options)
+            with self.subTest(task=task):
+                self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), 10 * CLOSE)
+                self.assertLessEqual(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 1)
+                self.assertLess(relative_rms(read_npy(self.folder / f"{task}2/condition.npy").values,
+                                             read_npy(self.folder / f"{task}1/condition.npy").values), CLOSE)
+
+    def test_decoding_stops_on_all_at_once(self):
+        options = {"save_file": "cut_%05d.png", "frame_num": "81", "size": "96*128", "sample_steps": "1"}
+        with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wan:
+            next(line for line in wan.stdout if '"phase":"decode","done":1,' in line)
+            wan.send_signal(signal.SIGINT)
+            rest = wan.stdout.read()
+            self.assertEqual(wan.wait(30), CANCELLED, wan.stderr.read())
+        self.assertNotIn('"done":81', rest)
+        result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "cut_%05d.png.latents.safetensors", "--device", "cpu",
+                              "--ulysses_size", "2")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertTrue((self.folder / "cut_00080.png").exists())
 
     def test_divided_weights_make_the_same_video(self):
         for ranks in (2, 3):
@@ -92,6 +121,21 @@ class Ranks(WanTest):
         self.assertEqual(result.status, 0, result.err)
         self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
 
+    def test_halves_run_the_passes_of_guidance_where_there_are_two(self):
+        # The steps of one expert have one pass, those of the other have two.
+        scales = {"sample_guide_scale": "1,4", "ulysses_size": 1}
+        alone = self.make("alone", **scales)
+        halves = self.make("halves", guidance_parallel="on", **scales)
+        self.assertLess(relative_rms(halves["latents.npy"].values, alone["latents.npy"].values), CLOSE)
+        for name in ("cond", "uncond"):
+            one, two = (read_npy(self.folder / run / f"step_00_{name}.npy").values for run in ("alone", "halves"))
+            self.assertLess(relative_rms(two, one), CLOSE)
+            self.assertGreater(max(map(abs, two)), 0)
+        self.assertEqual(sorted(file.name for file in (self.folder / "halves").iterdir()),
+                         sorted(file.name for file in (self.folder / "alone").iterdir()))
+        plan = self.run_wan(*self.arguments("a", plan=True, json=True, guidance_parallel="on")).events[0]
+        self.assertEqual((plan["ranks"], plan["ulysses_size"], plan["guidance_parallel"]), (2, 1, True))
+
     def test_the_plan_divides_memory_and_work(self):
         def plan(**options):
             result = self.run_wan(*self.arguments("a", plan=True, json=True, size="256*256", **options))
@@ -100,6 +144,7 @@ class Ranks(WanTest):
 
         one, two = plan(), plan(ulysses_size=2)
         self.assertLess(two["activations"], 0.7 * one["activations"])
+        self.assertLess(two["vae"], 0.75 * one["vae"])  # its weights are the same
         self.assertLess(two["available"], 0.6 * one["available"])
 
 

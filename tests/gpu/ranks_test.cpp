@@ -1,10 +1,11 @@
-// Several ranks on one video, on as many GPUs as there are and, where those are too few, several on one: the latents of one rank.
+// Several ranks on one video, on as many GPUs as there are and, where those are too few, several on one: latents and frames of one rank.
 
 #include <gtest/gtest.h>
 
 #include "backends/cuda/cuda_backend.h"
 #include "engine/engine_internals.h"
 #include "kept/saved_latents.h"
+#include "media/npy.h"
 #include "support/compare.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
@@ -14,6 +15,17 @@ namespace {
 
 constexpr double kFp32 = 2e-5;  // the order of sums
 constexpr double kBf16 = 4e-2;  // of a whole run, as another order of sums in bf16 moves it
+
+struct Made {
+  Tensor latents;
+  Tensor frames;  // in [-1, 1]
+};
+
+struct Way {
+  int ranks = 1;
+  std::string guidance_parallel = "off";
+  std::string p2p = "auto";
+};
 
 std::vector<std::unique_ptr<Backend>> make_backends(int ranks) {
   std::vector<std::unique_ptr<Backend>> backends;
@@ -35,26 +47,53 @@ GenerationRequest request_in(const std::filesystem::path& folder) {
   return request;
 }
 
-Tensor latents_of(Engine& engine, const GenerationRequest& request) {
+Made make(Engine& engine, GenerationRequest request, const std::string& name) {
+  request.dump_dir = request.save_file.parent_path() / name;
   engine.generate(request);
   SavedLatents saved = load_latents(request.save_latents);
-  return std::move(saved.slots.front());
+  const NpyFile file(request.dump_dir / "frames_float.npy");
+  const std::vector<float> values = file.view().values<float>();
+  Made made{std::move(saved.slots.front()),
+            Tensor(DType::kF32, Shape(std::span<const std::int64_t>(file.view().shape)))};
+  std::copy(values.begin(), values.end(), made.frames.as<float>());
+  return made;
 }
 
-Tensor latents_of(int ranks, const std::string& precision, const std::filesystem::path& folder) {
-  Engine engine = make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision},
-                              make_backends(ranks));
-  return latents_of(engine, request_in(folder));
+Made make(const Way& way, const std::string& precision, const std::filesystem::path& folder) {
+  Engine engine = make_engine({.ckpt_dir = golden_path("../../models/demo"),
+                               .guidance_parallel = way.guidance_parallel,
+                               .p2p = way.p2p,
+                               .precision = precision},
+                              make_backends(way.ranks));
+  return make(engine, request_in(folder),
+              fmt::format("{}-{}-{}-{}", precision, way.ranks, way.guidance_parallel, way.p2p));
 }
 
-TEST(Ranks, MakeTheLatentsOfOne) {
+void expect_same(const Made& made, const Made& alone, double tolerance) {
+  EXPECT_TRUE(all_close(made.latents, alone.latents, tolerance));
+  EXPECT_TRUE(all_close(made.frames, alone.frames, tolerance));
+}
+
+// The VAE is in fp32 both times: frames are as close as the latents that they are made from.
+TEST(Ranks, MakeTheLatentsAndFramesOfOne) {
   const TempFolder folder;
   for (const auto& [precision, tolerance] : {std::pair("fp32", kFp32), std::pair("bf16", kBf16)}) {
-    const Tensor alone = latents_of(1, precision, folder.path());
+    const Made alone = make({}, precision, folder.path());
     for (int ranks = 2; ranks <= 4; ++ranks)
-      EXPECT_TRUE(all_close(latents_of(ranks, precision, folder.path()), alone, tolerance))
-          << precision << ", " << ranks << " ranks on " << cuda_device_count() << " GPUs";
+      for (const std::string halves : {"off", "on"}) {
+        if (halves == "on" && ranks % 2 != 0) continue;
+        SCOPED_TRACE(fmt::format("{}, {} ranks on {} GPUs, guidance parallel {}", precision, ranks,
+                                 cuda_device_count(), halves));
+        expect_same(make({ranks, halves}, precision, folder.path()), alone, tolerance);
+      }
   }
+}
+
+TEST(Ranks, ExchangeThroughTheHost) {
+  const TempFolder folder;
+  const Made alone = make({}, "fp32", folder.path());
+  for (const std::string halves : {"off", "on"})
+    expect_same(make({2, halves, "off"}, "fp32", folder.path()), alone, kFp32);
 }
 
 // The same kernels on the same values, whichever memory they came from.
@@ -67,7 +106,7 @@ TEST(Ranks, ThatDivideWeightsMakeTheSameLatents) {
     for (int ranks = 2; ranks <= 4; ++ranks) {
       Engine without = make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision},
                                    make_backends(ranks));
-      const Tensor whole = latents_of(without, request);
+      const Tensor whole = make(without, request, "whole").latents;
       for (const bool keep : {false, true})
         for (const bool some : {false, true}) {  // of the blocks
           EngineOptions options{.ckpt_dir = golden_path("../../models/demo"),
@@ -82,7 +121,7 @@ TEST(Ranks, ThatDivideWeightsMakeTheSameLatents) {
           Engine engine = make_engine(options, std::move(backends));
           const MemoryPlan plan = engine.plan(request);
           for (int video = 0; video < 2; ++video)
-            EXPECT_TRUE(all_close(latents_of(engine, request), whole, 0))
+            EXPECT_TRUE(all_close(make(engine, request, "divided").latents, whole, 0))
                 << precision << ", " << ranks << " ranks, video " << video << ": " << to_string(plan);
           EXPECT_LE(first.memory_use().peak, (plan.peak - plan.program) * 101 / 100) << to_string(plan);
         }

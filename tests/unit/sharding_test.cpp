@@ -235,6 +235,33 @@ class AskingBackend final : public PlainBackend, Allocator {
   std::function<void()> before_;
 };
 
+TEST_F(ShardingTest, DevicesWithoutLinksDivideNothingAndSaySo) {
+  class Unlinked final : public FencedBackend {
+   public:
+    Unlinked() : FencedBackend(make_cpu_backend({.threads = 1})) { leave_open(); }
+    void share_memory_with(const ComputeDevice&) override { fail(ErrorCode::kUnsupported, "no direct link"); }
+  };
+  const auto unlinked = [] {
+    std::vector<std::unique_ptr<Backend>> made;
+    for (int rank = 0; rank < 2; ++rank) made.push_back(std::make_unique<Unlinked>());
+    return made;
+  };
+  EngineOptions divided = options();
+  divided.dit_fsdp = true;
+  Engine whole = make_engine(options(), backends(2, /*device=*/true));
+  Engine engine = make_engine(divided, unlinked());
+  EXPECT_EQ(engine.plan(request()).shards, 1);
+  int told = 0;
+  const Tensor made = latents(engine, [&](const Event& event) {
+    if (const auto* notice = std::get_if<Notice>(&event))
+      told += notice->message.find("cannot read each other's memory") != std::string::npos ? 1 : 0;
+  });
+  EXPECT_TRUE(equal(made, latents(whole)));
+  EXPECT_EQ(told, 1);
+  divided.p2p = "on";
+  expect_error(ErrorCode::kUnsupported, "no direct link", [&] { make_engine(divided, unlinked()); });
+}
+
 TEST_F(ShardingTest, ARankThatCannotLoadEndsAllOfThem) {
   std::atomic<bool> broken{false};
   std::atomic<bool> first_is_loaded{false};
@@ -341,7 +368,7 @@ TEST(ShardedPlansOfThePublishedModels, TakeWhatTheirBlocksAndPlacesDo) {
                      .memory_limit = std::int64_t{1} << 40,
                      .keep_models = false,
                      .sharding = sharding,
-                     .ranks = ranks})
+                     .layout = {.sequence = ranks}})
         .plan;
   };
   const MemoryPlan one = planned(1, {});

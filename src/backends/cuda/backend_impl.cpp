@@ -135,20 +135,30 @@ void CudaBackend::share_memory_with(const ComputeDevice& reader) {
   allocator_.share_with(reader.device().index);
 }
 
+Allocator& CudaBackend::transfer_allocator() {
+  return pinned_allocator();
+}
+
 void CudaBackend::enqueue_copy(const TensorView& from, const TensorView& to, cudaStream_t stream) const {
-  check_on(to, device());
   const RowCopy copy = row_copy(from, to);
   if (copy.rows == 0 || copy.from == copy.to) return;
+  const CurrentDevice here(options_.device);
   WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,
                              cudaMemcpyDefault, stream));
 }
 
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
-  const CurrentDevice here(options_.device);
+  check_on(to, device());
+  enqueue_copy(from, to, stream_);
+}
+
+void CudaBackend::copy_out(const TensorView& from, const TensorView& to) {
+  check_on(from, device());
   enqueue_copy(from, to, stream_);
 }
 
 void CudaBackend::copy_beside(const TensorView& from, const TensorView& to) {
+  check_on(to, device());
   const CurrentDevice here(options_.device);
   enqueue_copy(from, to, copies_);
   wait_for_copies();
