@@ -24,6 +24,8 @@ std::string differences(const EngineOptions& a, const EngineOptions& b) {
   add(a.guidance_parallel != b.guidance_parallel, "--guidance_parallel");
   add(a.rank_timeout != b.rank_timeout, "--rank_timeout");
   add(a.p2p != b.p2p, "--p2p");
+  add(a.dit_fsdp != b.dit_fsdp, "--dit_fsdp");
+  add(a.t5_fsdp != b.t5_fsdp, "--t5_fsdp");
   add(a.precision != b.precision, "--precision");
   add(a.vae_precision != b.vae_precision, "--vae_precision");
   add(a.residency != b.residency, "--residency");

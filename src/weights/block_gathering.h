@@ -5,7 +5,7 @@
 
 namespace wan {
 
-/// For one thread at a time, apart from give_up().
+/// From any thread; one loads the shares, once.
 class BlockGathering {
  public:
   /// `loader` outlives this. `copy` as ResidencyOptions::copy.
@@ -15,9 +15,10 @@ class BlockGathering {
   /// device. `mark_use` as ResidencyOptions::mark_use; `progress` gets the bytes that are loaded. Throws what loading a block throws.
   void load_shares(const std::function<std::function<void()>()>& mark_use,
                    const std::function<void(std::size_t done)>& progress);
-  /// Has the block copied together at `memory`; false where the ranks do not have it. The device has the bytes when this returns.
+  /// Has the block copied together at `memory`; false where the ranks do not have it. The device has the bytes when this returns. Throws
+  /// what copying throws.
   bool gather(BlockId id, std::byte* memory) const;
-  /// This rank will gather the block no more. From any thread.
+  /// This rank will gather the block no more.
   void give_up(BlockId id) noexcept;
 
  private:

@@ -244,10 +244,13 @@ TEST_F(InOrderTest, AStopIsOfAllThatFollow) {
 TEST_F(InOrderTest, AnEngineServesAsLongAsItsOptionsAreTheSame) {
   std::vector<Request> tried = requests({32, 32, 32, 32});
   tried[2].engine.vae_precision = "bf16";
+  tried[3].engine.dit_fsdp = tried[3].engine.t5_fsdp = true;
   const std::string told = make(tried, [](SmallDevice&) {});
   EXPECT_EQ(states(tried), "mmmm") << told;
   EXPECT_EQ(engines_, 3);
   EXPECT_NE(told.find("note: another --vae_precision than before"), std::string::npos) << told;
+  EXPECT_NE(told.find("note: another --dit_fsdp, --t5_fsdp, --vae_precision than before"), std::string::npos)
+      << told;
 }
 
 TEST(LineRanges, JoinNeighbours) {
