@@ -268,13 +268,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                  "memory, or "
                  "shall not (`p2p`); blocks that do not fit are streamed"});
   });
-  const ModelShares shares = prepare_loading(ranks, models, plans);
-  run_before_first_step(resumed, [&] {
-    on_every_rank(ranks, [&](int rank) {
-      ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load, shares,
-                                                  rank == 0 ? on_event : EventHandler(), cancelled);
-    });
-  });
+  run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
 
   std::optional<DumpWriter> dump;
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
