@@ -5,6 +5,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cuda/cuda_backend.h"
+#include "engine/layout_choice.h"
 
 namespace wan {
 
@@ -30,23 +31,6 @@ ChosenBackend make_cuda(int index, const MessagePart& asked) {
   return {.backend = make_cuda_backend({.device = index}),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor},
           .utilization = [index] { return cuda_utilization(index); }};
-}
-
-int rank_count(const EngineOptions& options) {
-  const std::vector<int>& gpus = options.gpus;
-  const auto count = static_cast<int>(gpus.size());
-  WAN_CHECK(options.ulysses_size >= 0, kInvalidArgument, "`ulysses_size` {}: expected 1 or more",
-            options.ulysses_size);
-  WAN_CHECK(gpus.empty() || options.ulysses_size == 0 || options.ulysses_size == count, kInvalidArgument,
-            "`ulysses_size` {}: `gpus` names {}; leave one of the two out, or ask for as many ranks as GPUs",
-            options.ulysses_size, count);
-  WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
-            "`device` {} contradicts `gpus`; leave one of the two out", options.device);
-  for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
-    WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
-              "`gpus`: {} {}; expected different numbers from 0 on", *gpu,
-              *gpu < 0 ? "is below 0" : "is there twice");
-  return std::max({count, options.ulysses_size, 1});
 }
 
 bool runs_on_cpu(const EngineOptions& options) {
@@ -75,9 +59,9 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
   const std::string device = options.device == "auto" ? "cuda" : options.device;
   for (int next = 0; backends.size() < static_cast<std::size_t>(ranks); ++next) {
     const int gpu = device_index(device) + next;
-    backends.push_back(
-        make_cuda(gpu, ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
-                                  : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", ranks, gpu)}));
+    backends.push_back(make_cuda(gpu, ranks == 1
+                                          ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                                          : MessagePart{fmt::format("{} ranks need cuda:{}", ranks, gpu)}));
   }
   return backends;
 }

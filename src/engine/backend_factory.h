@@ -21,7 +21,7 @@ struct ChosenBackend {
 };
 
 /// A rank each. Of options.gpus, or options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPUs where as many as
-/// options.ulysses_size are usable, otherwise the CPU. Throws InvalidArgument for what contradicts itself and Unsupported, with the
+/// rank_count() are usable, otherwise the CPU. Throws InvalidArgument for what contradicts itself and Unsupported, with the
 /// reason, where a device cannot be used.
 std::vector<ChosenBackend> make_backends(const EngineOptions& options);
 

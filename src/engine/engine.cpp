@@ -9,6 +9,7 @@
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/layout_choice.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
@@ -29,9 +30,23 @@ std::string default_precision(const Backend& backend) {
   return backend.device().kind == DeviceKind::kCpu ? "fp32" : "bf16";
 }
 
+/// What all ranks do for one video.
+struct JointPlan {
+  RankLayout layout;
+  std::vector<PlannedRun> ranks;
+};
+
+bool is_whole(const PlannedRun& run) {
+  return run.plan.vae_tile == 0 && run.plan.feed_forward_pieces == 1;
+}
+
 }  // namespace
 
 struct Engine::Impl {
+  /// A rank's models may be copied from by other ranks: all of them go before the first device.
+  ~Impl() {
+    for (const auto& rank : ranks) rank->unload();
+  }
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made)
       : options(engine_options),
         ranks(std::move(made)),
@@ -40,34 +55,80 @@ struct Engine::Impl {
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
-    const std::int64_t heads = models.config().num_heads;
-    WAN_CHECK(static_cast<std::int64_t>(ranks.size()) <= heads, kInvalidArgument,
-              "{} asks for {} ranks, and the model's {} attention heads are divided over at most {}",
-              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, ranks.size(), heads, heads);
+    const double timeout = options.rank_timeout.count();
+    WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
+              "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
+    std::vector<ComputeDevice*> devices;
+    for (const auto& rank : ranks) devices.push_back(&rank->backend());
+    shares_memory = share_memory(devices, parse_p2p(options.p2p));
+    // Refused before any request where none could have a layout.
+    static_cast<void>(possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads,
+                                       /*guided_steps=*/1, /*steps=*/1));
   }
 
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
-  /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+  /// What of the blocks stays, and what ranks divide: at most, for a plan.
+  struct Holding {
+    bool keep;
+    Sharding sharding;
+  };
+
+  Holding wanted_holding() const {
+    const auto count = static_cast<int>(ranks.size());
+    if (count == 1 || !shares_memory) return {options.keep_models, {}};
+    return {options.keep_models,
+            {.ranks = count,
+             .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
+             .text_encoder = options.t5_fsdp && !text_encoder_host}};
+  }
+
+  /// A plan for each rank. What ranks hold for one another they hold alike: as much as fits on the one with the least memory.
+  std::vector<PlannedRun> plan_ranks(const ResolvedRequest& request, const RankLayout& layout) const {
+    Holding most = wanted_holding();
+    std::vector<PlannedRun> plans;
+    for (const auto& rank : ranks) plans.push_back(plan(*rank, request, layout, most));
+    for (const PlannedRun& plan : plans) {
+      const Sharding& fits = plan.load.sharding;
+      most.keep = most.keep && plan.load.residency.keep;
+      most.sharding.transformer_blocks = std::min(most.sharding.transformer_blocks, fits.transformer_blocks);
+      most.sharding.text_encoder = most.sharding.text_encoder && fits.text_encoder;
+    }
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      const LoadOptions& load = plans[i].load;
+      if (load.sharding.ranks > 1 && (load.residency.keep != most.keep || load.sharding != most.sharding))
+        plans[i] = plan(*ranks[i], request, layout, most);
+    }
+    share_vae_plans(plans);
+    return plans;
+  }
+
+  /// With blocks that stay, where `most` says so, the video is the same as without, and no larger one comes beside them.
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
+                  const Holding& most) const {
     std::optional<PlannedRun> kept;
-    if (options.keep_models) {
+    if (most.keep) {
       try {
-        kept = plan(rank, request, /*keep=*/true);
+        kept = plan(rank, request, layout, most.sharding, /*keep=*/true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kOutOfMemory) throw;
       }
-      if (kept && kept->plan.vae_tile == 0 && kept->plan.feed_forward_pieces == 1) return std::move(*kept);
+      if (kept && is_whole(*kept)) return std::move(*kept);
     }
-    PlannedRun alone = plan(rank, request, /*keep=*/false);
+    PlannedRun alone = plan(rank, request, layout, most.sharding, /*keep=*/false);
     const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
                       kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
     return same ? std::move(*kept) : std::move(alone);
   }
 
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, bool keep) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
+                  Sharding sharding, bool keep) const {
     const GenerationSettings& settings = request.settings;
+    if (keep) {
+      sharding.transformer_blocks = std::min(sharding.transformer_blocks, most_divided.load());
+      sharding.text_encoder = sharding.text_encoder && divides_text.load();
+    }
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
                      .backend = rank.backend(),
@@ -79,10 +140,37 @@ struct Engine::Impl {
                      .keep_models = keep,
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
+                     .sharding = sharding,
                      .text_encoder_host = text_encoder_host,
-                     .ranks = static_cast<int>(ranks.size()),
+                     .layout = layout,
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
+  }
+
+  /// Every rank's, in the first possible layout in which whole frames fit, and the feed-forward in one piece; or in the last one.
+  JointPlan plan(const ResolvedRequest& request) const {
+    const GenerationSettings& settings = request.settings;
+    const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+    const auto guided = static_cast<int>(guided_steps(settings, scheduler));
+    const std::vector<RankLayout> layouts =
+        possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads, guided,
+                         static_cast<int>(scheduler.timesteps().size()));
+    for (const RankLayout& layout : layouts) {
+      const bool last = layout == layouts.back();
+      try {
+        JointPlan joint{.layout = layout, .ranks = plan_ranks(request, layout)};
+        if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
+      } catch (const Error& error) {
+        if (last || error.code() != ErrorCode::kOutOfMemory) throw;
+      }
+    }
+    fail(ErrorCode::kInternal, "[plan] no layout of the ranks");
+  }
+
+  std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const {
+    const Guidance guidance(settings.guide_scale, settings.boundary);
+    return std::ranges::count_if(
+        scheduler.timesteps(), [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); });
   }
 
   /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
@@ -94,20 +182,23 @@ struct Engine::Impl {
       return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
     };
     std::vector<std::int64_t> tokens{used(settings.prompt)};
-    const Guidance guidance(settings.guide_scale, settings.boundary);
-    const auto timesteps = scheduler.timesteps();
-    if (std::any_of(timesteps.begin(), timesteps.end(),
-                    [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
-      tokens.push_back(used(settings.negative_prompt));
+    if (guided_steps(settings, scheduler) > 0) tokens.push_back(used(settings.negative_prompt));
     return tokens;
   }
 
-  /// Further plans with blocks that stay give no more of them a place than this one does.
+  /// Further plans with blocks that stay give no more of them a place, and divide no more of them, than this one does.
   void hold_to(const PlannedRun& run) {
     if (!run.load.residency.keep) return;
-    int most = most_places.load();
-    while (run.plan.block_places < most && !most_places.compare_exchange_weak(most, run.plan.block_places)) {
-    }
+    const auto lower = [](std::atomic<int>& most, int fits) {
+      int before = most.load();
+      while (fits < before && !most.compare_exchange_weak(before, fits)) {
+      }
+    };
+    const Sharding& sharding = run.load.sharding;
+    // Places that divided blocks come through are always as many.
+    if (sharding.transformer_blocks == 0) lower(most_places, run.plan.block_places);
+    lower(most_divided, sharding.transformer_blocks);
+    if (!sharding.text_encoder) divides_text = false;
   }
 
   /// The clip that the request's images become.
@@ -141,12 +232,15 @@ struct Engine::Impl {
 
   EngineOptions options;
   std::vector<std::unique_ptr<Rank>> ranks;
+  bool shares_memory = false;  // each rank's device can read the others' memory
   std::string precision;
   DType weights;
   std::optional<TextEncoderHost> text_encoder_host;
   VaePrecision vae_precision;
   CheckpointModels models;
   std::atomic<int> most_places{kAllBlocks};
+  std::atomic<int> most_divided{kAllBlocks};  // blocks of each transformer
+  std::atomic<bool> divides_text{true};
 };
 
 GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
@@ -158,25 +252,23 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   RunMonitor monitor(caller, flops, read_device);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
-  std::vector<PlannedRun> plans;
-  for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
-  share_vae_plans(plans);
+  const auto [layout, plans] = plan(resolved);
   for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
   models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks);
+  connect_ranks(ranks, layout, options);
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
   run_before_first_step(resumed, [&] {
     if (!on_event) return;
     on_event(RunSettings{to_metadata(settings)});
     for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+    if (!shares_memory && (options.dit_fsdp || options.t5_fsdp))
+      on_event(
+          Notice{"`dit_fsdp` and `t5_fsdp`: weights are not divided, as the GPUs cannot read each other's "
+                 "memory, or "
+                 "shall not (`p2p`); blocks that do not fit are streamed"});
   });
-  run_before_first_step(resumed, [&] {
-    on_every_rank(ranks, [&](int rank) {
-      ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
-                                                  rank == 0 ? on_event : EventHandler(), cancelled);
-    });
-  });
+  run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
 
   std::optional<DumpWriter> dump;
   if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
@@ -253,16 +345,16 @@ Engine make_engine(const EngineOptions& options, std::vector<std::unique_ptr<Bac
 }
 
 void Engine::check(const GenerationRequest& request) const {
-  impl_->plan(impl_->first(), impl_->resolve(request));
+  static_cast<void>(impl_->plan(impl_->resolve(request)));
   impl_->models.tokenizer();
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
-  return impl_->plan(impl_->first(), impl_->resolve(request)).plan;
+  return impl_->plan(impl_->resolve(request)).ranks.front().plan;
 }
 
 void Engine::expect(const GenerationRequest& request) {
-  impl_->hold_to(impl_->plan(impl_->first(), impl_->resolve(request)));
+  for (const PlannedRun& plan : impl_->plan(impl_->resolve(request)).ranks) impl_->hold_to(plan);
   impl_->models.tokenizer();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/load_options.h"
+#include "parallel/rank_layout.h"
 #include "tasks/model_shapes.h"
 #include "wan/engine.h"
 
@@ -33,8 +34,9 @@ struct PlanInput {
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
+  Sharding sharding = {};        // what ranks may divide at most
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  int ranks = 1;  // that divide tokens and pictures, on the CPU its memory too
+  RankLayout layout = {};  // of ranks that divide tokens and pictures, on the CPU its memory too
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more
@@ -47,7 +49,7 @@ struct PlannedRun {
   VaePlan encode;  // of PlanInput::encodes
 };
 
-/// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
+/// The first that fits of: all blocks in memory, divided over ranks where that is asked for, or of these as many as fit; as many as have a place, down to two; and whole frames before tiles. A pass of
 /// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);

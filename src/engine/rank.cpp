@@ -1,10 +1,6 @@
 #include "engine/rank.h"
 
-#include <mutex>
-#include <thread>
-
 #include "engine/residency_bytes.h"
-#include "parallel/local/local_communicator.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 
@@ -16,6 +12,14 @@ Rank::Rank(ChosenBackend chosen, std::unique_ptr<Backend> text_backend)
       utilization_(std::move(chosen.utilization)),
       text_backend_(std::move(text_backend)) {}
 
+EventHandler Rank::patient(const EventHandler& on_event) const {
+  if (!on_event) return {};
+  return [this, &on_event](const Event& event) {
+    const RankRest rest(*connection_.all);
+    on_event(event);
+  };
+}
+
 DeviceUse Rank::device_use() const {
   const Backend::MemoryUse use = backend_->memory_use();
   return {.used = use.now,
@@ -24,52 +28,63 @@ DeviceUse Rank::device_use() const {
           .utilization = utilization_ ? utilization_() : std::nullopt};
 }
 
-void Rank::load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
-                const std::atomic<bool>* cancelled) {
+bool Rank::holds(const LoadOptions& options) const {
   const ResidencyOptions& planned = options.residency;
-  if (loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
-      loaded_residency_.places <= planned.places)
-    return;
-  loaded_.reset();
+  return loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
+         loaded_residency_.places <= planned.places && loaded_sharding_ == options.sharding;
+}
+
+void Rank::load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
+                const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+  if (holds(options)) return;
+  unload();
   const ResidencyBytes bytes = planned_residency_bytes(models, options);
   const auto& text_host = options.text_encoder_host;
   const bool loads_text_host = text_host && text_host->residency.kind == ResidencyKind::kResident;
   const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
-  PhaseReporter phase(on_event, Phase::kLoad, static_cast<std::int64_t>(total));
-  loaded_.emplace(models, *backend_, text_encoder_backend(), options, [&](std::size_t done, std::size_t) {
-    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
-    phase.progress(static_cast<std::int64_t>(done));
-  });
-  loaded_residency_ = planned;
+  const EventHandler patient_handler = patient(on_event);
+  PhaseReporter phase(patient_handler, Phase::kLoad, static_cast<std::int64_t>(total));
+  loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares,
+                  [&](std::size_t done, std::size_t) {
+                    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
+                    connection_.all->check();
+                    phase.progress(static_cast<std::int64_t>(done));
+                  });
+  loaded_residency_ = options.residency;
+  loaded_sharding_ = options.sharding;
   phase.finish();
 }
 
 void Rank::run(const RankRun& run, const PlannedRun& plan) {
   FiniteCheck check;
-  const bool alone = communicator_->size() == 1;
-  const auto context_on = [&](Backend& on, Workspace& workspace) {
+  const bool alone = connection_.all->size() == 1;
+  const auto context_on = [&](Backend& on, Workspace& workspace, Communicator& communicator) {
     return ExecContext{
         .backend = on,
         .workspace = workspace,
-        .communicator = *communicator_,
+        .communicator = communicator,
         .cancelled = alone ? run.cancelled : nullptr,  // in a step ranks stop together or not at all
         .check = run.check ? &check : nullptr,
         .flops = run.flops,
         .cancelled_together = alone ? nullptr : run.cancelled};
   };
   Workspace workspace(backend_->allocator());
-  ExecContext exec = context_on(*backend_, workspace);
+  ExecContext exec = context_on(*backend_, workspace, *connection_.all);
+  ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all());
   Workspace text_workspace(text_encoder_backend().allocator());
-  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace);
+  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *connection_.all);
   if (run.dump_taps)
-    for (ExecContext* const each : {&exec, &text_exec})
+    for (ExecContext* const each : {&exec, &group_exec, &text_exec})
       each->taps = [&run, each](std::string_view name, const TensorView& view) {
         run.dump->tap(*each, name, view);
       };
+  const EventHandler on_event = patient(run.on_event);
   const RunContext context{.exec = exec,
                            .text_exec = text_backend_ ? text_exec : exec,
+                           .transformer_exec = connection_.group ? group_exec : exec,
+                           .layout = connection_.layout,
                            .settings = run.settings,
-                           .on_event = run.on_event,
+                           .on_event = on_event,
                            .dump = run.dump,
                            .cancelled = run.cancelled};
   loaded_->set_feed_forward_pieces(plan.load.feed_forward_pieces);
@@ -84,39 +99,39 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   video.finish();
 }
 
-void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks) {
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
+                   const EngineOptions& options) {
   if (ranks.size() == 1) return;
   std::vector<ComputeDevice*> devices;
   for (const auto& rank : ranks) devices.push_back(&rank->backend());
-  std::vector<std::unique_ptr<Communicator>> communicators = make_local_communicators(devices);
-  for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i]->connect(std::move(communicators[i]));
+  std::vector<RankConnection> connections = connect_devices(devices, layout, options);
+  for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i]->connect(std::move(connections[i]));
 }
 
-void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work) {
-  if (ranks.size() == 1) {
-    work(0);
-    return;
-  }
-  std::mutex mutex;
-  std::optional<Error> chosen;
-  std::vector<std::thread> threads;
-  for (std::size_t rank = 0; rank < ranks.size(); ++rank)
-    threads.emplace_back([&, rank] {
-      try {
-        work(static_cast<int>(rank));
-      } catch (...) {
-        const Error error = current_failure();
-        const bool cancelled = error.code() == ErrorCode::kCancelled;
-        {
-          // The first one is no consequence of another's. Of a stop that all agree on, rank 0 says what is kept.
-          const std::lock_guard lock(mutex);
-          if (!chosen || (cancelled && rank == 0)) chosen = error;
-        }
-        if (!cancelled) ranks[rank]->communicator().abort();
-      }
-    });
-  for (std::thread& thread : threads) thread.join();
-  if (chosen) throw Error(*chosen);
+void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work,
+                   std::chrono::milliseconds patience) {
+  std::vector<Device> devices;
+  for (const auto& rank : ranks) devices.push_back(rank->backend().device());
+  on_rank_threads(
+      devices, work,
+      [&](int rank, const Error& cause) { ranks[static_cast<std::size_t>(rank)]->abort(cause); },
+      [&] { return ranks.front()->anyone_rests(); }, patience);
+}
+
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled) {
+  // What ranks hold for one another they load together, and one may still copy from another what is to go.
+  const Sharding& sharding = plans.front().load.sharding;
+  bool all_hold = true;
+  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
+  const ModelShares shares = make_shares(models, sharding);
+  on_every_rank(ranks, [&](int rank) {
+    const auto i = static_cast<std::size_t>(rank);
+    ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);
+  });
 }
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 // Rank: one device's share of an engine's work: its backends, its models, its way to the other ranks, and the plan of what lives where.
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,8 @@
 #include "engine/backend_factory.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "engine/rank_connection.h"
+#include "engine/rank_threads.h"
 #include "pipeline/run.h"
 
 namespace wan {
@@ -39,35 +42,51 @@ class Rank {
   Backend& backend() const { return *backend_; }
   Backend* own_text_backend() const { return text_backend_.get(); }
   const CudaLaunchGrid& grid() const { return grid_; }
-  Communicator& communicator() const { return *communicator_; }
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
-  /// Its way to the other ranks, for the next video: one that failed ends the way of all.
-  void connect(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
-  /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
-  void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
-            const std::atomic<bool>* cancelled);
+  /// Its ways to the other ranks, for the next video: one that failed ends the way of all.
+  void connect(RankConnection connection) { connection_ = std::move(connection); }
+  /// Ends the other ranks' work with this one.
+  void abort(const Error& cause) const noexcept { connection_.abort(cause); }
+  /// See Communicator.
+  bool anyone_rests() const { return connection_.all->anyone_rests(); }
+  /// Whether the models are in memory as the plan says, to stay.
+  bool holds(const LoadOptions& options) const;
+  void unload() { loaded_.reset(); }
+  /// Loads them unless holds(); `shares` are this rank's.
+  void load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
+            const EventHandler& on_event, const std::atomic<bool>* cancelled);
   /// This rank's part of a video.
   void run(const RankRun& run, const PlannedRun& plan);
 
  private:
+  /// While the caller looks at an event no other rank's patience ends.
+  EventHandler patient(const EventHandler& on_event) const;
   Backend& text_encoder_backend() const { return text_backend_ ? *text_backend_ : *backend_; }
 
   std::unique_ptr<Backend> backend_;
   CudaLaunchGrid grid_;
   std::function<std::optional<double>()> utilization_;
   std::unique_ptr<Backend> text_backend_;
-  std::unique_ptr<Communicator> communicator_ = std::make_unique<SelfCommunicator>();
+  RankConnection connection_;
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
+  Sharding loaded_sharding_{};
 };
 
-/// Connects all of them anew, whatever an earlier video ended in.
-void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks);
+/// Connects all of them anew, whatever an earlier video ended in: see connect_devices().
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
+                   const EngineOptions& options);
 
-/// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
-/// the first failure that is no consequence of another's is thrown.
-void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work);
+/// on_rank_threads() for `ranks`.
+void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work,
+                   std::chrono::milliseconds patience = kEndOfRanks);
+
+/// Has every rank's models in memory as its plan says, which divide blocks alike; events are rank 0's. When one rank fails the others
+/// stop at their next block.
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled);
 
 }  // namespace wan

@@ -57,18 +57,6 @@ void broadcast_from_host(const ExecContext& exec, const Tensor& values) {
   exec.backend.download(device, values);
 }
 
-/// Where rank 0 has kept something, on every rank, so that whichever fails can say so.
-fs::path of_first_rank(const ExecContext& exec, const fs::path& kept) {
-  if (exec.communicator.size() == 1) return kept;
-  constexpr std::size_t kLongest = 4096;
-  const Tensor text(DType::kU8, {static_cast<std::int64_t>(kLongest)});
-  std::fill_n(text.as<std::uint8_t>(), kLongest, std::uint8_t{0});
-  const std::string& name = kept.native();
-  if (name.size() < kLongest) std::copy(name.begin(), name.end(), text.as<std::uint8_t>());
-  broadcast_from_host(exec, text);
-  return reinterpret_cast<const char*>(text.as<std::uint8_t>());
-}
-
 }  // namespace
 
 void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
@@ -118,6 +106,7 @@ Reached Run::reached() const {
 void Run::keep_where_due() {
   if (!writes()) return;
   const auto expert = [&](int step) { return guidance_.expert(scheduler_.timestep(step)); };
+  const RankRest rest(run_.exec.communicator);
   keeper_.after_step(reached(), expert(state_.next_step - 1) != expert(state_.next_step));
 }
 
@@ -172,6 +161,8 @@ void Run::begin(int first_step) {
   try {
     text_ = encode_text(run_, models_.tokenizer, models_.text_encoder,
                         static_cast<int>(expert->config().text_len), needs_negative);
+    // What ranks hold of the text encoder for one another has gone before any of them takes memory for the steps.
+    run_.exec.communicator.barrier();
   } catch (...) {
     fail_between_steps(current_failure());
   }
@@ -206,20 +197,23 @@ TensorView Run::denoise(SegmentInput input) {
       const Error error = current_failure();
       if (!writes()) throw error;
       if (state_.next_step == began) fail_between_steps(error);
+      const RankRest rest(run_.exec.communicator);
       keeper_.keep_and_rethrow(reached(), error);
     }
   } else if (parts_.resumed->finished()) {
     set_schedules(models_.text_encoder, 0, models_.residency, {});
+    run_.exec.communicator.barrier();  // no rank holds blocks for another any more
   }
   if (last) {  // frames have the room
     contexts_.reset();
     text_.reset();
   }
   const bool to_do_again = is_kept() && !parts_.resumed->finished();
-  if (writes())
+  if (writes()) {
+    const RankRest rest(run_.exec.communicator);
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
-  kept_ = of_first_rank(run_.exec, kept_);
+  }
   if (writes() && !to_do_again) keeper_.replace_with(kept_);
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];

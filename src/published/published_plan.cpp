@@ -5,7 +5,8 @@
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
-#include "published/gpu_memory.h"
+#include "published/known_gpus.h"
+#include "published/published_clip.h"
 #include "tasks/official_models.h"
 #include "tasks/task_table.h"
 #include "wan/tools.h"
@@ -16,19 +17,27 @@ namespace {
 
 std::unique_ptr<Backend> backend_of(const PublishedPlanOptions& options) {
   if (options.gpu_bytes > 0) return make_absent_gpu(options.gpu_bytes);
-  if (!options.gpu.empty()) return make_absent_gpu(gpu_memory_bytes(options.gpu));
+  if (!options.gpu.empty())
+    return make_absent_gpu(known_gpu("`gpu`", options.gpu, "its memory, such as 24GB, or ").bytes());
   return make_backend({.ckpt_dir = {}}).backend;
 }
 
-/// The clip that images become.
-std::optional<LatentExtent> encoded_clip(const Task& task, bool image, const Shape& latent) {
+/// As many blocks as there are, where options ask for it.
+Sharding sharding_of(const PublishedPlanOptions& options, bool text_encoder_apart) {
+  if (options.ulysses_size == 1) return {};
+  return {.ranks = options.ulysses_size,
+          .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
+          .text_encoder = options.t5_fsdp && !text_encoder_apart};
+}
+
+}  // namespace
+
+std::optional<LatentExtent> published_clip(const Task& task, bool image, const Shape& latent) {
   const TaskFacts& facts = task.facts();
   if (!facts.needs_image && !(facts.takes_image && image)) return std::nullopt;
   const Shape condition = task.condition_shape(geometry_of(official_vae(task)), latent);
   return LatentExtent{condition[1], latent[2], latent[3]};
 }
-
-}  // namespace
 
 PublishedPlan plan_published(const PublishedPlanOptions& options) {
   const Task& task = find_task(options.task);
@@ -55,16 +64,22 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                                 .available = available_memory_bytes(),
                                 .backend = text_backend.get()};
   }
-  result.plan = plan_run({.models = official_shapes(task, vae_precision),
+  const ModelShapes models = official_shapes(task, vae_precision);
+  const std::int64_t heads = models.transformers[0].num_heads;
+  WAN_CHECK(options.ulysses_size >= 1 && options.ulysses_size <= heads, kInvalidArgument,
+            "`ulysses_size` {}: expected 1 to {}, the model's attention heads", options.ulysses_size, heads);
+  result.plan = plan_run({.models = models,
                           .backend = *backend,
                           .latent = latent,
                           .weights = weights,
-                          .encodes = encoded_clip(task, options.image, latent),
+                          .encodes = published_clip(task, options.image, latent),
                           .residency = options.residency,
                           .memory_limit = options.memory_limit,
                           .keep_models = false,
                           .offload_model = options.offload_model,
-                          .text_encoder_host = text_host})
+                          .sharding = sharding_of(options, text_host.has_value()),
+                          .text_encoder_host = text_host,
+                          .layout = {.sequence = options.ulysses_size}})
                     .plan;
   return result;
 }

@@ -27,9 +27,11 @@ class Ranks(WanTest):
 
     def test_any_number_makes_the_video_of_one(self):
         alone = self.make("alone")
-        for ranks in (2, 3, 4):
-            with self.subTest(ranks=ranks):
-                made = self.make(f"by{ranks}", ulysses_size=ranks)
+        halves = {"guidance_parallel": "on"}
+        for options in ({"ulysses_size": 2}, {"ulysses_size": 3}, {"ulysses_size": 4}, halves, {"ulysses_size": 2, **halves},
+                        {"ulysses_size": 4, **halves}):
+            with self.subTest(**options):
+                made = self.make("by" + "_".join(map(str, options.values())), **options)
                 for file, values in alone.items():
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
@@ -62,6 +64,43 @@ class Ranks(WanTest):
         self.assertEqual(result.status, 0, result.err)
         self.assertTrue((self.folder / "cut_00080.png").exists())
 
+    def test_divided_weights_make_the_same_video(self):
+        for ranks in (2, 3):
+            whole = self.make(f"whole{ranks}", ulysses_size=ranks)
+            for name, divided in (("both", {"dit_fsdp": True, "t5_fsdp": True}), ("dit", {"dit_fsdp": True}), ("t5", {"t5_fsdp": True})):
+                with self.subTest(ranks=ranks, divided=name):
+                    made = self.make(f"{name}{ranks}", ulysses_size=ranks, **divided)
+                    for file, values in whole.items():
+                        self.assertEqual(made[file].values, values.values)
+
+    def test_what_ranks_with_divided_weights_keep_one_goes_on_with(self):
+        whole = self.make("whole")
+        self.make("first", save_latents="kept.safetensors", ulysses_size=2, dit_fsdp=True, t5_fsdp=True)
+        for options in ({}, {"ulysses_size": 3, "dit_fsdp": True}):
+            result = self.run_wan(*self.arguments("again", from_latents="kept.safetensors", dump="again", **options))
+            self.assertEqual(result.status, 0, result.err)
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
+
+    def test_the_plan_of_divided_weights(self):
+        def plan(**options):
+            result = self.run_wan(*self.arguments("a", plan=True, json=True, **options))
+            self.assertEqual(result.status, 0, result.err)
+            return result.events[0]
+
+        whole = plan(ulysses_size=2)
+        self.assertEqual((whole["shards"], whole["sharded_blocks"]), (1, 0))
+        divided = {"dit_fsdp": True, "t5_fsdp": True}
+        for ranks in (2, 3):
+            shared = plan(ulysses_size=ranks, **divided)
+            self.assertEqual(shared["shards"], ranks)
+            self.assertEqual(shared["block_places"], 2)
+            self.assertLess(shared["transformers"], 0.75 * whole["transformers"])
+            self.assertLess(shared["text_encoder"], whole["text_encoder"])
+        text = self.run_wan(*self.arguments("a", plan=True, ulysses_size=2, **divided)).out
+        self.assertEqual(text.count("sharded over 2 ranks"), 2)
+        self.assertEqual(plan(**divided)["shards"], 1)
+        self.assertEqual(plan(ulysses_size=2, residency="streamed", **divided)["shards"], 1)
+
     def test_what_several_keep_one_goes_on_with(self):
         whole = self.make("whole")
         options = {"sample_steps": "40", "save_file": "cut_%05d.png", "sample_solver": "euler"}
@@ -81,6 +120,21 @@ class Ranks(WanTest):
                               "again_%05d.png", "--dump", "again")
         self.assertEqual(result.status, 0, result.err)
         self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
+
+    def test_halves_run_the_passes_of_guidance_where_there_are_two(self):
+        # The steps of one expert have one pass, those of the other have two.
+        scales = {"sample_guide_scale": "1,4", "ulysses_size": 1}
+        alone = self.make("alone", **scales)
+        halves = self.make("halves", guidance_parallel="on", **scales)
+        self.assertLess(relative_rms(halves["latents.npy"].values, alone["latents.npy"].values), CLOSE)
+        for name in ("cond", "uncond"):
+            one, two = (read_npy(self.folder / run / f"step_00_{name}.npy").values for run in ("alone", "halves"))
+            self.assertLess(relative_rms(two, one), CLOSE)
+            self.assertGreater(max(map(abs, two)), 0)
+        self.assertEqual(sorted(file.name for file in (self.folder / "halves").iterdir()),
+                         sorted(file.name for file in (self.folder / "alone").iterdir()))
+        plan = self.run_wan(*self.arguments("a", plan=True, json=True, guidance_parallel="on")).events[0]
+        self.assertEqual((plan["ranks"], plan["ulysses_size"], plan["guidance_parallel"]), (2, 1, True))
 
     def test_the_plan_divides_memory_and_work(self):
         def plan(**options):

@@ -63,8 +63,12 @@ class RunTest : public testing::Test {
     SelfCommunicator alone;
     ExecContext exec{
         .backend = *backend_, .workspace = workspace, .communicator = alone, .cancelled = cancelled};
-    const RunContext context{
-        .exec = exec, .text_exec = exec, .settings = settings_, .on_event = on_event, .cancelled = cancelled};
+    const RunContext context{.exec = exec,
+                             .text_exec = exec,
+                             .transformer_exec = exec,
+                             .settings = settings_,
+                             .on_event = on_event,
+                             .cancelled = cancelled};
     LatentsFile kept{.path = folder_ / (name + ".safetensors"), .requested = true};
     if (latents_) kept = *latents_;
     wan::Run run(context, loaded_.pipeline(),
@@ -116,8 +120,12 @@ class RunTest : public testing::Test {
   const Shape latent_{16, 2, 8, 8};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
   const CheckpointModels models_{kCheckpoint};
-  const LoadedModels loaded_{
-      models_, *backend_, *backend_, {.weights = DType::kF32, .residency = {}, .text_encoder_host = {}}, {}};
+  const LoadedModels loaded_{models_,
+                             *backend_,
+                             *backend_,
+                             {.weights = DType::kF32, .residency = {}, .text_encoder_host = {}},
+                             make_shares(models_, {}),
+                             {}};
   int encoded_ = 0;
 };
 
@@ -290,7 +298,8 @@ TEST_F(RunTest, SegmentsDrawFromOneStreamOfNoise) {
     SelfCommunicator alone;
     ExecContext exec{.backend = *backend_, .workspace = workspace, .communicator = alone};
     const EventHandler nobody;
-    const RunContext context{.exec = exec, .text_exec = exec, .settings = settings, .on_event = nobody};
+    const RunContext context{
+        .exec = exec, .text_exec = exec, .transformer_exec = exec, .settings = settings, .on_event = nobody};
     const Tensor first(DType::kF32, latent_);
     const Tensor second(DType::kF32, latent_);
     NoiseSource noise(context);
