@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <thread>
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cuda/cuda_backend.h"
+#include "parallel/partition.h"
 
 namespace wan {
 
@@ -32,52 +34,85 @@ ChosenBackend make_cuda(int index, const MessagePart& asked) {
           .utilization = [index] { return cuda_utilization(index); }};
 }
 
-int rank_count(const EngineOptions& options) {
+void check_gpus(const EngineOptions& options) {
   const std::vector<int>& gpus = options.gpus;
-  const auto count = static_cast<int>(gpus.size());
-  WAN_CHECK(options.ulysses_size >= 0, kInvalidArgument, "`ulysses_size` {}: expected 1 or more",
-            options.ulysses_size);
-  WAN_CHECK(gpus.empty() || options.ulysses_size == 0 || options.ulysses_size == count, kInvalidArgument,
-            "`ulysses_size` {}: `gpus` names {}; leave one of the two out, or ask for as many ranks as GPUs",
-            options.ulysses_size, count);
   WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
             "`device` {} contradicts `gpus`; leave one of the two out", options.device);
   for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
     WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
               "`gpus`: {} {}; expected different numbers from 0 on", *gpu,
               *gpu < 0 ? "is below 0" : "is there twice");
-  return std::max({count, options.ulysses_size, 1});
+}
+
+/// Those of a machine's that are this process's.
+std::vector<int> gpus_of(const EngineOptions& options, const ProcessPlace& place) {
+  const std::vector<int>& gpus = options.gpus;
+  WAN_CHECK(
+      gpus.empty() || gpus.size() >= static_cast<std::size_t>(place.local_size), kInvalidArgument,
+      "`gpus` names {}, for {} processes on this machine; start one process a machine, or at most one a GPU",
+      gpus.size(), place.local_size);
+  const Range share = even_share(static_cast<std::int64_t>(gpus.size()), place.local_size, place.local_rank);
+  return {gpus.begin() + share.begin, gpus.begin() + share.end};
+}
+
+/// This process's.
+int rank_count(const EngineOptions& options, std::size_t gpus, const ProcessPlace& place) {
+  const auto count = static_cast<int>(gpus);
+  const int asked = options.ulysses_size;
+  WAN_CHECK(asked >= 0, kInvalidArgument, "`ulysses_size` {}: expected 1 or more", asked);
+  WAN_CHECK(asked == 0 || asked >= place.processes, kInvalidArgument,
+            "`ulysses_size` {}: {} processes were started, and each has a rank at least; start fewer, or ask "
+            "for more",
+            asked, place.processes);
+  WAN_CHECK(place.processes > 1 || gpus == 0 || asked == 0 || asked == count, kInvalidArgument,
+            "`ulysses_size` {}: `gpus` names {}; leave one of the two out, or ask for as many ranks as GPUs",
+            asked, count);
+  if (gpus > 0) return count;
+  return std::max(1, static_cast<int>(even_share(asked, place.processes, place.process).size()));
 }
 
 bool runs_on_cpu(const EngineOptions& options) {
   return options.device == "cpu" || (options.device == "auto" && !cuda_unusable_reason(0).empty());
 }
 
-/// Threads of each rank; 0: as many as this process may use.
-int threads_of(int all, int ranks) {
-  if (ranks == 1) return all;
-  return std::max(1, (all > 0 ? all : available_cpus()) / ranks);
+/// Threads of each rank; 0: as many as this process may use. Processes share a machine's processors unless their launcher has bound
+/// each to its own.
+int threads_of(int all, int ranks, const ProcessPlace& place) {
+  if (ranks == 1 && (all > 0 || place.local_size == 1)) return all;
+  const int cpus = available_cpus();
+  const bool bound = cpus < static_cast<int>(std::thread::hardware_concurrency());
+  const int usable = bound ? cpus : std::max(1, cpus / place.local_size);
+  return std::max(1, (all > 0 ? all : usable) / ranks);
+}
+
+/// The first of the GPUs that a process takes of those that it sees. Launchers may show each process its own alone.
+int first_gpu(int ranks, const ProcessPlace& place) {
+  return cuda_device_count() > ranks ? place.local_rank * ranks : 0;
 }
 
 }  // namespace
 
-std::vector<ChosenBackend> make_backends(const EngineOptions& options) {
+std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
             "`threads` {}: expected 0 to 4096", options.threads);
-  const int ranks = rank_count(options);
+  check_gpus(options);
+  const std::vector<int> gpus = gpus_of(options, place);
+  const int ranks = rank_count(options, gpus.size(), place);
   std::vector<ChosenBackend> backends;
-  if (options.gpus.empty() && runs_on_cpu(options)) {
+  if (gpus.empty() && runs_on_cpu(options)) {
     for (int rank = 0; rank < ranks; ++rank)
-      backends.push_back({.backend = make_cpu_backend({.threads = threads_of(options.threads, ranks)})});
+      backends.push_back(
+          {.backend = make_cpu_backend({.threads = threads_of(options.threads, ranks, place)})});
     return backends;
   }
-  for (const int gpu : options.gpus) backends.push_back(make_cuda(gpu, {fmt::format("`gpus` {}", gpu)}));
+  for (const int gpu : gpus) backends.push_back(make_cuda(gpu, {fmt::format("`gpus` {}", gpu)}));
   const std::string device = options.device == "auto" ? "cuda" : options.device;
-  for (int next = 0; backends.size() < static_cast<std::size_t>(ranks); ++next) {
+  for (int next = first_gpu(ranks, place); backends.size() < static_cast<std::size_t>(ranks); ++next) {
     const int gpu = device_index(device) + next;
-    backends.push_back(
-        make_cuda(gpu, ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
-                                  : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", ranks, gpu)}));
+    backends.push_back(make_cuda(
+        gpu, ranks == 1
+                 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                 : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", options.ulysses_size, gpu)}));
   }
   return backends;
 }

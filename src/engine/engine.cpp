@@ -9,6 +9,8 @@
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/fingerprint.h"
+#include "engine/process_share.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
@@ -40,10 +42,21 @@ struct Engine::Impl {
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
+    check_ranks(static_cast<int>(ranks.size()));
+  }
+
+  void check_ranks(int count) const {
     const std::int64_t heads = models.config().num_heads;
-    WAN_CHECK(static_cast<std::int64_t>(ranks.size()) <= heads, kInvalidArgument,
+    WAN_CHECK(count <= heads, kInvalidArgument,
               "{} asks for {} ranks, and the model's {} attention heads are divided over at most {}",
-              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, ranks.size(), heads, heads);
+              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, count, heads, heads);
+  }
+
+  /// Those of all processes.
+  int all_ranks() const { return link != nullptr ? link->ranks() : static_cast<int>(ranks.size()); }
+  /// Ranks that share this machine's memory.
+  int machine_ranks() const {
+    return static_cast<int>(ranks.size()) * (link != nullptr ? link->processes().local_size() : 1);
   }
 
   /// That events, dumps and kept state are of.
@@ -80,7 +93,8 @@ struct Engine::Impl {
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
                      .text_encoder_host = text_encoder_host,
-                     .ranks = static_cast<int>(ranks.size()),
+                     .ranks = all_ranks(),
+                     .sharers = machine_ranks(),
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
   }
@@ -131,6 +145,39 @@ struct Engine::Impl {
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
                             const std::atomic<bool>* cancelled);
 
+  /// work() in this process; with others, a phase that they go through with it.
+  void together(const std::function<void()>& work) const {
+    if (link == nullptr) return work();
+    link->together([&] {
+      work();
+      return Letter();
+    });
+  }
+  /// The same, once the ranks are connected: what it throws ends the other processes' work as well.
+  void together_connected(const std::function<void()>& work) const {
+    together([&] { ending_all(work); });
+  }
+  void ending_all(const std::function<void()>& work) const {
+    if (link == nullptr) return work();
+    try {
+      work();
+    } catch (...) {
+      const Error error = current_failure();
+      link->end_connection(error);
+      throw Error(error);
+    }
+  }
+
+  void share_ranks();
+  std::vector<PlannedRun> plan_ranks(const ResolvedRequest& resolved);
+  void connect();
+  void load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
+                  const std::atomic<bool>* cancelled);
+  /// Of the first rank of all `first` says more.
+  void run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
+                 const std::function<void(RankRun&)>& first);
+  void make_share(const SharedRequest& request);
+
   ResolvedRequest resolve(const GenerationRequest& request) const {
     return resolve_request(request, models,
                            {.precision = precision,
@@ -140,6 +187,8 @@ struct Engine::Impl {
   }
 
   EngineOptions options;
+  std::unique_ptr<ProcessLink>
+      link;  // to other processes' shares of the engine; nullptr where this one makes all of it
   std::vector<std::unique_ptr<Rank>> ranks;
   std::string precision;
   DType weights;
@@ -148,6 +197,106 @@ struct Engine::Impl {
   CheckpointModels models;
   std::atomic<int> most_places{kAllBlocks};
 };
+
+/// Tells each process how many ranks the others have, and holds the processes' checkpoints and devices against the first one's.
+void Engine::Impl::share_ranks() {
+  const auto parts = checkpoint_fingerprint(models);
+  const auto kind = static_cast<int>(first().backend().device().kind);
+  const Letter shared = link->together(
+      [&] {
+        LetterWriter mine;
+        mine.put(static_cast<int>(ranks.size()));
+        mine.put(kind);
+        for (const auto& part : parts) mine.put(part.second);
+        return mine.take();
+      },
+      [&](std::vector<Letter> letters) {
+        LetterWriter counts;
+        int all = 0;
+        for (std::size_t process = 0; process < letters.size(); ++process) {
+          const std::string name = link->processes().name(static_cast<int>(process));
+          LetterReader theirs(std::move(letters[process]));
+          const int count = theirs.get<int>();
+          all += count;
+          counts.put(count);
+          WAN_CHECK(theirs.get<int>() == kind, kUnsupported,
+                    "{} computes on another kind of device than {}; name one that all have with `device`",
+                    name, link->processes().name(0));
+          for (const auto& [part, hash] : parts)
+            WAN_CHECK_FIELD(theirs.get<std::uint64_t>() == hash, kBadFile, "ckpt_dir",
+                            "{}: {} holds other weights than on {}; copy the checkpoint anew", name, part,
+                            link->processes().name(0));
+        }
+        WAN_CHECK(options.ulysses_size == 0 || options.ulysses_size == all, kInvalidArgument,
+                  "`ulysses_size` {}: the processes have {} ranks together; leave it out, or ask for so many",
+                  options.ulysses_size, all);
+        check_ranks(all);
+        return counts.take();
+      });
+  LetterReader counts(shared);
+  std::vector<int> by_process(static_cast<std::size_t>(link->processes().size()));
+  for (int& count : by_process) count = counts.get<int>();
+  link->set_ranks(std::move(by_process));
+}
+
+std::vector<PlannedRun> Engine::Impl::plan_ranks(const ResolvedRequest& resolved) {
+  std::vector<PlannedRun> plans;
+  together([&] {
+    for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
+    for (const PlannedRun& plan : plans) hold_to(plan);
+    models.tokenizer();  // a damaged one is told before weights are loaded
+  });
+  return plans;
+}
+
+void Engine::Impl::connect() {
+  if (link == nullptr) return connect_ranks(ranks);
+  link->open_connection();
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend()));
+}
+
+void Engine::Impl::load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
+                              const std::atomic<bool>* cancelled) {
+  on_every_rank(ranks, [&](int rank) {
+    ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
+                                                rank == 0 ? on_event : EventHandler(), cancelled);
+  });
+}
+
+void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
+                             const std::function<void(RankRun&)>& first) {
+  on_every_rank(ranks, [&](int rank) {
+    RankRun own = run;
+    if (rank == 0) first(own);
+    ending_all(
+        [&] { ranks[static_cast<std::size_t>(rank)]->run(own, plans[static_cast<std::size_t>(rank)]); });
+  });
+}
+
+/// As generate(), in a process that is not the first one.
+void Engine::Impl::make_share(const SharedRequest& request) {
+  const ResolvedRequest resolved{.settings = request.settings,
+                                 .latent = request.latent,
+                                 .images = request.images,
+                                 .save_file = {},
+                                 .latents = {},
+                                 .resumed = {},
+                                 .notices = {}};
+  const std::vector<PlannedRun> plans = plan_ranks(resolved);
+  connect();
+  together_connected([&] { load_ranks(plans, {}, link->stopped()); });
+  together_connected([&] {
+    const RankRun every{.models = models,
+                        .settings = request.settings,
+                        .images = request.images,
+                        .latent = request.latent,
+                        .output = {},
+                        .resumed = request.resumed ? &*request.resumed : nullptr,
+                        .check = request.check};
+    run_ranks(plans, every, [](RankRun&) {});
+  });
+}
 
 GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
                                         const std::atomic<bool>* cancelled) {
@@ -158,44 +307,43 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   RunMonitor monitor(caller, flops, read_device);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
-  std::vector<PlannedRun> plans;
-  for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
-  for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
-  models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks);
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
-  run_before_first_step(resumed, [&] {
-    if (!on_event) return;
-    on_event(RunSettings{to_metadata(settings)});
-    for (const std::string& notice : resolved.notices) on_event(Notice{notice});
-  });
-  run_before_first_step(resumed, [&] {
-    on_every_rank(ranks, [&](int rank) {
-      ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
-                                                  rank == 0 ? on_event : EventHandler(), cancelled);
+  if (link != nullptr)
+    link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
+      put_request(letter, settings, resolved.latent, resolved.images, resolved.resumed, request.check);
     });
+  const std::vector<PlannedRun> plans = plan_ranks(resolved);
+  connect();
+  together_connected([&] {
+    run_before_first_step(resumed, [&] {
+      if (!on_event) return;
+      on_event(RunSettings{to_metadata(settings)});
+      for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+    });
+    run_before_first_step(resumed, [&] { load_ranks(plans, on_event, cancelled); });
   });
-
-  std::optional<DumpWriter> dump;
-  if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
-  on_every_rank(ranks, [&](int rank) {
-    RankRun run{.models = models,
-                .settings = settings,
-                .images = resolved.images,
-                .latent = resolved.latent,
-                .output = {resolved.save_file, resolved.latents},
-                .resumed = resumed,
-                .keep = {.every = request.keep_every},
-                .check = request.check};
-    if (rank == 0) {
+  together_connected([&] {
+    std::optional<DumpWriter> dump;
+    if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
+    std::optional<ProcessLink::StopsWith> stops;
+    if (link != nullptr) stops.emplace(*link, cancelled);
+    const RankRun every{.models = models,
+                        .settings = settings,
+                        .images = resolved.images,
+                        .latent = resolved.latent,
+                        .output = {resolved.save_file, resolved.latents},
+                        .resumed = resumed,
+                        .keep = {.every = request.keep_every},
+                        .check = request.check};
+    run_ranks(plans, every, [&](RankRun& run) {
       run.on_event = on_event;
       run.dump = dump ? &*dump : nullptr;
       run.dump_taps = request.dump_taps;
       run.flops = &flops;
       run.cancelled = cancelled;
-    }
-    ranks[static_cast<std::size_t>(rank)]->run(run, plans[static_cast<std::size_t>(rank)]);
+      run.stops_in_a_step = link != nullptr;
+    });
   });
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -230,10 +378,36 @@ std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
   return ranks;
 }
 
+ProcessPlace place_of(const ProcessGroup& processes) {
+  return {.process = processes.rank(),
+          .processes = processes.size(),
+          .local_rank = processes.local_rank(),
+          .local_size = processes.local_size()};
+}
+
 }  // namespace
 
-Engine::Engine(const EngineOptions& options)
-    : Engine(std::make_unique<Impl>(options, make_ranks(options, make_backends(options)))) {}
+/// This process's share.
+std::unique_ptr<Engine::Impl> Engine::make_impl(const EngineOptions& options,
+                                                std::unique_ptr<ProcessLink> link) {
+  std::unique_ptr<Impl> impl;
+  link->together([&] {
+    impl = std::make_unique<Impl>(options,
+                                  make_ranks(options, make_backends(options, place_of(link->processes()))));
+    return Letter();
+  });
+  impl->link = std::move(link);
+  impl->share_ranks();
+  return impl;
+}
+
+std::unique_ptr<Engine::Impl> Engine::make_impl(const EngineOptions& options) {
+  std::unique_ptr<ProcessLink> link = begin_share(options);
+  if (link != nullptr) return make_impl(options, std::move(link));
+  return std::make_unique<Impl>(options, make_ranks(options, make_backends(options)));
+}
+
+Engine::Engine(const EngineOptions& options) : Engine(make_impl(options)) {}
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
@@ -268,6 +442,14 @@ void Engine::expect(const GenerationRequest& request) {
 GenerationResult Engine::generate(const GenerationRequest& request, const EventHandler& on_event,
                                   const std::atomic<bool>* cancelled) {
   return impl_->generate(request, on_event, cancelled);
+}
+
+EngineShare::EngineShare(const EngineOptions& options, std::unique_ptr<ProcessLink> link)
+    : impl_(Engine::make_impl(options, std::move(link))) {}
+EngineShare::~EngineShare() = default;
+
+void EngineShare::generate(const SharedRequest& request) {
+  impl_->make_share(request);
 }
 
 }  // namespace wan

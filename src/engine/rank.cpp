@@ -46,15 +46,15 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
 
 void Rank::run(const RankRun& run, const PlannedRun& plan) {
   FiniteCheck check;
-  const bool alone = communicator_->size() == 1;
+  const bool stops = communicator_->size() == 1 || run.stops_in_a_step;
   const auto context_on = [&](Backend& on, Workspace& workspace) {
-    return ExecContext{
-        .backend = on,
-        .workspace = workspace,
-        .communicator = *communicator_,
-        .cancelled = alone ? run.cancelled : nullptr,  // in a step ranks stop together or not at all
-        .check = run.check ? &check : nullptr,
-        .flops = run.flops};
+    return ExecContext{.backend = on,
+                       .workspace = workspace,
+                       .communicator = *communicator_,
+                       .cancelled = stops ? run.cancelled
+                                          : nullptr,  // otherwise in a step ranks stop together or not at all
+                       .check = run.check ? &check : nullptr,
+                       .flops = run.flops};
   };
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace);
@@ -107,9 +107,10 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
         const Error error = current_failure();
         const bool cancelled = error.code() == ErrorCode::kCancelled;
         {
-          // The first one is no consequence of another's. Of a stop that all agree on, rank 0 says what is kept.
+          // The first one is no consequence of another's. Of a failure that all have, rank 0 says what is kept.
           const std::lock_guard lock(mutex);
-          if (!chosen || (cancelled && rank == 0)) chosen = error;
+          const bool says_more = chosen && std::string_view(error.what()).starts_with(chosen->what());
+          if (!chosen || (rank == 0 && (cancelled || says_more))) chosen = error;
         }
         if (!cancelled) ranks[rank]->communicator().abort();
       }

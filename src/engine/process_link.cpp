@@ -1,0 +1,117 @@
+#include "engine/process_link.h"
+
+#include <numeric>
+
+#include "kept/recovery.h"
+#include "parallel/local/local_communicator.h"
+#include "parallel/mpi/process_communicator.h"
+
+namespace wan {
+
+namespace {
+
+/// work(), or its failure, as a letter.
+Letter outcome_of(const std::function<Letter()>& work) {
+  LetterWriter letter;
+  try {
+    const Letter result = work();
+    letter.put(true);
+    letter.put(std::string_view(reinterpret_cast<const char*>(result.data()), result.size()));
+  } catch (...) {
+    letter = {};
+    letter.put(false);
+    letter.put(current_failure());
+  }
+  return letter.take();
+}
+
+/// What outcome_of() was given, or throws what it threw.
+Letter result_of(Letter outcome, const std::string& sender) {
+  LetterReader letter(std::move(outcome));
+  if (letter.get<bool>()) {
+    const std::string text = letter.text();
+    const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
+    return {begin, begin + text.size()};
+  }
+  const Error error = letter.error();
+  if (sender.empty() || error.code() == ErrorCode::kCancelled) throw Error(error);
+  throw Error(error.code(), format_message("{}: ", sender) + error.what(), error.field());
+}
+
+/// Connections of all engines of a process.
+std::uint32_t& last_connection() {
+  static std::uint32_t number = 0;
+  return number;
+}
+
+}  // namespace
+
+ProcessLink::~ProcessLink() {
+  if (!is_first()) return;
+  try {
+    command(Command::kDrop);
+  } catch (const Error&) {  // they are gone
+  }
+}
+
+Letter ProcessLink::hear(int process) const {
+  return processes_.receive(process, {.from = process, .to = processes_.rank()});
+}
+
+void ProcessLink::tell(int process, Letter letter) const {
+  processes_.send(process, {.from = processes_.rank(), .to = process}, std::move(letter));
+}
+
+void ProcessLink::command(Command command, const std::function<void(LetterWriter&)>& put) {
+  LetterWriter letter;
+  letter.put(static_cast<int>(command));
+  letter.put(engine_);
+  if (put) put(letter);
+  const Letter written = letter.take();
+  for (int process = 1; process < processes_.size(); ++process) tell(process, written);
+}
+
+Letter ProcessLink::together(const std::function<Letter()>& work,
+                             const std::function<Letter(std::vector<Letter>)>& judge) {
+  Letter outcome = outcome_of(work);
+  if (!is_first()) {
+    tell(0, std::move(outcome));
+    return result_of(hear(0), "");
+  }
+  const Letter verdict = outcome_of([&] {
+    std::vector<Letter> outcomes{std::move(outcome)};
+    for (int process = 1; process < processes_.size(); ++process) outcomes.push_back(hear(process));
+    std::vector<Letter> results;
+    for (int process = 0; process < processes_.size(); ++process)
+      results.push_back(result_of(std::move(outcomes[static_cast<std::size_t>(process)]),
+                                  process == 0 ? "" : processes_.name(process)));
+    return judge(std::move(results));
+  });
+  for (int process = 1; process < processes_.size(); ++process) tell(process, verdict);
+  return result_of(verdict, "");
+}
+
+int ProcessLink::ranks() const {
+  return std::accumulate(ranks_.begin(), ranks_.end(), 0);
+}
+
+int ProcessLink::first_rank() const {
+  return std::accumulate(ranks_.begin(), ranks_.begin() + processes_.rank(), 0);
+}
+
+void ProcessLink::open_connection() {
+  connection_ = ++last_connection();
+  processes_.open_connection(connection_);
+}
+
+std::unique_ptr<Communicator> ProcessLink::connect(int rank, ComputeDevice& device) const {
+  RankGroup all{.connection = connection_, .number = 0, .processes = {}};
+  for (int process = 0; process < processes_.size(); ++process)
+    all.processes.insert(all.processes.end(),
+                         static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
+  const bool on_host = device.device().kind == DeviceKind::kCpu;
+  return make_process_communicator(processes_, std::move(all), first_rank() + rank,
+                                   on_host ? nullptr : &device, kRankTimeout);
+}
+
+}  // namespace wan
