@@ -10,15 +10,17 @@ namespace wan {
 
 namespace {
 
-/// work(), or its failure, as a letter.
-Letter outcome_of(const std::function<Letter()>& work) {
+/// work() in a phase, or its failure, as a letter.
+Letter outcome_of(std::uint64_t phase, const std::function<Letter()>& work) {
   LetterWriter letter;
   try {
     const Letter result = work();
+    letter.put(phase);
     letter.put(true);
     letter.put(std::string_view(reinterpret_cast<const char*>(result.data()), result.size()));
   } catch (...) {
     letter = {};
+    letter.put(phase);
     letter.put(false);
     letter.put(current_failure());
   }
@@ -28,6 +30,7 @@ Letter outcome_of(const std::function<Letter()>& work) {
 /// What outcome_of() was given, or throws what it threw.
 Letter result_of(Letter outcome, const std::string& sender) {
   LetterReader letter(std::move(outcome));
+  letter.get<std::uint64_t>();
   if (letter.get<bool>()) {
     const std::string text = letter.text();
     const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
@@ -55,7 +58,11 @@ ProcessLink::~ProcessLink() {
 }
 
 Letter ProcessLink::hear(int process) const {
-  return processes_.receive(process, {.from = process, .to = processes_.rank()});
+  while (true) {
+    Letter letter = processes_.receive(process, {.from = process, .to = processes_.rank()});
+    if (LetterReader(letter).get<std::uint64_t>() == phase_)
+      return letter;  // others are of phases that had failed here
+  }
 }
 
 void ProcessLink::tell(int process, Letter letter) const {
@@ -73,18 +80,20 @@ void ProcessLink::command(Command command, const std::function<void(LetterWriter
 
 Letter ProcessLink::together(const std::function<Letter()>& work,
                              const std::function<Letter(std::vector<Letter>)>& judge) {
-  Letter outcome = outcome_of(work);
+  ++phase_;
+  Letter outcome = outcome_of(phase_, work);
   if (!is_first()) {
     tell(0, std::move(outcome));
     return result_of(hear(0), "");
   }
-  const Letter verdict = outcome_of([&] {
-    std::vector<Letter> outcomes{std::move(outcome)};
+  const Letter verdict = outcome_of(phase_, [&] {
+    // A failure here is told at once: the others may be gone, and so may this process be soon.
+    std::vector<Letter> results{result_of(std::move(outcome), "")};
+    std::vector<Letter> outcomes;
     for (int process = 1; process < processes_.size(); ++process) outcomes.push_back(hear(process));
-    std::vector<Letter> results;
-    for (int process = 0; process < processes_.size(); ++process)
-      results.push_back(result_of(std::move(outcomes[static_cast<std::size_t>(process)]),
-                                  process == 0 ? "" : processes_.name(process)));
+    for (int process = 1; process < processes_.size(); ++process)
+      results.push_back(
+          result_of(std::move(outcomes[static_cast<std::size_t>(process) - 1]), processes_.name(process)));
     return judge(std::move(results));
   });
   for (int process = 1; process < processes_.size(); ++process) tell(process, verdict);

@@ -68,6 +68,7 @@ class ProcessLink {
 
   ProcessGroup& processes_;
   int engine_;
+  std::uint64_t phase_ = 0;
   std::vector<int> ranks_;
   std::uint32_t connection_ = 0;
 };

@@ -11,6 +11,8 @@ namespace wan {
 
 namespace {
 
+constexpr auto kFirstSpeaks = std::chrono::seconds(2);
+
 /// Of this process, once it has joined; MPI can be started once.
 std::unique_ptr<ProcessGroup>& joined() {
   static std::unique_ptr<ProcessGroup> group;
@@ -71,9 +73,10 @@ std::optional<int> join_processes() {
               launch.size);
     joined() =
         std::make_unique<ProcessGroup>(launch, std::string("wan.cpp ") + version(), ProcessGroup::Times());
-  } catch (const Error& error) {
-    if (launch.rank == 0) throw;
-    return exit_status(error.code());
+  } catch (const Error&) {
+    // What is wrong in all of them the first one says, and its launcher ends the others.
+    if (launch.rank != 0) std::this_thread::sleep_for(kFirstSpeaks);
+    throw;
   }
   ProcessGroup& processes = *joined();
   if (processes.rank() == 0) return std::nullopt;
