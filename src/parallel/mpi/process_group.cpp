@@ -12,6 +12,7 @@ namespace wan {
 
 namespace {
 
+constexpr auto kCauseComes = std::chrono::milliseconds(500);  // after who has left for a failure: it says why
 constexpr auto kStopCheck =
     std::chrono::milliseconds(50);    // how often a waiting rank looks whether it is to stop
 constexpr int kBusyLooks = 200;       // before the thread begins to rest between two looks
@@ -136,17 +137,21 @@ std::optional<Error> ProcessGroup::failure_of(const Route& route) const {
 
 Letter ProcessGroup::receive(int process, const Route& route, std::chrono::milliseconds timeout) {
   const auto begun = Clock::now();
+  std::optional<Clock::time_point> gone_since;
   std::unique_lock lock(mutex_);
   while (true) {
+    if (const auto failure = failure_of(route)) throw Error(*failure);
     const auto mail = mail_.find(route);
     if (mail != mail_.end() && !mail->second.empty()) {
       Letter letter = std::move(mail->second.front());
       mail->second.pop_front();
       return letter;
     }
-    if (const auto failure = failure_of(route)) throw Error(*failure);
-    WAN_CHECK(!left_.contains({route.connection, route.group, route.from, 0}) && !ended_.contains(process),
-              kDevice, "another rank, on {}, has ended; this rank stops too", name(process));
+    const bool gone =
+        left_.contains({route.connection, route.group, route.from, 0}) || ended_.contains(process);
+    if (gone && !gone_since) gone_since = Clock::now();
+    WAN_CHECK(!gone_since || (route.connection != 0 && Clock::now() - *gone_since < kCauseComes), kDevice,
+              "another rank, on {}, has ended; this rank stops too", name(process));
     if (route.connection != 0) {
       const std::atomic<bool>* const stopped = stopped_.load();
       WAN_CHECK(stopped == nullptr || !stopped->load(), kCancelled, "stopped on request");
