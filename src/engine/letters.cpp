@@ -152,7 +152,9 @@ Error LetterReader::error() {
 void put_options(LetterWriter& letter, const EngineOptions& options) {
   const auto& [ckpt_dir, device, gpus, ulysses_size, precision, vae_precision, residency, offload_model,
                t5_cpu, keep_models, memory_limit, threads] = options;
-  letter.put(std::filesystem::absolute(ckpt_dir).string());
+  std::error_code unknown;  // of the working folder: then it stays as it was given
+  const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
+  letter.put((unknown ? ckpt_dir : absolute).string());
   letter.put(device);
   letter.put(gpus.size());
   for (const int gpu : gpus) letter.put(gpu);

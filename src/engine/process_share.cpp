@@ -68,9 +68,10 @@ std::optional<int> join_processes() {
   const Launch launch = find_launch();
   if (launch.size == 1) return std::nullopt;
   try {
-    WAN_CHECK(launch.connects, kUnsupported,
-              "srun started {} processes without MPI: give it --mpi=pmix, or what `srun --mpi=list` shows",
-              launch.size);
+    WAN_CHECK(
+        launch.connects, kUnsupported,
+        "srun started {} processes without MPI: its option mpi names the way to connect them, such as pmix",
+        launch.size);
     joined() =
         std::make_unique<ProcessGroup>(launch, std::string("wan.cpp ") + version(), ProcessGroup::Times());
   } catch (const Error&) {

@@ -162,7 +162,7 @@ class Messages(ProcessesTest):
 
     def test_a_launcher_that_connects_nobody(self):
         step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}
-        self.assert_refused(self.run_wan(*self.arguments(), env=step), UNSUPPORTED, "srun", "--mpi=pmix")
+        self.assert_refused(self.run_wan(*self.arguments(), env=step), UNSUPPORTED, "srun", "pmix")
         other = {"PMI_SIZE": "2", "PMI_RANK": "0", **AS_ROOT}
         result = self.run_wan(*self.arguments(), env=other)
         self.assertEqual((result.status, len(errors(result.err))), (UNSUPPORTED, 1), result.err)
