@@ -118,6 +118,22 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command
       .add_option("--gpus", o.gpus, "GPUs that work on the video together: how many, or which, such as 0,2,3")
       ->group(kMore);
+  command
+      .add_option("--guidance_parallel", o.guidance_parallel,
+                  "on: the two passes of guidance at the same time, each on a half of the ranks, which "
+                  "--ulysses_size then counts; off; or auto")
+      ->capture_default_str()
+      ->group(kMore);
+  command
+      .add_option("--p2p", o.p2p,
+                  "on: GPUs read each other's memory; off: they exchange through the host's; auto: on where "
+                  "the driver has it")
+      ->capture_default_str()
+      ->group(kMore);
+  add_number<double>(command, "--rank_timeout", o.rank_timeout,
+                     "Seconds after which ranks that wait for another one give up")
+      ->default_str("300")
+      ->group(kMore);
   command.add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)")
       ->group(kMore);
   command
@@ -238,6 +254,9 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.ulysses_size = o.ulysses_size.value_or(0);
   WAN_CHECK_FIELD(!o.ulysses_size || *o.ulysses_size >= 1, kInvalidArgument, "ulysses_size",
                   "--ulysses_size {}: expected 1 or more", options.ulysses_size);
+  options.guidance_parallel = o.guidance_parallel;
+  options.p2p = o.p2p;
+  options.rank_timeout = std::chrono::duration<double>(o.rank_timeout);
   options.precision = o.convert_model_dtype ? "bf16" : o.precision;
   options.vae_precision = o.vae_precision;
   options.residency = o.residency;

@@ -35,6 +35,9 @@ struct GenerateOptions {
   std::optional<std::string> negative_prompt;
   std::string device = "auto";
   std::optional<std::string> gpus;
+  std::string guidance_parallel = "auto";
+  double rank_timeout = 300;
+  std::string p2p = "auto";
   std::string precision;
   std::string vae_precision = "fp32";
   std::string rng;

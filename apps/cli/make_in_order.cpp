@@ -21,6 +21,9 @@ std::string differences(const EngineOptions& a, const EngineOptions& b) {
   add(a.device != b.device, "--device");
   add(a.gpus != b.gpus, "--gpus");
   add(a.ulysses_size != b.ulysses_size, "--ulysses_size");
+  add(a.guidance_parallel != b.guidance_parallel, "--guidance_parallel");
+  add(a.rank_timeout != b.rank_timeout, "--rank_timeout");
+  add(a.p2p != b.p2p, "--p2p");
   add(a.precision != b.precision, "--precision");
   add(a.vae_precision != b.vae_precision, "--vae_precision");
   add(a.residency != b.residency, "--residency");

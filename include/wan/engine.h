@@ -2,6 +2,7 @@
 // Engine: a checkpoint ready to generate. The one class that a program needs; see examples/generate.cpp.
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -29,6 +30,16 @@ struct EngineOptions {
   /// Ranks that divide a video's tokens (Ulysses), at most as many as the model has attention heads: as many as `gpus` has, or
   /// without those the first GPUs, or on the CPU parts of its threads. 0: one a GPU of `gpus`, otherwise one.
   int ulysses_size = 0;
+  /// "on": guidance's two passes run at the same time, each on a half of the ranks, which divide its tokens; then ulysses_size is of a
+  /// half. "off": one after the other, each on all ranks. "auto": on where every step has both passes and the ranks, without
+  /// ulysses_size, are an even number.
+  std::string guidance_parallel = "auto";
+  /// How what one GPU sends comes to another: "on": each reads the others' memory; "off": through page-locked memory of the host; "auto": on where
+  /// the driver has it between all of them.
+  std::string p2p = "auto";
+  /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
+  /// them. Waiting for whoever handles events, and for a disk, does not count.
+  std::chrono::duration<double> rank_timeout = std::chrono::seconds(300);
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
   /// "fp32", or "bf16": the VAE's weights and what lies between its layers in bf16, sums in fp32. Half the memory of its
@@ -60,6 +71,10 @@ struct EngineOptions {
 
 /// What is needed where, in bytes; made before anything loads.
 struct MemoryPlan {
+  /// Devices, or parts of the CPU, that work on the video; what follows is of the first one, and no other takes more.
+  int ranks = 1;
+  int ulysses_size = 1;            // of these, that divide the tokens of a pass
+  bool guidance_parallel = false;  // the others run guidance's other pass meanwhile
   /// On the CPU, of the process before its first plan: code, libraries, what the caller holds. On a GPU, what CUDA's libraries
   /// are expected to take for their kernels and scratch.
   std::int64_t program = 0;

@@ -6,6 +6,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cuda/cuda_backend.h"
+#include "engine/layout_choice.h"
 #include "parallel/partition.h"
 
 namespace wan {
@@ -34,16 +35,6 @@ ChosenBackend make_cuda(int index, const MessagePart& asked) {
           .utilization = [index] { return cuda_utilization(index); }};
 }
 
-void check_gpus(const EngineOptions& options) {
-  const std::vector<int>& gpus = options.gpus;
-  WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
-            "`device` {} contradicts `gpus`; leave one of the two out", options.device);
-  for (auto gpu = gpus.begin(); gpu != gpus.end(); ++gpu)
-    WAN_CHECK(*gpu >= 0 && std::find(gpus.begin(), gpu, *gpu) == gpu, kInvalidArgument,
-              "`gpus`: {} {}; expected different numbers from 0 on", *gpu,
-              *gpu < 0 ? "is below 0" : "is there twice");
-}
-
 /// Those of a machine's that are this process's.
 std::vector<int> gpus_of(const EngineOptions& options, const ProcessPlace& place) {
   const std::vector<int>& gpus = options.gpus;
@@ -55,20 +46,17 @@ std::vector<int> gpus_of(const EngineOptions& options, const ProcessPlace& place
   return {gpus.begin() + share.begin, gpus.begin() + share.end};
 }
 
-/// This process's.
-int rank_count(const EngineOptions& options, std::size_t gpus, const ProcessPlace& place) {
-  const auto count = static_cast<int>(gpus);
-  const int asked = options.ulysses_size;
-  WAN_CHECK(asked >= 0, kInvalidArgument, "`ulysses_size` {}: expected 1 or more", asked);
-  WAN_CHECK(asked == 0 || asked >= place.processes, kInvalidArgument,
+/// Of one of several processes; all of them have as many as are asked for, or one each.
+int process_rank_count(const EngineOptions& options, std::size_t gpus, const ProcessPlace& place) {
+  check_gpus(options);
+  if (gpus > 0) return static_cast<int>(gpus);
+  const int asked = rank_count(options);
+  WAN_CHECK(options.ulysses_size == 0 || asked >= place.processes, kInvalidArgument,
             "`ulysses_size` {}: {} processes were started, and each has a rank at least; start fewer, or ask "
             "for more",
-            asked, place.processes);
-  WAN_CHECK(place.processes > 1 || gpus == 0 || asked == 0 || asked == count, kInvalidArgument,
-            "`ulysses_size` {}: `gpus` names {}; leave one of the two out, or ask for as many ranks as GPUs",
-            asked, count);
-  if (gpus > 0) return count;
-  return std::max(1, static_cast<int>(even_share(asked, place.processes, place.process).size()));
+            options.ulysses_size, place.processes);
+  return static_cast<int>(
+      even_share(std::max(asked, place.processes), place.processes, place.process).size());
 }
 
 bool runs_on_cpu(const EngineOptions& options) {
@@ -95,9 +83,9 @@ int first_gpu(int ranks, const ProcessPlace& place) {
 std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
             "`threads` {}: expected 0 to 4096", options.threads);
-  check_gpus(options);
   const std::vector<int> gpus = gpus_of(options, place);
-  const int ranks = rank_count(options, gpus.size(), place);
+  const int ranks =
+      place.processes == 1 ? rank_count(options) : process_rank_count(options, gpus.size(), place);
   std::vector<ChosenBackend> backends;
   if (gpus.empty() && runs_on_cpu(options)) {
     for (int rank = 0; rank < ranks; ++rank)
@@ -109,10 +97,9 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options, const Pro
   const std::string device = options.device == "auto" ? "cuda" : options.device;
   for (int next = first_gpu(ranks, place); backends.size() < static_cast<std::size_t>(ranks); ++next) {
     const int gpu = device_index(device) + next;
-    backends.push_back(make_cuda(
-        gpu, ranks == 1
-                 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
-                 : MessagePart{fmt::format("`ulysses_size` {} needs cuda:{}", options.ulysses_size, gpu)}));
+    backends.push_back(make_cuda(gpu, ranks == 1
+                                          ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                                          : MessagePart{fmt::format("{} ranks need cuda:{}", ranks, gpu)}));
   }
   return backends;
 }

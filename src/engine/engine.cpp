@@ -10,6 +10,7 @@
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/fingerprint.h"
+#include "engine/layout_choice.h"
 #include "engine/process_share.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
@@ -31,6 +32,16 @@ std::string default_precision(const Backend& backend) {
   return backend.device().kind == DeviceKind::kCpu ? "fp32" : "bf16";
 }
 
+/// What all ranks do for one video.
+struct JointPlan {
+  RankLayout layout;
+  std::vector<PlannedRun> ranks;
+};
+
+bool is_whole(const PlannedRun& run) {
+  return run.plan.vae_tile == 0 && run.plan.feed_forward_pieces == 1;
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -42,14 +53,17 @@ struct Engine::Impl {
         text_encoder_host(describe_text_encoder_host()),
         vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
         models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
+    const double timeout = options.rank_timeout.count();
+    WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
+              "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
+    static_cast<void>(parse_p2p(options.p2p));
     check_ranks(static_cast<int>(ranks.size()));
   }
 
+  /// Refused before any request where none could have a layout.
   void check_ranks(int count) const {
-    const std::int64_t heads = models.config().num_heads;
-    WAN_CHECK(count <= heads, kInvalidArgument,
-              "{} asks for {} ranks, and the model's {} attention heads are divided over at most {}",
-              MessagePart{options.gpus.empty() ? "`ulysses_size`" : "`gpus`"}, count, heads, heads);
+    static_cast<void>(
+        possible_layouts(options, count, models.config().num_heads, /*guided_steps=*/1, /*steps=*/1));
   }
 
   /// Those of all processes.
@@ -63,23 +77,24 @@ struct Engine::Impl {
   Rank& first() const { return *ranks.front(); }
 
   /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout) const {
     std::optional<PlannedRun> kept;
     if (options.keep_models) {
       try {
-        kept = plan(rank, request, /*keep=*/true);
+        kept = plan(rank, request, layout, /*keep=*/true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kOutOfMemory) throw;
       }
-      if (kept && kept->plan.vae_tile == 0 && kept->plan.feed_forward_pieces == 1) return std::move(*kept);
+      if (kept && is_whole(*kept)) return std::move(*kept);
     }
-    PlannedRun alone = plan(rank, request, /*keep=*/false);
+    PlannedRun alone = plan(rank, request, layout, /*keep=*/false);
     const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
                       kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
     return same ? std::move(*kept) : std::move(alone);
   }
 
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, bool keep) const {
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
+                  bool keep) const {
     const GenerationSettings& settings = request.settings;
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
@@ -93,10 +108,37 @@ struct Engine::Impl {
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
                      .text_encoder_host = text_encoder_host,
-                     .ranks = all_ranks(),
+                     .layout = layout,
                      .sharers = machine_ranks(),
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
+  }
+
+  /// Every rank's, in the first possible layout in which whole frames fit, and the feed-forward in one piece; or in the last one.
+  JointPlan plan(const ResolvedRequest& request) const {
+    const GenerationSettings& settings = request.settings;
+    const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+    const auto guided = static_cast<int>(guided_steps(settings, scheduler));
+    const std::vector<RankLayout> layouts =
+        possible_layouts(options, all_ranks(), models.config().num_heads, guided,
+                         static_cast<int>(scheduler.timesteps().size()));
+    for (const RankLayout& layout : layouts) {
+      const bool last = layout == layouts.back();
+      try {
+        JointPlan joint{.layout = layout, .ranks = {}};
+        for (const auto& rank : ranks) joint.ranks.push_back(plan(*rank, request, layout));
+        if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
+      } catch (const Error& error) {
+        if (last || error.code() != ErrorCode::kOutOfMemory) throw;
+      }
+    }
+    fail(ErrorCode::kInternal, "[plan] no layout of the ranks");
+  }
+
+  std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const {
+    const Guidance guidance(settings.guide_scale, settings.boundary);
+    return std::ranges::count_if(
+        scheduler.timesteps(), [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); });
   }
 
   /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
@@ -108,11 +150,7 @@ struct Engine::Impl {
       return models.tokenizer().tokenize(text, static_cast<int>(models.config().text_len)).used;
     };
     std::vector<std::int64_t> tokens{used(settings.prompt)};
-    const Guidance guidance(settings.guide_scale, settings.boundary);
-    const auto timesteps = scheduler.timesteps();
-    if (std::any_of(timesteps.begin(), timesteps.end(),
-                    [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); }))
-      tokens.push_back(used(settings.negative_prompt));
+    if (guided_steps(settings, scheduler) > 0) tokens.push_back(used(settings.negative_prompt));
     return tokens;
   }
 
@@ -155,25 +193,23 @@ struct Engine::Impl {
   }
   /// The same, once the ranks are connected: what it throws ends the other processes' work as well.
   void together_connected(const std::function<void()>& work) const {
-    together([&] { ending_all(work); });
-  }
-  void ending_all(const std::function<void()>& work) const {
     if (link == nullptr) return work();
-    try {
-      work();
-    } catch (...) {
-      const Error error = current_failure();
-      link->end_connection(error);
-      throw Error(error);
-    }
+    together([&] {
+      try {
+        work();
+      } catch (...) {
+        const Error error = current_failure();
+        link->end_connection(error);
+        throw Error(error);
+      }
+    });
   }
 
   void share_ranks();
-  std::vector<PlannedRun> plan_ranks(const ResolvedRequest& resolved);
-  void connect();
+  void connect(const RankLayout& layout);
   void load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
                   const std::atomic<bool>* cancelled);
-  /// Of the first rank of all `first` says more.
+  /// Of the first rank of this process `first` says more.
   void run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
                  const std::function<void(RankRun&)>& first);
   void make_share(const SharedRequest& request);
@@ -187,8 +223,7 @@ struct Engine::Impl {
   }
 
   EngineOptions options;
-  std::unique_ptr<ProcessLink>
-      link;  // to other processes' shares of the engine; nullptr where this one makes all of it
+  std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
   std::string precision;
   DType weights;
@@ -207,6 +242,7 @@ void Engine::Impl::share_ranks() {
         LetterWriter mine;
         mine.put(static_cast<int>(ranks.size()));
         mine.put(kind);
+        mine.put(parts.size());
         for (const auto& part : parts) mine.put(part.second);
         return mine.take();
       },
@@ -222,14 +258,18 @@ void Engine::Impl::share_ranks() {
           WAN_CHECK(theirs.get<int>() == kind, kUnsupported,
                     "{} computes on another kind of device than {}; name one that all have with `device`",
                     name, link->processes().name(0));
+          WAN_CHECK_FIELD(theirs.get<std::size_t>() == parts.size(), kBadFile, "ckpt_dir",
+                          "{}: the checkpoint is another model's than on {}", name,
+                          link->processes().name(0));
           for (const auto& [part, hash] : parts)
             WAN_CHECK_FIELD(theirs.get<std::uint64_t>() == hash, kBadFile, "ckpt_dir",
                             "{}: {} holds other weights than on {}; copy the checkpoint anew", name, part,
                             link->processes().name(0));
         }
-        WAN_CHECK(options.ulysses_size == 0 || options.ulysses_size == all, kInvalidArgument,
+        const int size = options.ulysses_size;
+        WAN_CHECK(size == 0 || size == all || 2 * size == all, kInvalidArgument,
                   "`ulysses_size` {}: the processes have {} ranks together; leave it out, or ask for so many",
-                  options.ulysses_size, all);
+                  size, all);
         check_ranks(all);
         return counts.take();
       });
@@ -239,21 +279,14 @@ void Engine::Impl::share_ranks() {
   link->set_ranks(std::move(by_process));
 }
 
-std::vector<PlannedRun> Engine::Impl::plan_ranks(const ResolvedRequest& resolved) {
-  std::vector<PlannedRun> plans;
-  together([&] {
-    for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved));
-    for (const PlannedRun& plan : plans) hold_to(plan);
-    models.tokenizer();  // a damaged one is told before weights are loaded
-  });
-  return plans;
-}
-
-void Engine::Impl::connect() {
-  if (link == nullptr) return connect_ranks(ranks);
+void Engine::Impl::connect(const RankLayout& layout) {
+  if (link == nullptr) return connect_ranks(ranks, layout, options);
   link->open_connection();
-  for (std::size_t i = 0; i < ranks.size(); ++i)
-    ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend()));
+  const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    ProcessLink::Ways ways = link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout);
+    ranks[i]->connect(layout, std::move(ways.all), std::move(ways.group));
+  }
 }
 
 void Engine::Impl::load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
@@ -269,8 +302,7 @@ void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun
   on_every_rank(ranks, [&](int rank) {
     RankRun own = run;
     if (rank == 0) first(own);
-    ending_all(
-        [&] { ranks[static_cast<std::size_t>(rank)]->run(own, plans[static_cast<std::size_t>(rank)]); });
+    ranks[static_cast<std::size_t>(rank)]->run(own, plans[static_cast<std::size_t>(rank)]);
   });
 }
 
@@ -283,9 +315,14 @@ void Engine::Impl::make_share(const SharedRequest& request) {
                                  .latents = {},
                                  .resumed = {},
                                  .notices = {}};
-  const std::vector<PlannedRun> plans = plan_ranks(resolved);
-  connect();
-  together_connected([&] { load_ranks(plans, {}, link->stopped()); });
+  std::vector<PlannedRun> plans;
+  together([&] {
+    for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved, request.layout));
+    for (const PlannedRun& plan : plans) hold_to(plan);
+    models.tokenizer();
+  });
+  connect(request.layout);
+  together_connected([&] { load_ranks(plans, {}, nullptr); });
   together_connected([&] {
     const RankRun every{.models = models,
                         .settings = request.settings,
@@ -309,12 +346,17 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const ResolvedRequest resolved = resolve(request);
   const GenerationSettings& settings = resolved.settings;
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
-  if (link != nullptr)
+  const auto [layout, plans] = plan(resolved);
+  for (const PlannedRun& plan : plans) hold_to(plan);
+  models.tokenizer();  // a damaged one is told before weights are loaded
+  if (link != nullptr) {
     link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
-      put_request(letter, settings, resolved.latent, resolved.images, resolved.resumed, request.check);
+      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed,
+                  request.check);
     });
-  const std::vector<PlannedRun> plans = plan_ranks(resolved);
-  connect();
+    together([] {});  // the others' plans
+  }
+  connect(layout);
   together_connected([&] {
     run_before_first_step(resumed, [&] {
       if (!on_event) return;
@@ -426,16 +468,16 @@ Engine make_engine(const EngineOptions& options, std::vector<std::unique_ptr<Bac
 }
 
 void Engine::check(const GenerationRequest& request) const {
-  impl_->plan(impl_->first(), impl_->resolve(request));
+  static_cast<void>(impl_->plan(impl_->resolve(request)));
   impl_->models.tokenizer();
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
-  return impl_->plan(impl_->first(), impl_->resolve(request)).plan;
+  return impl_->plan(impl_->resolve(request)).ranks.front().plan;
 }
 
 void Engine::expect(const GenerationRequest& request) {
-  impl_->hold_to(impl_->plan(impl_->first(), impl_->resolve(request)));
+  for (const PlannedRun& plan : impl_->plan(impl_->resolve(request)).ranks) impl_->hold_to(plan);
   impl_->models.tokenizer();
 }
 

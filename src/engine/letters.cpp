@@ -150,8 +150,8 @@ Error LetterReader::error() {
 
 // Names every member, so that one that is added goes along or does not compile.
 void put_options(LetterWriter& letter, const EngineOptions& options) {
-  const auto& [ckpt_dir, device, gpus, ulysses_size, precision, vae_precision, residency, offload_model,
-               t5_cpu, keep_models, memory_limit, threads] = options;
+  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, precision,
+               vae_precision, residency, offload_model, t5_cpu, keep_models, memory_limit, threads] = options;
   std::error_code unknown;  // of the working folder: then it stays as it was given
   const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
   letter.put((unknown ? ckpt_dir : absolute).string());
@@ -159,6 +159,9 @@ void put_options(LetterWriter& letter, const EngineOptions& options) {
   letter.put(gpus.size());
   for (const int gpu : gpus) letter.put(gpu);
   letter.put(ulysses_size);
+  letter.put(guidance_parallel);
+  letter.put(p2p);
+  letter.put(rank_timeout.count());
   letter.put(precision);
   letter.put(vae_precision);
   letter.put(residency);
@@ -176,6 +179,9 @@ EngineOptions get_options(LetterReader& letter) {
   options.gpus.resize(letter.get<std::size_t>());
   for (int& gpu : options.gpus) gpu = letter.get<int>();
   options.ulysses_size = letter.get<int>();
+  options.guidance_parallel = letter.text();
+  options.p2p = letter.text();
+  options.rank_timeout = std::chrono::duration<double>(letter.get<double>());
   options.precision = letter.text();
   options.vae_precision = letter.text();
   options.residency = letter.text();
@@ -188,9 +194,12 @@ EngineOptions get_options(LetterReader& letter) {
 }
 
 void put_request(LetterWriter& letter, const GenerationSettings& settings, const Shape& latent,
-                 const InputImages& images, const std::optional<SavedLatents>& resumed, bool check) {
+                 const RankLayout& layout, const InputImages& images,
+                 const std::optional<SavedLatents>& resumed, bool check) {
   put_settings(letter, settings);
   letter.put(latent);
+  letter.put(layout.sequence);
+  letter.put(layout.groups);
   put_image(letter, images.first);
   put_image(letter, images.last);
   put_latents(letter, resumed);
@@ -201,6 +210,8 @@ SharedRequest get_request(LetterReader& letter) {
   SharedRequest request;
   request.settings = get_settings(letter);
   request.latent = letter.shape();
+  request.layout.sequence = letter.get<int>();
+  request.layout.groups = letter.get<int>();
   request.images.first = get_image(letter);
   request.images.last = get_image(letter);
   request.resumed = get_latents(letter);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kept/saved_latents.h"
 #include "parallel/mpi/process_group.h"
+#include "parallel/rank_layout.h"
 #include "pipeline/input_images.h"
 #include "wan/engine.h"
 
@@ -63,13 +64,15 @@ EngineOptions get_options(LetterReader& letter);
 struct SharedRequest {
   GenerationSettings settings;
   Shape latent;
+  RankLayout layout;
   InputImages images;
   std::optional<SavedLatents> resumed;
   bool check = false;
 };
 
 void put_request(LetterWriter& letter, const GenerationSettings& settings, const Shape& latent,
-                 const InputImages& images, const std::optional<SavedLatents>& resumed, bool check);
+                 const RankLayout& layout, const InputImages& images,
+                 const std::optional<SavedLatents>& resumed, bool check);
 SharedRequest get_request(LetterReader& letter);
 
 }  // namespace wan

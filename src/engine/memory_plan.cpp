@@ -184,7 +184,7 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
           .feed_forward_pieces = load.feed_forward_pieces,
-          .ranks = input.ranks};
+          .layout = input.layout};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -210,9 +210,12 @@ PlannedRun plan_run(const PlanInput& input) {
   }
   const std::vector<Candidate> ways = candidates(input);
   MemoryPlan& plan = run.plan;
+  plan.ranks = input.layout.ranks();
+  plan.ulysses_size = input.layout.sequence;
+  plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
-  if (on_cpu(input.backend)) plan.available /= input.sharers;
+  if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
   // In pieces the feed-forward takes less, and may add in another order: where nothing else fits.
   constexpr int kPieces = 4;
@@ -258,14 +261,27 @@ PlannedRun plan_run(const PlanInput& input) {
 }
 
 std::string to_json(const MemoryPlan& plan) {
-  return fmt::format(
-      R"({{"event":"plan","program":{},"text_encoder":{},"text_encoder_host":{},"transformers":{},)"
-      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-      R"("blocks_resident":{},"block_places":{},"feed_forward_pieces":{},"vae_tile":{}}})",
-      plan.program, plan.text_encoder, plan.text_encoder_host, plan.transformers, plan.context_cache,
-      plan.activations, plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-      plan.block_places, plan.feed_forward_pieces, plan.vae_tile);
+  return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
+                     R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"
+                     R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
+                     R"("blocks_resident":{},"block_places":{},"feed_forward_pieces":{},"vae_tile":{}}})",
+                     plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
+                     plan.text_encoder_host, plan.transformers, plan.context_cache, plan.activations,
+                     plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
+                     plan.block_places, plan.feed_forward_pieces, plan.vae_tile);
 }
+
+namespace {
+
+/// "guidance's two passes at the same time, 2 divide the tokens of a pass"
+std::string layout_of(const MemoryPlan& plan) {
+  const std::string divide =
+      plan.ulysses_size == 1 ? "" : fmt::format("{} divide the tokens of a pass", plan.ulysses_size);
+  if (!plan.guidance_parallel) return divide;
+  return "guidance's two passes at the same time" + (divide.empty() ? "" : ", " + divide);
+}
+
+}  // namespace
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
@@ -273,26 +289,31 @@ std::string to_string(const MemoryPlan& plan) {
       plan.text_encoder_host > 0
           ? fmt::format("  (on the CPU: {:.3f} GB of the host's memory)", gb(plan.text_encoder_host))
           : (plan.blocks_resident ? "" : "  (in the transformers' places)");
-  return fmt::format(
-      "program        {:8.3f} GB\n"
-      "text encoder   {:8.3f} GB{}\n"
-      "transformers   {:8.3f} GB  ({})\n"
-      "context cache  {:8.3f} GB\n"
-      "activations    {:8.3f} GB{}\n"
-      "VAE            {:8.3f} GB  ({})\n"
-      "latents        {:8.3f} GB\n"
-      "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
-      "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
-      "cache\n",
-      gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
-      plan.blocks_resident ? "all blocks resident"
-                           : fmt::format("blocks streamed through {} places", plan.block_places),
-      gb(plan.context_cache), gb(plan.activations),
-      plan.feed_forward_pieces > 1
-          ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
-          : "",
-      gb(plan.vae), plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames",
-      gb(plan.latents), gb(plan.peak), gb(plan.available));
+  const std::string ranks =
+      plan.ranks == 1 ? ""
+                      : fmt::format("ranks          {:8}     ({}); of each:\n", plan.ranks, layout_of(plan));
+  return ranks +
+         fmt::format(
+             "program        {:8.3f} GB\n"
+             "text encoder   {:8.3f} GB{}\n"
+             "transformers   {:8.3f} GB  ({})\n"
+             "context cache  {:8.3f} GB\n"
+             "activations    {:8.3f} GB{}\n"
+             "VAE            {:8.3f} GB  ({})\n"
+             "latents        {:8.3f} GB\n"
+             "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
+             "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
+             "cache\n",
+             gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
+             plan.blocks_resident ? "all blocks resident"
+                                  : fmt::format("blocks streamed through {} places", plan.block_places),
+             gb(plan.context_cache), gb(plan.activations),
+             plan.feed_forward_pieces > 1
+                 ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
+                 : "",
+             gb(plan.vae),
+             plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames",
+             gb(plan.latents), gb(plan.peak), gb(plan.available));
 }
 
 }  // namespace wan

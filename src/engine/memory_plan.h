@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/load_options.h"
+#include "parallel/rank_layout.h"
 #include "tasks/model_shapes.h"
 #include "wan/engine.h"
 
@@ -33,8 +34,8 @@ struct PlanInput {
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  int ranks = 1;                                          // that divide the tokens
-  int sharers = 1;                                        // ranks that divide the host's memory, on the CPU
+  RankLayout layout = {};
+  int sharers = 0;  // of the layout's ranks, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more

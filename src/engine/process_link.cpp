@@ -3,7 +3,6 @@
 #include <numeric>
 
 #include "kept/recovery.h"
-#include "parallel/local/local_communicator.h"
 #include "parallel/mpi/process_communicator.h"
 
 namespace wan {
@@ -113,14 +112,23 @@ void ProcessLink::open_connection() {
   processes_.open_connection(connection_);
 }
 
-std::unique_ptr<Communicator> ProcessLink::connect(int rank, ComputeDevice& device) const {
+ProcessLink::Ways ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
+                                       std::chrono::milliseconds timeout) const {
   RankGroup all{.connection = connection_, .number = 0, .processes = {}};
   for (int process = 0; process < processes_.size(); ++process)
     all.processes.insert(all.processes.end(),
                          static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
-  const bool on_host = device.device().kind == DeviceKind::kCpu;
-  return make_process_communicator(processes_, std::move(all), first_rank() + rank,
-                                   on_host ? nullptr : &device, kRankTimeout);
+  ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
+  const int own = first_rank() + rank;
+  Ways ways{.all = make_process_communicator(processes_, all, own, memory, timeout), .group = nullptr};
+  if (layout.groups == 1) return ways;
+  const int number = layout.group_of(own);
+  const auto first = all.processes.begin() + layout.first_of(number);
+  const RankGroup group{.connection = connection_,
+                        .number = 1 + static_cast<std::uint32_t>(number),
+                        .processes = {first, first + layout.sequence}};
+  ways.group = make_process_communicator(processes_, group, own - layout.first_of(number), memory, timeout);
+  return ways;
 }
 
 }  // namespace wan

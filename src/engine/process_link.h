@@ -8,6 +8,7 @@
 
 #include "engine/letters.h"
 #include "parallel/communicator.h"
+#include "parallel/rank_layout.h"
 #include "tensor/compute_device.h"
 
 namespace wan {
@@ -42,12 +43,16 @@ class ProcessLink {
 
   /// A new way between all ranks; communicators of an earlier one are of no use any more.
   void open_connection();
+  struct Ways {
+    std::unique_ptr<Communicator> all;
+    std::unique_ptr<Communicator>
+        group;  // of the ranks that divide a pass with it; nullptr where the layout has one group
+  };
   /// Of one of this process's ranks, in its place among them.
-  std::unique_ptr<Communicator> connect(int rank, ComputeDevice& device) const;
+  Ways connect(int rank, ComputeDevice& device, const RankLayout& layout,
+               std::chrono::milliseconds timeout) const;
   /// Ends the way: every rank's exchanges throw this, with its origin.
   void end_connection(const Error& error) noexcept { processes_.fail_connection(connection_, error); }
-  /// Set once it has been ended.
-  const std::atomic<bool>* stopped() const { return &processes_.connection_failed(); }
   /// While it lives, this process's ranks also stop in the middle of a step: the others end with them.
   class StopsWith {
    public:

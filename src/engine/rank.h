@@ -2,6 +2,7 @@
 // Rank: one device's share of an engine's work: its backends, its models, its way to the other ranks, and the plan of what lives where.
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,8 @@
 #include "engine/backend_factory.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
+#include "parallel/local/local_communicator.h"
+#include "parallel/rank_layout.h"
 #include "pipeline/run.h"
 
 namespace wan {
@@ -40,12 +43,15 @@ class Rank {
   Backend& backend() const { return *backend_; }
   Backend* own_text_backend() const { return text_backend_.get(); }
   const CudaLaunchGrid& grid() const { return grid_; }
-  Communicator& communicator() const { return *communicator_; }
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
-  /// Its way to the other ranks, for the next video: one that failed ends the way of all.
-  void connect(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
+  /// Its ways to the other ranks, for the next video: one that failed ends the way of all. `group` is nullptr where the layout has
+  /// one group.
+  void connect(const RankLayout& layout, std::unique_ptr<Communicator> all,
+               std::unique_ptr<Communicator> group);
+  /// Ends the other ranks' work with this one.
+  void abort(const Error& cause) noexcept;
   /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
   void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
@@ -53,22 +59,35 @@ class Rank {
   void run(const RankRun& run, const PlannedRun& plan);
 
  private:
+  /// While the caller looks at an event no other rank's patience ends.
+  EventHandler patient(const EventHandler& on_event) const;
   Backend& text_encoder_backend() const { return text_backend_ ? *text_backend_ : *backend_; }
 
   std::unique_ptr<Backend> backend_;
   CudaLaunchGrid grid_;
   std::function<std::optional<double>()> utilization_;
   std::unique_ptr<Backend> text_backend_;
+  RankLayout layout_;
   std::unique_ptr<Communicator> communicator_ = std::make_unique<SelfCommunicator>();
+  std::unique_ptr<Communicator> group_;  // of the ranks that divide a pass with this one; nullptr: all
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
 };
 
-/// Connects all of them anew, whatever an earlier video ended in.
-void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks);
+/// Connects all of them anew, as `layout` has them, whatever an earlier video ended in. Of options: rank_timeout and p2p.
+void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
+                   const EngineOptions& options);
 
-/// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, the others' collectives end, and
-/// the first failure that is no consequence of another's is thrown.
-void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work);
+/// "on", "off" or "auto". Throws InvalidArgument.
+Links parse_p2p(const std::string& p2p);
+
+/// How long a rank may go on after another one has failed.
+inline constexpr std::chrono::seconds kEndOfRanks{30};
+
+/// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, that ends the others' work, and
+/// what rank 0 makes of it is thrown: the first failure, and what it has kept; or the first failure where rank 0 was through. A rank that does
+/// not end within `patience` of that, as its device does not answer, cannot be ended: the failure is logged, and the process exits with its status.
+void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work,
+                   std::chrono::milliseconds patience = kEndOfRanks);
 
 }  // namespace wan

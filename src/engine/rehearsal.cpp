@@ -1,5 +1,6 @@
 #include "engine/rehearsal.h"
 
+#include <algorithm>
 #include <array>
 
 #include "engine/load_options.h"
@@ -92,7 +93,7 @@ Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
 
 RunRehearsal::RunRehearsal(const RehearsedRun& run)
     : vae_report_(std::make_unique<WeightReport>(Checkpoint::from_files({}, kNoFile), "VAE")),
-      device_(&run.backend, run.ranks) {
+      device_(&run.backend, run.layout.ranks()) {
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
   if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend);
@@ -149,13 +150,15 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const std::int64_t given = run.encodes && !channels ? run.encodes->frames : 0;
   const TokenLayout layout =
       TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
-                         latent[3] / config.patch[2], run.ranks, 0, given / config.patch[0]);
+                         latent[3] / config.patch[2], run.layout.sequence, 0, given / config.patch[0]);
   Conditioning conditioning;
   if (channels) conditioning.channels = condition;
   const Tensor rope(backend.allocator(), DType::kF32, transformers[0]->model.rope_shape(layout));
   constexpr std::size_t kPredictions = 2;  // whether there are as many branches or not
   std::vector<Tensor> predictions;
   for (std::size_t i = 0; i < kPredictions; ++i) predictions.push_back(like_latent());
+  const std::size_t longest =
+      static_cast<std::size_t>(std::ranges::max_element(run.text_tokens) - run.text_tokens.begin());
   const double timesteps[] = {900.0, 0.0};
   ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
   for (std::size_t expert = transformers.size(); expert-- > 0;) {
@@ -163,6 +166,7 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
     model.set_feed_forward_pieces(run.feed_forward_pieces);
     std::vector<GuidanceBranch> branches;
     for (std::size_t branch = 0; branch < encoded.size(); ++branch) {
+      if (run.layout.groups > 1 && branch != longest) continue;  // of the others, another group's
       TextContext& context = contexts.at(static_cast<int>(expert), static_cast<int>(branch));
       model.embed_text(ctx, encoded[branch], context);
       branches.push_back({&context, &conditioning, predictions[branch]});

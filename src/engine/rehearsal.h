@@ -7,6 +7,7 @@
 
 #include "models/video_vae/plan.h"
 #include "ops/counting_backend.h"
+#include "parallel/rank_layout.h"
 #include "tasks/model_shapes.h"
 
 namespace wan {
@@ -24,7 +25,7 @@ struct RehearsedRun {
   std::vector<std::int64_t> text_tokens;  // of each guidance branch
   int sampler_slots;
   int feed_forward_pieces;
-  int ranks = 1;  // that divide the tokens
+  RankLayout layout = {};
 };
 
 /// Bytes on the device. Blocks' weights are in none of them.

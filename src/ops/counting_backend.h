@@ -73,7 +73,7 @@ class IdleCommunicator final : public Communicator {
   void all_gather(const TensorView&, std::span<const TensorView>) override {}
   void broadcast(const TensorView&, int) override {}
   void barrier() override {}
-  void abort() noexcept override {}
+  void abort(const Error&) noexcept override {}
 
  private:
   int size_;

@@ -3,6 +3,7 @@
 namespace wan {
 
 void ExecContext::check_cancelled() const {
+  communicator.check();
   WAN_CHECK(cancelled == nullptr || !cancelled->load(std::memory_order_relaxed), kCancelled,
             "stopped on request");
 }

@@ -35,7 +35,7 @@ struct ExecContext {
   void tap(std::string_view name, const TensorView& output) const {
     if (taps) taps(name, output);
   }
-  /// Throws Cancelled when the caller asked to stop. Layers call it between kernels that take long.
+  /// Throws Cancelled when the caller asked to stop, and what ended another rank. Layers call it between kernels that take long.
   void check_cancelled() const;
 };
 

@@ -5,12 +5,12 @@
 #include <span>
 
 #include "tensor/tensor.h"
+#include "wan/error.h"
 
 namespace wan {
 
 /// Collective operations over a fixed group. Every rank calls the same sequence with matching byte counts; a
-/// mismatch or a rank that has died or called abort() makes the call throw Device on every rank instead of
-/// hanging. Views are on this rank's device, contiguous or of rows as tensor/row_copy.h has them; on a GPU the exchange is
+/// mismatch or a rank that has died or called abort() makes the call throw on every rank instead of hanging. Views are on this rank's device, contiguous or of rows as tensor/row_copy.h has them; on a GPU the exchange is
 /// enqueued behind the device's work, and what is enqueued later comes after it.
 class Communicator {
  public:
@@ -26,8 +26,25 @@ class Communicator {
   /// Every rank's `data` becomes rank root's.
   virtual void broadcast(const TensorView& data, int root) = 0;
   virtual void barrier() = 0;
-  /// Makes every pending and later call of every rank throw Device. Thread-safe.
-  virtual void abort() noexcept = 0;
+  /// Makes every pending and later call of every rank throw `cause`, or the first one of several. Thread-safe.
+  virtual void abort(const Error& cause) noexcept = 0;
+  /// Throws what a rank has called abort() with. For ranks that do long work between two calls.
+  virtual void check() const {}
+  /// Between these two the others wait for this rank as long as it takes; see RankRest. Thread-safe.
+  virtual void begin_rest() noexcept {}
+  virtual void end_rest() noexcept {}
+};
+
+/// While it lives a rank does what has no limit of time, such as waiting for the caller or a disk.
+class RankRest {
+ public:
+  explicit RankRest(Communicator& communicator) : communicator_(communicator) { communicator_.begin_rest(); }
+  ~RankRest() { communicator_.end_rest(); }
+  RankRest(const RankRest&) = delete;
+  RankRest& operator=(const RankRest&) = delete;
+
+ private:
+  Communicator& communicator_;
 };
 
 /// The group of one: copies where a copy is due, waits for nobody. Host memory only.
@@ -39,7 +56,7 @@ class SelfCommunicator final : public Communicator {
   void all_gather(const TensorView& send, std::span<const TensorView> recv) override;
   void broadcast(const TensorView&, int root) override;
   void barrier() override {}
-  void abort() noexcept override {}
+  void abort(const Error&) noexcept override {}
 };
 
 /// Shared by the implementations: throws Internal unless there are as many views as `size`.

@@ -28,6 +28,7 @@ class DenoiseLoop {
   int steps_of(Expert expert, int first) const;
   void restore_given_frames();
   void predict(int step);
+  void run_passes(Expert expert, std::int64_t timestep, int branches);
   void guide(int step);
   void update(int step);
   TextContext& context(Expert expert, Branch branch);
@@ -59,8 +60,8 @@ DenoiseLoop::DenoiseLoop(const RunContext& run, const DenoiseInput& input, Denoi
     : run_(run),
       in_(input),
       state_(state),
-      layout_(video_layout(run.exec.communicator, input, sample().shape())),
-      rope_(any_of(input.experts).make_rope_table(run.exec, layout_)) {
+      layout_(video_layout(run.transformer_exec.communicator, input, sample().shape())),
+      rope_(any_of(input.experts).make_rope_table(run.transformer_exec, layout_)) {
   for (Tensor& prediction : predictions_)
     prediction = Tensor(run.exec.backend.allocator(), DType::kF32, sample().shape());
   restore_given_frames();
@@ -108,26 +109,40 @@ void DenoiseLoop::restore_given_frames() {
 TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
   TextContext& context = in_.contexts.at(static_cast<int>(expert), branch);
   if (context.embedded.empty())
-    transformer(expert).embed_text(run_.exec, branch == kPrompt ? in_.text.prompt : in_.text.negative,
-                                   context);
+    transformer(expert).embed_text(run_.transformer_exec,
+                                   branch == kPrompt ? in_.text.prompt : in_.text.negative, context);
   return context;
 }
 
 void DenoiseLoop::predict(int step) {
-  const Expert expert = expert_of(step);
   const std::int64_t timestep = in_.scheduler.timestep(step);
-  std::vector<GuidanceBranch> branches = {
-      {&context(expert, kPrompt), in_.conditioning[kPrompt], predictions_[kPrompt]}};
-  if (in_.guidance.needs_unconditional(timestep))
-    branches.push_back({&context(expert, kNegative), in_.conditioning[kNegative], predictions_[kNegative]});
-  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by TokenLayout::video's modulation rows
-  transformer(expert).forward(
-      run_.exec, {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_}, branches);
+  const int branches = in_.guidance.needs_unconditional(timestep) ? 2 : 1;
+  run_passes(expert_of(step), timestep, branches);
   if (run_.dump == nullptr) return;
   run_.dump->step_tensor(run_.exec, step, "input", sample());
   run_.dump->step_timestep(step, timestep);
   run_.dump->step_tensor(run_.exec, step, "cond", predictions_[kPrompt]);
-  if (branches.size() > 1) run_.dump->step_tensor(run_.exec, step, "uncond", predictions_[kNegative]);
+  if (branches > 1) run_.dump->step_tensor(run_.exec, step, "uncond", predictions_[kNegative]);
+}
+
+/// Fills the predictions of the first `branches` on every rank. Of two groups each runs the branch of its number; where there is but
+/// one, both run it.
+void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches) {
+  const RankLayout& ranks = run_.layout;
+  const int own = ranks.group_of(run_.exec.communicator.rank());
+  std::vector<GuidanceBranch> passes;
+  for (int i = 0; i < branches; ++i) {
+    if (ranks.groups > 1 && branches > 1 && i != own) continue;
+    const auto branch = static_cast<Branch>(i);
+    passes.push_back({&context(expert, branch), in_.conditioning[branch], predictions_[branch]});
+  }
+  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by TokenLayout::video's modulation rows
+  transformer(expert).forward(run_.transformer_exec,
+                              {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_},
+                              passes);
+  if (ranks.groups == 1) return;
+  for (int i = 0; i < branches; ++i)
+    run_.exec.communicator.broadcast(predictions_[static_cast<std::size_t>(i)], ranks.first_of(i));
 }
 
 void DenoiseLoop::guide(int step) {

@@ -106,6 +106,7 @@ Reached Run::reached() const {
 void Run::keep_where_due() {
   if (!writes()) return;
   const auto expert = [&](int step) { return guidance_.expert(scheduler_.timestep(step)); };
+  const RankRest rest(run_.exec.communicator);
   keeper_.after_step(reached(), expert(state_.next_step - 1) != expert(state_.next_step));
 }
 

@@ -3,14 +3,17 @@
 
 #include "dump/dump.h"
 #include "ops/backend.h"
+#include "parallel/rank_layout.h"
 #include "settings/settings.h"
 #include "wan/events.h"
 
 namespace wan {
 
 struct RunContext {
-  ExecContext& exec;
-  ExecContext& text_exec;  // for the text encoder: `exec`, or one on the CPU beside a device
+  ExecContext& exec;              // its communicator is every rank's
+  ExecContext& text_exec;         // for the text encoder: `exec`, or one on the CPU beside a device
+  ExecContext& transformer_exec;  // for a pass: `exec`, or one whose communicator is this rank's group's
+  RankLayout layout = {};
   const GenerationSettings& settings;
   const EventHandler& on_event;
   DumpWriter* dump = nullptr;                    // nullptr: nothing is dumped

@@ -59,9 +59,13 @@ class ComputeDevice {
   virtual void wait_for(const WorkMark& mark) { mark.wait(); }
   /// Lets `reader`, a device of this kind in this process, copy from this one's memory. Throws Unsupported, with the reason.
   virtual void share_memory_with(const ComputeDevice&) {}
-  /// Enqueues a copy out of the memory of this device, or of one that shares its memory with it, into this one's. Views as
-  /// row_copy() takes them.
+  /// Host memory that the device copies from and to in the order of its work, while the host goes on: page-locked where that matters.
+  virtual Allocator& transfer_allocator() { return cpu_allocator(); }
+  /// Enqueues a copy out of the memory of this device, of one that shares its memory with it, or of a transfer_allocator(), into
+  /// this one's. Views as row_copy() takes them.
   virtual void copy_from(const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); }
+  /// Enqueues a copy out of this device's memory into that of a transfer_allocator(), likewise.
+  virtual void copy_out(const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); }
   /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
   /// offset: see diffusion/random.h.
   virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }

@@ -15,6 +15,7 @@
 #include "ops/attention.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
+#include "parallel/local/local_communicator.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/guarded.h"
@@ -279,6 +280,60 @@ TEST_F(CudaBackend, CopiesRowsFromTheMemoryOfAnother) {
   EXPECT_THROW(second->copy_from(here, there), Error) << "into the other one's memory";
   fake_machine().has_links = false;
   expect_error(ErrorCode::kUnsupported, "no direct link", [&] { first->share_memory_with(*second); });
+}
+
+/// Two devices exchange halves of rows: both have both halves then.
+void expect_exchange(Links links) {
+  const std::unique_ptr<Backend> backends[] = {make_cuda_backend({.device = 0}),
+                                               make_cuda_backend({.device = 1})};
+  ComputeDevice* const devices[] = {backends[0].get(), backends[1].get()};
+  const auto communicators = make_local_communicators(devices, kRankTimeout, links);
+  std::vector<std::thread> threads;
+  for (std::size_t rank = 0; rank < 2; ++rank)
+    threads.emplace_back([&, rank] {
+      Backend& backend = *backends[rank];
+      for (int repeat = 0; repeat < 3; ++repeat) {  // larger every time
+        const std::int64_t tokens = 3 + 2 * repeat;
+        const auto value = [&](std::size_t from, std::int64_t i) {
+          return static_cast<float>(1000 * (from + 1)) + static_cast<float>(i + repeat);
+        };
+        const Tensor host(DType::kF32, {tokens, 4, 2});
+        for (std::int64_t i = 0; i < host.elements(); ++i) host.as<float>()[i] = value(rank, i);
+        const Tensor mine(backend.allocator(), DType::kF32, host.shape());
+        const Tensor got(backend.allocator(), DType::kF32, {2 * tokens, 2, 2});
+        backend.upload(host, mine);
+        const TensorView send[] = {mine.view().slice(1, 0, 2), mine.view().slice(1, 2, 4)};
+        const TensorView recv[] = {got.view().slice(0, 0, tokens), got.view().slice(0, tokens, 2 * tokens)};
+        communicators[rank]->all_to_all(send, recv);
+        const Tensor back(DType::kF32, got.shape());
+        backend.download(got, back);
+        for (std::int64_t token = 0; token < 2 * tokens; ++token)
+          for (std::int64_t i = 0; i < 4; ++i)
+            ASSERT_EQ(back.as<float>()[token * 4 + i],
+                      value(static_cast<std::size_t>(token / tokens),
+                            token % tokens * 8 + static_cast<std::int64_t>(rank) * 4 + i));
+        const Tensor word(backend.allocator(), DType::kF32, {1});
+        const Tensor text(DType::kF32, {1});
+        *text.as<float>() = static_cast<float>(rank + 5);
+        backend.upload(text, word);
+        communicators[rank]->broadcast(word, 1);
+        backend.download(word, text);
+        ASSERT_EQ(*text.as<float>(), 6.0f);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(CudaBackend, DevicesExchangeDirectlyAndThroughTheHost) {
+  fake_machine().devices = 2;
+  for (const Links links : {Links::kAuto, Links::kDirect, Links::kHost}) expect_exchange(links);
+  fake_machine().has_links = false;
+  for (const Links links : {Links::kAuto, Links::kHost}) expect_exchange(links);
+  const auto first = make_cuda_backend({.device = 0});
+  const auto second = make_cuda_backend({.device = 1});
+  ComputeDevice* const devices[] = {first.get(), second.get()};
+  expect_error(ErrorCode::kUnsupported, "no direct link",
+               [&] { make_local_communicators(devices, kRankTimeout, Links::kDirect); });
 }
 
 TEST_F(CudaBackend, OpsTakeTheScratchThatIsStated) {

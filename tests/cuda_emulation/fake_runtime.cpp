@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 
 namespace wan::cuda_emulation {
 
@@ -26,6 +27,7 @@ struct Pool {
 struct Block {
   std::size_t bytes;  // without guards
   Pool* pool;         // or none
+  int device;
 };
 
 struct Memory {
@@ -34,6 +36,7 @@ struct Memory {
   std::size_t taken = 0;                     // outside pools, and what pools have reserved
   int damaged = 0;
   Pool default_pool;
+  std::map<const std::byte*, std::size_t> pinned;  // bytes of the host's memory, by their start
 };
 
 Memory& memory() {
@@ -41,14 +44,30 @@ Memory& memory() {
   return instance;
 }
 
-bool on_device(const void* pointer, std::size_t bytes) {
+/// The device whose memory it is, or none.
+std::optional<int> device_at(const void* pointer, std::size_t bytes) {
   Memory& m = memory();
   const std::scoped_lock lock(m.mutex);
   const auto* p = static_cast<const std::byte*>(pointer);
   auto after = m.blocks.upper_bound(p);
-  if (after == m.blocks.begin()) return false;
+  if (after == m.blocks.begin()) return std::nullopt;
   --after;
-  return p >= after->first && p + bytes <= after->first + after->second.bytes;
+  if (p < after->first || p + bytes > after->first + after->second.bytes) return std::nullopt;
+  return after->second.device;
+}
+
+bool on_device(const void* pointer, std::size_t bytes) {
+  return device_at(pointer, bytes).has_value();
+}
+
+bool is_pinned(const void* pointer, std::size_t bytes) {
+  Memory& m = memory();
+  const std::scoped_lock lock(m.mutex);
+  const auto* p = static_cast<const std::byte*>(pointer);
+  auto after = m.pinned.upper_bound(p);
+  if (after == m.pinned.begin()) return false;
+  --after;
+  return p >= after->first && p + bytes <= after->first + after->second;
 }
 
 thread_local cudaError_t last_error = cudaSuccess;
@@ -98,7 +117,7 @@ cudaError_t allocate(void** pointer, std::size_t bytes, Pool* pool = nullptr) {
   auto* const raw = static_cast<std::byte*>(std::aligned_alloc(kGuard, padded));
   std::memset(raw, kGuardByte, padded);
   std::memset(raw + kGuard, 0xff, bytes);
-  m.blocks.emplace(raw + kGuard, Block{bytes, pool});
+  m.blocks.emplace(raw + kGuard, Block{bytes, pool, current_device});
   m.taken += more;
   if (pool != nullptr) {
     pool->used += bytes;
@@ -126,7 +145,8 @@ cudaError_t release(void* pointer) {
   auto* const start = static_cast<std::byte*>(pointer);
   const auto found = m.blocks.find(start);
   if (found == m.blocks.end()) return result(cudaErrorInvalidValue);
-  const auto [bytes, pool] = found->second;
+  const std::size_t bytes = found->second.bytes;
+  Pool* const pool = found->second.pool;
   bool whole = true;
   for (std::size_t i = 0; i < kGuard; ++i)
     whole = whole && start[bytes + i] == std::byte{kGuardByte} &&
@@ -297,9 +317,15 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) {
 }
 cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned int) {
   *pointer = std::malloc(bytes);
+  const std::scoped_lock lock(memory().mutex);
+  memory().pinned[static_cast<const std::byte*>(*pointer)] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* pointer) {
+  {
+    const std::scoped_lock lock(memory().mutex);
+    memory().pinned.erase(static_cast<const std::byte*>(pointer));
+  }
   std::free(pointer);
   return cudaSuccess;
 }
@@ -353,7 +379,11 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
   for (size_t row = 0; row < height; ++row) {
     const std::byte* const there = at(to, row * to_pitch);
     const std::byte* const here = at(from, row * from_pitch);
-    if (!on_device(there, width) || !on_device(here, width)) return result(cudaErrorInvalidValue);
+    const std::optional<int> target = device_at(there, width);
+    const std::optional<int> source = device_at(here, width);
+    const bool known = (target || is_pinned(there, width)) && (source || is_pinned(here, width));
+    const bool linked = !target || !source || target == source || fake_machine().has_links;
+    if (!known || !linked) return result(cudaErrorInvalidValue);
     std::memmove(const_cast<std::byte*>(there), here, width);
   }
   return cudaSuccess;

@@ -62,7 +62,7 @@ Outcomes run_ranks(const std::function<void(Communicator&)>& body,
         body(*communicators[i]);
       } catch (const Error& error) {
         outcomes[i] = error.what();
-        communicators[i]->abort();
+        communicators[i]->abort(error);
       }
     });
   for (std::thread& thread : threads) thread.join();
@@ -259,7 +259,7 @@ TEST(Processes, ARankThatLeavesEndsWhoWaitsForIt) {
         if (rank != 0) communicator->barrier();
       } catch (const Error& error) {
         outcomes[static_cast<std::size_t>(i)] = error.what();
-        communicator->abort();
+        communicator->abort(error);
       }
     });
   for (std::thread& thread : threads) thread.join();

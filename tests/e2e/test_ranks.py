@@ -27,9 +27,11 @@ class Ranks(WanTest):
 
     def test_any_number_makes_the_video_of_one(self):
         alone = self.make("alone")
-        for ranks in (2, 3, 4):
-            with self.subTest(ranks=ranks):
-                made = self.make(f"by{ranks}", ulysses_size=ranks)
+        halves = {"guidance_parallel": "on"}
+        for options in ({"ulysses_size": 2}, {"ulysses_size": 3}, {"ulysses_size": 4}, halves, {"ulysses_size": 2, **halves},
+                        {"ulysses_size": 4, **halves}):
+            with self.subTest(**options):
+                made = self.make("by" + "_".join(map(str, options.values())), **options)
                 for file, values in alone.items():
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
@@ -54,6 +56,21 @@ class Ranks(WanTest):
                               "again_%05d.png", "--dump", "again")
         self.assertEqual(result.status, 0, result.err)
         self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
+
+    def test_halves_run_the_passes_of_guidance_where_there_are_two(self):
+        # The steps of one expert have one pass, those of the other have two.
+        scales = {"sample_guide_scale": "1,4", "ulysses_size": 1}
+        alone = self.make("alone", **scales)
+        halves = self.make("halves", guidance_parallel="on", **scales)
+        self.assertLess(relative_rms(halves["latents.npy"].values, alone["latents.npy"].values), CLOSE)
+        for name in ("cond", "uncond"):
+            one, two = (read_npy(self.folder / run / f"step_00_{name}.npy").values for run in ("alone", "halves"))
+            self.assertLess(relative_rms(two, one), CLOSE)
+            self.assertGreater(max(map(abs, two)), 0)
+        self.assertEqual(sorted(file.name for file in (self.folder / "halves").iterdir()),
+                         sorted(file.name for file in (self.folder / "alone").iterdir()))
+        plan = self.run_wan(*self.arguments("a", plan=True, json=True, guidance_parallel="on")).events[0]
+        self.assertEqual((plan["ranks"], plan["ulysses_size"], plan["guidance_parallel"]), (2, 1, True))
 
     def test_the_plan_divides_memory_and_work(self):
         def plan(**options):

@@ -63,8 +63,12 @@ class RunTest : public testing::Test {
     SelfCommunicator alone;
     ExecContext exec{
         .backend = *backend_, .workspace = workspace, .communicator = alone, .cancelled = cancelled};
-    const RunContext context{
-        .exec = exec, .text_exec = exec, .settings = settings_, .on_event = on_event, .cancelled = cancelled};
+    const RunContext context{.exec = exec,
+                             .text_exec = exec,
+                             .transformer_exec = exec,
+                             .settings = settings_,
+                             .on_event = on_event,
+                             .cancelled = cancelled};
     LatentsFile kept{.path = folder_ / (name + ".safetensors"), .requested = true};
     if (latents_) kept = *latents_;
     wan::Run run(context, loaded_.pipeline(),
@@ -290,7 +294,8 @@ TEST_F(RunTest, SegmentsDrawFromOneStreamOfNoise) {
     SelfCommunicator alone;
     ExecContext exec{.backend = *backend_, .workspace = workspace, .communicator = alone};
     const EventHandler nobody;
-    const RunContext context{.exec = exec, .text_exec = exec, .settings = settings, .on_event = nobody};
+    const RunContext context{
+        .exec = exec, .text_exec = exec, .transformer_exec = exec, .settings = settings, .on_event = nobody};
     const Tensor first(DType::kF32, latent_);
     const Tensor second(DType::kF32, latent_);
     NoiseSource noise(context);

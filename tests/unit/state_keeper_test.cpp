@@ -112,7 +112,11 @@ class StateKeeperTest : public testing::Test {
   const EventHandler on_event_ = [this](const Event& event) {
     if (const auto* notice = std::get_if<Notice>(&event)) notices_.push_back(notice->message);
   };
-  const RunContext context_{.exec = exec_, .text_exec = exec_, .settings = settings_, .on_event = on_event_};
+  const RunContext context_{.exec = exec_,
+                            .text_exec = exec_,
+                            .transformer_exec = exec_,
+                            .settings = settings_,
+                            .on_event = on_event_};
   DenoiseState state_;
   Tensor none_;
   std::vector<Tensor> done_;

@@ -103,4 +103,36 @@ std::size_t StreamAllocator::kept() const {
   return reserved > in_use ? reserved - in_use : 0;
 }
 
+namespace {
+
+class PinnedAllocator final : public Allocator {
+ public:
+  Device device() const override { return {}; }
+  std::byte* allocate(std::size_t bytes) override {
+    if (bytes == 0) return nullptr;
+    void* data = nullptr;
+    const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      fail(ErrorCode::kOutOfMemory,
+           "{:.3f} GB of the host's memory could not be locked for the GPUs to exchange through; allow more "
+           "(ulimit -l), "
+           "or use fewer GPUs",
+           static_cast<double>(bytes) * 1e-9);
+    }
+    check(status, "cudaHostAlloc", __FILE__, __LINE__);
+    return static_cast<std::byte*>(data);
+  }
+  void release(std::byte* data, std::size_t) noexcept override {
+    if (data != nullptr) cudaFreeHost(data);
+  }
+};
+
+}  // namespace
+
+Allocator& pinned_allocator() {
+  static PinnedAllocator allocator;
+  return allocator;
+}
+
 }  // namespace wan::cuda

@@ -46,4 +46,7 @@ class StreamAllocator final : public Allocator {
   std::atomic<std::size_t> peak_{0};
 };
 
+/// Page-locked memory of the host, for all devices alike. It may wait for them.
+Allocator& pinned_allocator();
+
 }  // namespace wan::cuda

@@ -131,9 +131,21 @@ void CudaBackend::share_memory_with(const ComputeDevice& reader) {
   allocator_.share_with(reader.device().index);
 }
 
+Allocator& CudaBackend::transfer_allocator() {
+  return pinned_allocator();
+}
+
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
   check_on(to, device());
-  const RowCopy copy = row_copy(from, to);
+  enqueue(row_copy(from, to));
+}
+
+void CudaBackend::copy_out(const TensorView& from, const TensorView& to) {
+  check_on(from, device());
+  enqueue(row_copy(from, to));
+}
+
+void CudaBackend::enqueue(const RowCopy& copy) const {
   if (copy.rows == 0 || copy.from == copy.to) return;
   const CurrentDevice here(options_.device);
   WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,

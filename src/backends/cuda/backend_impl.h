@@ -32,7 +32,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   std::shared_ptr<const WorkMark> mark_work() noexcept override;
   void wait_for(const WorkMark& mark) override;
   void share_memory_with(const ComputeDevice& reader) override;
+  Allocator& transfer_allocator() override;
   void copy_from(const TensorView& from, const TensorView& to) override;
+  void copy_out(const TensorView& from, const TensorView& to) override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
@@ -72,6 +74,8 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   std::int64_t count_non_finite(const TensorView& x);
 
  private:
+  void enqueue(const RowCopy& copy) const;
+
   // While members take something from the device, or give it back.
   std::optional<CurrentDevice> current_;
   CudaBackendOptions options_;

@@ -64,10 +64,10 @@ class ProcessCommunicator final : public Communicator {
       if (peer != rank_) take(peer, {});
   }
 
-  void abort() noexcept override {
-    processes_.fail_connection(group_.connection,
-                               {ErrorCode::kDevice, "another rank has failed; this rank stops too"});
-  }
+  void abort(const Error& cause) noexcept override { processes_.fail_connection(group_.connection, cause); }
+  void check() const override { processes_.check(group_.connection); }
+  void begin_rest() noexcept override { processes_.change_resting(1); }
+  void end_rest() noexcept override { processes_.change_resting(-1); }
 
  private:
   Route route(int from, int to) const { return {group_.connection, group_.number, from, to}; }

@@ -13,10 +13,9 @@ namespace wan {
 namespace {
 
 constexpr auto kCauseComes = std::chrono::milliseconds(500);  // after who has left for a failure: it says why
-constexpr auto kStopCheck =
-    std::chrono::milliseconds(50);    // how often a waiting rank looks whether it is to stop
-constexpr int kBusyLooks = 200;       // before the thread begins to rest between two looks
-constexpr int kRestingLooks = 10000;  // before the rests become long
+constexpr std::chrono::milliseconds kSlice{50};  // after which who waits looks whether it is to stop
+constexpr int kBusyLooks = 200;                  // before the thread begins to rest between two looks
+constexpr int kRestingLooks = 10000;             // before the rests become long
 constexpr std::chrono::microseconds kRest{100};
 constexpr std::chrono::microseconds kLongRest{1000};
 
@@ -136,7 +135,7 @@ std::optional<Error> ProcessGroup::failure_of(const Route& route) const {
 }
 
 Letter ProcessGroup::receive(int process, const Route& route, std::chrono::milliseconds timeout) {
-  const auto begun = Clock::now();
+  Clock::duration waited{};
   std::optional<Clock::time_point> gone_since;
   std::unique_lock lock(mutex_);
   while (true) {
@@ -156,22 +155,41 @@ Letter ProcessGroup::receive(int process, const Route& route, std::chrono::milli
       const std::atomic<bool>* const stopped = stopped_.load();
       WAN_CHECK(stopped == nullptr || !stopped->load(), kCancelled, "stopped on request");
     }
-    if (timeout.count() > 0 && Clock::now() - begun > timeout) {
-      const Error error(ErrorCode::kDevice,
-                        format_message("rank {}, on {}, did not come to an exchange within {} s", route.from,
-                                       name(process), timeout.count() / 1000));
-      lock.unlock();
-      fail_connection(route.connection, error);
-      throw Error(error);
-    }
-    changed_.wait_for(lock, kStopCheck);
+    // In slices, of which a process that was stopped meanwhile loses one and not all.
+    const auto since = Clock::now();
+    changed_.wait_for(lock, kSlice);
+    const bool rests = std::any_of(resting_.begin(), resting_.end(), [](int ranks) { return ranks > 0; });
+    if (rests) continue;
+    waited += std::min<Clock::duration>(Clock::now() - since, 2 * kSlice);
+    if (timeout.count() == 0 || waited < timeout) continue;
+    const Error error(
+        ErrorCode::kDevice,
+        format_message("rank {}, on {}, did not come to an exchange within {:.3g} s: a device does not "
+                       "answer, or the work between two exchanges takes longer than `rank_timeout` says",
+                       route.from, name(process), std::chrono::duration<double>(timeout).count()),
+        "rank_timeout");
+    lock.unlock();
+    fail_connection(route.connection, error);
+    throw Error(error);
   }
+}
+
+void ProcessGroup::check(std::uint32_t connection) const {
+  const std::lock_guard lock(mutex_);
+  if (const auto failure = failure_of({.connection = connection})) throw Error(*failure);
+}
+
+void ProcessGroup::change_resting(int by) noexcept {
+  const std::lock_guard lock(mutex_);
+  int& resting = resting_[static_cast<std::size_t>(rank_)];
+  const bool before = resting > 0;
+  resting += by;
+  if (before != (resting > 0)) enqueue_to_others({.kind = Kind::kPulse, .number = resting});
 }
 
 void ProcessGroup::fail_connection(std::uint32_t connection, const Error& error) noexcept {
   const std::lock_guard lock(mutex_);
   if (connection < connection_ || !failures_.emplace(connection, error).second) return;
-  if (connection == connection_) connection_failed_ = true;
   changed_.notify_all();
   Letter letter = error_letter(error);
   const std::uint64_t bytes = letter.size();
@@ -193,7 +211,6 @@ void ProcessGroup::leave(const Route& route, const std::vector<int>& processes) 
 void ProcessGroup::open_connection(std::uint32_t connection) {
   const std::lock_guard lock(mutex_);
   connection_ = connection;
-  connection_failed_ = lost_ || failures_.contains(connection);
   const auto is_over = [&](std::uint32_t number) { return number != 0 && number < connection; };
   std::erase_if(mail_, [&](const auto& entry) { return is_over(entry.first.connection); });
   std::erase_if(left_, [&](const auto& entry) { return is_over(entry.first.connection); });
@@ -233,7 +250,6 @@ bool ProcessGroup::all_have_ended() const {
 void ProcessGroup::lose(const Error& error) {
   const std::lock_guard lock(mutex_);
   if (!lost_) lost_ = error;
-  connection_failed_ = true;
   changed_.notify_all();
 }
 
@@ -246,6 +262,7 @@ void ProcessGroup::work() {
     size_ = place.size;
     incoming_.resize(static_cast<std::size_t>(size_));
     heard_.assign(static_cast<std::size_t>(size_), Clock::now());
+    resting_.assign(static_cast<std::size_t>(size_), 0);
     started_ = true;
     changed_.notify_all();
   } catch (const std::exception& failure) {
@@ -363,7 +380,6 @@ void ProcessGroup::deliver(int process, Incoming& incoming) {
     case Kind::kFailure:
       if (!is_over)
         failures_.emplace(header.route.connection, error_of(text_of(incoming.letter), name(process)));
-      if (header.route.connection == connection_) connection_failed_ = true;
       break;
     case Kind::kLeft:
       if (!is_over) left_[header.route] = true;
@@ -372,6 +388,7 @@ void ProcessGroup::deliver(int process, Incoming& incoming) {
       ended_[process] = header.number;
       break;
     case Kind::kPulse:
+      resting_[static_cast<std::size_t>(process)] = header.number;
       return;
   }
   changed_.notify_all();
@@ -385,7 +402,7 @@ void ProcessGroup::keep_pulse() {
   last_pulse_ = now;
   {
     const std::lock_guard lock(mutex_);
-    enqueue_to_others({.kind = Kind::kPulse});
+    enqueue_to_others({.kind = Kind::kPulse, .number = resting_[static_cast<std::size_t>(rank_)]});
     if (lost_) return;
   }
   for (int process = 0; process < size_; ++process) {

@@ -68,8 +68,10 @@ class ProcessGroup {
   void leave(const Route& route, const std::vector<int>& processes) noexcept;
   /// Connections begin with ascending numbers; letters of the earlier ones are dropped.
   void open_connection(std::uint32_t connection);
-  /// Set while the newest connection has failed.
-  const std::atomic<bool>& connection_failed() const { return connection_failed_; }
+  /// Throws what the connection has failed with.
+  void check(std::uint32_t connection) const;
+  /// Ranks of this process that rest, in which time no receive() runs out of patience in any process.
+  void change_resting(int by) noexcept;
   /// receive() in a connection also throws Cancelled while this is set; nullptr: never.
   void stop_with(const std::atomic<bool>* stopped) { stopped_.store(stopped); }
 
@@ -85,7 +87,7 @@ class ProcessGroup {
   /// Goes before the bytes of a letter as a message of its own.
   struct Header {
     Kind kind = Kind::kPulse;
-    std::int32_t number = 0;  // of kEnd: the status
+    std::int32_t number = 0;  // of kEnd: the status; of kPulse: ranks that rest
     Route route = {};
     std::uint64_t bytes = 0;
   };
@@ -146,7 +148,7 @@ class ProcessGroup {
   std::map<int, int> ended_;                 // status by process
   std::optional<Error> lost_;                // of all connections
   std::uint32_t connection_ = 0;
-  std::atomic<bool> connection_failed_{false};
+  std::vector<int> resting_;  // ranks of each process
   bool finishing_ = false;
   bool started_ = false;
   std::exception_ptr start_failure_;

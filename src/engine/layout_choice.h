@@ -1,0 +1,25 @@
+#pragma once
+// How many ranks an engine has, and in which layouts they can make a video.
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/rank_layout.h"
+#include "wan/engine.h"
+
+namespace wan {
+
+/// Throws InvalidArgument for options.gpus that cannot be.
+void check_gpus(const EngineOptions& options);
+
+/// As many as options.gpus has, or as ulysses_size and guidance_parallel ask for. Throws InvalidArgument, with what can be, where they
+/// contradict one another.
+int rank_count(const EngineOptions& options);
+
+/// That the options leave for `ranks` of them, the best first: guidance's two passes at the same time wherever every step has both, for
+/// then groups exchange a prediction a step and not all of attention's input. `guided_steps` of `steps` have two passes. Throws
+/// InvalidArgument, with what can be, where no layout is left.
+std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks, std::int64_t heads,
+                                         int guided_steps, int steps);
+
+}  // namespace wan

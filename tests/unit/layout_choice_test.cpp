@@ -1,0 +1,64 @@
+// Which layouts of ranks the options leave.
+
+#include "engine/layout_choice.h"
+
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+
+namespace wan::test {
+namespace {
+
+using Layouts = std::vector<RankLayout>;
+
+constexpr int kOfSteps = 40;
+
+EngineOptions asking(const std::string& guidance, int ulysses_size, std::vector<int> gpus = {}) {
+  return {
+      .ckpt_dir = {}, .gpus = std::move(gpus), .ulysses_size = ulysses_size, .guidance_parallel = guidance};
+}
+
+Layouts layouts(const EngineOptions& options, int guided = kOfSteps, std::int64_t heads = 40) {
+  return possible_layouts(options, rank_count(options), heads, guided, kOfSteps);
+}
+
+TEST(LayoutChoice, HalvesComeFirstWhereEveryStepHasTwoPasses) {
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1})), (Layouts{{1, 2}, {2, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1, 2, 3})), (Layouts{{2, 2}, {4, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1, 2})), (Layouts{{3, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1}), kOfSteps - 1), (Layouts{{2, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1}), 0), (Layouts{{2, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 0)), (Layouts{{1, 1}}));
+}
+
+TEST(LayoutChoice, WhatIsAskedForIsDone) {
+  EXPECT_EQ(layouts(asking("off", 0, {0, 1})), (Layouts{{2, 1}}));
+  EXPECT_EQ(layouts(asking("on", 0, {0, 1}), 1), (Layouts{{1, 2}}));
+  EXPECT_EQ(layouts(asking("on", 0)), (Layouts{{1, 2}}));
+  EXPECT_EQ(layouts(asking("on", 2)), (Layouts{{2, 2}}));
+  // The official meaning: all ranks divide the tokens.
+  EXPECT_EQ(layouts(asking("auto", 2)), (Layouts{{2, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 2, {0, 1})), (Layouts{{2, 1}}));
+  EXPECT_EQ(layouts(asking("auto", 2, {0, 1, 2, 3}), 1), (Layouts{{2, 2}}));
+}
+
+TEST(LayoutChoice, HeadsLimitWhoDividesAPassAlone) {
+  EXPECT_EQ(layouts(asking("auto", 0, {0, 1, 2, 3, 4, 5}), kOfSteps, 4), (Layouts{{3, 2}}));
+  expect_error(ErrorCode::kInvalidArgument, "at most 4", [] {
+    layouts(asking("off", 0, {0, 1, 2, 3, 4, 5}), kOfSteps, 4);
+  });
+}
+
+TEST(LayoutChoice, ContradictionsSayWhatCanBe) {
+  expect_error(ErrorCode::kInvalidArgument, "even number", [] { rank_count(asking("on", 0, {0, 1, 2})); });
+  expect_error(ErrorCode::kInvalidArgument, "as many ranks as GPUs", [] {
+    rank_count(asking("off", 1, {0, 1}));
+  });
+  expect_error(ErrorCode::kInvalidArgument, "set it off", [] { layouts(asking("on", 0), 0); });
+  expect_error(ErrorCode::kInvalidArgument, "leave `ulysses_size` out", [] {
+    layouts(asking("auto", 1, {0, 1}), 0);
+  });
+}
+
+}  // namespace
+}  // namespace wan::test
