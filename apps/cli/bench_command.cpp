@@ -36,6 +36,11 @@ std::string command_line(const BenchOptions& o) {
   if (b.num_layers > 0) line += fmt::format(" --num_layers {}", b.num_layers);
   if (b.memory_limit > 0) line += fmt::format(" --memory_limit {}B", b.memory_limit);
   if (b.threads > 0) line += fmt::format(" --threads {}", b.threads);
+  if (!b.gpus.empty())
+    line += fmt::format(" --gpus {}{}", fmt::join(b.gpus, ","), b.gpus.size() == 1 ? "," : "");
+  if (b.ulysses_size > 0) line += fmt::format(" --ulysses_size {}", b.ulysses_size);
+  if (b.guidance_parallel != "auto") line += " --guidance_parallel " + b.guidance_parallel;
+  if (b.p2p != "auto") line += " --p2p " + b.p2p;
   return line;
 }
 
@@ -65,6 +70,7 @@ nlohmann::ordered_json as_json(const BenchOptions& options, const BenchmarkResul
   return {{"version", version()},
           {"command", command_line(options)},
           {"device", result.device},
+          {"ranks", result.ranks},
           {"task", o.task},
           {"size", format_video_size(o.size)},
           {"frame_num", o.frame_num},
@@ -81,11 +87,13 @@ nlohmann::ordered_json as_json(const BenchOptions& options, const BenchmarkResul
 std::string as_text(const BenchOptions& options, const BenchmarkResult& result) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
   std::string text = fmt::format(
-      "{}\n{} on {}, {} tokens; ceilings of this run: {} product {:.3g} TF/s, copy {:.3g} TB/s\n"
+      "{}\n{} on {}{}, {} tokens; ceilings of this run: {} product {:.3g} TF/s, copy {:.3g} TB/s\n"
       "{:<8} {:<5} {:>9} {:>19} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}\n",
-      command_line(options), options.benchmark.task, result.device, result.tokens, result.product_precision,
-      result.product_flops_per_second * 1e-12, result.copy_bytes_per_second * 1e-12, "phase", "", "median s",
-      "least to most", "PFLOP", "TF/s", "ceiling", "GB device", "GB in use", "GB host", "load s");
+      command_line(options), options.benchmark.task, result.device,
+      result.ranks > 1 ? fmt::format(" and {} more", result.ranks - 1) : "", result.tokens,
+      result.product_precision, result.product_flops_per_second * 1e-12, result.copy_bytes_per_second * 1e-12,
+      "phase", "", "median s", "least to most", "PFLOP", "TF/s", "ceiling", "GB device", "GB in use",
+      "GB host", "load s");
   for (const BenchmarkRow& row : result.rows) {
     const auto [least, most] = std::minmax_element(row.seconds.begin(), row.seconds.end());
     text += fmt::format(
@@ -139,11 +147,25 @@ Command add_bench_command(CLI::App& app) {
   number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121)");
   command
       ->add_option("--phases", options->phases,
-                   "Of text, forward (one transformer pass), decode, encode, with commas between; or all")
+                   "Of text, forward (one transformer pass), step (both of guidance's), decode, encode, with "
+                   "commas between; or all")
       ->type_name("TEXT")
       ->delimiter(',')
       ->default_str("all");
   command->add_option("--device", o.device, "cpu, cuda, cuda:N, or auto: a GPU where one is usable")
+      ->capture_default_str();
+  command
+      ->add_option_function<std::string>(
+          "--gpus", [&o](const std::string& text) { o.gpus = parse_gpus("--gpus", text); },
+          "GPUs that work together: how many, or which, such as 0,2,3")
+      ->type_name("TEXT");
+  number("--ulysses_size", o.ulysses_size,
+         "Ranks that divide a pass's tokens: as many GPUs, or parts of the CPU");
+  command
+      ->add_option("--guidance_parallel", o.guidance_parallel,
+                   "on, off or auto: whether halves of the ranks run a step's two passes")
+      ->capture_default_str();
+  command->add_option("--p2p", o.p2p, "on, off or auto: whether GPUs read each other's memory")
       ->capture_default_str();
   command->add_option("--precision", o.precision, "fp32 or bf16 (default: fp32 on the CPU, bf16 on a GPU)");
   command->add_option("--vae_precision", o.vae_precision, "fp32 or bf16")->capture_default_str();

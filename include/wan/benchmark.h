@@ -14,20 +14,25 @@ struct BenchmarkOptions {
   std::string task = "t2v-A14B";
   VideoSize size{832, 480};
   int frame_num = 81;
-  std::string device = "auto";  // as EngineOptions
-  int threads = 0;              // likewise
-  std::string precision = {};   // of the weights: "fp32", "bf16"; empty: bf16 on a GPU, fp32 on the CPU
+  // As EngineOptions:
+  std::string device = "auto";
+  std::vector<int> gpus = {};
+  int ulysses_size = 0;
+  std::string guidance_parallel = "auto";  // of "step"
+  std::string p2p = "auto";
+  int threads = 0;
+  std::string precision = {};  // of the weights: "fp32", "bf16"; empty: bf16 on a GPU, fp32 on the CPU
   std::string vae_precision = "fp32";  // or "bf16"
-  /// Of "text" (a prompt of 512 tokens), "forward" (one pass of one transformer, one guidance branch), "decode", "encode" (a
-  /// whole clip); in this order whatever the order here.
-  std::vector<std::string> phases = {"text", "forward", "decode", "encode"};
+  /// Of "text" (a prompt of 512 tokens), "forward" (one pass of one transformer, one guidance branch), "step" (both branches, and both
+  /// predictions on every rank), "decode", "encode" (a whole clip); in this order whatever the order here.
+  std::vector<std::string> phases = {"text", "forward", "step", "decode", "encode"};
   int repeats = 5;
   int warmup = 1;                 // repeats before those that count
   int num_layers = 0;             // of transformer and text encoder; 0: the published models'
   std::int64_t memory_limit = 0;  // bytes of the device to plan the VAE for; 0: what is free
 };
 
-/// One phase, its models alone in memory.
+/// One phase, its models alone in memory; of several ranks the first one's, which wait for one another before and after.
 struct BenchmarkRow {
   std::string phase;
   std::string precision;          // of the phase's weights
@@ -46,7 +51,8 @@ struct BenchmarkRow {
 };
 
 struct BenchmarkResult {
-  std::string device;       // "cpu", "cuda:0"
+  std::string device;  // "cpu", "cuda:0", of the first rank
+  int ranks = 1;
   std::int64_t tokens = 0;  // of the transformer's sequence
   std::string product_precision;
   double product_flops_per_second = 0;  // ceiling: one large product in the weights' precision

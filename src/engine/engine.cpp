@@ -127,6 +127,7 @@ struct Engine::Impl {
       try {
         JointPlan joint{.layout = layout, .ranks = {}};
         for (const auto& rank : ranks) joint.ranks.push_back(plan(*rank, request, layout));
+        share_vae_plans(joint.ranks);
         if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
       } catch (const Error& error) {
         if (last || error.code() != ErrorCode::kOutOfMemory) throw;
@@ -284,8 +285,7 @@ void Engine::Impl::connect(const RankLayout& layout) {
   link->open_connection();
   const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
   for (std::size_t i = 0; i < ranks.size(); ++i) {
-    ProcessLink::Ways ways = link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout);
-    ranks[i]->connect(layout, std::move(ways.all), std::move(ways.group));
+    ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout));
   }
 }
 

@@ -260,6 +260,16 @@ PlannedRun plan_run(const PlanInput& input) {
   return run;
 }
 
+void share_vae_plans(std::span<PlannedRun> ranks) {
+  for (VaePlan PlannedRun::*const plan : {&PlannedRun::decode, &PlannedRun::encode}) {
+    const auto least = std::min_element(
+        ranks.begin(), ranks.end(),
+        [&](const PlannedRun& a, const PlannedRun& b) { return (a.*plan).bytes < (b.*plan).bytes; });
+    const VaePlan shared = (*least).*plan;
+    for (PlannedRun& rank : ranks) rank.*plan = shared;
+  }
+}
+
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
                      R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"

@@ -2,6 +2,7 @@
 // Deciding what lives where before anything is loaded.
 
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,8 @@ struct PlanInput {
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  RankLayout layout = {};
-  int sharers = 0;  // of the layout's ranks, that divide the memory, on the CPU; 0: all
+  RankLayout layout = {};  // of ranks that divide tokens and pictures
+  int sharers = 0;         // of them, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more
@@ -52,5 +53,8 @@ struct PlannedRun {
 /// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
+
+/// Ranks that share the VAE's work go the same way: that of the one with the least memory for it.
+void share_vae_plans(std::span<PlannedRun> ranks);
 
 }  // namespace wan

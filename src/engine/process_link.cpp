@@ -112,15 +112,15 @@ void ProcessLink::open_connection() {
   processes_.open_connection(connection_);
 }
 
-ProcessLink::Ways ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
-                                       std::chrono::milliseconds timeout) const {
+RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
+                                    std::chrono::milliseconds timeout) const {
   RankGroup all{.connection = connection_, .number = 0, .processes = {}};
   for (int process = 0; process < processes_.size(); ++process)
     all.processes.insert(all.processes.end(),
                          static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
   ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
   const int own = first_rank() + rank;
-  Ways ways{.all = make_process_communicator(processes_, all, own, memory, timeout), .group = nullptr};
+  RankConnection ways{.layout = layout, .all = make_process_communicator(processes_, all, own, memory, timeout)};
   if (layout.groups == 1) return ways;
   const int number = layout.group_of(own);
   const auto first = all.processes.begin() + layout.first_of(number);

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "engine/letters.h"
-#include "parallel/communicator.h"
-#include "parallel/rank_layout.h"
+#include "engine/rank_connection.h"
 #include "tensor/compute_device.h"
 
 namespace wan {
@@ -43,14 +42,9 @@ class ProcessLink {
 
   /// A new way between all ranks; communicators of an earlier one are of no use any more.
   void open_connection();
-  struct Ways {
-    std::unique_ptr<Communicator> all;
-    std::unique_ptr<Communicator>
-        group;  // of the ranks that divide a pass with it; nullptr where the layout has one group
-  };
   /// Of one of this process's ranks, in its place among them.
-  Ways connect(int rank, ComputeDevice& device, const RankLayout& layout,
-               std::chrono::milliseconds timeout) const;
+  RankConnection connect(int rank, ComputeDevice& device, const RankLayout& layout,
+                         std::chrono::milliseconds timeout) const;
   /// Ends the way: every rank's exchanges throw this, with its origin.
   void end_connection(const Error& error) noexcept { processes_.fail_connection(connection_, error); }
   /// While it lives, this process's ranks also stop in the middle of a step: the others end with them.

@@ -10,8 +10,8 @@
 #include "engine/backend_factory.h"
 #include "engine/loaded_models.h"
 #include "engine/memory_plan.h"
-#include "parallel/local/local_communicator.h"
-#include "parallel/rank_layout.h"
+#include "engine/rank_connection.h"
+#include "engine/rank_threads.h"
 #include "pipeline/run.h"
 
 namespace wan {
@@ -46,12 +46,10 @@ class Rank {
   /// What a device with memory of its own does.
   DeviceUse device_use() const;
 
-  /// Its ways to the other ranks, for the next video: one that failed ends the way of all. `group` is nullptr where the layout has
-  /// one group.
-  void connect(const RankLayout& layout, std::unique_ptr<Communicator> all,
-               std::unique_ptr<Communicator> group);
+  /// Its ways to the other ranks, for the next video: one that failed ends the way of all.
+  void connect(RankConnection connection) { connection_ = std::move(connection); }
   /// Ends the other ranks' work with this one.
-  void abort(const Error& cause) noexcept;
+  void abort(const Error& cause) const noexcept { connection_.abort(cause); }
   /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
   void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
@@ -67,26 +65,16 @@ class Rank {
   CudaLaunchGrid grid_;
   std::function<std::optional<double>()> utilization_;
   std::unique_ptr<Backend> text_backend_;
-  RankLayout layout_;
-  std::unique_ptr<Communicator> communicator_ = std::make_unique<SelfCommunicator>();
-  std::unique_ptr<Communicator> group_;  // of the ranks that divide a pass with this one; nullptr: all
+  RankConnection connection_;
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
 };
 
-/// Connects all of them anew, as `layout` has them, whatever an earlier video ended in. Of options: rank_timeout and p2p.
+/// Connects all of them anew, whatever an earlier video ended in: see connect_devices().
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
                    const EngineOptions& options);
 
-/// "on", "off" or "auto". Throws InvalidArgument.
-Links parse_p2p(const std::string& p2p);
-
-/// How long a rank may go on after another one has failed.
-inline constexpr std::chrono::seconds kEndOfRanks{30};
-
-/// Calls work(rank) for each of `ranks`, on a thread each where there are several. When one throws, that ends the others' work, and
-/// what rank 0 makes of it is thrown: the first failure, and what it has kept; or the first failure where rank 0 was through. A rank that does
-/// not end within `patience` of that, as its device does not answer, cannot be ended: the failure is logged, and the process exits with its status.
+/// on_rank_threads() for `ranks`.
 void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work,
                    std::chrono::milliseconds patience = kEndOfRanks);
 

@@ -96,8 +96,9 @@ RunRehearsal::RunRehearsal(const RehearsedRun& run)
       device_(&run.backend, run.layout.ranks()) {
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
-  if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend);
-  decodes_ = vae_->decode_plans({run.latent[1], run.latent[2], run.latent[3]}, &run.backend);
+  if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend, run.layout.ranks());
+  decodes_ =
+      vae_->decode_plans({run.latent[1], run.latent[2], run.latent[3]}, &run.backend, run.layout.ranks());
 }
 
 RunRehearsal::~RunRehearsal() = default;

@@ -25,7 +25,7 @@ struct RehearsedRun {
   std::vector<std::int64_t> text_tokens;  // of each guidance branch
   int sampler_slots;
   int feed_forward_pieces;
-  RankLayout layout = {};
+  RankLayout layout = {};  // of ranks that divide the tokens, and the VAE's pictures
 };
 
 /// Bytes on the device. Blocks' weights are in none of them.

@@ -49,6 +49,8 @@ using FrameSource = std::function<void(std::int64_t first, const TensorView& fra
 
 class VaePlans;
 
+/// Encodes and decodes on all ranks of the context's communicator, which make the same calls: each computes a strip of every picture,
+/// rows or columns, whichever are more. Where these are fewer latents than ranks, rank 0 decodes and every rank encodes the whole.
 class VideoVae {
  public:
   virtual ~VideoVae() = default;
@@ -56,21 +58,24 @@ class VideoVae {
 
   /// The ways to compute a clip (models/video_vae/plan.h), their bytes those of rehearsals: in a VAE on a
   /// WeightScope::rehearsing() or a loaded one. `device`: whose ops' scratch counts too; it outlives the result, as this does.
-  virtual VaePlans decode_plans(const LatentExtent& extent, Backend* device) const = 0;
-  virtual VaePlans encode_plans(const LatentExtent& extent, Backend* device) const = 0;
+  /// The bytes are those of the first of so many ranks; no other one takes more.
+  virtual VaePlans decode_plans(const LatentExtent& extent, Backend* device, int ranks) const = 0;
+  virtual VaePlans encode_plans(const LatentExtent& extent, Backend* device, int ranks) const = 0;
 
   /// The first of these within `byte_budget`, see VaePlans::within.
-  VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr) const;
-  VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr) const;
+  VaePlan plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr,
+                      int ranks = 1) const;
+  VaePlan plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device = nullptr,
+                      int ranks = 1) const;
 
-  /// latents [z_dim, F, h, w] f32, normalised as the transformer sees them. Groups of 1, then temporal_stride
-  /// frames go to the sink, as they are ready where the plan has one tile, after the last tile otherwise. With
-  /// one tile memory does not depend on F. Throws Cancelled.
+  /// latents [z_dim, F, h, w] f32, normalised as the transformer sees them, the same on every rank. Groups of 1, then temporal_stride
+  /// frames go to rank 0's sink, as they are ready where the plan has one tile, after the last tile otherwise. With
+  /// one tile memory does not depend on F. Throws Cancelled, on several ranks between two groups and on all of them.
   virtual void decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
                       const FrameConsumer& sink) const = 0;
 
   /// latents [z_dim, F, h, w] f32 = normalised mean of the posterior of the clip's geometry().frames(F) frames of
-  /// h x w times spatial_stride pixels.
+  /// h x w times spatial_stride pixels. Every rank's source gives the same frames, and every rank gets all latents.
   virtual void encode(ExecContext& ctx, const FrameSource& source, const VaePlan& plan,
                       const TensorView& latents) const = 0;
 };

@@ -74,6 +74,15 @@ TensorView CausalConv3d::weight_of(ExecContext& ctx, const FrameWindow& window) 
   return turned;
 }
 
+SpatialPadding CausalConv3d::padding_of(const FrameWindow& window) const {
+  const SpatialPadding& all = shape_.padding;
+  const SpatialPadding& halo = window.halo;
+  return {.top = all.top - halo.top,
+          .bottom = all.bottom - halo.bottom,
+          .left = all.left - halo.left,
+          .right = all.right - halo.right};
+}
+
 void CausalConv3d::forward(ExecContext& ctx, const TensorView& x, const TensorView& out,
                            const TensorView& residual) const {
   conv3d(ctx, {.x = x,
@@ -92,7 +101,7 @@ void CausalConv3d::forward(ExecContext& ctx, const FrameWindow& x, const TensorV
                .weight = weight_of(ctx, x),
                .bias = bias_,
                .stride = shape_.stride,
-               .padding = shape_.padding,
+               .padding = padding_of(x),
                .residual = residual,
                .out = out});
 }
@@ -108,7 +117,7 @@ void CausalConv3d::forward_halves(ExecContext& ctx, const FrameWindow& x, const 
                  .weight = weight.slice(0, channel, end),
                  .bias = bias_.view().slice(0, channel, end),
                  .stride = shape_.stride,
-                 .padding = shape_.padding,
+                 .padding = padding_of(x),
                  .residual = {},
                  .out = out});
     channel = end;

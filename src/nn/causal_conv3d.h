@@ -40,7 +40,7 @@ class CausalConv3d {
   /// out = convolution of x (+ residual). x [history + T, H, W, in]; residual may be out; see Conv3dArgs.
   void forward(ExecContext& ctx, const TensorView& x, const TensorView& out,
                const TensorView& residual = {}) const;
-  /// The same of a cache's window. Where the oldest frame is not in front, takes weights of the shape above from the
+  /// The same of a cache's window, whose halo stands for as much of the padding. Where the oldest frame is not in front, takes weights of the shape above from the
   /// workspace, their taps in the frames' order.
   void forward(ExecContext& ctx, const FrameWindow& x, const TensorView& out,
                const TensorView& residual = {}) const;
@@ -51,6 +51,8 @@ class CausalConv3d {
  private:
   /// With the taps in the order of the window's frames.
   TensorView weight_of(ExecContext& ctx, const FrameWindow& window) const;
+  /// What the window's halo leaves of it.
+  SpatialPadding padding_of(const FrameWindow& window) const;
 
   ConvShape shape_{};
   Tensor weight_;

@@ -10,7 +10,7 @@ namespace wan {
 namespace {
 
 Shape frames_of(const FeatureCacheSpec& spec, std::int64_t frames) {
-  return {frames, spec.group[1], spec.group[2], spec.group[3]};
+  return with_halo({frames, spec.group[1], spec.group[2], spec.group[3]}, spec.halo);
 }
 
 std::int64_t held_frames(const FeatureCacheSpec& spec) {
@@ -18,6 +18,15 @@ std::int64_t held_frames(const FeatureCacheSpec& spec) {
 }
 
 }  // namespace
+
+Shape with_halo(const Shape& frames, const SpatialPadding& halo) {
+  return {frames[0], frames[1] + halo.top + halo.bottom, frames[2] + halo.left + halo.right, frames[3]};
+}
+
+TensorView inside_halo(const TensorView& frames, const SpatialPadding& halo) {
+  return frames.slice(1, halo.top, frames.dim(1) - halo.bottom)
+      .slice(2, halo.left, frames.dim(2) - halo.right);
+}
 
 FeatureCache::FeatureCache(Workspace& workspace, const FeatureCacheSpec& spec) : spec_(spec) {
   WAN_ASSERT(spec.layout != HistoryLayout::kRing || spec.group[0] == 1);
@@ -32,10 +41,11 @@ void FeatureCache::reset(ExecContext& ctx) {
 
 FrameWindow FeatureCache::open(ExecContext& ctx, std::int64_t frames) const {
   WAN_ASSERT(frames >= 1 && frames <= spec_.group[0]);
-  if (spec_.layout != HistoryLayout::kCompact) return {memory_.slice(0, 0, spec_.history + frames), first_};
+  if (spec_.layout != HistoryLayout::kCompact)
+    return {memory_.slice(0, 0, spec_.history + frames), first_, spec_.halo};
   const TensorView opened = ctx.workspace.take(spec_.dtype, frames_of(spec_, spec_.history + frames));
   copy(ctx, {.from = memory_, .out = opened.slice(0, 0, spec_.history)});
-  return {opened};
+  return {opened, 0, spec_.halo};
 }
 
 TensorView FeatureCache::new_frames(const FrameWindow& opened) const {

@@ -9,8 +9,8 @@ namespace wan {
 
 void validate(const ChannelNormArgs& args) {
   constexpr const char* kOp = "channel_norm";
-  check_rank(kOp, "x", args.x, 2);
-  check_shape(kOp, "gamma", args.gamma, {args.x.dim(1)});
+  check_rank(kOp, "x", args.x, !args.x.empty() && args.x.rank() == 3 ? 3 : 2);
+  check_shape(kOp, "gamma", args.gamma, {args.x.dim(-1)});
   check_shape(kOp, "out", args.out, args.x.shape());
   for (const TensorView& view : {args.x, args.out}) {
     check_activation_dtype(kOp, "an argument", view);
@@ -20,6 +20,11 @@ void validate(const ChannelNormArgs& args) {
 }
 
 void reference(const ChannelNormArgs& args) {
+  if (args.x.rank() == 3) {
+    for (std::int64_t m = 0; m < args.x.dim(0); ++m)
+      reference(ChannelNormArgs{args.x.select(0, m), args.gamma, args.activation, args.out.select(0, m)});
+    return;
+  }
   const std::int64_t channels = args.x.dim(1);
   for (std::int64_t n = 0; n < args.x.dim(0); ++n) {
     double squares = 0.0;

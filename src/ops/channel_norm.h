@@ -7,7 +7,7 @@
 namespace wan {
 
 /// out[n, c] = activation(x[n, c] / max(||x[n]||, 1e-12) * sqrt(C) * gamma[c]).
-/// x, out [N, C], rows may be strided, f32 or bf16; gamma [C] f32. Statistics in f32. out may be x.
+/// x, out [N, C] or M times that, [M, N, C], any strides but for contiguous channels, f32 or bf16; gamma [C] f32. Statistics in f32. out may be x.
 struct ChannelNormArgs {
   TensorView x;
   TensorView gamma;

@@ -38,6 +38,8 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
   void upload(const TensorView&, const TensorView&) override {}
   void upload_from(const UploadSource&, const TensorView&) override {}
   void download(const TensorView&, const TensorView&) override {}
+  void copy_from(const TensorView&, const TensorView&) override {}
+  void copy_out(const TensorView&, const TensorView&) override {}
   MemoryUse memory_use() const override { return {allocator_.count().now(), allocator_.count().peak()}; }
   std::int64_t free_bytes() const override { return total_bytes_ - allocator_.count().now(); }
   std::int64_t total_bytes() const override { return total_bytes_; }

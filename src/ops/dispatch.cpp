@@ -8,6 +8,24 @@ void ExecContext::check_cancelled() const {
             "stopped on request");
 }
 
+void ExecContext::check_cancelled_together() const {
+  check_cancelled();
+  if (communicator.size() == 1) return;
+  WAN_CHECK(!agree(cancelled_together != nullptr && cancelled_together->load()), kCancelled,
+            "stopped on request");
+}
+
+bool ExecContext::agree(bool answer) const {
+  if (communicator.size() == 1) return answer;
+  const Tensor word(DType::kF32, {1});
+  *word.as<float>() = answer ? 1.0f : 0.0f;
+  const Tensor shared(backend.allocator(), DType::kF32, word.shape());
+  backend.upload(word, shared);
+  communicator.broadcast(shared, 0);
+  backend.download(shared, word);
+  return *word.as<float>() != 0.0f;
+}
+
 void fail_unsupported(const ExecContext& ctx, const char* op) {
   fail(ErrorCode::kUnsupported, "[{}] the {} backend has no kernel for these arguments", op,
        ctx.backend.name());

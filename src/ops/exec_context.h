@@ -26,6 +26,8 @@ struct ExecContext {
   bool require_fused = false;     // an op that the backend does not support is an error, never a fallback
   FiniteCheck* check = nullptr;   // looks at every op's result
   std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/dispatch.h)
+  const std::atomic<bool>* cancelled_together =
+      nullptr;  // rank 0's, of several that stop together or not at all
 
   /// Tells the check which layer's ops come next; the name is that of the layer's tap.
   void enter(std::string_view layer) const {
@@ -37,6 +39,10 @@ struct ExecContext {
   }
   /// Throws Cancelled when the caller asked to stop, and what ended another rank. Layers call it between kernels that take long.
   void check_cancelled() const;
+  /// The same on all ranks of the communicator, which ask each other: at the same places, between parts of a pass that take long.
+  void check_cancelled_together() const;
+  /// Rank 0's answer, on every rank.
+  bool agree(bool answer) const;
 };
 
 }  // namespace wan

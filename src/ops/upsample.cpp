@@ -9,8 +9,9 @@ void validate(const UpsampleArgs& args) {
   check_rank(kOp, "x", args.x, 4);
   check_shape(kOp, "out", args.out, {args.x.dim(0), 2 * args.x.dim(1), 2 * args.x.dim(2), args.x.dim(3)});
   check_activation_dtype(kOp, "x", args.x);
-  WAN_CHECK(args.x.dtype() == args.out.dtype() && args.x.is_contiguous() && args.out.is_contiguous(),
-            kInternal, "[{}] x and out must be contiguous and of one dtype", kOp);
+  const bool rows = args.out.stride(3) == 1 && args.out.stride(2) == args.out.dim(3);
+  WAN_CHECK(args.x.dtype() == args.out.dtype() && args.x.is_contiguous() && rows, kInternal,
+            "[{}] x and the rows of out must be contiguous and of one dtype", kOp);
 }
 
 void reference(const UpsampleArgs& args) {

@@ -5,8 +5,8 @@
 
 namespace wan {
 
-/// out[t, y, x, c] = x[t, y / 2, x / 2, c]. x [T, H, W, C] and out [T, 2H, 2W, C] contiguous, same dtype, f32
-/// or bf16.
+/// out[t, y, x, c] = x[t, y / 2, x / 2, c]. x [T, H, W, C] contiguous and out [T, 2H, 2W, C], whose rows are contiguous and may lie
+/// inside of longer ones; same dtype, f32 or bf16.
 struct UpsampleArgs {
   TensorView x;
   TensorView out;

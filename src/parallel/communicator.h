@@ -4,8 +4,8 @@
 
 #include <span>
 
+#include "base/error.h"
 #include "tensor/tensor.h"
-#include "wan/error.h"
 
 namespace wan {
 

@@ -15,8 +15,8 @@ struct FramesTo {
 };
 
 /// Decodes latents [z, F, h, w] f32 into `output`, which stays open: later segments go on with it. Returns how many frames were written.
-/// Throws Internal where the VAE gives values that are not finite, and what the output throws.
+/// Every rank takes part; the output is rank 0's, the others have none. Throws Internal where the VAE gives values that are not finite, and what the output throws.
 std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePlan& plan,
-                         const TensorView& latents, const FramesTo& to, FrameSink& output);
+                         const TensorView& latents, const FramesTo& to, FrameSink* output);
 
 }  // namespace wan

@@ -208,7 +208,7 @@ TensorView Run::denoise(SegmentInput input) {
   if (writes())
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
-  if (!to_do_again) keeper_.replace_with(kept_);
+  if (writes() && !to_do_again) keeper_.replace_with(kept_);
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];
 }
@@ -232,9 +232,9 @@ Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
         run_.dump->tensor(run_.exec, "latents", latents);
         if (first) run_.dump->begin_frames(run_.settings.frame_num, size.height, size.width);
       }
-      written_ += decode_into(run_, models_.vae, parts_.decode, latents,
-                              {.skip = frames.skip, .written = written_, .carried = carried}, *sink_);
     }
+    written_ += decode_into(run_, models_.vae, parts_.decode, latents,
+                            {.skip = frames.skip, .written = written_, .carried = carried}, sink_.get());
     if (frames.carry > 0 && run_.exec.communicator.size() > 1) broadcast_from_host(run_.exec, carried);
     if (parts_.segments > 1) {
       const TensorView sample = state_.slots[Scheduler::kSample];

@@ -126,7 +126,7 @@ class Run {
   std::optional<EncodedText> text_;  // once a segment needed it
   std::optional<ContextCache> contexts_;
   StateKeeper keeper_;
-  std::filesystem::path kept_;  // where finished latents are; empty for nowhere
+  std::filesystem::path kept_;  // where rank 0 has finished latents, on every rank; empty for nowhere
   bool finished_any_ = false;   // a segment's latents, in this run or the one it goes on from
   std::unique_ptr<FrameSink> sink_;
   std::int64_t written_ = 0;  // frames

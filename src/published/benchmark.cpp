@@ -6,7 +6,10 @@
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/layout_choice.h"
 #include "engine/model_checks.h"
+#include "engine/rank_connection.h"
+#include "engine/rank_threads.h"
 #include "engine/vae_factory.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
@@ -20,7 +23,9 @@ namespace wan {
 
 namespace {
 
-constexpr const char* kPhases[] = {"text", "forward", "decode", "encode"};
+constexpr const char* kPhases[] = {"text", "forward", "step", "decode", "encode"};
+
+constexpr int kBranches = 2;  // of guidance
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -36,11 +41,12 @@ const char* precision_name(DType dtype) {
   return dtype == DType::kF32 ? "fp32" : "bf16";
 }
 
-/// A backend of its own, so that one phase's memory is not another's.
+/// A rank's part of a phase. A backend of its own, so that one phase's memory is not another's.
 struct Bench {
-  Bench(const BenchmarkOptions& bench_options, std::unique_ptr<Backend> made)
+  Bench(const BenchmarkOptions& bench_options, std::unique_ptr<Backend>& made, RankConnection& ways)
       : options(bench_options),
         backend(std::move(made)),
+        connection(std::move(ways)),
         on_cpu(backend->device().kind == DeviceKind::kCpu),
         precision(options.precision.empty() ? (on_cpu ? DType::kF32 : DType::kBF16)
                                             : parse_precision("`precision`", options.precision)) {}
@@ -69,9 +75,11 @@ struct Bench {
 
   double timed(const std::function<void()>& call) const {
     backend->synchronize();
+    connection.all->barrier();
     const double start = now();
     call();
     backend->synchronize();
+    connection.all->barrier();
     return now() - start;
   }
 
@@ -109,11 +117,11 @@ struct Bench {
 
   const BenchmarkOptions& options;
   std::unique_ptr<Backend> backend;
+  RankConnection connection;
   bool on_cpu;
   DType precision;
   Workspace workspace{backend->allocator()};
-  SelfCommunicator communicator;
-  ExecContext exec{.backend = *backend, .workspace = workspace, .communicator = communicator};
+  ExecContext exec{.backend = *backend, .workspace = workspace, .communicator = *connection.all};
   RandomWeights weights{*backend};
   std::unique_ptr<RandomGenerator> generator = make_random_generator({}, 1);
 };
@@ -133,7 +141,7 @@ struct Subject {
     WAN_CHECK(!options.phases.empty(), kInvalidArgument, "`phases` names no phase");
     for (const std::string& phase : options.phases)
       WAN_CHECK(std::find(std::begin(kPhases), std::end(kPhases), phase) != std::end(kPhases),
-                kInvalidArgument, "`phases` {}: expected text, forward, decode, encode or all", phase);
+                kInvalidArgument, "`phases` {}: expected text, forward, step, decode, encode or all", phase);
     if (options.num_layers > 0) {
       transformer.num_layers = options.num_layers;
       text_encoder.num_layers = options.num_layers;
@@ -142,9 +150,10 @@ struct Subject {
   }
 
   LatentExtent extent() const { return {latent[1], latent[2], latent[3]}; }
-  TokenLayout layout() const {
+  /// Of the rank of `ranks`, all by default.
+  TokenLayout layout(const Communicator& ranks = SelfCommunicator()) const {
     return TokenLayout::video(latent[1] / transformer.patch[0], latent[2] / transformer.patch[1],
-                              latent[3] / transformer.patch[2], 1, 0);
+                              latent[3] / transformer.patch[2], ranks.size(), ranks.rank());
   }
 
   const Task& task;
@@ -189,7 +198,8 @@ BenchmarkRow measure_text(Bench& bench, const Subject& subject) {
                        [&] { encoder.encode(bench.exec, ids, encoded); });
 }
 
-BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
+/// A pass, or with two `branches` a step's: where the ranks are two groups, each runs one of them.
+BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* phase, int branches) {
   const double start = now();
   const WanConfig& config = subject.transformer;
   const RandomModel model(
@@ -200,7 +210,9 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
   bench.backend->synchronize();
   const double load_seconds = now() - start;
 
-  const TokenLayout layout = subject.layout();
+  const RankConnection& ways = bench.connection;
+  const RankLayout& ranks = ways.layout;
+  const TokenLayout layout = subject.layout(ways.group_or_all());
   const Tensor rope = transformer.make_rope_table(bench.exec, layout);
   const Tensor latent = bench.normals(subject.latent);
   Tensor channels;
@@ -209,14 +221,26 @@ BenchmarkRow measure_forward(Bench& bench, const Subject& subject) {
     channels = bench.normals({count, subject.latent[1], subject.latent[2], subject.latent[3]});
     conditioning.channels = channels;
   }
-  TextContext context;
-  transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
-  const Tensor velocity(bench.backend->allocator(), DType::kF32, subject.latent);
-  const GuidanceBranch branches[] = {{&context, &conditioning, velocity}};
+  std::vector<TextContext> contexts(static_cast<std::size_t>(branches));
+  std::vector<Tensor> velocities;
+  std::vector<GuidanceBranch> passes;
+  for (int branch = 0; branch < branches; ++branch) {
+    velocities.emplace_back(bench.backend->allocator(), DType::kF32, subject.latent);
+    TextContext& context = contexts[static_cast<std::size_t>(branch)];
+    transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
+    if (ranks.groups == 1 || branch == ranks.group_of(ways.all->rank()))
+      passes.push_back({&context, &conditioning, velocities.back()});
+  }
+  ExecContext exec{
+      .backend = *bench.backend, .workspace = bench.workspace, .communicator = ways.group_or_all()};
   const double timesteps[] = {900.0};
-  return bench.measure("forward", bench.precision, load_seconds, velocity, [&] {
-    transformer.forward(bench.exec,
-                        {.latent = latent, .timesteps = timesteps, .layout = layout, .rope = rope}, branches);
+  return bench.measure(phase, bench.precision, load_seconds, velocities.back(), [&] {
+    exec.flops = bench.exec.flops;
+    transformer.forward(exec, {.latent = latent, .timesteps = timesteps, .layout = layout, .rope = rope},
+                        passes);
+    if (ranks.groups == 1) return;
+    for (int branch = 0; branch < branches; ++branch)
+      ways.all->broadcast(velocities[static_cast<std::size_t>(branch)], ranks.first_of(branch));
   });
 }
 
@@ -288,25 +312,79 @@ double BenchmarkRow::median_seconds() const {
   return median(seconds);
 }
 
+namespace {
+
+/// Of the options, what the engine's are.
+EngineOptions engine_options(const BenchmarkOptions& options) {
+  return {.ckpt_dir = {},
+          .device = options.device,
+          .gpus = options.gpus,
+          .ulysses_size = options.ulysses_size,
+          .guidance_parallel = options.guidance_parallel,
+          .p2p = options.p2p,
+          .threads = options.threads};
+}
+
+BenchmarkRow measure_part(Bench& bench, const Subject& subject, const char* phase) {
+  const std::string_view name = phase;
+  if (name == "text") return measure_text(bench, subject);
+  if (name == "forward") return measure_passes(bench, subject, phase, 1);
+  if (name == "step") return measure_passes(bench, subject, phase, kBranches);
+  return measure_vae(bench, subject, phase);
+}
+
+/// By all ranks together; what the first one measured.
+BenchmarkRow measure_together(const BenchmarkOptions& options, const Subject& subject, const char* phase,
+                              std::vector<std::unique_ptr<Backend>> backends) {
+  const EngineOptions asked = engine_options(options);
+  const auto ranks = static_cast<int>(backends.size());
+  RankLayout layout{.sequence = ranks};
+  if (phase == std::string_view("step"))
+    layout = possible_layouts(asked, ranks, subject.transformer.num_heads, 1, 1).front();
+  std::vector<Device> devices;
+  std::vector<ComputeDevice*> computing;
+  for (const auto& backend : backends) {
+    devices.push_back(backend->device());
+    computing.push_back(backend.get());
+  }
+  std::vector<RankConnection> connections(backends.size());
+  if (ranks > 1) connections = connect_devices(computing, layout, asked);
+  std::vector<std::unique_ptr<Bench>> benches;
+  for (std::size_t i = 0; i < backends.size(); ++i)
+    benches.push_back(std::make_unique<Bench>(options, backends[i], connections[i]));
+  BenchmarkRow row;
+  on_rank_threads(
+      devices,
+      [&](int rank) {
+        BenchmarkRow measured = measure_part(*benches[static_cast<std::size_t>(rank)], subject, phase);
+        if (rank == 0) row = std::move(measured);
+      },
+      [&](int rank, const Error& cause) {
+        benches[static_cast<std::size_t>(rank)]->connection.abort(cause);
+      });
+  return row;
+}
+
+}  // namespace
+
 BenchmarkResult run_benchmark(const BenchmarkOptions& options,
-                              const std::function<std::unique_ptr<Backend>()>& make_backend,
+                              const std::function<std::vector<std::unique_ptr<Backend>>()>& make_backends,
                               const std::function<void(const BenchmarkRow&)>& on_row) {
   const Subject subject(options);
   BenchmarkResult result;
   result.tokens = subject.layout().tokens();
   {
-    Bench bench(options, make_backend());
+    std::vector<std::unique_ptr<Backend>> backends = make_backends();
+    result.ranks = static_cast<int>(backends.size());
+    RankConnection alone;
+    Bench bench(options, backends.front(), alone);
     result.device = to_string(bench.backend->device());
     result.device_total_bytes = bench.backend->total_bytes();
     measure_ceilings(bench, result);
   }
   for (const char* const phase : kPhases) {
     if (std::find(options.phases.begin(), options.phases.end(), phase) == options.phases.end()) continue;
-    Bench bench(options, make_backend());
-    const std::string_view name = phase;
-    result.rows.push_back(name == "text"      ? measure_text(bench, subject)
-                          : name == "forward" ? measure_forward(bench, subject)
-                                              : measure_vae(bench, subject, phase));
+    result.rows.push_back(measure_together(options, subject, phase, make_backends()));
     if (on_row) on_row(result.rows.back());
   }
   return result;
@@ -315,7 +393,10 @@ BenchmarkResult run_benchmark(const BenchmarkOptions& options,
 BenchmarkResult run_benchmark(const BenchmarkOptions& options,
                               const std::function<void(const BenchmarkRow&)>& on_row) {
   const auto make = [&] {
-    return make_backend({.ckpt_dir = {}, .device = options.device, .threads = options.threads}).backend;
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (ChosenBackend& chosen : make_backends(engine_options(options)))
+      backends.push_back(std::move(chosen.backend));
+    return backends;
   };
   return run_benchmark(options, make, on_row);
 }

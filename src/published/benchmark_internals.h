@@ -3,15 +3,16 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "ops/backend.h"
 #include "wan/benchmark.h"
 
 namespace wan {
 
-/// As the public one, which chooses the backends by options.device. Every phase asks for a backend of its own.
+/// As the public one, which chooses the backends, a rank's each, by the options. Every phase asks for backends of its own.
 BenchmarkResult run_benchmark(const BenchmarkOptions& options,
-                              const std::function<std::unique_ptr<Backend>()>& make_backend,
+                              const std::function<std::vector<std::unique_ptr<Backend>>()>& make_backends,
                               const std::function<void(const BenchmarkRow&)>& on_row);
 
 }  // namespace wan

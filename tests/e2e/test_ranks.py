@@ -16,8 +16,8 @@ def relative_rms(a, b):
 
 
 class Ranks(WanTest):
-    def arguments(self, name, **options):
-        return generate_arguments(DEMO, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
+    def arguments(self, name, checkpoint=DEMO, **options):
+        return generate_arguments(checkpoint, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
                                            "save_file": f"{name}_%05d.png", **options})
 
     def make(self, name, **options):
@@ -36,6 +36,33 @@ class Ranks(WanTest):
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
                 self.assertLessEqual(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 1)  # grey level
+
+    def test_pictures_become_the_latents_of_one(self):
+        image = SOURCE / "models/demo-i2v/red_circle.png"
+        for task, options in (("i2v", {"checkpoint": SOURCE / "models/demo-i2v", "task": "i2v-A14B"}),
+                              ("ti2v", {"checkpoint": SOURCE / "tests/golden/pipeline/checkpoint_ti2v", "task": "ti2v-5B"})):
+            options = {**options, "image": image, "size": "96*64", "prompt": "a red circle moves up"}
+            alone = self.make(task + "1", **options)
+            made = self.make(task + "2", ulysses_size=2, **options)
+            with self.subTest(task=task):
+                self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), 10 * CLOSE)
+                self.assertLessEqual(max(abs(a - b) for a, b in zip(made["frames.npy"].values, alone["frames.npy"].values)), 1)
+                self.assertLess(relative_rms(read_npy(self.folder / f"{task}2/condition.npy").values,
+                                             read_npy(self.folder / f"{task}1/condition.npy").values), CLOSE)
+
+    def test_decoding_stops_on_all_at_once(self):
+        options = {"save_file": "cut_%05d.png", "frame_num": "81", "size": "96*128", "sample_steps": "1"}
+        with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wan:
+            next(line for line in wan.stdout if '"phase":"decode","done":1,' in line)
+            wan.send_signal(signal.SIGINT)
+            rest = wan.stdout.read()
+            self.assertEqual(wan.wait(30), CANCELLED, wan.stderr.read())
+        self.assertNotIn('"done":81', rest)
+        result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "cut_%05d.png.latents.safetensors", "--device", "cpu",
+                              "--ulysses_size", "2")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertTrue((self.folder / "cut_00080.png").exists())
 
     def test_what_several_keep_one_goes_on_with(self):
         whole = self.make("whole")
@@ -80,6 +107,7 @@ class Ranks(WanTest):
 
         one, two = plan(), plan(ulysses_size=2)
         self.assertLess(two["activations"], 0.7 * one["activations"])
+        self.assertLess(two["vae"], 0.75 * one["vae"])  # its weights are the same
         self.assertLess(two["available"], 0.6 * one["available"])
 
 

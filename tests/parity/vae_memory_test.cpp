@@ -9,6 +9,7 @@
 
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
+#include "models/video_vae/plan.h"
 #include "tensor/address_allocator.h"
 
 namespace wan::test {
@@ -108,6 +109,29 @@ TEST(VaeMemory, IsHalfInBf16) {
   const LatentExtent smaller{.frames = 31, .height = 44, .width = 80};
   expect_at_most(vae22.vae->plan_decode(smaller, 0), 5.5);
   expect_at_most(vae22.vae->plan_encode(smaller, 0), 2.0);
+}
+
+// A part's halo is little; rank 0 has the whole frames beside it.
+TEST(VaeMemory, IsDividedOverRanks) {
+  const Published vae21(published_vae21());
+  const Published vae22(published_vae22());
+  for (const VideoVae* vae : {vae21.vae.get(), vae22.vae.get()}) {
+    const std::int64_t stride = vae->geometry().spatial_stride;
+    for (const bool portrait : {false, true}) {
+      const std::int64_t sides[] = {704 / stride, 1280 / stride};
+      const LatentExtent extent{.frames = 21, .height = sides[portrait], .width = sides[!portrait]};
+      const auto decode = [&](int ranks) {
+        return static_cast<double>(vae->decode_plans(extent, nullptr, ranks).whole_frames_bytes());
+      };
+      const auto encode = [&](int ranks) {
+        return static_cast<double>(vae->encode_plans(extent, nullptr, ranks).whole_frames_bytes());
+      };
+      EXPECT_LT(decode(2), 0.6 * decode(1)) << stride << portrait;
+      EXPECT_LT(decode(4), 0.34 * decode(1)) << stride << portrait;
+      EXPECT_LT(encode(2), 0.6 * encode(1)) << stride << portrait;
+      EXPECT_LT(encode(4), 0.34 * encode(1)) << stride << portrait;
+    }
+  }
 }
 
 }  // namespace

@@ -24,11 +24,15 @@ inline GoldenFile vae_golden(const std::string& name) {
 
 class VaeModel {
  public:
+  /// On several ranks a model each; `communicator` outlives it.
   explicit VaeModel(const std::string& name, Kernels kernels = Kernels::kCpu,
-                    const VaePrecision& precision = {})
+                    const VaePrecision& precision = {}, Communicator* communicator = nullptr)
       : report_(Checkpoint::open(golden_path(name + ".pth")), "VAE"),
         vae_(load(name, WeightScope(report_, {}), precision)),
-        backend_(make_backend(kernels)) {
+        backend_(make_backend(kernels)),
+        context_{.backend = *backend_,
+                 .workspace = workspace_,
+                 .communicator = communicator != nullptr ? *communicator : alone_} {
     report_.check();
   }
 
@@ -37,10 +41,12 @@ class VaeModel {
   ExecContext& context() { return context_; }
 
   VaePlan plan_decode(const TensorView& latents, std::size_t budget = 0) const {
-    return vae_->plan_decode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
+    return vae_->plan_decode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget, nullptr,
+                             context_.communicator.size());
   }
   VaePlan plan_encode(const TensorView& latents, std::size_t budget = 0) const {
-    return vae_->plan_encode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget);
+    return vae_->plan_encode({latents.dim(1), latents.dim(2), latents.dim(3)}, budget, nullptr,
+                             context_.communicator.size());
   }
 
   /// Every plan without tiles, each with less memory than the one before: whole groups, frame by frame, compact.
@@ -51,7 +57,7 @@ class VaeModel {
     return untiled(latents, [&](std::size_t budget) { return plan_encode(latents, budget); });
   }
 
-  /// All frames [T, H, W, 3]; the sizes of the groups in `groups`.
+  /// All frames [T, H, W, 3]; the sizes of the groups in `groups`. On another rank than the first: undefined values.
   Tensor decode(const TensorView& latents, const VaePlan& plan, std::vector<std::int64_t>* groups = nullptr) {
     const VaeGeometry geometry = vae_->geometry();
     const std::int64_t stride = geometry.spatial_stride;
@@ -64,7 +70,7 @@ class VaeModel {
       first += group.dim(0);
       if (groups != nullptr) groups->push_back(group.dim(0));
     });
-    EXPECT_EQ(first, frames.dim(0));
+    EXPECT_EQ(first, context_.communicator.rank() == 0 ? frames.dim(0) : 0);
     return frames;
   }
 
@@ -109,7 +115,7 @@ class VaeModel {
   std::unique_ptr<Backend> backend_;
   Workspace workspace_{backend_->allocator()};
   SelfCommunicator alone_;
-  ExecContext context_{.backend = *backend_, .workspace = workspace_, .communicator = alone_};
+  ExecContext context_;
 };
 
 }  // namespace wan::test

@@ -11,12 +11,15 @@
 namespace wan::test {
 namespace {
 
-BenchmarkRow count(BenchmarkOptions options, const char* phase) {
+BenchmarkRow count(BenchmarkOptions options, const char* phase, int ranks = 1) {
   options.phases = {phase};
   options.repeats = 1;
   options.warmup = 0;
-  const auto make = [] {
-    return std::make_unique<CountingBackend>(Device{DeviceKind::kCuda, 0}, 141'000'000'000);
+  const auto make = [&] {
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (int rank = 0; rank < ranks; ++rank)
+      backends.push_back(std::make_unique<CountingBackend>(Device{DeviceKind::kCuda, rank}, 141'000'000'000));
+    return backends;
   };
   const BenchmarkResult result = run_benchmark(options, make, {});
   EXPECT_EQ(result.rows.size(), 1u);
@@ -32,6 +35,19 @@ double petaflop(const BenchmarkRow& row) {
 TEST(BenchmarkFlops, TransformerForward) {
   EXPECT_NEAR(petaflop(count({.size = {832, 480}}, "forward")), 1.68, 0.005);
   EXPECT_NEAR(petaflop(count({.size = {1280, 720}}, "forward")), 6.52, 0.005);
+}
+
+TEST(BenchmarkFlops, RanksShareAStep) {
+  const auto flops = [](const char* phase, int ranks, const std::string& halves = "auto") {
+    return static_cast<double>(count({.guidance_parallel = halves, .num_layers = 2}, phase, ranks).flops);
+  };
+  const double forward = flops("forward", 1);
+  const double step = flops("step", 1);
+  EXPECT_NEAR(step / forward, 2, 0.01);
+  EXPECT_EQ(flops("step", 2), forward) << "each runs one of the passes";
+  EXPECT_NEAR(flops("step", 2, "off") / step, 0.5, 0.02) << "each has half of the tokens, or of the heads";
+  EXPECT_NEAR(flops("forward", 4) / forward, 0.25, 0.02);
+  EXPECT_NEAR(flops("step", 4) / step, 0.25, 0.02);
 }
 
 TEST(BenchmarkFlops, LayersAddUp) {
@@ -68,6 +84,8 @@ TEST(BenchmarkOptions, AreRefusedWithTheRemedy) {
   refuse(ErrorCode::kInvalidArgument, "`precision` int8", {.precision = "int8"});
   refuse(ErrorCode::kInvalidArgument, "`vae_precision` int8", {.vae_precision = "int8"});
   refuse(ErrorCode::kInvalidArgument, "`repeats` 0", {.repeats = 0});
+  refuse(ErrorCode::kInvalidArgument, "`gpus`: 1 is there twice", {.gpus = {1, 1}});
+  refuse(ErrorCode::kInvalidArgument, "`p2p` maybe", {.device = "cpu", .ulysses_size = 2, .p2p = "maybe"});
 }
 
 }  // namespace

@@ -206,7 +206,26 @@ TEST(Upsample, MatchesTheComposite) {
     }
   const Guarded x(DType::kF32, {1, 2, 2, 3});
   EXPECT_THROW(upsample_nearest_2x(ops.ctx, {x, Guarded(DType::kF32, {1, 4, 2, 3})}), Error);
+  EXPECT_THROW(upsample_nearest_2x(ops.ctx, {x, Guarded(DType::kF32, {1, 4, 4, 3}, Layout::kPaddedInner)}),
+               Error);
   EXPECT_THROW(upsample_nearest_2x(ops.ctx, {x, Guarded(DType::kBF16, {1, 4, 4, 3})}), Error);
+}
+
+TEST(Upsample, WritesInsideOfLongerRows) {
+  OpContext ops;
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{3, 16, 20, 32}})
+    for (const DType type : kTypes) {
+      const Guarded x = random_tensor(type, shape, 1);
+      const Shape larger{shape[0], 2 * shape[1] + 3, 2 * shape[2] + 2, shape[3]};
+      const Guarded whole = random_tensor(type, larger, 2);
+      const Guarded expected = random_tensor(type, larger, 2);
+      const auto inside = [&](const TensorView& view) {
+        return view.slice(1, 1, 2 * shape[1] + 1).slice(2, 1, 2 * shape[2] + 1);
+      };
+      upsample_nearest_2x(ops.ctx, {x, inside(whole)});
+      reference(UpsampleArgs{x, inside(expected)});
+      EXPECT_TRUE(all_close(whole, expected, 0.0));
+    }
 }
 
 TEST(Embedding, MatchesTheComposite) {

@@ -10,6 +10,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
+#include "engine/memory_plan.h"
 #include "kept/saved_latents.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -300,9 +301,73 @@ TEST_F(EngineTest, ARankThatFailsEndsTheOthersAndIsNamed) {
   backends.push_back(make_cpu_backend({.threads = 1}));
   backends.push_back(std::make_unique<Failing>());
   GenerationRequest asked = request();
+  asked.size = VideoSize{48, 32};
   Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
   expect_error(ErrorCode::kDevice, "the second device has failed", [&] { engine.generate(asked); });
   engine.generate(asked);  // the next video is not the failed one's
+}
+
+TEST_F(EngineTest, ARankThatFailsWhileDecodingLeavesTheFinishedLatents) {
+  class Failing final : public PlainBackend {
+   public:
+    using PlainBackend::run;
+    using PlainBackend::supports;
+    bool supports(const Conv3dArgs&) const override { return left_-- == 0; }  // the VAE's alone
+    void run(ExecContext&, const Conv3dArgs&) override {
+      fail(ErrorCode::kDevice, "the second device has failed");
+    }
+
+   private:
+    mutable int left_ = 10;
+  };
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(make_cpu_backend({.threads = 1}));
+  backends.push_back(std::make_unique<Failing>());
+  GenerationRequest asked = request();
+  asked.size = VideoSize{48, 32};
+  asked.save_latents = folder_ / "kept.safetensors";
+  Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
+  expect_error(
+      ErrorCode::kDevice,
+      "the second device has failed; the finished latents are kept in " + asked.save_latents.string(),
+      [&] { engine.generate(asked); });
+  EXPECT_TRUE(load_latents(asked.save_latents).finished());
+  EXPECT_FALSE(std::filesystem::exists(asked.save_file));
+  engine.generate(asked);  // the next video is not the failed one's
+}
+
+TEST_F(EngineTest, RanksStopAfterTheSameGroupOfFrames) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  Engine engine = make_engine({.ckpt_dir = kCheckpoint}, std::move(backends));
+  GenerationRequest asked = request();
+  asked.frame_num = 13;
+  asked.save_latents = folder_ / "kept.safetensors";
+  std::atomic<bool> cancelled{false};
+  std::int64_t decoded = 0;
+  const auto stop = [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->phase != Phase::kDecode) return;
+    decoded = progress->done;
+    cancelled = true;
+  };
+  expect_error(ErrorCode::kCancelled, "the finished latents are kept in " + asked.save_latents.string(),
+               [&] { engine.generate(asked, stop, &cancelled); });
+  EXPECT_EQ(decoded, 1) << "frames of the first group";
+}
+
+TEST(PlannedRanks, WithLessMemoryForTheVaeDecideForAll) {
+  std::vector<PlannedRun> ranks(3);
+  ranks[0].decode = {.tile_height = 9, .tile_width = 9, .bytes = 300};
+  ranks[1].decode = {.frame_by_frame = true, .tile_height = 9, .tile_width = 9, .bytes = 200};
+  ranks[2].decode = ranks[0].decode;
+  ranks[2].encode = {.tile_height = 4, .tile_width = 4, .bytes = 10};
+  ranks[0].encode = ranks[1].encode = {.tile_height = 9, .tile_width = 9, .bytes = 100};
+  share_vae_plans(ranks);
+  for (const PlannedRun& rank : ranks) {
+    EXPECT_TRUE(rank.decode.frame_by_frame);
+    EXPECT_EQ(rank.encode.tile_height, 4);
+  }
 }
 
 TEST_F(EngineTest, RanksAreAtMostAsManyAsHeadsAndGpusAreNamedOnce) {

@@ -263,6 +263,28 @@ TEST(ChannelNorm, MatchesTheComposite) {
           }
 }
 
+// Rows of frames inside of larger ones.
+TEST(ChannelNorm, MatchesTheCompositeInGroupsOfRows) {
+  OpContext ops;
+  for (const Shape& shape : {Shape{3, 7, 5}, Shape{2, 37, 96}, Shape{65, 3, 256}, Shape{1, 4, 1544}})
+    for (const DType x_type : kTypes)
+      for (const DType out_type : kTypes)
+        for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows, Layout::kPaddedInner}) {
+          const Guarded x = random_tensor(x_type, shape, 1);
+          const Guarded gamma = random_tensor(DType::kF32, {shape[2]}, 2);
+          const Guarded out(out_type, shape, layout);
+          check(ops, channel_norm, ChannelNormArgs{x, gamma, ActivationKind::kSiLU, {}}, out);
+          const Guarded strided = random_tensor(x_type, shape, 3, layout);
+          const Guarded packed(out_type, shape);
+          check(ops, channel_norm, ChannelNormArgs{strided, gamma, ActivationKind::kNone, {}}, packed);
+        }
+  // More groups than a launch of CUDA's takes.
+  const Guarded x = random_tensor(DType::kF32, {70'000, 2, 8}, 1, Layout::kPaddedRows);
+  const Guarded out(DType::kF32, x.view().shape());
+  check(ops, channel_norm, ChannelNormArgs{x, random_tensor(DType::kF32, {8}, 2), ActivationKind::kNone, {}},
+        out);
+}
+
 TEST(ChannelNorm, ZeroPixelsStayZero) {
   OpContext ops;
   const Tensor x(DType::kF32, {2, 16});
@@ -290,6 +312,8 @@ TEST(ChannelNorm, RefusesWhatItsContractDoesNotAllow) {
   EXPECT_THROW(channel_norm(ops.ctx, {x, Guarded(DType::kBF16, {8}), ActivationKind::kNone, x}), Error);
   EXPECT_THROW(channel_norm(ops.ctx, {x, gamma, ActivationKind::kNone, Guarded(DType::kF32, {4, 9})}), Error);
   EXPECT_THROW(channel_norm(ops.ctx, {{}, gamma, ActivationKind::kNone, x}), Error);
+  const TensorView four = x.view().reshape({1, 2, 2, 8});
+  EXPECT_THROW(channel_norm(ops.ctx, {four, gamma, ActivationKind::kNone, four}), Error);
 }
 
 }  // namespace

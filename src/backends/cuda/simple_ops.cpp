@@ -89,7 +89,9 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const UpsampleArgs& args) {
   const Shape shape{frames, height, 2, width, 2, channels};
   const Shape strides{height * width * channels, width * channels, 0, channels, 0, 1};
   const TensorView repeated(args.x.data(), args.x.dtype(), shape, strides, args.x.device());
-  launch_copy(gpu.stream(), {repeated, args.out.reshape(shape)});
+  const TensorView& out = args.out;
+  const Shape out_strides{out.stride(0), 2 * out.stride(1), out.stride(1), 2 * channels, channels, 1};
+  launch_copy(gpu.stream(), {repeated, {out.data(), out.dtype(), shape, out_strides, out.device()}});
 }
 
 }  // namespace wan

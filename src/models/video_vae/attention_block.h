@@ -10,10 +10,13 @@ class AttentionBlock {
  public:
   AttentionBlock(const WeightScope& scope, std::int64_t channels);
 
-  /// x [T, H, W, C] += attention(norm(x)), frame by frame.
-  void forward(ExecContext& ctx, const TensorView& x) const;
+  /// x [T, H, W, C] += attention(norm(x)), frame by frame, a part's queries over all parts' keys and values.
+  void forward(ExecContext& ctx, const Strip& strip, const TensorView& x) const;
 
  private:
+  /// Queries, keys and values `first` to `last` (of 0, 1, 2) of x [N, C] -> out [N, (last - first) C].
+  void project(ExecContext& ctx, const TensorView& x, int first, int last, const TensorView& out) const;
+
   std::int64_t channels_;
   Tensor norm_;        // gamma [C]
   Tensor qkv_weight_;  // [3C, C]

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "models/video_vae/pixel_patches.h"
+#include "models/video_vae/strip_exchange.h"
 #include "ops/copy.h"
 
 namespace wan {
@@ -40,7 +41,9 @@ TensorView VaeDecoder::first_convolutions(ExecContext& ctx, StreamState& state,
   const FrameWindow frames = cache.open(ctx, 1);
   conv2_.forward(ctx, channels_last, denormalized);
   ctx.tap("vae.conv2", denormalized);
-  copy(ctx, {.from = denormalized, .out = cache.new_frames(frames)});
+  const TensorView first = cache.new_frames(frames);
+  copy(ctx, {.from = denormalized, .out = inside_halo(first, frames.halo)});
+  exchange_halo(ctx, state.strip(), first, frames.halo);
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.decoder.conv1", x);
   cache.close(ctx, frames);

@@ -21,7 +21,8 @@ class VaeDecoder {
   VaeDecoder(const WeightScope& scope, const VaeDecoderShape& shape, const LatentStatistics& statistics,
              StageList upsamples);
 
-  /// latent [z, 1, h, w] f32, any strides, normalised -> sink gets [T, H, W, 3], T = 1 in the first group.
+  /// latent [z, 1, h, w] f32, any strides, normalised -> sink gets [T, H, W, 3], T = 1 in the first group; both are the state's strip
+  /// of the whole.
   void forward(ExecContext& ctx, StreamState& state, const TensorView& latent,
                const FrameConsumer& sink) const;
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "models/video_vae/pixel_patches.h"
+#include "models/video_vae/strip_exchange.h"
 #include "ops/copy.h"
 
 namespace wan {
@@ -17,23 +18,34 @@ VaeEncoder::VaeEncoder(const WeightScope& scope, const VaeEncoderShape& shape,
       head_(scope.child("encoder.head.2"), same_size_conv(shape.last_channels, 2 * statistics.channels())),
       mean_(load_normalizing(scope.child("conv1"), statistics)) {}
 
+void VaeEncoder::take_pixels(ExecContext& ctx, const Strip& strip, const FrameFill& source,
+                             const TensorView& pixels) const {
+  if (!strip.divided()) return source(pixels);
+  const Workspace::Scope scope(ctx.workspace);
+  const TensorView whole = ctx.workspace.take(pixels.dtype(), strip.whole_of(pixels.shape()));
+  source(whole);
+  copy(ctx, {.from = strip.part_of(whole, 1), .out = pixels});
+}
+
 void VaeEncoder::first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source,
                                    const Shape& group, const TensorView& x) const {
   Workspace::Scope scope(ctx.workspace);
   FeatureCache& cache = state.cache(ctx, conv1_, patched_shape(group, patch_));
   const FrameWindow frames = cache.open(ctx, group[0]);
-  const TensorView first = cache.new_frames(frames);
-  const TensorView patches =
-      x.dtype() == DType::kF32 ? first : ctx.workspace.take(DType::kF32, first.shape());
+  const TensorView with_neighbours = cache.new_frames(frames);
+  const TensorView first = inside_halo(with_neighbours, frames.halo);
+  const bool in_place = x.dtype() == DType::kF32 && first.is_contiguous();
+  const TensorView patches = in_place ? first : ctx.workspace.take(DType::kF32, first.shape());
   if (patch_ == 1) {
-    source(patches);
+    take_pixels(ctx, state.strip(), source, patches);
   } else {
     Workspace::Scope of_pixels(ctx.workspace);
     const TensorView pixels = ctx.workspace.take(DType::kF32, group);
-    source(pixels);
+    take_pixels(ctx, state.strip(), source, pixels);
     copy(ctx, {.from = patches_of_frames(pixels, patch_), .out = split_patches(patches, patch_)});
   }
-  if (x.dtype() != DType::kF32) copy(ctx, {.from = patches, .out = first});
+  if (!in_place) copy(ctx, {.from = patches, .out = first});
+  exchange_halo(ctx, state.strip(), with_neighbours, frames.halo);
   ctx.enter("vae.encoder.conv1");
   conv1_.forward(ctx, frames, x);
   ctx.tap("vae.encoder.conv1", x);

@@ -22,11 +22,14 @@ class VaeEncoder {
              StageList downsamples);
 
   /// Frames `first` to `first` + group[0] of the source, group = [T, H, W, 3] -> latent [z, 1, h, w] f32, any
-  /// strides: the mean, normalised.
+  /// strides: the mean, normalised. Both are the state's strip of the whole, which the source gives.
   void forward(ExecContext& ctx, StreamState& state, const FrameSource& source, std::int64_t first,
                const Shape& group, const TensorView& latent) const;
 
  private:
+  /// The strip of the source's next frames, contiguous.
+  void take_pixels(ExecContext& ctx, const Strip& strip, const FrameFill& source,
+                   const TensorView& pixels) const;
   /// Frames of the source, group = [t, H, W, 3] of them -> x [t, H / patch, W / patch, C].
   void first_convolution(ExecContext& ctx, StreamState& state, const FrameFill& source, const Shape& group,
                          const TensorView& x) const;

@@ -14,7 +14,7 @@ void Middle::forward(ExecContext& ctx, StreamState& state, const TensorView& x) 
   if (ctx.taps) ctx.tap(name_ + ".0", x);
   ctx.check_cancelled();
   ctx.enter(name_ + ".1");
-  attention_.forward(ctx, x);
+  attention_.forward(ctx, state.strip(), x);
   if (ctx.taps) ctx.tap(name_ + ".1", x);
   ctx.check_cancelled();
   ctx.enter(name_ + ".2");

@@ -1,8 +1,10 @@
 #include "models/video_vae/resample.h"
 
 #include "models/video_vae/residual_block.h"
+#include "models/video_vae/strip_exchange.h"
 #include "models/video_vae/upsample_conv.h"
 #include "ops/copy.h"
+#include "ops/fill_zero.h"
 #include "ops/gated_residual.h"
 
 namespace wan {
@@ -23,17 +25,32 @@ Shape Downsample::output_shape(const Shape& group, GroupKind kind) const {
   return time_ && kind == GroupKind::kLater ? time_->output_shape(halved) : halved;
 }
 
+void Downsample::halve_space(ExecContext& ctx, const StreamState& state, const TensorView& x,
+                             const TensorView& out, const TensorView& residual) const {
+  const Strip& strip = state.strip();
+  if (!strip.divided()) return space_.forward(ctx, x, out, residual);
+  const Workspace::Scope scope(ctx.workspace);
+  const SpatialPadding& padding =
+      space_.shape().padding;  // all of it is in the frames: one copy, whoever convolves
+  const bool rows = strip.divides_rows();
+  const TensorView frames = ctx.workspace.take(x.dtype(), with_halo(x.shape(), padding));
+  copy(ctx, {.from = x, .out = inside_halo(frames, padding)});
+  fill_zero(ctx, rows ? frames.slice(2, x.dim(2), x.dim(2) + 1) : frames.slice(1, x.dim(1), x.dim(1) + 1));
+  exchange_halo(ctx, strip, frames, rows ? SpatialPadding{.bottom = 1} : SpatialPadding{.right = 1});
+  space_.forward(ctx, FrameWindow{frames, 0, padding}, out, residual);
+}
+
 void Downsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
                      const TensorView& residual) const {
   if (!time_) {
-    space_.forward(ctx, x, out, residual);
+    halve_space(ctx, state, x, out, residual);
     return;
   }
   Workspace::Scope scope(ctx.workspace);
   FeatureCache& cache = state.cache(ctx, *time_, space_.output_shape(x.shape()));
   const FrameWindow frames = cache.open(ctx, x.dim(0));
   const TensorView halved = cache.new_frames(frames);
-  space_.forward(ctx, x, halved);
+  halve_space(ctx, state, x, halved, {});
   if (state.group() == GroupKind::kLater) {
     time_->forward(ctx, frames, out, residual);
   } else if (residual) {
@@ -66,7 +83,11 @@ void Upsample::run(ExecContext& ctx, StreamState& state, const TensorView& x, co
     double_time(ctx, state.cache(ctx, *time_, x.shape()), x, frames);
   }
   upsample_conv(ctx, space_,
-                {.x = frames, .rows = upsample_conv_rows(x.shape()), .residual = residual, .out = out});
+                {.x = frames,
+                 .rows = upsample_conv_rows(x.shape()),
+                 .residual = residual,
+                 .out = out,
+                 .strip = state.strip()});
 }
 
 void Upsample::double_time(ExecContext& ctx, FeatureCache& cache, const TensorView& x,

@@ -32,6 +32,10 @@ class Downsample final : public Stage {
   void run(ExecContext& ctx, StreamState& state, const TensorView& x, const TensorView& out,
            const TensorView& residual) const;
 
+  /// x [T, H, W, C] -> out [T, H / 2, W / 2, C] (+ residual).
+  void halve_space(ExecContext& ctx, const StreamState& state, const TensorView& x, const TensorView& out,
+                   const TensorView& residual) const;
+
   CausalConv3d space_;  // stride 2, a zero row below and a zero column at the right
   std::optional<CausalConv3d> time_;
 };

@@ -1,5 +1,6 @@
 #include "models/video_vae/residual_block.h"
 
+#include "models/video_vae/strip_exchange.h"
 #include "ops/channel_norm.h"
 
 namespace wan {
@@ -17,15 +18,30 @@ ConvShape same_size_conv(std::int64_t in, std::int64_t out) {
       .in = in, .out = out, .kernel = {3, 3, 3}, .padding = {.top = 1, .bottom = 1, .left = 1, .right = 1}};
 }
 
+namespace {
+
+/// x [T, H, W, C] contiguous -> out, whose frames may lie inside of a halo.
+void norm_silu(ExecContext& ctx, const TensorView& x, const Tensor& gamma, const TensorView& out) {
+  const auto norm = [&](const TensorView& from, const TensorView& to) {
+    channel_norm(ctx, {.x = from,
+                       .gamma = gamma.view().reshape({x.dim(3)}),
+                       .activation = ActivationKind::kSiLU,
+                       .out = to});
+  };
+  if (out.is_contiguous()) return norm(pixels(x), pixels(out));
+  for (std::int64_t t = 0; t < x.dim(0); ++t) norm(x.select(0, t), out.select(0, t));
+}
+
+}  // namespace
+
 void norm_silu_conv(ExecContext& ctx, StreamState& state, const TensorView& x, const Tensor& gamma,
                     const CausalConv3d& conv, const TensorView& out, const TensorView& residual) {
   Workspace::Scope scope(ctx.workspace);
   FeatureCache& cache = state.cache(ctx, conv, x.shape());
   const FrameWindow frames = cache.open(ctx, x.dim(0));
-  channel_norm(ctx, {.x = pixels(x),
-                     .gamma = gamma.view().reshape({x.dim(3)}),
-                     .activation = ActivationKind::kSiLU,
-                     .out = pixels(cache.new_frames(frames))});
+  const TensorView normed = cache.new_frames(frames);
+  norm_silu(ctx, x, gamma, inside_halo(normed, frames.halo));
+  exchange_halo(ctx, state.strip(), normed, frames.halo);
   conv.forward(ctx, frames, out, residual);
   cache.close(ctx, frames);
 }

@@ -4,30 +4,27 @@
 
 namespace wan {
 
-namespace {
-
 /// A ring where that is cheaper.
-FeatureCacheSpec cache_spec(const StreamOptions& options, const CausalConv3d& conv, const Shape& group) {
-  const bool ring = options.history == HistoryLayout::kInPlace && group[0] == 1 && conv.turns_cheaply(group);
-  return {.layout = ring ? HistoryLayout::kRing : options.history,
-          .dtype = options.compute,
+FeatureCacheSpec StreamState::cache_spec(const CausalConv3d& conv, const Shape& group) const {
+  const bool ring = options_.history == HistoryLayout::kInPlace && group[0] == 1 && conv.turns_cheaply(group);
+  return {.layout = ring ? HistoryLayout::kRing : options_.history,
+          .dtype = options_.compute,
           .history = conv.history(),
-          .group = group};
+          .group = group,
+          .halo = conv.shape().kernel[1] > 1 ? strip_.halo() : SpatialPadding{}};
 }
 
-}  // namespace
-
-StreamState::StreamState(ExecContext& ctx, const StreamPlan& plan) : options_(plan.options) {
+StreamState::StreamState(ExecContext& ctx, const StreamPlan& plan)
+    : options_(plan.options), strip_(plan.strip) {
   for (const auto& [conv, group] : plan.groups)
-    caches_.emplace(conv, FeatureCache(ctx.workspace, cache_spec(options_, *conv, group)))
-        .first->second.reset(ctx);
+    caches_.emplace(conv, FeatureCache(ctx.workspace, cache_spec(*conv, group))).first->second.reset(ctx);
 }
 
 FeatureCache& StreamState::cache(ExecContext& ctx, const CausalConv3d& conv, const Shape& group) {
   if (noted_ != nullptr) {
     Shape& largest = noted_->groups.try_emplace(&conv, group).first->second;
     largest = with_frames(group, std::max(largest[0], group[0]));
-    const FeatureCacheSpec spec = cache_spec(options_, conv, group);
+    const FeatureCacheSpec spec = cache_spec(conv, group);
     return caches_.insert_or_assign(&conv, FeatureCache(ctx.workspace, spec)).first->second;
   }
   const auto found = caches_.find(&conv);
@@ -36,7 +33,7 @@ FeatureCache& StreamState::cache(ExecContext& ctx, const CausalConv3d& conv, con
 }
 
 TensorView StreamState::take_input(ExecContext& ctx, const CausalConv3d& conv, const Shape& group) {
-  if (options_.history == HistoryLayout::kCompact) return take(ctx, group);
+  if (options_.history == HistoryLayout::kCompact || strip_.divided()) return take(ctx, group);
   const FeatureCache& cache = this->cache(ctx, conv, group);
   return cache.new_frames(cache.open(ctx, group[0]));
 }

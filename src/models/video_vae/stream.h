@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "models/video_vae/strip.h"
 #include "nn/causal_conv3d.h"
 
 namespace wan {
@@ -28,9 +29,10 @@ struct StreamOptions {
   std::int64_t frames_at_once(std::int64_t frames) const { return walk == GroupWalk::kWhole ? frames : 1; }
 };
 
-/// How a clip streams, and the largest group of frames [T, H, W, C] that each convolution's cache takes.
+/// How a clip streams, this rank's part of it, and the largest group of frames [T, H, W, C] that each convolution's cache takes.
 struct StreamPlan {
   StreamOptions options;
+  Strip strip;
   std::map<const CausalConv3d*, Shape> groups;
 };
 
@@ -46,20 +48,23 @@ class StreamState {
   void begin_group(GroupKind group) { group_ = group; }
   GroupKind group() const { return group_; }
   const StreamOptions& options() const { return options_; }
+  const Strip& strip() const { return strip_; }
   /// Scratch memory in the precision of the options.
   TensorView take(ExecContext& ctx, const Shape& shape) const {
     return ctx.workspace.take(options_.compute, shape);
   }
-  /// For a group [T, H, W, C] of frames that `conv` takes next.
+  /// For a group [T, H, W, C] of frames that `conv` takes next, with the strip's halo where it looks at a pixel's neighbours.
   FeatureCache& cache(ExecContext& ctx, const CausalConv3d& conv, const Shape& group);
   /// Memory for such frames, perhaps before a norm: the cache's own, so that they are there already when it opens, or
-  /// where that holds no new frames, the workspace's.
+  /// where that holds no new frames or a halo between them, the workspace's.
   TensorView take_input(ExecContext& ctx, const CausalConv3d& conv, const Shape& group);
 
  private:
-  explicit StreamState(StreamPlan& noted) : options_(noted.options), noted_(&noted) {}
+  explicit StreamState(StreamPlan& noted) : options_(noted.options), strip_(noted.strip), noted_(&noted) {}
+  FeatureCacheSpec cache_spec(const CausalConv3d& conv, const Shape& group) const;
 
   StreamOptions options_;
+  Strip strip_;
   StreamPlan* noted_ = nullptr;
   std::map<const CausalConv3d*, FeatureCache> caches_;
   GroupKind group_ = GroupKind::kFirst;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/video_vae/strip_exchange.h"
 #include "models/video_vae/tiled.h"
 #include "ops/counting_backend.h"
 
@@ -56,9 +57,12 @@ StreamOptions StreamedVae::stream_options(const VaePlan& plan) const {
           .compute = precision_.compute};
 }
 
-StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames, Device device) const {
-  StreamPlan stream{.options = stream_options(plan), .groups = {}};
-  Rehearsal rehearsal(device);
+StreamPlan StreamedVae::decode_stream(const ExecContext& ctx, const VaePlan& plan,
+                                      std::int64_t frames) const {
+  StreamPlan stream{.options = stream_options(plan),
+                    .strip = Strip(ctx.communicator, plan.tile_height, plan.tile_width),
+                    .groups = {}};
+  Rehearsal rehearsal(ctx.backend.device());
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
                        {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
   const Workspace::Scope scope(rehearsal.workspace);
@@ -67,9 +71,12 @@ StreamPlan StreamedVae::decode_stream(const VaePlan& plan, std::int64_t frames, 
   return stream;
 }
 
-StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames, Device device) const {
-  StreamPlan stream{.options = stream_options(plan), .groups = {}};
-  Rehearsal rehearsal(device);
+StreamPlan StreamedVae::encode_stream(const ExecContext& ctx, const VaePlan& plan,
+                                      std::int64_t frames) const {
+  StreamPlan stream{.options = stream_options(plan),
+                    .strip = Strip(ctx.communicator, plan.tile_height, plan.tile_width),
+                    .groups = {}};
+  Rehearsal rehearsal(ctx.backend.device());
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32,
                        {geometry_.z_dim, rehearsed(frames), plan.tile_height, plan.tile_width});
   const Workspace::Scope scope(rehearsal.workspace);
@@ -79,10 +86,10 @@ StreamPlan StreamedVae::encode_stream(const VaePlan& plan, std::int64_t frames, 
   return stream;
 }
 
-std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan& plan,
-                                      Backend* device) const {
-  Rehearsal rehearsal(device);
-  const StreamPlan stream = decode_stream(plan, extent.frames, rehearsal.backend.device());
+std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device,
+                                      int ranks) const {
+  Rehearsal rehearsal(device, ranks);
+  const StreamPlan stream = decode_stream(rehearsal.ctx, plan, extent.frames);
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
   decode_tiled(
       rehearsal.ctx, geometry_, plan, latents, [](const TensorView&) {},
@@ -93,10 +100,10 @@ std::size_t StreamedVae::decode_bytes(const LatentExtent& extent, const VaePlan&
   return rehearsal.workspace.most();
 }
 
-std::size_t StreamedVae::encode_bytes(const LatentExtent& extent, const VaePlan& plan,
-                                      Backend* device) const {
-  Rehearsal rehearsal(device);
-  const StreamPlan stream = encode_stream(plan, extent.frames, rehearsal.backend.device());
+std::size_t StreamedVae::encode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device,
+                                      int ranks) const {
+  Rehearsal rehearsal(device, ranks);
+  const StreamPlan stream = encode_stream(rehearsal.ctx, plan, extent.frames);
   const Tensor latents(rehearsal.backend.allocator(), DType::kF32, latents_shape(geometry_, extent));
   encode_tiled(
       rehearsal.ctx, geometry_, plan, [](std::int64_t, const TensorView&) {}, latents,
@@ -107,29 +114,33 @@ std::size_t StreamedVae::encode_bytes(const LatentExtent& extent, const VaePlan&
   return rehearsal.workspace.most();
 }
 
-VaePlans StreamedVae::decode_plans(const LatentExtent& extent, Backend* device) const {
-  return {"VAE decode", extent,
-          [this, extent, device](const VaePlan& plan) { return decode_bytes(extent, plan, device); }};
+VaePlans StreamedVae::decode_plans(const LatentExtent& extent, Backend* device, int ranks) const {
+  return {"VAE decode", extent, [this, extent, device, ranks](const VaePlan& plan) {
+            return decode_bytes(extent, plan, device, ranks);
+          }};
 }
 
-VaePlans StreamedVae::encode_plans(const LatentExtent& extent, Backend* device) const {
-  return {"VAE encode", extent,
-          [this, extent, device](const VaePlan& plan) { return encode_bytes(extent, plan, device); }};
+VaePlans StreamedVae::encode_plans(const LatentExtent& extent, Backend* device, int ranks) const {
+  return {"VAE encode", extent, [this, extent, device, ranks](const VaePlan& plan) {
+            return encode_bytes(extent, plan, device, ranks);
+          }};
 }
 
-VaePlan VideoVae::plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device) const {
-  return decode_plans(extent, device).within(byte_budget);
+VaePlan VideoVae::plan_decode(const LatentExtent& extent, std::size_t byte_budget, Backend* device,
+                              int ranks) const {
+  return decode_plans(extent, device, ranks).within(byte_budget);
 }
 
-VaePlan VideoVae::plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device) const {
-  return encode_plans(extent, device).within(byte_budget);
+VaePlan VideoVae::plan_encode(const LatentExtent& extent, std::size_t byte_budget, Backend* device,
+                              int ranks) const {
+  return encode_plans(extent, device, ranks).within(byte_budget);
 }
 
 void StreamedVae::decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
                          const FrameConsumer& sink) const {
   check_latents("VAE decode", geometry_, latents);
   check_plan("VAE decode", latents, plan);
-  const StreamPlan stream = decode_stream(plan, latents.dim(1), ctx.backend.device());
+  const StreamPlan stream = decode_stream(ctx, plan, latents.dim(1));
   ctx.workspace.reserve(plan.bytes);
   decode_tiled(ctx, geometry_, plan, latents, sink,
                [&](const TensorView& tile, const FrameConsumer& tile_sink) {
@@ -141,7 +152,7 @@ void StreamedVae::encode(ExecContext& ctx, const FrameSource& source, const VaeP
                          const TensorView& latents) const {
   check_latents("VAE encode", geometry_, latents);
   check_plan("VAE encode", latents, plan);
-  const StreamPlan stream = encode_stream(plan, latents.dim(1), ctx.backend.device());
+  const StreamPlan stream = encode_stream(ctx, plan, latents.dim(1));
   ctx.workspace.reserve(plan.bytes);
   encode_tiled(ctx, geometry_, plan, source, latents, [&](const FrameSource& frames, const TensorView& tile) {
     encode_tile(ctx, stream, frames, tile);
@@ -157,9 +168,21 @@ void StreamedVae::decode_tile(ExecContext& ctx, const StreamPlan& stream, const 
 
 void StreamedVae::decode_groups(ExecContext& ctx, StreamState& state, const TensorView& latents,
                                 const FrameConsumer& sink) const {
+  const Strip& strip = state.strip();
+  const bool receives = ctx.communicator.rank() == 0;
+  const FrameConsumer gather = [&](const TensorView& part) {
+    const Workspace::Scope scope(ctx.workspace);
+    TensorView whole;
+    if (receives) whole = ctx.workspace.take(part.dtype(), strip.whole_of(part.shape()));
+    gather_frames(ctx, strip, part, whole);
+    if (receives) sink(whole);
+  };
+  const TensorView part = strip.part_of(latents, 2);
   for (std::int64_t f = 0; f < latents.dim(1); ++f) {
+    ctx.check_cancelled_together();
+    if (!strip.divided() && !receives) continue;
     state.begin_group(f == 0 ? GroupKind::kFirst : GroupKind::kLater);
-    decoder_.forward(ctx, state, latents.slice(1, f, f + 1), sink);
+    decoder_.forward(ctx, state, part.slice(1, f, f + 1), strip.divided() ? gather : sink);
   }
 }
 
@@ -172,13 +195,21 @@ void StreamedVae::encode_tile(ExecContext& ctx, const StreamPlan& stream, const 
 
 void StreamedVae::encode_groups(ExecContext& ctx, StreamState& state, const FrameSource& source,
                                 const TensorView& latents) const {
-  const std::int64_t height = latents.dim(2) * geometry_.spatial_stride;
-  const std::int64_t width = latents.dim(3) * geometry_.spatial_stride;
+  const Strip& strip = state.strip();
+  const TensorView frame = strip.part_of(latents, 2).slice(1, 0, 1);
+  const std::int64_t height = frame.dim(2) * geometry_.spatial_stride;
+  const std::int64_t width = frame.dim(3) * geometry_.spatial_stride;
+  const Workspace::Scope scope(ctx.workspace);
+  TensorView part;
+  if (strip.divided()) part = ctx.workspace.take(DType::kF32, frame.shape());
   for (std::int64_t f = 0; f < latents.dim(1); ++f) {
+    ctx.check_cancelled_together();
     const std::int64_t first = f == 0 ? 0 : geometry_.frames(f);
     const std::int64_t frames = f == 0 ? 1 : geometry_.temporal_stride;
     state.begin_group(f == 0 ? GroupKind::kFirst : GroupKind::kLater);
-    encoder_.forward(ctx, state, source, first, {frames, height, width, 3}, latents.slice(1, f, f + 1));
+    const TensorView latent = latents.slice(1, f, f + 1);
+    encoder_.forward(ctx, state, source, first, {frames, height, width, 3}, strip.divided() ? part : latent);
+    if (strip.divided()) gather_latents(ctx, strip, part, latent);
   }
 }
 

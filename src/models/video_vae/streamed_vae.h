@@ -20,11 +20,11 @@ class StreamedVae : public VideoVae {
  public:
   VaeGeometry geometry() const final { return geometry_; }
 
-  VaePlans decode_plans(const LatentExtent& extent, Backend* device) const final;
-  VaePlans encode_plans(const LatentExtent& extent, Backend* device) const final;
+  VaePlans decode_plans(const LatentExtent& extent, Backend* device, int ranks) const final;
+  VaePlans encode_plans(const LatentExtent& extent, Backend* device, int ranks) const final;
 
   /// Taps: "vae.conv2" and "vae.decoder.*", each [T, H, W, C], once for each latent frame (and tile); where the plan is
-  /// frame by frame, once for each frame that the layer makes of it.
+  /// frame by frame, once for each frame that the layer makes of it. On several ranks they are the rank's part.
   void decode(ExecContext& ctx, const TensorView& latents, const VaePlan& plan,
               const FrameConsumer& sink) const final;
   /// Taps: "vae.encoder.*", likewise.
@@ -36,11 +36,11 @@ class StreamedVae : public VideoVae {
               VaeDecoder decoder);
 
  private:
-  /// The caches of one of the plan's tiles in a clip of so many latent frames, for weights on `device`.
-  StreamPlan decode_stream(const VaePlan& plan, std::int64_t frames, Device device) const;
-  StreamPlan encode_stream(const VaePlan& plan, std::int64_t frames, Device device) const;
-  std::size_t decode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
-  std::size_t encode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device) const;
+  /// The context's rank's caches of one of the plan's tiles in a clip of so many latent frames.
+  StreamPlan decode_stream(const ExecContext& ctx, const VaePlan& plan, std::int64_t frames) const;
+  StreamPlan encode_stream(const ExecContext& ctx, const VaePlan& plan, std::int64_t frames) const;
+  std::size_t decode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device, int ranks) const;
+  std::size_t encode_bytes(const LatentExtent& extent, const VaePlan& plan, Backend* device, int ranks) const;
   void decode_groups(ExecContext& ctx, StreamState& state, const TensorView& latents,
                      const FrameConsumer& sink) const;
   void encode_groups(ExecContext& ctx, StreamState& state, const FrameSource& source,

@@ -48,6 +48,11 @@ void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& 
   const TileGrid grid(extent, plan);
   if (grid.single()) return decode(latents, sink);
 
+  if (ctx.communicator.rank() != 0) {
+    for (const TileSpan& rows : grid.rows)
+      for (const TileSpan& columns : grid.columns) decode(crop(latents, 2, rows, columns, 1), sink);
+    return;
+  }
   Workspace::Scope scope(ctx.workspace);
   const std::int64_t stride = geometry.spatial_stride;
   const std::int64_t frames = geometry.frames(extent.frames);

@@ -15,6 +15,7 @@ using EncodeTile = std::function<void(const FrameSource& source, const TensorVie
 /// Which tiles are run. For a rehearsal the first is enough: all take the same memory.
 enum class TileSet { kAll, kFirst };
 
+/// The sink is rank 0's, which alone holds the clip.
 void decode_tiled(ExecContext& ctx, const VaeGeometry& geometry, const VaePlan& plan,
                   const TensorView& latents, const FrameConsumer& sink, const DecodeTile& decode,
                   TileSet tiles = TileSet::kAll);
