@@ -93,12 +93,15 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                 "With a GPU: run the text encoder on the CPU, its weights in the host's memory alone")
       ->group(kOfficial);
   command
-      .add_flag("--t5_fsdp", o.t5_fsdp,
-                "Divide the text encoder over GPUs; not built yet, each holds all of it")
+      .add_flag(
+          "--t5_fsdp", o.t5_fsdp,
+          "Several GPUs: each keeps a part of every block of the text encoder; one has nothing to divide")
       ->group(kOfficial);
   command
-      .add_flag("--dit_fsdp", o.dit_fsdp,
-                "Divide the transformers over GPUs; not built yet, each holds all that fits")
+      .add_flag(
+          "--dit_fsdp", o.dit_fsdp,
+          "Several GPUs: each keeps a part of every block of the transformers, so that all of them take the "
+          "memory of one; one has nothing to divide")
       ->group(kOfficial);
   add_number<int>(command, "--ulysses_size", o.ulysses_size,
                   "Ranks that share the video's tokens: as many GPUs, or parts of the CPU, of all processes "
@@ -207,10 +210,11 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
                   "this is one of {0} processes that torchrun started; start one, without torchrun: --gpus "
                   "{0} uses so many GPUs of this machine, and mpirun or srun start one a machine",
                   world);
-  if (o.t5_fsdp || o.dit_fsdp)
+  const bool several = o.ulysses_size.value_or(1) > 1 || (o.gpus && parse_gpus("--gpus", *o.gpus).size() > 1);
+  if ((o.t5_fsdp || o.dit_fsdp) && !several)
     notices.emplace_back(
-        "--t5_fsdp and --dit_fsdp: weights are not divided over GPUs yet; blocks that do not fit are "
-        "streamed");
+        "--t5_fsdp and --dit_fsdp divide weights over several GPUs, and this run is on one; --gpus 2 takes "
+        "two");
   WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty(), kInvalidArgument, "prompt",
                   "--prompt is missing: say what the video shows{}",
                   o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
@@ -262,6 +266,8 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.residency = o.residency;
   options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
   options.t5_cpu = o.t5_cpu;
+  options.t5_fsdp = o.t5_fsdp;
+  options.dit_fsdp = o.dit_fsdp;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
   options.keep_models = false;

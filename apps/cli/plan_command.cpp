@@ -30,11 +30,21 @@ bool is_memory(const std::string& gpu) {
 std::string verdict(const PublishedPlan& planned) {
   const MemoryPlan& plan = planned.plan;
   std::string text = "It fits: ";
-  text += plan.blocks_resident
-              ? "all weights stay in memory until their last use"
-              : fmt::format(
-                    "{} blocks have a place in memory, the others are read from the checkpoint in every step",
+  if (plan.blocks_resident)
+    text += "all weights stay in memory until their last use";
+  else if (plan.sharded_blocks == 0)
+    text +=
+        fmt::format("{} blocks have a place in memory, the others are read from the checkpoint in every step",
                     plan.block_places);
+  else if (plan.sharded_blocks == plan.transformer_blocks)
+    text += fmt::format("each of {} ranks keeps 1/{} of every transformer block until its last use",
+                        plan.shards, plan.shards);
+  else
+    text += fmt::format(
+        "each of {} ranks keeps 1/{} of {} of the {} transformer blocks, the others are read from the "
+        "checkpoint "
+        "in every step",
+        plan.shards, plan.shards, plan.sharded_blocks, plan.transformer_blocks);
   if (plan.vae_tile > 0)
     text += fmt::format("; frames are decoded in tiles of {} pixels, whose seams may show", plan.vae_tile);
   return text + ".\n";
@@ -80,6 +90,18 @@ Command add_plan_command(CLI::App& app) {
   command->add_option("--vae_precision", o.vae_precision, "fp32 or bf16")->capture_default_str();
   command->add_option("--residency", o.residency, "resident, streamed or auto")->capture_default_str();
   command->add_flag("--t5_cpu", o.t5_cpu, "The text encoder on the CPU");
+  command
+      ->add_option_function<std::string>(
+          "--ulysses_size",
+          [&o](const std::string& text) { o.ulysses_size = parse_number<int>("--ulysses_size", text); },
+          "Ranks that make the video together, each with such a GPU: the plan is one rank's (default: 1)")
+      ->type_name("INT");
+  command->add_option_function<std::string>(
+      "--gpus",
+      [&o](const std::string& text) { o.ulysses_size = static_cast<int>(parse_gpus("--gpus", text).size()); },
+      "The same: how many, or which");
+  command->add_flag("--dit_fsdp", o.dit_fsdp, "Ranks divide the transformers' blocks");
+  command->add_flag("--t5_fsdp", o.t5_fsdp, "Ranks divide the text encoder's blocks");
   command
       ->add_option_function<std::string>(
           "--memory_limit",

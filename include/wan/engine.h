@@ -40,6 +40,12 @@ struct EngineOptions {
   /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
   /// them. Waiting for whoever handles events, and for a disk, does not count.
   std::chrono::duration<double> rank_timeout = std::chrono::seconds(300);
+  /// With several ranks: every rank keeps an equal part of each of the transformers' blocks (`dit_fsdp`), or the text encoder's
+  /// (`t5_fsdp`), in its device's memory, and the whole of the block that it computes with and of the next. Where not all parts fit, as
+  /// many blocks are divided as do, and the others streamed; with residency "resident" all of them are, with "streamed" none. One rank
+  /// has nothing to divide, and GPUs that do not read each other's memory (p2p) divide nothing. A text encoder on the CPU (t5_cpu) is not divided.
+  bool dit_fsdp = false;
+  bool t5_fsdp = false;
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
   std::string precision = {};
   /// "fp32", or "bf16": the VAE's weights and what lies between its layers in bf16, sums in fp32. Half the memory of its
@@ -93,7 +99,13 @@ struct MemoryPlan {
   std::int64_t peak = 0;
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
-  int block_places = 0;  // blocks that are in memory at a time
+  int block_places = 0;  // whole blocks that are in memory at a time
+  /// Ranks that each have a part of the blocks that are divided (EngineOptions::dit_fsdp, t5_fsdp), in `transformers` and
+  /// `text_encoder`; 1: none are.
+  int shards = 1;
+  int sharded_blocks = 0;      // of the transformers'
+  int transformer_blocks = 0;  // that they have
+  bool text_encoder_sharded = false;
   int feed_forward_pieces =
       1;  // parts in which tokens go through a block's feed-forward, more than one where memory is short
   int vae_tile = 0;  // pixels of a decoder tile's side; 0: whole frames

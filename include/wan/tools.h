@@ -61,7 +61,10 @@ struct PublishedPlanOptions {
   std::string residency = "auto";
   bool offload_model = false;
   bool t5_cpu = false;
+  bool dit_fsdp = false;
+  bool t5_fsdp = false;
   std::int64_t memory_limit = 0;
+  int ulysses_size = 1;  // ranks, each with such a GPU or a part of the CPU; the plan is one rank's
 };
 
 struct PublishedPlan {

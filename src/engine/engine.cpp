@@ -45,6 +45,10 @@ bool is_whole(const PlannedRun& run) {
 }  // namespace
 
 struct Engine::Impl {
+  /// A rank's models may be copied from by other ranks: all of them go before the first device.
+  ~Impl() {
+    for (const auto& rank : ranks) rank->unload();
+  }
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made)
       : options(engine_options),
         ranks(std::move(made)),
@@ -56,7 +60,9 @@ struct Engine::Impl {
     const double timeout = options.rank_timeout.count();
     WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
               "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);
-    static_cast<void>(parse_p2p(options.p2p));
+    std::vector<ComputeDevice*> devices;
+    for (const auto& rank : ranks) devices.push_back(&rank->backend());
+    shares_memory = share_memory(devices, parse_p2p(options.p2p));
     check_ranks(static_cast<int>(ranks.size()));
   }
 
@@ -76,26 +82,69 @@ struct Engine::Impl {
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
-  /// With blocks that stay, where options say so, the video is the same as without, and no larger one comes beside them.
-  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout) const {
+  /// What of the blocks stays, and what ranks divide: at most, for a plan.
+  struct Holding {
+    bool keep;
+    Sharding sharding;
+  };
+
+  /// Ranks copy their parts of weights from one another's memory, which those of other processes cannot.
+  bool divides_weights() const { return shares_memory && link == nullptr; }
+
+  Holding wanted_holding() const {
+    const auto count = static_cast<int>(ranks.size());
+    if (count == 1 || !divides_weights()) return {options.keep_models, {}};
+    return {options.keep_models,
+            {.ranks = count,
+             .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
+             .text_encoder = options.t5_fsdp && !text_encoder_host}};
+  }
+
+  /// A plan for each rank. What ranks hold for one another they hold alike: as much as fits on the one with the least memory.
+  std::vector<PlannedRun> plan_ranks(const ResolvedRequest& request, const RankLayout& layout) const {
+    Holding most = wanted_holding();
+    std::vector<PlannedRun> plans;
+    for (const auto& rank : ranks) plans.push_back(plan(*rank, request, layout, most));
+    for (const PlannedRun& plan : plans) {
+      const Sharding& fits = plan.load.sharding;
+      most.keep = most.keep && plan.load.residency.keep;
+      most.sharding.transformer_blocks = std::min(most.sharding.transformer_blocks, fits.transformer_blocks);
+      most.sharding.text_encoder = most.sharding.text_encoder && fits.text_encoder;
+    }
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      const LoadOptions& load = plans[i].load;
+      if (load.sharding.ranks > 1 && (load.residency.keep != most.keep || load.sharding != most.sharding))
+        plans[i] = plan(*ranks[i], request, layout, most);
+    }
+    share_vae_plans(plans);
+    return plans;
+  }
+
+  /// With blocks that stay, where `most` says so, the video is the same as without, and no larger one comes beside them.
+  PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
+                  const Holding& most) const {
     std::optional<PlannedRun> kept;
-    if (options.keep_models) {
+    if (most.keep) {
       try {
-        kept = plan(rank, request, layout, /*keep=*/true);
+        kept = plan(rank, request, layout, most.sharding, /*keep=*/true);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kOutOfMemory) throw;
       }
       if (kept && is_whole(*kept)) return std::move(*kept);
     }
-    PlannedRun alone = plan(rank, request, layout, /*keep=*/false);
+    PlannedRun alone = plan(rank, request, layout, most.sharding, /*keep=*/false);
     const bool same = kept && kept->plan.vae_tile == alone.plan.vae_tile &&
                       kept->plan.feed_forward_pieces == alone.plan.feed_forward_pieces;
     return same ? std::move(*kept) : std::move(alone);
   }
 
   PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
-                  bool keep) const {
+                  Sharding sharding, bool keep) const {
     const GenerationSettings& settings = request.settings;
+    if (keep) {
+      sharding.transformer_blocks = std::min(sharding.transformer_blocks, most_divided.load());
+      sharding.text_encoder = sharding.text_encoder && divides_text.load();
+    }
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     return plan_run({.models = models,
                      .backend = rank.backend(),
@@ -107,6 +156,7 @@ struct Engine::Impl {
                      .keep_models = keep,
                      .offload_model = options.offload_model,
                      .most_places = keep ? most_places.load() : kAllBlocks,
+                     .sharding = sharding,
                      .text_encoder_host = text_encoder_host,
                      .layout = layout,
                      .sharers = machine_ranks(),
@@ -125,9 +175,7 @@ struct Engine::Impl {
     for (const RankLayout& layout : layouts) {
       const bool last = layout == layouts.back();
       try {
-        JointPlan joint{.layout = layout, .ranks = {}};
-        for (const auto& rank : ranks) joint.ranks.push_back(plan(*rank, request, layout));
-        share_vae_plans(joint.ranks);
+        JointPlan joint{.layout = layout, .ranks = plan_ranks(request, layout)};
         if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
       } catch (const Error& error) {
         if (last || error.code() != ErrorCode::kOutOfMemory) throw;
@@ -155,12 +203,19 @@ struct Engine::Impl {
     return tokens;
   }
 
-  /// Further plans with blocks that stay give no more of them a place than this one does.
+  /// Further plans with blocks that stay give no more of them a place, and divide no more of them, than this one does.
   void hold_to(const PlannedRun& run) {
     if (!run.load.residency.keep) return;
-    int most = most_places.load();
-    while (run.plan.block_places < most && !most_places.compare_exchange_weak(most, run.plan.block_places)) {
-    }
+    const auto lower = [](std::atomic<int>& most, int fits) {
+      int before = most.load();
+      while (fits < before && !most.compare_exchange_weak(before, fits)) {
+      }
+    };
+    const Sharding& sharding = run.load.sharding;
+    // Places that divided blocks come through are always as many.
+    if (sharding.transformer_blocks == 0) lower(most_places, run.plan.block_places);
+    lower(most_divided, sharding.transformer_blocks);
+    if (!sharding.text_encoder) divides_text = false;
   }
 
   /// The clip that the request's images become.
@@ -207,6 +262,7 @@ struct Engine::Impl {
   }
 
   void share_ranks();
+  void agree_on_vae_plans(const std::function<void()>& work, std::vector<PlannedRun>& plans) const;
   void connect(const RankLayout& layout);
   void load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
                   const std::atomic<bool>* cancelled);
@@ -226,12 +282,15 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
+  bool shares_memory = false;  // each rank's device can read the others' memory
   std::string precision;
   DType weights;
   std::optional<TextEncoderHost> text_encoder_host;
   VaePrecision vae_precision;
   CheckpointModels models;
   std::atomic<int> most_places{kAllBlocks};
+  std::atomic<int> most_divided{kAllBlocks};  // blocks of each transformer
+  std::atomic<bool> divides_text{true};
 };
 
 /// Tells each process how many ranks the others have, and holds the processes' checkpoints and devices against the first one's.
@@ -280,6 +339,33 @@ void Engine::Impl::share_ranks() {
   link->set_ranks(std::move(by_process));
 }
 
+/// work(), which makes this process's plans; then the way that the rank with the least memory has room for becomes all ranks'.
+void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work, std::vector<PlannedRun>& plans) const {
+  const auto put = [](const PlannedRun& plan) {
+    LetterWriter letter;
+    put_vae_plan(letter, plan.decode);
+    put_vae_plan(letter, plan.encode);
+    return letter.take();
+  };
+  const auto take = [](const Letter& shared, PlannedRun& plan) {
+    LetterReader letter(shared);
+    plan.decode = get_vae_plan(letter);
+    plan.encode = get_vae_plan(letter);
+  };
+  const Letter shared = link->together(
+      [&] {
+        work();
+        return put(plans.front());
+      },
+      [&](const std::vector<Letter>& letters) {
+        std::vector<PlannedRun> of_processes(letters.size(), plans.front());
+        for (std::size_t process = 0; process < letters.size(); ++process) take(letters[process], of_processes[process]);
+        share_vae_plans(of_processes);
+        return put(of_processes.front());
+      });
+  for (PlannedRun& plan : plans) take(shared, plan);
+}
+
 void Engine::Impl::connect(const RankLayout& layout) {
   if (link == nullptr) return connect_ranks(ranks, layout, options);
   link->open_connection();
@@ -291,8 +377,9 @@ void Engine::Impl::connect(const RankLayout& layout) {
 
 void Engine::Impl::load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
                               const std::atomic<bool>* cancelled) {
+  const ModelShares shares = prepare_loading(ranks, models, plans);
   on_every_rank(ranks, [&](int rank) {
-    ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load,
+    ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load, shares,
                                                 rank == 0 ? on_event : EventHandler(), cancelled);
   });
 }
@@ -316,11 +403,13 @@ void Engine::Impl::make_share(const SharedRequest& request) {
                                  .resumed = {},
                                  .notices = {}};
   std::vector<PlannedRun> plans;
-  together([&] {
-    for (const auto& rank : ranks) plans.push_back(plan(*rank, resolved, request.layout));
-    for (const PlannedRun& plan : plans) hold_to(plan);
-    models.tokenizer();
-  });
+  agree_on_vae_plans(
+      [&] {
+        plans = plan_ranks(resolved, request.layout);
+        for (const PlannedRun& plan : plans) hold_to(plan);
+        models.tokenizer();
+      },
+      plans);
   connect(request.layout);
   together_connected([&] { load_ranks(plans, {}, nullptr); });
   together_connected([&] {
@@ -346,15 +435,14 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const ResolvedRequest resolved = resolve(request);
   const GenerationSettings& settings = resolved.settings;
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
-  const auto [layout, plans] = plan(resolved);
+  auto [layout, plans] = plan(resolved);
   for (const PlannedRun& plan : plans) hold_to(plan);
   models.tokenizer();  // a damaged one is told before weights are loaded
   if (link != nullptr) {
     link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
-      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed,
-                  request.check);
+      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed, request.check);
     });
-    together([] {});  // the others' plans
+    agree_on_vae_plans([] {}, plans);
   }
   connect(layout);
   together_connected([&] {
@@ -362,6 +450,10 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       if (!on_event) return;
       on_event(RunSettings{to_metadata(settings)});
       for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+      if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
+        on_event(Notice{
+            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or their GPUs "
+            "cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are streamed"});
     });
     run_before_first_step(resumed, [&] { load_ranks(plans, on_event, cancelled); });
   });

@@ -150,7 +150,7 @@ Error LetterReader::error() {
 
 // Names every member, so that one that is added goes along or does not compile.
 void put_options(LetterWriter& letter, const EngineOptions& options) {
-  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, precision,
+  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, dit_fsdp, t5_fsdp, precision,
                vae_precision, residency, offload_model, t5_cpu, keep_models, memory_limit, threads] = options;
   std::error_code unknown;  // of the working folder: then it stays as it was given
   const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
@@ -162,6 +162,8 @@ void put_options(LetterWriter& letter, const EngineOptions& options) {
   letter.put(guidance_parallel);
   letter.put(p2p);
   letter.put(rank_timeout.count());
+  letter.put(dit_fsdp);
+  letter.put(t5_fsdp);
   letter.put(precision);
   letter.put(vae_precision);
   letter.put(residency);
@@ -182,6 +184,8 @@ EngineOptions get_options(LetterReader& letter) {
   options.guidance_parallel = letter.text();
   options.p2p = letter.text();
   options.rank_timeout = std::chrono::duration<double>(letter.get<double>());
+  options.dit_fsdp = letter.get<bool>();
+  options.t5_fsdp = letter.get<bool>();
   options.precision = letter.text();
   options.vae_precision = letter.text();
   options.residency = letter.text();
@@ -204,6 +208,29 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
   put_image(letter, images.last);
   put_latents(letter, resumed);
   letter.put(check);
+}
+
+void put_vae_plan(LetterWriter& letter, const VaePlan& plan) {
+  const auto& [frame_by_frame, compact_history, tile_height, tile_width, overlap_height, overlap_width, bytes] = plan;
+  letter.put(frame_by_frame);
+  letter.put(compact_history);
+  letter.put(tile_height);
+  letter.put(tile_width);
+  letter.put(overlap_height);
+  letter.put(overlap_width);
+  letter.put(bytes);
+}
+
+VaePlan get_vae_plan(LetterReader& letter) {
+  VaePlan plan;
+  plan.frame_by_frame = letter.get<bool>();
+  plan.compact_history = letter.get<bool>();
+  plan.tile_height = letter.get<std::int64_t>();
+  plan.tile_width = letter.get<std::int64_t>();
+  plan.overlap_height = letter.get<std::int64_t>();
+  plan.overlap_width = letter.get<std::int64_t>();
+  plan.bytes = letter.get<std::size_t>();
+  return plan;
 }
 
 SharedRequest get_request(LetterReader& letter) {

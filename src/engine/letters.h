@@ -75,4 +75,7 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
                  const std::optional<SavedLatents>& resumed, bool check);
 SharedRequest get_request(LetterReader& letter);
 
+void put_vae_plan(LetterWriter& letter, const VaePlan& plan);
+VaePlan get_vae_plan(LetterReader& letter);
+
 }  // namespace wan

@@ -13,6 +13,14 @@ inline DType compute_dtype(const Backend& backend, DType weights) {
   return backend.device().kind == DeviceKind::kCpu ? DType::kF32 : weights;
 }
 
+/// What of the blocks the ranks of this process divide among themselves: each keeps an equal part of such a block on its device.
+struct Sharding {
+  int ranks = 1;               // 1: nothing
+  int transformer_blocks = 0;  // of each transformer
+  bool text_encoder = false;   // all of its blocks
+  friend bool operator==(const Sharding&, const Sharding&) = default;
+};
+
 struct LoadOptions {
   struct Blocks {
     DType weights;  // f32 or bf16
@@ -20,10 +28,18 @@ struct LoadOptions {
   };
   DType weights;  // likewise
   ResidencyOptions residency;
+  Sharding sharding = {};
   int feed_forward_pieces = 1;  // WanTransformer::set_feed_forward_pieces
   /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
   std::optional<Blocks> text_encoder_host;
 
+  /// Blocks that are divided come through places. Where the transformers' have none, the text encoder has two of its own.
+  bool text_encoder_has_places() const {
+    return sharding.text_encoder && residency.kind == ResidencyKind::kResident;
+  }
+  ResidencyOptions text_places() const {
+    return {.kind = ResidencyKind::kStreamed, .keep = residency.keep, .places = 2};
+  }
   DType text_weights() const { return text_encoder_host ? text_encoder_host->weights : weights; }
 };
 

@@ -40,17 +40,19 @@ struct Scopes {
   }
 
   /// A transformer's group is its number.
-  std::vector<BlockGroup> transformer_groups(const CheckpointModels& models) const {
+  std::vector<BlockGroup> transformer_groups(const CheckpointModels& models,
+                                             const ModelShares& shares) const {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
-      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers)});
+      result.push_back(
+          {scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers), shares.transformers[i]});
     }
     return result;
   }
-  BlockGroup text_encoder_group(const CheckpointModels& models) const {
+  BlockGroup text_encoder_group(const CheckpointModels& models, const ModelShares& shares) const {
     return {text_encoder(), umt5_block_layout(models.text_encoder),
-            static_cast<int>(models.text_encoder.num_layers)};
+            static_cast<int>(models.text_encoder.num_layers), shares.text_encoder};
   }
 
   const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
@@ -64,6 +66,27 @@ struct Scopes {
   std::vector<std::unique_ptr<WeightReport>> reports;
   std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
+
+/// With the ways to and from the device of `backend`, which outlives the residency.
+ResidencyOptions on_device(ResidencyOptions residency, Backend& backend) {
+  residency.copy = [&backend](const TensorView& from, const TensorView& to) {
+    backend.copy_beside(from, to);
+  };
+  if (backend.device().kind == DeviceKind::kCpu) return residency;
+  residency.mark_use = [&backend]() -> std::function<void()> {
+    const std::shared_ptr<const WorkMark> mark = backend.mark_work();
+    if (!mark) return {};
+    return [mark] { mark->wait(); };
+  };
+  // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
+  if (residency.kind == ResidencyKind::kStreamed) {
+    residency.threads = 0;  // the device computes, the processors are free
+    residency.upload = [&backend](const UploadSource& source, const TensorView& device) {
+      backend.upload_beside(source, device);
+    };
+  }
+  return residency;
+}
 
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
@@ -146,45 +169,38 @@ ModelShapes CheckpointModels::shapes() const {
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
-                           const LoadOptions& options, const LoadProgress& progress)
+                           const LoadOptions& options, const ModelShares& shares,
+                           const LoadProgress& progress)
     : models_(models) {
   const auto loading = [](Backend& to, DType weights) {
     return [&to, weights](WeightReport& report) { return WeightScope(report, target_of(to, weights)); };
   };
   Scopes scopes(models, loading(backend, options.weights), loading(text_backend, options.text_weights()));
-  ResidencyOptions residency = options.residency;
-  if (backend.device().kind != DeviceKind::kCpu) {
-    residency.mark_use = [&backend]() -> std::function<void()> {
-      const std::shared_ptr<const WorkMark> mark = backend.mark_work();
-      if (!mark) return {};
-      return [mark] { mark->wait(); };
-    };
-    // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
-    if (residency.kind == ResidencyKind::kStreamed) {
-      residency.threads = 0;  // the device computes, the processors are free
-      residency.upload = [&backend](const UploadSource& source, const TensorView& device) {
-        backend.upload_beside(source, device);
-      };
-    }
-  }
-  std::vector<BlockGroup> groups = scopes.transformer_groups(models);
+  std::vector<BlockGroup> groups = scopes.transformer_groups(models, shares);
   const std::optional<LoadOptions::Blocks>& text_host = options.text_encoder_host;
+  BlockGroup text_group = scopes.text_encoder_group(models, shares);
   if (text_host) {
-    text_residency_ = make_residency({scopes.text_encoder_group(models)}, text_host->residency);
+    text_residency_ = make_residency({std::move(text_group)}, text_host->residency);
+  } else if (options.text_encoder_has_places()) {
+    text_residency_ = make_residency({std::move(text_group)}, on_device(options.text_places(), backend));
   } else {
-    groups.push_back(scopes.text_encoder_group(models));
+    groups.push_back(std::move(text_group));
   }
-  residency_ = make_residency(std::move(groups), residency);
+  residency_ = make_residency(std::move(groups), on_device(options.residency, backend));
   backend.synchronize();  // the blocks' memory is there, for uploads beside other work
   std::size_t loaded = 0;
   const LoadProgress further = [&](std::size_t done, std::size_t total) {
     if (progress) progress(loaded + done, loaded + total);
   };
-  if (text_host && text_host->residency.kind == ResidencyKind::kResident) {
+  const bool text_is_ready = options.text_encoder_has_places() ||
+                             (text_host && text_host->residency.kind == ResidencyKind::kResident);
+  if (text_residency_ && text_is_ready) {
     text_residency_->preload(further);
     loaded = text_residency_->bytes();
   }
-  if (options.residency.kind == ResidencyKind::kResident) residency_->preload(further);
+  // Streamed blocks that are not divided wait for the schedule.
+  if (options.residency.kind == ResidencyKind::kResident || options.sharding.ranks > 1)
+    residency_->preload(further);
   const std::size_t count = models.transformers.size();
   const DType compute = compute_dtype(backend, options.weights);
   for (std::size_t i = 0; i < count; ++i) {
@@ -192,9 +208,9 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
                                                              *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));
   }
-  text_encoder_ = std::make_unique<Umt5Encoder>(models.text_encoder, scopes.text_encoder(),
-                                                text_host ? *text_residency_ : *residency_,
-                                                text_host ? 0 : static_cast<int>(count), "text_encoder.");
+  text_encoder_ = std::make_unique<Umt5Encoder>(
+      models.text_encoder, scopes.text_encoder(), text_residency_ ? *text_residency_ : *residency_,
+      text_residency_ ? 0 : static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
   reports_ = std::move(scopes.reports);
 }

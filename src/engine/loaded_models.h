@@ -9,6 +9,7 @@
 
 #include "engine/load_options.h"
 #include "engine/model_checks.h"
+#include "engine/residency_bytes.h"
 #include "ops/backend.h"
 #include "pipeline/run.h"
 #include "tasks/checkpoint_files.h"
@@ -52,10 +53,11 @@ struct CheckpointModels {
 
 class LoadedModels {
  public:
-  /// Loads all but streamed blocks. `text_backend` is the text encoder's: `backend`, or the CPU where options say so.
-  /// `progress` gets bytes and may throw to cancel. `models` and backends outlive this.
+  /// Loads all but streamed blocks, and of divided ones this rank's shares. `text_backend` is the text encoder's: `backend`, or the CPU
+  /// where options say so. `shares` are this rank's, of `options.sharding`. `progress` gets bytes and may throw to cancel. `models`
+  /// and backends outlive this, those of all ranks where blocks are divided.
   LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
-               const LoadOptions& options, const LoadProgress& progress);
+               const LoadOptions& options, const ModelShares& shares, const LoadProgress& progress);
 
   /// As LoadOptions; may change with what is loaded.
   void set_feed_forward_pieces(int pieces);
@@ -66,7 +68,7 @@ class LoadedModels {
   const CheckpointModels& models_;
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
-  std::unique_ptr<BlockResidency> text_residency_;  // with options.text_encoder_host
+  std::unique_ptr<BlockResidency> text_residency_;  // the text encoder's, where it is not the transformers'
   std::unique_ptr<Umt5Encoder> text_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;

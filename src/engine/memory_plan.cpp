@@ -57,11 +57,16 @@ bool is_tiled(const VaePlan& plan, const LatentExtent& extent) {
   return plan.tile_height < extent.height || plan.tile_width < extent.width;
 }
 
-/// How many blocks the device's residency has.
-int block_count(const PlanInput& input) {
-  std::int64_t count = input.text_encoder_host ? 0 : input.models.text_encoder.num_layers;
+int transformer_blocks(const PlanInput& input) {
+  std::int64_t count = 0;
   for (const WanConfig& transformer : input.models.transformers) count += transformer.num_layers;
   return static_cast<int>(count);
+}
+
+/// How many blocks of the device's residency are not divided over ranks.
+int block_count(const PlanInput& input, const Sharding& sharding) {
+  const bool text = !input.text_encoder_host && !sharding.text_encoder;
+  return transformer_blocks(input) + (text ? static_cast<int>(input.models.text_encoder.num_layers) : 0);
 }
 
 /// Blocks in memory while prompts and images are encoded, in the steps, and while frames are decoded.
@@ -75,30 +80,66 @@ HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep) {
   return {all, static_cast<std::int64_t>(blocks.transformers), 0};
 }
 
-/// A way to run: how many blocks have a place, and whether frames may be cut into tiles.
+/// A way to run: how many blocks have a place, whether frames may be cut into tiles, and what ranks divide.
 struct Candidate {
   int places;
   bool tiles;
+  Sharding sharding = {};
 };
+
+constexpr int kFewestPlaces = 2;
+
+/// Transformers' blocks divided over ranks, whose whole ones come through two places: all of them, or as many as fit. The text
+/// encoder, which a video needs for seconds, is streamed before any of them is.
+std::vector<Candidate> sharded_candidates(const PlanInput& input) {
+  Sharding sharding = input.sharding;
+  std::int64_t most = 0;
+  for (const WanConfig& transformer : input.models.transformers)
+    most = std::max(most, transformer.num_layers);
+  const auto limit = [&](std::int64_t blocks) {
+    sharding.transformer_blocks =
+        static_cast<int>(std::min<std::int64_t>(blocks, sharding.transformer_blocks));
+  };
+  limit(most);
+  if (input.residency == "resident") return {{kFewestPlaces, /*tiles=*/true, sharding}};
+  if (input.offload_model && !on_cpu(input.backend))
+    limit((most - kFewestPlaces) * sharding.ranks /
+          static_cast<std::int64_t>(input.models.transformers.size()));
+  std::vector<Candidate> result;
+  if (sharding.text_encoder && sharding.transformer_blocks > 0)
+    result.push_back({kFewestPlaces, false, sharding});
+  sharding.text_encoder = false;
+  for (; sharding.transformer_blocks > 0; --sharding.transformer_blocks)
+    result.push_back({kFewestPlaces, false, sharding});
+  return result;
+}
 
 /// The best first. Blocks that have no place cost time in every step, a smaller VAE cache little, tiles a seam: so as many blocks
 /// have one as fit beside a pass and whole frames.
 std::vector<Candidate> candidates(const PlanInput& input) {
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
             kInvalidArgument, "`residency` {}: expected resident, streamed or auto", input.residency);
-  constexpr int kFewest = 2;
-  const int all = block_count(input);
-  if (input.residency == "resident") return {{all, /*tiles=*/true}};
+  const bool divides = input.sharding.ranks > 1 && input.residency != "streamed";
+  const bool divides_transformers = divides && input.sharding.transformer_blocks > 0;
   std::vector<Candidate> result;
-  if (input.residency == "auto") {
+  if (divides_transformers) {
+    result = sharded_candidates(input);
+    if (input.residency == "resident") return result;
+  }
+  const Sharding text = divides && input.sharding.text_encoder && !divides_transformers
+                            ? Sharding{.ranks = input.sharding.ranks, .text_encoder = true}
+                            : Sharding{};
+  const int all = block_count(input, text);
+  if (input.residency == "resident") return {{all, /*tiles=*/true, text}};
+  if (input.residency == "auto" && !divides_transformers) {
     int most = all;
     if (input.offload_model && !on_cpu(input.backend))
       most = std::min(all - 1, static_cast<int>(input.models.transformers[0].num_layers));
     most = std::min(most, input.most_places);
-    for (int places = most; places > kFewest; --places) result.push_back({places, false});
+    for (int places = most; places > kFewestPlaces; --places) result.push_back({places, false, text});
   }
-  result.push_back({kFewest, false});
-  result.push_back({kFewest, true});
+  result.push_back({kFewestPlaces, false});
+  result.push_back({kFewestPlaces, true});
   return result;
 }
 
@@ -140,7 +181,8 @@ class Budget {
 /// As Candidate says, for the loading.
 ResidencyOptions residency_of(const PlanInput& input, const Candidate& candidate) {
   ResidencyOptions options{.kind = ResidencyKind::kResident, .keep = input.keep_models};
-  if (candidate.places == block_count(input) && input.residency != "streamed") return options;
+  const bool all = candidate.places == block_count(input, candidate.sharding);
+  if (all && candidate.sharding.transformer_blocks == 0 && input.residency != "streamed") return options;
   options.kind = ResidencyKind::kStreamed;
   options.places = candidate.places;
   return options;
@@ -160,6 +202,7 @@ ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const st
   ChosenWay chosen;
   for (const Candidate& way : ways) {
     load.residency = residency_of(input, way);
+    load.sharding = way.sharding;
     chosen.places = way.places;
     chosen.blocks = planned_residency_bytes(input.models, load);
     chosen.held = held_blocks(chosen.blocks, input.keep_models);
@@ -195,7 +238,7 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
        "included; {:.2f} GB are free; choose a smaller `size` or `frame_num`{}",
        latent[1] / patch[0] * (latent[2] / patch[1]) * (latent[3] / patch[2]),
        static_cast<double>(needed) * kGb, static_cast<double>(plan.available) * kGb,
-       plan.blocks_resident ? ", or `residency` streamed" : "");
+       input.residency == "resident" ? ", or `residency` streamed" : "");
 }
 
 }  // namespace
@@ -235,6 +278,12 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.block_places = chosen->places;
   plan.feed_forward_pieces = run.load.feed_forward_pieces;
   plan.blocks_resident = run.load.residency.kind == ResidencyKind::kResident;
+  plan.transformer_blocks = transformer_blocks(input);
+  plan.shards = run.load.sharding.ranks;
+  plan.text_encoder_sharded = run.load.sharding.text_encoder;
+  for (const WanConfig& transformer : input.models.transformers)
+    plan.sharded_blocks += static_cast<int>(
+        std::min<std::int64_t>(transformer.num_layers, run.load.sharding.transformer_blocks));
   const std::int64_t before_decoding = budget.before_decoding(held);
   if (before_decoding > plan.available) fail_for_passes(input, plan, before_decoding);
 
@@ -274,34 +323,52 @@ std::string to_json(const MemoryPlan& plan) {
   return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
                      R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"
                      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-                     R"("blocks_resident":{},"block_places":{},"feed_forward_pieces":{},"vae_tile":{}}})",
+                     R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
+                     R"("feed_forward_pieces":{},"vae_tile":{}}})",
                      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
                      plan.text_encoder_host, plan.transformers, plan.context_cache, plan.activations,
                      plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-                     plan.block_places, plan.feed_forward_pieces, plan.vae_tile);
+                     plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
+                     plan.vae_tile);
 }
 
 namespace {
 
 /// "guidance's two passes at the same time, 2 divide the tokens of a pass"
-std::string layout_of(const MemoryPlan& plan) {
+std::string layout_text(const MemoryPlan& plan) {
   const std::string divide =
       plan.ulysses_size == 1 ? "" : fmt::format("{} divide the tokens of a pass", plan.ulysses_size);
   if (!plan.guidance_parallel) return divide;
   return "guidance's two passes at the same time" + (divide.empty() ? "" : ", " + divide);
 }
 
+/// How the transformers' blocks are held.
+std::string blocks_text(const MemoryPlan& plan) {
+  if (plan.blocks_resident) return "all blocks resident";
+  const std::string places = fmt::format("through {} places", plan.block_places);
+  if (plan.sharded_blocks == 0) return "blocks streamed " + places;
+  if (plan.sharded_blocks == plan.transformer_blocks)
+    return fmt::format("sharded over {} ranks, {}", plan.shards, places);
+  return fmt::format("{} of {} blocks sharded over {} ranks, the others streamed, {}", plan.sharded_blocks,
+                     plan.transformer_blocks, plan.shards, places);
+}
+
+/// Where the text encoder is, if it is not simply in memory.
+std::string text_encoder_text(const MemoryPlan& plan) {
+  if (plan.text_encoder_host > 0)
+    return fmt::format("  (on the CPU: {:.3f} GB of the host's memory)",
+                       static_cast<double>(plan.text_encoder_host) * kGb);
+  if (plan.text_encoder_sharded) return fmt::format("  (sharded over {} ranks)", plan.shards);
+  return plan.blocks_resident ? "" : "  (in the transformers' places)";
+}
+
 }  // namespace
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
-  const std::string text_encoder_place =
-      plan.text_encoder_host > 0
-          ? fmt::format("  (on the CPU: {:.3f} GB of the host's memory)", gb(plan.text_encoder_host))
-          : (plan.blocks_resident ? "" : "  (in the transformers' places)");
-  const std::string ranks =
-      plan.ranks == 1 ? ""
-                      : fmt::format("ranks          {:8}     ({}); of each:\n", plan.ranks, layout_of(plan));
+  const std::string ranks = plan.ranks == 1 ? ""
+                                            : fmt::format("ranks          {:8}     ({}); of each:\n",
+                                                          plan.ranks, layout_text(plan));
   return ranks +
          fmt::format(
              "program        {:8.3f} GB\n"
@@ -314,10 +381,8 @@ std::string to_string(const MemoryPlan& plan) {
              "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
              "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
              "cache\n",
-             gb(plan.program), gb(plan.text_encoder), text_encoder_place, gb(plan.transformers),
-             plan.blocks_resident ? "all blocks resident"
-                                  : fmt::format("blocks streamed through {} places", plan.block_places),
-             gb(plan.context_cache), gb(plan.activations),
+             gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan), gb(plan.transformers),
+             blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
              plan.feed_forward_pieces > 1
                  ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
                  : "",

@@ -34,6 +34,7 @@ struct PlanInput {
   bool keep_models = true;              // blocks stay after their last use
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
+  Sharding sharding = {};        // what ranks may divide at most
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
   RankLayout layout = {};  // of ranks that divide tokens and pictures
   int sharers = 0;         // of them, that divide the memory, on the CPU; 0: all
@@ -49,7 +50,7 @@ struct PlannedRun {
   VaePlan encode;  // of PlanInput::encodes
 };
 
-/// The first that fits of: all blocks in memory; as many as have a place, down to two; and whole frames before tiles. A pass of
+/// The first that fits of: all blocks in memory, divided over ranks where that is asked for, or of these as many as fit; as many as have a place, down to two; and whole frames before tiles. A pass of
 /// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);

@@ -28,25 +28,42 @@ DeviceUse Rank::device_use() const {
           .utilization = utilization_ ? utilization_() : std::nullopt};
 }
 
-void Rank::load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
-                const std::atomic<bool>* cancelled) {
+bool Rank::holds(const LoadOptions& options) const {
   const ResidencyOptions& planned = options.residency;
-  if (loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
-      loaded_residency_.places <= planned.places)
-    return;
-  loaded_.reset();
+  return loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
+         loaded_residency_.places <= planned.places && loaded_sharding_ == options.sharding;
+}
+
+void Rank::load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
+                const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+  if (holds(options)) return;
+  unload();
   const ResidencyBytes bytes = planned_residency_bytes(models, options);
   const auto& text_host = options.text_encoder_host;
   const bool loads_text_host = text_host && text_host->residency.kind == ResidencyKind::kResident;
   const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
   const EventHandler patient_handler = patient(on_event);
   PhaseReporter phase(patient_handler, Phase::kLoad, static_cast<std::int64_t>(total));
-  loaded_.emplace(models, *backend_, text_encoder_backend(), options, [&](std::size_t done, std::size_t) {
-    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
-    connection_.all->check();
-    phase.progress(static_cast<std::int64_t>(done));
-  });
-  loaded_residency_ = planned;
+  try {
+    {
+      const RankRest rest(*connection_.all);  // a disk takes what it takes
+      loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares.of(connection_.all->rank()),
+                      [&](std::size_t done, std::size_t) {
+                        WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled,
+                                  "stopped on request");
+                        connection_.all->check();
+                        phase.progress(static_cast<std::int64_t>(done));
+                      });
+    }
+    if (options.sharding.ranks > 1) connection_.all->barrier();
+  } catch (...) {
+    const Error error = current_failure();
+    unload();
+    if (error.code() == ErrorCode::kCancelled) connection_.abort(error);  // nobody waits for this rank
+    throw Error(error);
+  }
+  loaded_residency_ = options.residency;
+  loaded_sharding_ = options.sharding;
   phase.finish();
 }
 
@@ -93,6 +110,17 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .keep = run.keep});
   run.models.task().run(video, run.images);
   video.finish();
+}
+
+ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                            std::span<const PlannedRun> plans) {
+  bool all_hold = true;
+  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
+  // Ranks load together what they hold for one another.
+  const bool together = plans.front().load.sharding.ranks > 1;
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (together ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
+  return make_shares(models, plans.front().load.sharding);
 }
 
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,

@@ -50,9 +50,12 @@ class Rank {
   void connect(RankConnection connection) { connection_ = std::move(connection); }
   /// Ends the other ranks' work with this one.
   void abort(const Error& cause) const noexcept { connection_.abort(cause); }
-  /// Has the models in memory as the plan says, unless they are there in that way already, to stay.
-  void load(const CheckpointModels& models, const LoadOptions& options, const EventHandler& on_event,
-            const std::atomic<bool>* cancelled);
+  /// Whether the models are in memory as the plan says, to stay.
+  bool holds(const LoadOptions& options) const;
+  void unload() { loaded_.reset(); }
+  /// Loads them unless holds(). Where ranks divide blocks, all of them are loaded when this returns.
+  void load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
+            const EventHandler& on_event, const std::atomic<bool>* cancelled);
   /// This rank's part of a video.
   void run(const RankRun& run, const PlannedRun& plan);
 
@@ -68,7 +71,13 @@ class Rank {
   RankConnection connection_;
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
+  Sharding loaded_sharding_{};
 };
+
+/// Readies `ranks` for their load(): what is to be loaded anew has gone when this returns, for ranks may still copy from one another's
+/// memory. The result is for all of them, whose plans divide blocks alike.
+ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                            std::span<const PlannedRun> plans);
 
 /// Connects all of them anew, whatever an earlier video ended in: see connect_devices().
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,

@@ -6,7 +6,18 @@
 
 namespace wan {
 
-/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers.
+/// A rank's part in the blocks that ranks divide, by model.
+struct ModelShares {
+  std::vector<BlockShare> transformers;
+  BlockShare text_encoder;
+  /// Another rank's part in the same blocks.
+  ModelShares of(int rank) const;
+};
+/// The first rank's; nothing is in them yet.
+ModelShares make_shares(const ModelShapes& models, const Sharding& sharding);
+
+/// Memory of the blocks, for a plan. Streamed ones share their places, which are counted with the transformers; a rank's shares are
+/// counted with their model, as large as the first rank's.
 struct ResidencyBytes {
   std::size_t transformers = 0;
   std::size_t text_encoder = 0;

@@ -161,6 +161,8 @@ void Run::begin(int first_step) {
   try {
     text_ = encode_text(run_, models_.tokenizer, models_.text_encoder,
                         static_cast<int>(expert->config().text_len), needs_negative);
+    // What ranks hold of the text encoder for one another has gone before any of them takes memory for the steps.
+    run_.exec.communicator.barrier();
   } catch (...) {
     fail_between_steps(current_failure());
   }
@@ -199,6 +201,7 @@ TensorView Run::denoise(SegmentInput input) {
     }
   } else if (parts_.resumed->finished()) {
     set_schedules(models_.text_encoder, 0, models_.residency, {});
+    run_.exec.communicator.barrier();  // no rank holds blocks for another any more
   }
   if (last) {  // frames have the room
     contexts_.reset();

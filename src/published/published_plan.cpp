@@ -28,6 +28,14 @@ std::optional<LatentExtent> encoded_clip(const Task& task, bool image, const Sha
   return LatentExtent{condition[1], latent[2], latent[3]};
 }
 
+/// As many blocks as there are, where options ask for it.
+Sharding sharding_of(const PublishedPlanOptions& options, bool text_encoder_apart) {
+  if (options.ulysses_size == 1) return {};
+  return {.ranks = options.ulysses_size,
+          .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
+          .text_encoder = options.t5_fsdp && !text_encoder_apart};
+}
+
 }  // namespace
 
 PublishedPlan plan_published(const PublishedPlanOptions& options) {
@@ -55,7 +63,11 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                                 .available = available_memory_bytes(),
                                 .backend = text_backend.get()};
   }
-  result.plan = plan_run({.models = official_shapes(task, vae_precision),
+  const ModelShapes models = official_shapes(task, vae_precision);
+  const std::int64_t heads = models.transformers[0].num_heads;
+  WAN_CHECK(options.ulysses_size >= 1 && options.ulysses_size <= heads, kInvalidArgument,
+            "`ulysses_size` {}: expected 1 to {}, the model's attention heads", options.ulysses_size, heads);
+  result.plan = plan_run({.models = models,
                           .backend = *backend,
                           .latent = latent,
                           .weights = weights,
@@ -64,7 +76,9 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                           .memory_limit = options.memory_limit,
                           .keep_models = false,
                           .offload_model = options.offload_model,
-                          .text_encoder_host = text_host})
+                          .sharding = sharding_of(options, text_host.has_value()),
+                          .text_encoder_host = text_host,
+                          .layout = {.sequence = options.ulysses_size}})
                     .plan;
   return result;
 }

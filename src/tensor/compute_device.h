@@ -66,6 +66,9 @@ class ComputeDevice {
   virtual void copy_from(const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); }
   /// Enqueues a copy out of this device's memory into that of a transfer_allocator(), likewise.
   virtual void copy_out(const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); }
+  /// copy_from() beside the work that is enqueued, not behind it: between memory that none of that work writes, nor reads where this
+  /// does. The device has the bytes when the call returns. From any thread.
+  virtual void copy_beside(const TensorView& from, const TensorView& to) { copy_from(from, to); }
   /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
   /// offset: see diffusion/random.h.
   virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }

@@ -1,5 +1,7 @@
 #include "weights/block_layout.h"
 
+#include <algorithm>
+
 #include "base/checked_math.h"
 
 namespace wan {
@@ -42,6 +44,25 @@ std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dty
     views.emplace_back(memory + offset, dtype, shape, device);
   });
   return views;
+}
+
+std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, Range run,
+                                   std::byte* memory, Device device) {
+  std::vector<WeightRun> runs;
+  std::size_t weight = 0;
+  place_weights(layout, compute_dtype, [&](const Shape& shape, DType dtype, std::size_t offset) {
+    const auto at = static_cast<std::int64_t>(offset);
+    const auto size = static_cast<std::int64_t>(dtype_size(dtype));
+    const std::int64_t begin = std::max(run.begin, at);
+    const std::int64_t end = std::min(run.end, at + shape.elements() * size);
+    const std::int64_t count = (end - begin) / size;
+    if (begin < end)
+      runs.push_back({weight, (begin - at) / size,
+                      TensorView(memory + (begin - run.begin), dtype,
+                                 count == shape.elements() ? shape : Shape{count}, device)});
+    ++weight;
+  });
+  return runs;
 }
 
 }  // namespace wan

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "weights/block_shards.h"
 #include "weights/weight_scope.h"
 
 namespace wan {
@@ -27,11 +28,23 @@ std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype);
 std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, std::byte* memory,
                                     Device device);
 
+/// Consecutive elements of one weight of a block.
+struct WeightRun {
+  std::size_t weight;  // in the layout
+  std::int64_t first;  // its first element in the row-major weight
+  TensorView view;     // of the weight's shape where it is whole, otherwise of one dimension
+};
+
+/// What `run` of a block's bytes, in whole multiples of the alignment, holds; `memory` begins with the run's first byte.
+std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, Range run,
+                                   std::byte* memory, Device device);
+
 /// Blocks of one model that a residency serves.
 struct BlockGroup {
   WeightScope scope;
   BlockLayout layout;
   int count = 0;
+  BlockShare share = {};
 };
 
 }  // namespace wan

@@ -1,12 +1,40 @@
 #include "weights/block_loader.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace wan {
 
-BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, const WeightUpload& upload)
-    : groups_(std::move(groups)) {
+namespace {
+
+/// `run` of a weight, as a tensor of its own where its elements lie in one piece; otherwise all of it.
+TensorEntry part_of(const TensorEntry& entry, const WeightRun& run) {
+  const std::int64_t count = run.view.elements();
+  TensorEntry part = entry;
+  if (count == entry.elements() || !entry.view().is_contiguous()) return part;
+  const std::size_t size = dtype_size(entry.dtype);
+  part.shape = {count};
+  part.strides = {1};
+  part.storage = entry.storage.subspan(static_cast<std::size_t>(run.first) * size,
+                                       static_cast<std::size_t>(count) * size);
+  return part;
+}
+
+}  // namespace
+
+void ReadAhead::begin(const Checkpoint& checkpoint, BlockId id, std::optional<BlockId> next,
+                      const std::function<std::vector<TensorEntry>(BlockId)>& sources) {
+  std::vector<TensorEntry> wanted;
+  if (next_ != id) wanted = sources(id);
+  if (next)
+    for (TensorEntry& entry : sources(*next)) wanted.push_back(std::move(entry));
+  next_ = next;
+  reading_ = std::async(std::launch::async, [checkpoint, wanted = std::move(wanted)] {
+    for (const TensorEntry& entry : wanted) checkpoint.read_ahead(entry);
+  });
+}
+
+BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload)
+    : groups_(std::move(groups)), upload_(std::move(upload)) {
   WAN_CHECK(!groups_.empty(), kInternal, "[residency] no groups of blocks");
   for (const BlockGroup& group : groups_) {
     first_.push_back(block_count_);
@@ -20,15 +48,19 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, const Weig
       }
     }
     if (!group.scope.loads()) continue;
-    WeightTarget target = group.scope.target();
-    if (threads > 0) target.threads = threads;
-    if (upload) target.upload = upload;
-    WAN_CHECK(target.allocator->device() == groups_.front().scope.target().allocator->device(), kInternal,
-              "[residency] groups on several devices");
-    loaders_.emplace_back(std::move(target));
+    loaders_.emplace_back(target_of(group, threads));
+    WAN_CHECK(group.scope.target().allocator->device() == groups_.front().scope.target().allocator->device(),
+              kInternal, "[residency] groups on several devices");
   }
   WAN_CHECK(loaders_.empty() || loaders_.size() == groups_.size(), kInternal,
             "[residency] some groups load and some only describe");
+}
+
+WeightTarget BlockLoader::target_of(const BlockGroup& group, int threads) const {
+  WeightTarget target = group.scope.target();
+  if (threads > 0) target.threads = threads;
+  if (upload_) target.upload = upload_;
+  return target;
 }
 
 void BlockLoader::check_id(BlockId id) const {
@@ -51,41 +83,58 @@ std::vector<TensorView> BlockLoader::views(int group, std::byte* memory) const {
   return block_views(chosen.layout, chosen.scope.compute_dtype(), memory, allocator().device());
 }
 
-// Reads ahead the next block, and this one too where it was not read ahead before.
-void BlockLoader::read_ahead(BlockId id) {
-  const auto group = static_cast<std::size_t>(id.group);
-  const auto begin = static_cast<std::size_t>(ahead_ == id ? id.index + 1 : id.index);
-  const auto end = static_cast<std::size_t>(std::min(id.index + 2, groups_[group].count));
-  std::vector<const TensorEntry*> wanted;
-  for (std::size_t block = begin; block < end; ++block)
-    wanted.insert(wanted.end(), entries_[group][block].begin(), entries_[group][block].end());
-  ahead_ = BlockId{id.group, id.index + 1};
-  reading_ = std::async(std::launch::async, [checkpoint = groups_[group].scope.report().checkpoint(),
-                                             wanted = std::move(wanted)] {
-    for (const TensorEntry* entry : wanted)
-      if (entry != nullptr) checkpoint.read_ahead(*entry);
-  });
+const std::vector<const TensorEntry*>& BlockLoader::entries_of(BlockId id) const {
+  return entries_[static_cast<std::size_t>(id.group)][static_cast<std::size_t>(id.index)];
+}
+
+std::vector<TensorEntry> BlockLoader::sources(BlockId id, std::span<const WeightRun> runs) const {
+  std::vector<TensorEntry> sources;
+  for (const WeightRun& run : runs)
+    if (const TensorEntry* entry = entries_of(id)[run.weight]) sources.push_back(part_of(*entry, run));
+  return sources;
+}
+
+void BlockLoader::check_usable(BlockId id) const {
+  const BlockGroup& group = group_of(id);
+  const std::vector<const TensorEntry*>& entries = entries_of(id);
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
+              group.scope.prefix() + group.layout.block_prefix(id.index), group.layout.weights[i].name,
+              group.scope.report().checkpoint().path(), "wan inspect lists all that is");
+}
+
+void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
+                            std::optional<BlockId> next, ReadAhead& ahead) const {
+  check_usable(id);
+  const Checkpoint& checkpoint = group_of(id).scope.report().checkpoint();
+  const std::vector<TensorEntry> entries = sources(id, runs);
+  std::vector<WeightLoad> weights;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const bool all = entries[i].elements() == runs[i].view.elements();
+    weights.push_back({entries[i], runs[i].view, all ? 0 : runs[i].first});
+  }
+  ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs); });
+  loader.load(weights);
+  for (const TensorEntry& entry : entries) {
+    checkpoint.check_read(entry);
+    checkpoint.release_pages(entry);
+  }
 }
 
 void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   WAN_CHECK(!loaders_.empty(), kInternal, "[residency] acquiring from a scope that only describes");
-  const auto group = static_cast<std::size_t>(id.group);
-  const std::vector<const TensorEntry*>& entries = entries_[group][static_cast<std::size_t>(id.index)];
-  const BlockLayout& layout = groups_[group].layout;
-  std::vector<WeightLoad> weights;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
-              groups_[group].scope.prefix() + layout.block_prefix(id.index), layout.weights[i].name,
-              groups_[group].scope.report().checkpoint().path(), "wan inspect lists all that is");
-    weights.push_back({*entries[i], views[i]});
-  }
-  read_ahead(id);
-  loaders_[group].load(weights);
-  const Checkpoint& checkpoint = groups_[group].scope.report().checkpoint();
-  for (const TensorEntry* entry : entries) {
-    checkpoint.check_read(*entry);
-    checkpoint.release_pages(*entry);
-  }
+  std::vector<WeightRun> runs;
+  for (std::size_t i = 0; i < views.size(); ++i) runs.push_back({i, 0, views[i]});
+  const BlockId next{id.group, id.index + 1};
+  load_runs(id, runs, loaders_[static_cast<std::size_t>(id.group)],
+            next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
+}
+
+void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,
+                           ReadAhead& ahead) const {
+  const BlockGroup& group = group_of(id);
+  load_runs(id, weight_runs(group.layout, group.scope.compute_dtype(), run, memory, allocator().device()),
+            WeightLoader(target_of(group, 0)), next, ahead);
 }
 
 }  // namespace wan

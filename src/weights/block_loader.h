@@ -1,5 +1,5 @@
 #pragma once
-// BlockLoader: fills a place with a block of one of several groups.
+// BlockLoader: fills a place with a block of one of several groups, or with a part of one, from the checkpoint.
 
 #include <future>
 #include <optional>
@@ -10,13 +10,26 @@
 
 namespace wan {
 
-/// Not thread-safe. Declares the blocks' weights when made.
+/// Reads what is needed next from its file beside the loading of what is needed now.
+class ReadAhead {
+ public:
+  /// Of `id`, which is loaded now, unless it was read ahead, and of `next`. `sources` gives a block's tensors.
+  void begin(const Checkpoint& checkpoint, BlockId id, std::optional<BlockId> next,
+             const std::function<std::vector<TensorEntry>(BlockId)>& sources);
+
+ private:
+  std::optional<BlockId> next_;
+  std::future<void> reading_;  // beside the load: every page is looked up, there or not
+};
+
+/// Declares the blocks' weights when made. load() is for one thread; all else for any.
 class BlockLoader {
  public:
   /// `threads` for conversions and `upload`: 0 and empty: as the scopes say.
-  BlockLoader(std::vector<BlockGroup> groups, int threads, const WeightUpload& upload);
+  BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload);
 
   const std::vector<BlockGroup>& groups() const { return groups_; }
+  const BlockGroup& group_of(BlockId id) const { return groups_[static_cast<std::size_t>(id.group)]; }
   /// Throws InvalidArgument for a block that does not exist.
   void check_id(BlockId id) const;
   std::size_t bytes_of(int group) const;
@@ -31,17 +44,27 @@ class BlockLoader {
   /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
+  /// Fills `memory` with `run` of the block's bytes, with as many threads as the scope says; meanwhile the same run of `next`, of the
+  /// same group, is read ahead. Throws as load().
+  void load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,
+                ReadAhead& ahead) const;
 
  private:
-  void read_ahead(BlockId id);
+  WeightTarget target_of(const BlockGroup& group, int threads) const;
+  const std::vector<const TensorEntry*>& entries_of(BlockId id) const;
+  /// What of the checkpoint makes `runs` of the block, usable weights alone.
+  std::vector<TensorEntry> sources(BlockId id, std::span<const WeightRun> runs) const;
+  void check_usable(BlockId id) const;
+  void load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
+                 std::optional<BlockId> next, ReadAhead& ahead) const;
 
   std::vector<BlockGroup> groups_;
+  WeightUpload upload_;
   std::vector<std::size_t> first_;  // number of each group's first block
   std::size_t block_count_ = 0;
   std::vector<WeightLoader> loaders_;                                  // by group; none when describing
   std::vector<std::vector<std::vector<const TensorEntry*>>> entries_;  // by group, block, weight
-  std::optional<BlockId> ahead_;                                       // the last one that was read ahead
-  std::future<void> reading_;  // beside the load: every page is looked up, there or not
+  ReadAhead ahead_;                                                    // of load()
 };
 
 }  // namespace wan

@@ -32,18 +32,28 @@ std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, R
   return std::make_unique<ResidentBlocks>(std::move(groups), options);
 }
 
+std::size_t share_bytes(const BlockGroup& group) {
+  const BlockShare& share = group.share;
+  if (!share.shards) return 0;
+  const Range run = share.shards->run_of(block_bytes(group.layout, group.scope.compute_dtype()), share.rank);
+  std::size_t blocks = 0;
+  for (int index = 0; index < group.count; ++index) blocks += share.shards->divides(index) ? 1 : 0;
+  return checked_mul(static_cast<std::size_t>(run.size()), blocks, "share_bytes");
+}
+
 std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options) {
   constexpr const char* kWhere = "residency_bytes";
   std::size_t all = 0;
   std::size_t largest = 0;
+  std::size_t shares = 0;
   for (const BlockGroup& group : groups) {
     const std::size_t one = block_bytes(group.layout, group.scope.compute_dtype());
     all = checked_add(all, checked_mul(one, static_cast<std::size_t>(group.count), kWhere), kWhere);
     largest = std::max(largest, one);
+    shares = checked_add(shares, share_bytes(group), kWhere);
   }
-  return options.kind == ResidencyKind::kStreamed
-             ? checked_mul(largest, static_cast<std::size_t>(options.places), kWhere)
-             : all;
+  if (options.kind == ResidencyKind::kResident) return all;
+  return checked_add(checked_mul(largest, static_cast<std::size_t>(options.places), kWhere), shares, kWhere);
 }
 
 }  // namespace wan

@@ -7,9 +7,8 @@
 //   residency.set_schedule(ids);
 //   for (id : ids) { BlockLease lease = residency.acquire(id); run_block(lease.weights()); }
 //
-// An implementation that gathers a block's shares from other ranks fits the same interface: all ranks set the
-// same schedule, the gather of the next block is a collective in schedule order, and a rank's share is a run of
-// the block's bytes. For its sake the schedule is a promise as well as a hint: see acquire().
+// Where ranks divide a group's blocks (BlockGroup::share), a place is filled by copies out of the ranks' memory instead of from the
+// checkpoint. Each rank does so when its own schedule wants the block; what no rank's schedule names any more goes.
 
 #include <cstdint>
 #include <functional>
@@ -72,8 +71,8 @@ class BlockResidency {
  public:
   virtual ~BlockResidency() = default;
 
-  /// Loads what this kind holds before the first acquire: all blocks, or the first of the schedule. Call it
-  /// after the groups' WeightReport::check(). Optional: what is not in place is loaded when acquired. Throws
+  /// Loads what this kind holds before the first acquire: all blocks, or this rank's shares of them, and the first of the schedule.
+  /// Call it after the groups' WeightReport::check(). Optional: what is not in place is loaded when acquired. Throws
   /// what loading throws, and what `progress` throws (to cancel).
   virtual void preload(const LoadProgress& progress) = 0;
 
@@ -85,8 +84,7 @@ class BlockResidency {
 
   /// Waits until the block is in place and holds it there. Taking the schedule's blocks in order is the fast
   /// way. Skipping ahead drops the blocks skipped; a block that the schedule does not name is loaded on
-  /// demand and leaves the schedule as it was: both are allowed here and slower, and on several ranks all
-  /// must do the same. One thread acquires at a time. At most one block fewer than places may be leased while
+  /// demand and leaves the schedule as it was: both are allowed here and slower. One thread acquires at a time. At most one block fewer than places may be leased while
   /// the next one is to come ahead; with all places leased, another block is an Internal error, not a wait
   /// for ever. Throws what loading the block threw, also when that happened ahead in the background; a later
   /// acquire tries anew.
@@ -110,8 +108,12 @@ class BlockResidency {
 
 enum class ResidencyKind {
   kResident,  // every block in device memory
-  kStreamed,  // fewer places than blocks, filled from the checkpoint ahead of their use by a thread of their own
+  kStreamed,  // fewer places than blocks, filled from the checkpoint, or the ranks' shares, ahead of their use by a thread of their own
 };
+
+/// Copies contiguous bytes between this rank's device and its own or another rank's; returns when they are there. See
+/// ComputeDevice::copy_beside.
+using BlockCopy = std::function<void(const TensorView& from, const TensorView& to)>;
 
 struct ResidencyOptions {
   ResidencyKind kind = ResidencyKind::kResident;
@@ -128,13 +130,17 @@ struct ResidencyOptions {
   std::function<std::function<void()>()> mark_use{};
   /// How blocks go to the device, where it is another way than other weights go; empty: the groups' own.
   WeightUpload upload{};
+  /// How blocks come from other ranks' devices; empty: on the host.
+  BlockCopy copy{};
 };
 
 /// Declares every block's weights on its scope's report, loads nothing yet. All groups have one device.
 /// Throws OutOfMemory.
 std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options);
 
-/// Device memory that make_residency() would take, for a plan.
+/// Device memory of this rank's share of the group's blocks; 0 where none are divided.
+std::size_t share_bytes(const BlockGroup& group);
+/// Device memory that make_residency() would take, shares included, for a plan.
 std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options);
 
 }  // namespace wan

@@ -10,7 +10,11 @@ ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOp
     : loader_(std::move(groups), 0, options.upload),
       keep_(options.keep),
       bytes_(residency_bytes(loader_.groups(), {})),
-      places_(loader_.block_count()) {}
+      places_(loader_.block_count()) {
+  for (const BlockGroup& group : loader_.groups())
+    WAN_CHECK(!group.share.shards, kInternal,
+              "[residency] blocks that ranks divide need places to be streamed into");
+}
 
 void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);

@@ -17,10 +17,13 @@ constexpr std::size_t kAhead = 2;
 StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions options)
     : loader_(std::move(groups), options.threads, options.upload),
       options_(std::move(options)),
+      gathering_(loader_, options_.copy),
       bytes_(residency_bytes(loader_.groups(), options_)) {
   WAN_CHECK(options_.places >= 2, kInternal, "[residency] streaming needs 2 places or more, got {}",
             options_.places);
   next_uses_.assign(loader_.block_count(), kNever);
+  for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
+    place_bytes_ = std::max(place_bytes_, loader_.bytes_of(group));
   if (!loader_.groups().front().scope.loads()) return;
   places_.resize(static_cast<std::size_t>(options_.places));
   for (Place& place : places_) take_memory(place);
@@ -37,7 +40,7 @@ StreamedBlocks::~StreamedBlocks() {
 }
 
 void StreamedBlocks::take_memory(Place& place) {
-  place.memory = Buffer(loader_.allocator(), bytes_ / static_cast<std::size_t>(options_.places));
+  place.memory = Buffer(loader_.allocator(), place_bytes_);
   place.views.clear();
   for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
     place.views.push_back(loader_.views(group, place.memory.data()));
@@ -67,12 +70,28 @@ void StreamedBlocks::give_back_surplus() noexcept {
   }
 }
 
+// Of what the schedule names no more, where blocks are not kept. A block may be in a place, or on its way to one, all the same.
+void StreamedBlocks::give_up_shares() noexcept {
+  if (options_.keep || !scheduled_) return;
+  for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group) {
+    const BlockGroup& model = loader_.groups()[static_cast<std::size_t>(group)];
+    for (BlockId id{group, 0}; model.share.shards && id.index < model.count; ++id.index) {
+      const Place* place = find(id);
+      const bool on_its_way = urgent_ == id || (place != nullptr && place->state == State::kLoading);
+      if (next_uses_[loader_.number(id)] == kNever && !on_its_way) gathering_.give_up(id);
+    }
+  }
+}
+
 void StreamedBlocks::preload(const LoadProgress& progress) {
   check_loads();
-  std::unique_lock lock(mutex_);
-  if (next_ == schedule_.size()) return;
-  wait_for(schedule_[next_], lock);
-  lock.unlock();
+  gathering_.load_shares(options_.mark_use, [&](std::size_t done) {
+    if (progress) progress(done, bytes_);
+  });
+  {
+    std::unique_lock lock(mutex_);
+    if (next_ < schedule_.size()) wait_for(schedule_[next_], lock);
+  }
   if (progress) progress(bytes_, bytes_);
 }
 
@@ -86,6 +105,7 @@ void StreamedBlocks::set_schedule(std::span<const BlockId> schedule) {
     count_uses();
     take_places(scheduled_blocks_);
     give_back_surplus();
+    give_up_shares();
   }
   changed_.notify_all();
 }
@@ -134,6 +154,7 @@ void StreamedBlocks::release(std::size_t index) noexcept {
     if (use) places_[index].uses.push_back(std::move(use));
     --places_[index].leases;
     give_back_surplus();
+    give_up_shares();
   }
   changed_.notify_all();
 }
@@ -236,7 +257,8 @@ void StreamedBlocks::load(const Work& work, std::unique_lock<std::mutex>& lock) 
   std::exception_ptr error;
   try {
     for (const std::function<void()>& wait_until_unused : uses) wait_until_unused();
-    loader_.load(work.id, place.views[static_cast<std::size_t>(work.id.group)]);
+    if (!gathering_.gather(work.id, place.memory.data()))
+      loader_.load(work.id, place.views[static_cast<std::size_t>(work.id.group)]);
   } catch (...) {
     error = std::current_exception();
   }

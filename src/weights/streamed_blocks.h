@@ -1,5 +1,6 @@
 #pragma once
-// StreamedBlocks: fewer places in device memory than there are blocks, filled by a thread that follows the schedule.
+// StreamedBlocks: fewer places in device memory than there are blocks, filled by a thread that follows the schedule: from the
+// checkpoint, or from the shares of the ranks that divide the blocks.
 //
 // A block that the schedule names no more gives its place to the next one that is missing, however far ahead: so the
 // second expert comes in block by block during the first one's last pass. Where a pass has more blocks than there are
@@ -11,6 +12,7 @@
 #include <optional>
 #include <thread>
 
+#include "weights/block_gathering.h"
 #include "weights/block_loader.h"
 #include "weights/block_residency.h"
 
@@ -49,6 +51,7 @@ class StreamedBlocks final : public BlockResidency {
   void take_memory(Place& place);
   void take_places(std::size_t count);
   void give_back_surplus() noexcept;
+  void give_up_shares() noexcept;
   Place* find(BlockId id);
   Place& wait_for(BlockId id, std::unique_lock<std::mutex>& lock);
   void advance_schedule(BlockId id);
@@ -61,9 +64,11 @@ class StreamedBlocks final : public BlockResidency {
   void run();
   void load(const Work& work, std::unique_lock<std::mutex>& lock);
 
-  BlockLoader loader_;  // used by the thread alone once it runs
+  BlockLoader loader_;  // load() is for the thread alone
   ResidencyOptions options_;
+  BlockGathering gathering_;
   std::size_t bytes_;
+  std::size_t place_bytes_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -33,7 +33,7 @@ std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
-      pieces.push_back({source, first, row.slice(0, first, std::min(first + step, elements))});
+      pieces.push_back({source, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }
   return pieces;
 }
@@ -75,7 +75,11 @@ WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
 
 void WeightLoader::load(std::span<const WeightLoad> weights) const {
   if (target_.fill) {
-    for (const WeightLoad& weight : weights) target_.fill(weight.entry.view(), weight.destination);
+    for (const WeightLoad& weight : weights) {
+      WAN_CHECK(weight.entry.elements() == weight.destination.elements(), kInternal,
+                "[weights] a part of {} of a target that takes whole tensors", weight.entry.name);
+      target_.fill(weight.entry.view(), weight.destination);
+    }
     return;
   }
   const std::vector<Piece> pieces = pieces_of(weights);

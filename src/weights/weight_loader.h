@@ -19,16 +19,18 @@ struct WeightTarget {
   DType compute_dtype = DType::kF32;
   /// Needed when the allocator is not the host's; not called otherwise.
   WeightUpload upload{};
-  /// Fills `destination` from a checkpoint's tensor instead of conversion on the host and upload: where the device has the tensor's values already. Empty: by those.
+  /// Fills `destination` from a checkpoint's tensor instead of conversion on the host and upload: where the device has the tensor's values already. Empty: by those. Whole tensors only.
   std::function<void(const TensorView& source, const TensorView& destination)> fill{};
   /// For reading, conversion and upload; 0: as many as OpenMP would take.
   int threads = 0;
 };
 
-/// `destination` (row-major, on the target's device) is to be filled from `entry`, which has its shape.
+/// `destination` (row-major, on the target's device) is to be filled from `entry`, which has its shape, or with as many elements of it
+/// from the row-major index `first` on.
 struct WeightLoad {
   const TensorEntry& entry;
   TensorView destination;
+  std::int64_t first = 0;
 };
 
 class WeightLoader {

@@ -278,6 +278,12 @@ TEST_F(CudaBackend, CopiesRowsFromTheMemoryOfAnother) {
                Error)
       << "no rows";
   EXPECT_THROW(second->copy_from(here, there), Error) << "into the other one's memory";
+  EXPECT_THROW(second->copy_beside(here, there), Error) << "into the other one's memory";
+  const Tensor whole(second->allocator(), DType::kF32, values.shape());
+  std::thread([&] { second->copy_beside(there, whole); }).join();
+  const Tensor back(DType::kF32, values.shape());
+  second->download(whole, back);
+  EXPECT_TRUE(all_close(back, values, 0));
   fake_machine().has_links = false;
   expect_error(ErrorCode::kUnsupported, "no direct link", [&] { first->share_memory_with(*second); });
 }

@@ -216,9 +216,12 @@ class Options(WanTest):
             movie = read_mp4(self.folder / "video.mp4")
             self.assertEqual((movie.width, movie.height), (48, 32))
 
-    def test_fsdp_is_said_to_have_no_effect(self):
-        result = self.generate("--t5_fsdp", "--json", save_file="still.png", frame_num="1")
-        self.assertTrue([event for event in result.events if event["event"] == "notice"])
+    def test_fsdp_is_said_to_have_no_effect_on_one_rank(self):
+        for ranks in (1, 2):
+            result = self.generate("--t5_fsdp", "--dit_fsdp", "--json", save_file="still.png", frame_num="1", device="cpu",
+                                   ulysses_size=str(ranks))
+            notices = [event for event in result.events if event["event"] == "notice" and "--dit_fsdp" in event["message"]]
+            self.assertEqual(len(notices), 1 if ranks == 1 else 0)
 
     def default_name(self, prompt, frames="5"):
         self.generate(prompt=prompt, frame_num=frames, sample_steps="1")

@@ -55,6 +55,21 @@ class Plan(WanTest):
         self.refuse(INVALID_ARGUMENT, "4n + 1", "--gpu", "24GB", "--frame_num", "80")
         self.refuse(INVALID_ARGUMENT, "--residency", "--gpu", "24GB", "--residency", "elsewhere")
 
+    def test_divided_over_gpus(self):
+        at = ("--task", "t2v-A14B", "--size", "1280*720", "--gpu", "A40")
+        one = self.plan(*at)
+        self.assertLess(one["block_places"], 80)
+        for ranks, divided in ((2, ("--gpus", "2")), (4, ("--ulysses_size", "4"))):
+            plan = self.plan(*at, *divided, "--dit_fsdp", "--t5_fsdp")
+            self.assertEqual((plan["shards"], plan["sharded_blocks"], plan["block_places"]), (ranks, 80, 2))
+        self.assertLess(plan["peak"], 30e9)
+        self.assertIn("each of 2 ranks keeps 1/2 of every transformer block",
+                      self.run_wan("plan", *at, "--gpus", "2", "--dit_fsdp").out)
+        some = self.plan("--size", "1280*720", "--gpu", "24GB", "--gpus", "2", "--dit_fsdp")
+        self.assertLess(0, some["sharded_blocks"])
+        self.assertLess(some["sharded_blocks"], 80)
+        self.refuse(INVALID_ARGUMENT, "--ulysses_size 41: expected 1 to 40", *at, "--ulysses_size", "41")
+
     def test_takes_no_time(self):
         start = time.monotonic()
         self.plan("--task", "i2v-A14B", "--size", "1280*720", "--gpu", "18GB", "--residency", "streamed",

@@ -64,6 +64,43 @@ class Ranks(WanTest):
         self.assertEqual(result.status, 0, result.err)
         self.assertTrue((self.folder / "cut_00080.png").exists())
 
+    def test_divided_weights_make_the_same_video(self):
+        for ranks in (2, 3):
+            whole = self.make(f"whole{ranks}", ulysses_size=ranks)
+            for name, divided in (("both", {"dit_fsdp": True, "t5_fsdp": True}), ("dit", {"dit_fsdp": True}), ("t5", {"t5_fsdp": True})):
+                with self.subTest(ranks=ranks, divided=name):
+                    made = self.make(f"{name}{ranks}", ulysses_size=ranks, **divided)
+                    for file, values in whole.items():
+                        self.assertEqual(made[file].values, values.values)
+
+    def test_what_ranks_with_divided_weights_keep_one_goes_on_with(self):
+        whole = self.make("whole")
+        self.make("first", save_latents="kept.safetensors", ulysses_size=2, dit_fsdp=True, t5_fsdp=True)
+        for options in ({}, {"ulysses_size": 3, "dit_fsdp": True}):
+            result = self.run_wan(*self.arguments("again", from_latents="kept.safetensors", dump="again", **options))
+            self.assertEqual(result.status, 0, result.err)
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(read_npy(self.folder / "again/frames.npy").values, whole["frames.npy"].values)), 1)
+
+    def test_the_plan_of_divided_weights(self):
+        def plan(**options):
+            result = self.run_wan(*self.arguments("a", plan=True, json=True, **options))
+            self.assertEqual(result.status, 0, result.err)
+            return result.events[0]
+
+        whole = plan(ulysses_size=2)
+        self.assertEqual((whole["shards"], whole["sharded_blocks"]), (1, 0))
+        divided = {"dit_fsdp": True, "t5_fsdp": True}
+        for ranks in (2, 3):
+            shared = plan(ulysses_size=ranks, **divided)
+            self.assertEqual(shared["shards"], ranks)
+            self.assertEqual(shared["block_places"], 2)
+            self.assertLess(shared["transformers"], 0.75 * whole["transformers"])
+            self.assertLess(shared["text_encoder"], whole["text_encoder"])
+        text = self.run_wan(*self.arguments("a", plan=True, ulysses_size=2, **divided)).out
+        self.assertEqual(text.count("sharded over 2 ranks"), 2)
+        self.assertEqual(plan(**divided)["shards"], 1)
+        self.assertEqual(plan(ulysses_size=2, residency="streamed", **divided)["shards"], 1)
+
     def test_what_several_keep_one_goes_on_with(self):
         whole = self.make("whole")
         options = {"sample_steps": "40", "save_file": "cut_%05d.png", "sample_solver": "euler"}

@@ -27,10 +27,14 @@ struct Way {
   std::string p2p = "auto";
 };
 
-Made make(const Way& way, const std::string& precision, const std::filesystem::path& folder) {
+std::vector<std::unique_ptr<Backend>> make_backends(int ranks) {
   std::vector<std::unique_ptr<Backend>> backends;
-  for (int rank = 0; rank < way.ranks; ++rank)
+  for (int rank = 0; rank < ranks; ++rank)
     backends.push_back(make_cuda_backend({.device = rank % cuda_device_count(), .tf32_convolutions = false}));
+  return backends;
+}
+
+GenerationRequest request_in(const std::filesystem::path& folder) {
   GenerationRequest request;
   request.task = "t2v-A14B";
   request.prompt = "a red circle moves right on a blue background";
@@ -39,15 +43,13 @@ Made make(const Way& way, const std::string& precision, const std::filesystem::p
   request.sample_steps = 4;
   request.seed = 1;
   request.save_file = folder / "frame_%05d.png";
-  const std::string name = fmt::format("{}-{}-{}-{}", precision, way.ranks, way.guidance_parallel, way.p2p);
-  request.save_latents = folder / (name + ".safetensors");
-  request.dump_dir = folder / name;
-  make_engine({.ckpt_dir = golden_path("../../models/demo"),
-               .guidance_parallel = way.guidance_parallel,
-               .p2p = way.p2p,
-               .precision = precision},
-              std::move(backends))
-      .generate(request);
+  request.save_latents = folder / "latents.safetensors";
+  return request;
+}
+
+Made make(Engine& engine, GenerationRequest request, const std::string& name) {
+  request.dump_dir = request.save_file.parent_path() / name;
+  engine.generate(request);
   SavedLatents saved = load_latents(request.save_latents);
   const NpyFile file(request.dump_dir / "frames_float.npy");
   const std::vector<float> values = file.view().values<float>();
@@ -55,6 +57,16 @@ Made make(const Way& way, const std::string& precision, const std::filesystem::p
             Tensor(DType::kF32, Shape(std::span<const std::int64_t>(file.view().shape)))};
   std::copy(values.begin(), values.end(), made.frames.as<float>());
   return made;
+}
+
+Made make(const Way& way, const std::string& precision, const std::filesystem::path& folder) {
+  Engine engine = make_engine({.ckpt_dir = golden_path("../../models/demo"),
+                               .guidance_parallel = way.guidance_parallel,
+                               .p2p = way.p2p,
+                               .precision = precision},
+                              make_backends(way.ranks));
+  return make(engine, request_in(folder),
+              fmt::format("{}-{}-{}-{}", precision, way.ranks, way.guidance_parallel, way.p2p));
 }
 
 void expect_same(const Made& made, const Made& alone, double tolerance) {
@@ -82,6 +94,38 @@ TEST(Ranks, ExchangeThroughTheHost) {
   const Made alone = make({}, "fp32", folder.path());
   for (const std::string halves : {"off", "on"})
     expect_same(make({2, halves, "off"}, "fp32", folder.path()), alone, kFp32);
+}
+
+// The same kernels on the same values, whichever memory they came from.
+TEST(Ranks, ThatDivideWeightsMakeTheSameLatents) {
+  const TempFolder folder;
+  GenerationRequest request = request_in(folder.path());
+  request.size = VideoSize{32, 32};  // so that blocks are the most of what is in memory
+  request.frame_num = 1;
+  for (const char* precision : {"fp32", "bf16"})
+    for (int ranks = 2; ranks <= 4; ++ranks) {
+      Engine without = make_engine({.ckpt_dir = golden_path("../../models/demo"), .precision = precision},
+                                   make_backends(ranks));
+      const Tensor whole = make(without, request, "whole").latents;
+      for (const bool keep : {false, true})
+        for (const bool some : {false, true}) {  // of the blocks
+          EngineOptions options{.ckpt_dir = golden_path("../../models/demo"),
+                                .dit_fsdp = true,
+                                .t5_fsdp = true,
+                                .precision = precision,
+                                .keep_models = keep};
+          const MemoryPlan all = make_engine(options, make_backends(ranks)).plan(request);
+          if (some) options.memory_limit = all.peak - (all.transformers - all.transformers / ranks) / 8;
+          std::vector<std::unique_ptr<Backend>> backends = make_backends(ranks);
+          const Backend& first = *backends.front();
+          Engine engine = make_engine(options, std::move(backends));
+          const MemoryPlan plan = engine.plan(request);
+          for (int video = 0; video < 2; ++video)
+            EXPECT_TRUE(all_close(make(engine, request, "divided").latents, whole, 0))
+                << precision << ", " << ranks << " ranks, video " << video << ": " << to_string(plan);
+          EXPECT_LE(first.memory_use().peak, (plan.peak - plan.program) * 101 / 100) << to_string(plan);
+        }
+    }
 }
 
 }  // namespace

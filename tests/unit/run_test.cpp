@@ -120,8 +120,12 @@ class RunTest : public testing::Test {
   const Shape latent_{16, 2, 8, 8};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 2});
   const CheckpointModels models_{kCheckpoint};
-  const LoadedModels loaded_{
-      models_, *backend_, *backend_, {.weights = DType::kF32, .residency = {}, .text_encoder_host = {}}, {}};
+  const LoadedModels loaded_{models_,
+                             *backend_,
+                             *backend_,
+                             {.weights = DType::kF32, .residency = {}, .text_encoder_host = {}},
+                             make_shares(models_, {}),
+                             {}};
   int encoded_ = 0;
 };
 

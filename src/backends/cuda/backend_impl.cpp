@@ -105,6 +105,10 @@ void CudaBackend::upload_beside(const UploadSource& source, const TensorView& de
   check_destination(device, this->device());
   const CurrentDevice here(options_.device);
   copies_staging_.upload(source, device.data(), device.bytes(), copies_);
+  wait_for_copies();
+}
+
+void CudaBackend::wait_for_copies() {
   Event copied;
   copied.record(copies_);
   copied.synchronize();
@@ -135,21 +139,29 @@ Allocator& CudaBackend::transfer_allocator() {
   return pinned_allocator();
 }
 
+void CudaBackend::enqueue_copy(const TensorView& from, const TensorView& to, cudaStream_t stream) const {
+  const RowCopy copy = row_copy(from, to);
+  if (copy.rows == 0 || copy.from == copy.to) return;
+  const CurrentDevice here(options_.device);
+  WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,
+                             cudaMemcpyDefault, stream));
+}
+
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
   check_on(to, device());
-  enqueue(row_copy(from, to));
+  enqueue_copy(from, to, stream_);
 }
 
 void CudaBackend::copy_out(const TensorView& from, const TensorView& to) {
   check_on(from, device());
-  enqueue(row_copy(from, to));
+  enqueue_copy(from, to, stream_);
 }
 
-void CudaBackend::enqueue(const RowCopy& copy) const {
-  if (copy.rows == 0 || copy.from == copy.to) return;
+void CudaBackend::copy_beside(const TensorView& from, const TensorView& to) {
+  check_on(to, device());
   const CurrentDevice here(options_.device);
-  WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,
-                             cudaMemcpyDefault, stream_));
+  enqueue_copy(from, to, copies_);
+  wait_for_copies();
 }
 
 bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {

@@ -35,6 +35,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   Allocator& transfer_allocator() override;
   void copy_from(const TensorView& from, const TensorView& to) override;
   void copy_out(const TensorView& from, const TensorView& to) override;
+  void copy_beside(const TensorView& from, const TensorView& to) override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
@@ -74,7 +75,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   std::int64_t count_non_finite(const TensorView& x);
 
  private:
-  void enqueue(const RowCopy& copy) const;
+  void enqueue_copy(const TensorView& from, const TensorView& to, cudaStream_t stream) const;
+  /// Returns when the work that copies_ has by now is done.
+  void wait_for_copies();
 
   // While members take something from the device, or give it back.
   std::optional<CurrentDevice> current_;
@@ -83,7 +86,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   Stream stream_;
   StreamAllocator allocator_;
   Staging staging_;
-  // For upload_beside() alone: its staging does not wait for the work that is enqueued.
+  // For what goes beside the work that is enqueued: this staging does not wait for that work.
   Stream copies_;
   Staging copies_staging_;
   Tuner tuner_{allocator_};

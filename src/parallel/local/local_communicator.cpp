@@ -239,7 +239,8 @@ class LocalCommunicator final : public Communicator {
   Buffer sent_;  // of the host, where what is sent goes through it
 };
 
-/// Whether each of them can read the others' memory from now on; otherwise throws where that is asked for.
+}  // namespace
+
 bool share_memory(std::span<ComputeDevice* const> devices, Links links) {
   if (links == Links::kHost) return false;
   try {
@@ -252,8 +253,6 @@ bool share_memory(std::span<ComputeDevice* const> devices, Links links) {
   }
   return true;
 }
-
-}  // namespace
 
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(std::span<ComputeDevice* const> devices,
                                                                     std::chrono::milliseconds timeout,

@@ -22,6 +22,9 @@ enum class Links {
   kHost,    // each device writes what it sends to page-locked memory of the host, from which the others read
 };
 
+/// Lets each of the devices read the others' memory. False where they cannot, or `links` is kHost; with kDirect throws Unsupported instead.
+bool share_memory(std::span<ComputeDevice* const> devices, Links links);
+
 /// One communicator for each of the devices, which are of one kind and outlive it, to be used by one thread each. An exchange is
 /// enqueued in the order of each device's work and waits for no device; views may be of rows (tensor/row_copy.h). A rank whose
 /// communicator is destroyed before the others have finished aborts the group; so does one that does not come within `timeout`, in
