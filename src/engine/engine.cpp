@@ -340,7 +340,8 @@ void Engine::Impl::share_ranks() {
 }
 
 /// work(), which makes this process's plans; then the way that the rank with the least memory has room for becomes all ranks'.
-void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work, std::vector<PlannedRun>& plans) const {
+void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work,
+                                      std::vector<PlannedRun>& plans) const {
   const auto put = [](const PlannedRun& plan) {
     LetterWriter letter;
     put_vae_plan(letter, plan.decode);
@@ -359,7 +360,8 @@ void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work, std::ve
       },
       [&](const std::vector<Letter>& letters) {
         std::vector<PlannedRun> of_processes(letters.size(), plans.front());
-        for (std::size_t process = 0; process < letters.size(); ++process) take(letters[process], of_processes[process]);
+        for (std::size_t process = 0; process < letters.size(); ++process)
+          take(letters[process], of_processes[process]);
         share_vae_plans(of_processes);
         return put(of_processes.front());
       });
@@ -440,7 +442,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   models.tokenizer();  // a damaged one is told before weights are loaded
   if (link != nullptr) {
     link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
-      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed, request.check);
+      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed,
+                  request.check);
     });
     agree_on_vae_plans([] {}, plans);
   }
@@ -452,7 +455,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       for (const std::string& notice : resolved.notices) on_event(Notice{notice});
       if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
         on_event(Notice{
-            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or their GPUs "
+            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
+            "their GPUs "
             "cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are streamed"});
     });
     run_before_first_step(resumed, [&] { load_ranks(plans, on_event, cancelled); });

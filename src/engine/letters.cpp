@@ -150,8 +150,9 @@ Error LetterReader::error() {
 
 // Names every member, so that one that is added goes along or does not compile.
 void put_options(LetterWriter& letter, const EngineOptions& options) {
-  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, dit_fsdp, t5_fsdp, precision,
-               vae_precision, residency, offload_model, t5_cpu, keep_models, memory_limit, threads] = options;
+  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, dit_fsdp, t5_fsdp,
+               precision, vae_precision, residency, offload_model, t5_cpu, keep_models, memory_limit,
+               threads] = options;
   std::error_code unknown;  // of the working folder: then it stays as it was given
   const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
   letter.put((unknown ? ckpt_dir : absolute).string());
@@ -211,7 +212,8 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
 }
 
 void put_vae_plan(LetterWriter& letter, const VaePlan& plan) {
-  const auto& [frame_by_frame, compact_history, tile_height, tile_width, overlap_height, overlap_width, bytes] = plan;
+  const auto& [frame_by_frame, compact_history, tile_height, tile_width, overlap_height, overlap_width,
+               bytes] = plan;
   letter.put(frame_by_frame);
   letter.put(compact_history);
   letter.put(tile_height);

@@ -120,7 +120,8 @@ RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankL
                          static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
   ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
   const int own = first_rank() + rank;
-  RankConnection ways{.layout = layout, .all = make_process_communicator(processes_, all, own, memory, timeout)};
+  RankConnection ways{.layout = layout,
+                      .all = make_process_communicator(processes_, all, own, memory, timeout)};
   if (layout.groups == 1) return ways;
   const int number = layout.group_of(own);
   const auto first = all.processes.begin() + layout.first_of(number);
