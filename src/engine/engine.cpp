@@ -437,7 +437,9 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   const ResolvedRequest resolved = resolve(request);
   const GenerationSettings& settings = resolved.settings;
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
-  auto [layout, plans] = plan(resolved);
+  JointPlan joint = plan(resolved);
+  const RankLayout& layout = joint.layout;
+  std::vector<PlannedRun>& plans = joint.ranks;
   for (const PlannedRun& plan : plans) hold_to(plan);
   models.tokenizer();  // a damaged one is told before weights are loaded
   if (link != nullptr) {

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <compare>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -15,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -31,7 +31,9 @@ struct Route {
   std::uint32_t group = 0;       // of ranks, in a connection
   std::int32_t from = 0;         // members of the group; of connection 0 processes
   std::int32_t to = 0;
-  friend auto operator<=>(const Route&, const Route&) = default;
+  friend bool operator<(const Route& a, const Route& b) {
+    return std::tie(a.connection, a.group, a.from, a.to) < std::tie(b.connection, b.group, b.from, b.to);
+  }
 };
 
 class ProcessGroup {
