@@ -324,7 +324,7 @@ TEST(ShardedPlansOfThePublishedModels, TakeWhatTheirBlocksAndPlacesDo) {
                      .memory_limit = std::int64_t{1} << 40,
                      .keep_models = false,
                      .sharding = sharding,
-                     .ranks = ranks})
+                     .layout = {.sequence = ranks}})
         .plan;
   };
   const MemoryPlan one = planned(1, {});

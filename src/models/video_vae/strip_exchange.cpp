@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
 
