@@ -264,8 +264,6 @@ struct Engine::Impl {
   void share_ranks();
   void agree_on_vae_plans(const std::function<void()>& work, std::vector<PlannedRun>& plans) const;
   void connect(const RankLayout& layout);
-  void load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
-                  const std::atomic<bool>* cancelled);
   /// Of the first rank of this process `first` says more.
   void run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
                  const std::function<void(RankRun&)>& first);
@@ -377,15 +375,6 @@ void Engine::Impl::connect(const RankLayout& layout) {
   }
 }
 
-void Engine::Impl::load_ranks(const std::vector<PlannedRun>& plans, const EventHandler& on_event,
-                              const std::atomic<bool>* cancelled) {
-  const ModelShares shares = prepare_loading(ranks, models, plans);
-  on_every_rank(ranks, [&](int rank) {
-    ranks[static_cast<std::size_t>(rank)]->load(models, plans[static_cast<std::size_t>(rank)].load, shares,
-                                                rank == 0 ? on_event : EventHandler(), cancelled);
-  });
-}
-
 void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
                              const std::function<void(RankRun&)>& first) {
   on_every_rank(ranks, [&](int rank) {
@@ -413,7 +402,7 @@ void Engine::Impl::make_share(const SharedRequest& request) {
       },
       plans);
   connect(request.layout);
-  together_connected([&] { load_ranks(plans, {}, nullptr); });
+  together_connected([&] { load_ranks(ranks, models, plans, {}, nullptr); });
   together_connected([&] {
     const RankRun every{.models = models,
                         .settings = request.settings,
@@ -458,10 +447,9 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
         on_event(Notice{
             "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
-            "their GPUs "
-            "cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are streamed"});
+            "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are streamed"});
     });
-    run_before_first_step(resumed, [&] { load_ranks(plans, on_event, cancelled); });
+    run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
   });
   together_connected([&] {
     std::optional<DumpWriter> dump;

@@ -44,24 +44,12 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
   const std::size_t total = bytes.all() + (loads_text_host ? bytes.text_encoder_host : 0);
   const EventHandler patient_handler = patient(on_event);
   PhaseReporter phase(patient_handler, Phase::kLoad, static_cast<std::int64_t>(total));
-  try {
-    {
-      const RankRest rest(*connection_.all);  // a disk takes what it takes
-      loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares.of(connection_.all->rank()),
-                      [&](std::size_t done, std::size_t) {
-                        WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled,
-                                  "stopped on request");
-                        connection_.all->check();
-                        phase.progress(static_cast<std::int64_t>(done));
-                      });
-    }
-    if (options.sharding.ranks > 1) connection_.all->barrier();
-  } catch (...) {
-    const Error error = current_failure();
-    unload();
-    if (error.code() == ErrorCode::kCancelled) connection_.abort(error);  // nobody waits for this rank
-    throw Error(error);
-  }
+  loaded_.emplace(models, *backend_, text_encoder_backend(), options, shares,
+                  [&](std::size_t done, std::size_t) {
+                    WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled, "stopped on request");
+                    connection_.all->check();
+                    phase.progress(static_cast<std::int64_t>(done));
+                  });
   loaded_residency_ = options.residency;
   loaded_sharding_ = options.sharding;
   phase.finish();
@@ -112,17 +100,6 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   video.finish();
 }
 
-ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
-                            std::span<const PlannedRun> plans) {
-  bool all_hold = true;
-  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
-  // Ranks load together what they hold for one another.
-  const bool together = plans.front().load.sharding.ranks > 1;
-  for (std::size_t i = 0; i < ranks.size(); ++i)
-    if (together ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
-  return make_shares(models, plans.front().load.sharding);
-}
-
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
                    const EngineOptions& options) {
   if (ranks.size() == 1) return;
@@ -139,6 +116,22 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
   on_rank_threads(
       devices, work,
       [&](int rank, const Error& cause) { ranks[static_cast<std::size_t>(rank)]->abort(cause); }, patience);
+}
+
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled) {
+  // What ranks hold for one another they load together, and one may still copy from another what is to go.
+  const Sharding& sharding = plans.front().load.sharding;
+  bool all_hold = true;
+  for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
+  const ModelShares shares = make_shares(models, sharding);
+  on_every_rank(ranks, [&](int rank) {
+    const auto i = static_cast<std::size_t>(rank);
+    ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);
+  });
 }
 
 }  // namespace wan

@@ -53,7 +53,7 @@ class Rank {
   /// Whether the models are in memory as the plan says, to stay.
   bool holds(const LoadOptions& options) const;
   void unload() { loaded_.reset(); }
-  /// Loads them unless holds(). Where ranks divide blocks, all of them are loaded when this returns.
+  /// Loads them unless holds(); `shares` are this rank's.
   void load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
             const EventHandler& on_event, const std::atomic<bool>* cancelled);
   /// This rank's part of a video.
@@ -74,11 +74,6 @@ class Rank {
   Sharding loaded_sharding_{};
 };
 
-/// Readies `ranks` for their load(): what is to be loaded anew has gone when this returns, for ranks may still copy from one another's
-/// memory. The result is for all of them, whose plans divide blocks alike.
-ModelShares prepare_loading(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
-                            std::span<const PlannedRun> plans);
-
 /// Connects all of them anew, whatever an earlier video ended in: see connect_devices().
 void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayout& layout,
                    const EngineOptions& options);
@@ -86,5 +81,11 @@ void connect_ranks(std::span<const std::unique_ptr<Rank>> ranks, const RankLayou
 /// on_rank_threads() for `ranks`.
 void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::function<void(int rank)>& work,
                    std::chrono::milliseconds patience = kEndOfRanks);
+
+/// Has every rank's models in memory as its plan says, which divide blocks alike; events are rank 0's. When one rank fails the others
+/// stop at their next block.
+void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
+                std::span<const PlannedRun> plans, const EventHandler& on_event,
+                const std::atomic<bool>* cancelled);
 
 }  // namespace wan

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -158,6 +159,35 @@ TEST_F(ShardingTest, WhereNotAllBlocksFitTheOthersAreStreamed) {
                [&] { make_engine(divided, backends(2, true)).plan(request()); });
 }
 
+TEST_F(ShardingTest, MixedSizesDivideAlikeWhereModelsStay) {
+  GenerationRequest large = request();
+  large.size = VideoSize{128, 128};
+  large.frame_num = 5;
+  EngineOptions divided = options();
+  divided.dit_fsdp = divided.t5_fsdp = true;
+  divided.keep_models = true;
+  // As much as all blocks need beside the small one, and not beside the large one.
+  const MemoryPlan all = make_engine(divided, backends(2, true)).plan(large);
+  MemoryPlan plan = all;
+  for (divided.memory_limit = all.peak; plan.sharded_blocks == all.sharded_blocks;) {
+    divided.memory_limit -= all.transformers / 8;
+    plan = make_engine(divided, backends(2, true)).plan(large);
+  }
+  ASSERT_GT(plan.sharded_blocks, 0);
+  Engine engine = make_engine(divided, backends(2, true));
+  EXPECT_GT(engine.plan(request()).sharded_blocks, plan.sharded_blocks);
+  engine.expect(large);
+  int loads = 0;
+  for (const GenerationRequest& asked : {request(), large, request()}) {
+    EXPECT_EQ(engine.plan(asked).sharded_blocks, plan.sharded_blocks);
+    engine.generate(asked, [&](const Event& event) {
+      const auto* phase = std::get_if<PhaseStarted>(&event);
+      loads += phase != nullptr && phase->phase == Phase::kLoad ? 1 : 0;
+    });
+  }
+  EXPECT_EQ(loads, 1);
+}
+
 /// Of so much memory, which tells what was the most.
 class SmallDevice final : public FencedBackend {
  public:
@@ -189,6 +219,22 @@ TEST_F(ShardingTest, RanksDivideWhatFitsOnTheSmallest) {
     }
 }
 
+/// Calls `before` whenever memory is wanted.
+class AskingBackend final : public PlainBackend, Allocator {
+ public:
+  explicit AskingBackend(std::function<void()> before) : before_(std::move(before)) {}
+  Allocator& allocator() override { return *this; }
+  Device device() const override { return {}; }
+  std::byte* allocate(std::size_t bytes) override {
+    before_();
+    return cpu_allocator().allocate(bytes);
+  }
+  void release(std::byte* data, std::size_t bytes) noexcept override { cpu_allocator().release(data, bytes); }
+
+ private:
+  std::function<void()> before_;
+};
+
 TEST_F(ShardingTest, DevicesWithoutLinksDivideNothingAndSaySo) {
   class Unlinked final : public FencedBackend {
    public:
@@ -217,41 +263,39 @@ TEST_F(ShardingTest, DevicesWithoutLinksDivideNothingAndSaySo) {
 }
 
 TEST_F(ShardingTest, ARankThatCannotLoadEndsAllOfThem) {
-  /// Cannot give memory while `broken`.
-  class Broken final : public PlainBackend, Allocator {
-   public:
-    explicit Broken(const bool& broken) : broken_(broken) {}
-    Allocator& allocator() override { return *this; }
-    Device device() const override { return {}; }
-    std::byte* allocate(std::size_t bytes) override {
-      WAN_CHECK(!broken_, kOutOfMemory, "the second rank has no memory");
-      return cpu_allocator().allocate(bytes);
-    }
-    void release(std::byte* data, std::size_t bytes) noexcept override {
-      cpu_allocator().release(data, bytes);
-    }
-
-   private:
-    const bool& broken_;
-  };
-  bool broken = true;
-  for (const bool keep : {false, true}) {
+  std::atomic<bool> broken{false};
+  std::atomic<bool> first_is_loaded{false};
+  for (const bool late : {false, true}) {  // after the first rank has loaded all of its models
     EngineOptions divided = options();
     divided.ckpt_dir = kCheckpoint;
     divided.dit_fsdp = divided.t5_fsdp = true;
-    divided.keep_models = keep;
+    divided.keep_models = true;
     std::vector<std::unique_ptr<Backend>> made;
     made.push_back(make(false));
-    made.push_back(std::make_unique<Broken>(broken));
+    made.push_back(std::make_unique<AskingBackend>([&] {
+      for (int i = 0; broken && late && !first_is_loaded && i < 10000; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      WAN_CHECK(!broken, kOutOfMemory, "the second rank has no memory");
+    }));
     Engine engine = make_engine(divided, std::move(made));
-    GenerationRequest asked = request();
-    for (int video = 0; video < 2; ++video) {
-      broken = true;
-      expect_error(ErrorCode::kOutOfMemory, "the second rank has no memory", [&] { engine.generate(asked); });
-      broken = false;
-      engine.generate(asked);
-      if (keep) break;  // it is loaded by now
-    }
+    int loads = 0;
+    const auto watch = [&](const Event& event) {
+      const auto* begun = std::get_if<PhaseStarted>(&event);
+      const auto* ended = std::get_if<PhaseFinished>(&event);
+      loads += begun != nullptr && begun->phase == Phase::kLoad ? 1 : 0;
+      if (ended != nullptr && ended->phase == Phase::kLoad) first_is_loaded = true;
+    };
+    broken = true;
+    first_is_loaded = false;
+    expect_error(ErrorCode::kOutOfMemory, "the second rank has no memory",
+                 [&] { engine.generate(request(), watch); });
+    EXPECT_EQ(first_is_loaded, late);
+    broken = false;
+    loads = 0;
+    engine.generate(request(), watch);
+    EXPECT_EQ(loads, 1) << "what ranks hold for one another they load together";
+    engine.generate(request(), watch);
+    EXPECT_EQ(loads, 1);
   }
 }
 
