@@ -128,6 +128,10 @@ ProcessLimits process_limits() {
   return {.address_space = soft(RLIMIT_AS), .data = soft(RLIMIT_DATA)};
 }
 
+std::int64_t machine_memory_bytes(const fs::path& root) {
+  return number_of(read_numbers(root / "proc/meminfo"), "MemTotal");
+}
+
 std::int64_t available_memory_bytes(const fs::path& root, const ProcessLimits& limits) {
   std::int64_t left = std::min(left_of_machine(root), left_of_process(root, limits));
   for (const ControlGroup& group : control_groups("memory", root))

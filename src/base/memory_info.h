@@ -23,6 +23,9 @@ struct ProcessLimits {
 };
 ProcessLimits process_limits();
 
+/// What the machine has, in bytes; 0 where unknown. `root` stands for "/", for tests.
+std::int64_t machine_memory_bytes(const std::filesystem::path& root = "/");
+
 /// Memory that this process can take without swapping, in bytes: the least of what the machine has available and of what is left
 /// of the process's limits and of those of every control group that it is in. Page cache that a group can give up counts as
 /// available, as the machine's does. `root` stands for "/", for tests.

@@ -447,7 +447,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
         on_event(Notice{
             "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
-            "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are streamed"});
+            "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are "
+            "streamed"});
     });
     run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
   });

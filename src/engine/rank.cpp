@@ -115,7 +115,8 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
   for (const auto& rank : ranks) devices.push_back(rank->backend().device());
   on_rank_threads(
       devices, work,
-      [&](int rank, const Error& cause) { ranks[static_cast<std::size_t>(rank)]->abort(cause); }, patience);
+      [&](int rank, const Error& cause) { ranks[static_cast<std::size_t>(rank)]->abort(cause); },
+      [&] { return ranks.front()->anyone_rests(); }, patience);
 }
 
 void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,

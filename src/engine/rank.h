@@ -50,6 +50,8 @@ class Rank {
   void connect(RankConnection connection) { connection_ = std::move(connection); }
   /// Ends the other ranks' work with this one.
   void abort(const Error& cause) const noexcept { connection_.abort(cause); }
+  /// See Communicator.
+  bool anyone_rests() const { return connection_.all->anyone_rests(); }
   /// Whether the models are in memory as the plan says, to stay.
   bool holds(const LoadOptions& options) const;
   void unload() { loaded_.reset(); }

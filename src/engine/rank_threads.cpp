@@ -35,13 +35,13 @@ class Ends {
   }
 
   /// Once all have ended: rank 0's failure, otherwise the first one, if any. Does not return where ranks go on for `patience` after a failure.
-  std::optional<Error> wait(std::chrono::milliseconds patience) {
+  std::optional<Error> wait(std::chrono::milliseconds patience, const std::function<bool()>& anyone_rests) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return running_ == 0 || first_; });
     // In slices, of which a process that was stopped meanwhile loses one and not all.
     const std::chrono::milliseconds slice = patience / 10;
     for (int slices = 0; !changed_.wait_for(lock, slice, [&] { return running_ == 0; });)
-      if (++slices == 10) {
+      if (!anyone_rests() && ++slices == 10) {
         log(LogLevel::kError, format_message("{} of the ranks do not end, so that the program does: {}",
                                              running_, MessagePart{failure()->what()}));
         std::_Exit(exit_status(failure()->code()));
@@ -63,7 +63,7 @@ class Ends {
 
 void on_rank_threads(std::span<const Device> devices, const std::function<void(int rank)>& work,
                      const std::function<void(int rank, const Error& cause)>& abort,
-                     std::chrono::milliseconds patience) {
+                     const std::function<bool()>& anyone_rests, std::chrono::milliseconds patience) {
   if (devices.size() == 1) return work(0);
   Ends ends(devices.size());
   std::vector<std::thread> threads;
@@ -79,7 +79,7 @@ void on_rank_threads(std::span<const Device> devices, const std::function<void(i
       }
       ends.add(static_cast<std::size_t>(rank), std::move(failure));
     });
-  const std::optional<Error> failure = ends.wait(patience);
+  const std::optional<Error> failure = ends.wait(patience, anyone_rests);
   for (std::thread& thread : threads) thread.join();
   if (failure) throw Error(*failure);
 }

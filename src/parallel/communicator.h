@@ -33,6 +33,7 @@ class Communicator {
   /// Between these two the others wait for this rank as long as it takes; see RankRest. Thread-safe.
   virtual void begin_rest() noexcept {}
   virtual void end_rest() noexcept {}
+  virtual bool anyone_rests() const { return false; }
 };
 
 /// While it lives a rank does what has no limit of time, such as waiting for the caller or a disk.

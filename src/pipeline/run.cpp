@@ -197,6 +197,7 @@ TensorView Run::denoise(SegmentInput input) {
       const Error error = current_failure();
       if (!writes()) throw error;
       if (state_.next_step == began) fail_between_steps(error);
+      const RankRest rest(run_.exec.communicator);
       keeper_.keep_and_rethrow(reached(), error);
     }
   } else if (parts_.resumed->finished()) {
@@ -208,9 +209,11 @@ TensorView Run::denoise(SegmentInput input) {
     text_.reset();
   }
   const bool to_do_again = is_kept() && !parts_.resumed->finished();
-  if (writes())
+  if (writes()) {
+    const RankRest rest(run_.exec.communicator);
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
+  }
   if (writes() && !to_do_again) keeper_.replace_with(kept_);
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];

@@ -359,9 +359,8 @@ BenchmarkRow measure_together(const BenchmarkOptions& options, const Subject& su
         BenchmarkRow measured = measure_part(*benches[static_cast<std::size_t>(rank)], subject, phase);
         if (rank == 0) row = std::move(measured);
       },
-      [&](int rank, const Error& cause) {
-        benches[static_cast<std::size_t>(rank)]->connection.abort(cause);
-      });
+      [&](int rank, const Error& cause) { benches[static_cast<std::size_t>(rank)]->connection.abort(cause); },
+      [] { return false; });
   return row;
 }
 

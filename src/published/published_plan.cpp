@@ -5,7 +5,8 @@
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
-#include "published/gpu_memory.h"
+#include "published/known_gpus.h"
+#include "published/published_clip.h"
 #include "tasks/official_models.h"
 #include "tasks/task_table.h"
 #include "wan/tools.h"
@@ -16,16 +17,9 @@ namespace {
 
 std::unique_ptr<Backend> backend_of(const PublishedPlanOptions& options) {
   if (options.gpu_bytes > 0) return make_absent_gpu(options.gpu_bytes);
-  if (!options.gpu.empty()) return make_absent_gpu(gpu_memory_bytes(options.gpu));
+  if (!options.gpu.empty())
+    return make_absent_gpu(known_gpu("`gpu`", options.gpu, "its memory, such as 24GB, or ").bytes());
   return make_backend({.ckpt_dir = {}}).backend;
-}
-
-/// The clip that images become.
-std::optional<LatentExtent> encoded_clip(const Task& task, bool image, const Shape& latent) {
-  const TaskFacts& facts = task.facts();
-  if (!facts.needs_image && !(facts.takes_image && image)) return std::nullopt;
-  const Shape condition = task.condition_shape(geometry_of(official_vae(task)), latent);
-  return LatentExtent{condition[1], latent[2], latent[3]};
 }
 
 /// As many blocks as there are, where options ask for it.
@@ -37,6 +31,13 @@ Sharding sharding_of(const PublishedPlanOptions& options, bool text_encoder_apar
 }
 
 }  // namespace
+
+std::optional<LatentExtent> published_clip(const Task& task, bool image, const Shape& latent) {
+  const TaskFacts& facts = task.facts();
+  if (!facts.needs_image && !(facts.takes_image && image)) return std::nullopt;
+  const Shape condition = task.condition_shape(geometry_of(official_vae(task)), latent);
+  return LatentExtent{condition[1], latent[2], latent[3]};
+}
 
 PublishedPlan plan_published(const PublishedPlanOptions& options) {
   const Task& task = find_task(options.task);
@@ -71,7 +72,7 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                           .backend = *backend,
                           .latent = latent,
                           .weights = weights,
-                          .encodes = encoded_clip(task, options.image, latent),
+                          .encodes = published_clip(task, options.image, latent),
                           .residency = options.residency,
                           .memory_limit = options.memory_limit,
                           .keep_models = false,

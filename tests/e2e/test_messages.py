@@ -38,7 +38,7 @@ class Messages(WanTest):
                    for text in re.findall(r'"(?:\\.|[^"\\\n])*"', re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8")))
                    for name in re.findall(r"`([a-z][a-z0-9_]*)`", text)}
         self.assertGreater(len(members), 30)
-        options = self.options("generate", "bench", "plan")
+        options = self.options("generate", "bench", "plan", "doctor")
         self.assertEqual([name for name in sorted(members) if OTHER_NAMES.get(name, "--" + name) not in options], [])
 
     def test_an_error_about_an_option_names_it(self):

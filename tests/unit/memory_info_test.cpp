@@ -45,6 +45,7 @@ constexpr std::int64_t kWhole = 8'000'000LL * 1024;
 
 TEST_F(FakeMachine, WithoutLimitsHasWhatTheMachineHas) {
   EXPECT_EQ(available(), kWhole);
+  EXPECT_EQ(machine_memory_bytes(folder_.path()), 2 * kWhole);
   EXPECT_EQ(processors(), 0.0);
   write("proc/self/mountinfo", kVersion2);
   write("proc/self/cgroup", "0::/\n");

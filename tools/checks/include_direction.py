@@ -38,6 +38,7 @@ LAYERS = {
     "tasks": STEPS | {"pipeline"},
     "engine": STEPS | {"pipeline", "tasks", "backends"},
     "published": STEPS | {"tasks", "engine"},
+    "doctor": STEPS | {"tasks", "backends", "engine", "published"},
 }
 # Implementations side by side that must not know one another: what is below one of these folders includes nothing below the
 # others.

@@ -68,6 +68,10 @@ void CpuBackend::download(const TensorView& device, const TensorView& host) {
   upload(device, host);
 }
 
+const char* cpu_instruction_set() {
+  return cpu_kernels().name;
+}
+
 std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options) {
   WAN_CHECK(options.threads >= 0, kInvalidArgument,
             "[cpu] expected a number of threads, or 0 for all processors, got {}", options.threads);

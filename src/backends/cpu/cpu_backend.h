@@ -16,6 +16,9 @@ struct CpuBackendOptions {
 /// Processors that this process may use: its affinity mask, and the control group's quota rounded up.
 int available_cpus();
 
+/// Of the vector kernels that this processor runs: "avx512", "avx2", "baseline". Throws InvalidArgument where WAN_CPU_ISA asks for others.
+const char* cpu_instruction_set();
+
 /// Ops may run on several threads at once, each with an ExecContext (and so a workspace) of its own.
 std::unique_ptr<Backend> make_cpu_backend(const CpuBackendOptions& options = {});
 

@@ -54,6 +54,10 @@ class Group {
     const std::lock_guard lock(mutex_);
     resting_ += by;
   }
+  bool anyone_rests() const {
+    const std::lock_guard lock(mutex_);
+    return resting_ > 0;
+  }
 
   void post(int rank, Posted posted) { posted_[static_cast<std::size_t>(rank)] = std::move(posted); }
   const Posted& posted(int rank) const { return posted_[static_cast<std::size_t>(rank)]; }
@@ -156,6 +160,7 @@ class LocalCommunicator final : public Communicator {
   void check() const override { group_->check(); }
   void begin_rest() noexcept override { group_->change_resting(1); }
   void end_rest() noexcept override { group_->change_resting(-1); }
+  bool anyone_rests() const override { return group_->anyone_rests(); }
 
  private:
   void copy(const TensorView& from, const TensorView& to) {

@@ -68,6 +68,7 @@ class ProcessCommunicator final : public Communicator {
   void check() const override { processes_.check(group_.connection); }
   void begin_rest() noexcept override { processes_.change_resting(1); }
   void end_rest() noexcept override { processes_.change_resting(-1); }
+  bool anyone_rests() const override { return processes_.anyone_rests(); }
 
  private:
   Route route(int from, int to) const { return {group_.connection, group_.number, from, to}; }

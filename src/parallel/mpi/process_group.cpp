@@ -158,8 +158,7 @@ Letter ProcessGroup::receive(int process, const Route& route, std::chrono::milli
     // In slices, of which a process that was stopped meanwhile loses one and not all.
     const auto since = Clock::now();
     changed_.wait_for(lock, kSlice);
-    const bool rests = std::any_of(resting_.begin(), resting_.end(), [](int ranks) { return ranks > 0; });
-    if (rests) continue;
+    if (rests()) continue;
     waited += std::min<Clock::duration>(Clock::now() - since, 2 * kSlice);
     if (timeout.count() == 0 || waited < timeout) continue;
     const Error error(
@@ -177,6 +176,15 @@ Letter ProcessGroup::receive(int process, const Route& route, std::chrono::milli
 void ProcessGroup::check(std::uint32_t connection) const {
   const std::lock_guard lock(mutex_);
   if (const auto failure = failure_of({.connection = connection})) throw Error(*failure);
+}
+
+bool ProcessGroup::rests() const {
+  return std::any_of(resting_.begin(), resting_.end(), [](int ranks) { return ranks > 0; });
+}
+
+bool ProcessGroup::anyone_rests() const {
+  const std::lock_guard lock(mutex_);
+  return rests();
 }
 
 void ProcessGroup::change_resting(int by) noexcept {

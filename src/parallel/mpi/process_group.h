@@ -74,6 +74,7 @@ class ProcessGroup {
   void check(std::uint32_t connection) const;
   /// Ranks of this process that rest, in which time no receive() runs out of patience in any process.
   void change_resting(int by) noexcept;
+  bool anyone_rests() const;
   /// receive() in a connection also throws Cancelled while this is set; nullptr: never.
   void stop_with(const std::atomic<bool>* stopped) { stopped_.store(stopped); }
 
@@ -131,6 +132,7 @@ class ProcessGroup {
   void meet(const std::string& version);
   bool all_have_ended() const;
   std::optional<Error> failure_of(const Route& route) const;
+  bool rests() const;
 
   Times times_;
   MessageLibrary& library_;

@@ -1,0 +1,15 @@
+#pragma once
+// The clip that a task's images become, by the published models' shapes.
+
+#include <optional>
+
+#include "models/video_vae/plan.h"
+#include "tasks/task.h"
+
+namespace wan {
+
+/// Of a video of these latents [z, F, h, w] that begins with a picture where the task needs one or `image` says so; nothing for one that
+/// does not.
+std::optional<LatentExtent> published_clip(const Task& task, bool image, const Shape& latent);
+
+}  // namespace wan
