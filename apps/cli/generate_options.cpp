@@ -103,9 +103,10 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "Several GPUs: each keeps a part of every block of the transformers, so that all of them take the "
           "memory of one; one has nothing to divide")
       ->group(kOfficial);
-  add_number<int>(
-      command, "--ulysses_size", o.ulysses_size,
-      "Ranks that share the video's tokens: as many GPUs, or parts of the CPU (default: one a GPU)")
+  add_number<int>(command, "--ulysses_size", o.ulysses_size,
+                  "Ranks that share the video's tokens: as many GPUs, or parts of the CPU, of all processes "
+                  "that mpirun or "
+                  "srun started (default: one a GPU)")
       ->group(kOfficial);
 
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
@@ -207,7 +208,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   const char* world = std::getenv("WORLD_SIZE");
   WAN_CHECK_FIELD(world == nullptr || std::atoi(world) <= 1, kUnsupported, "gpus",
                   "this is one of {0} processes that torchrun started; start one, without torchrun: --gpus "
-                  "{0} uses so many GPUs",
+                  "{0} uses so many GPUs of this machine, and mpirun or srun start one a machine",
                   world);
   const bool several = o.ulysses_size.value_or(1) > 1 || (o.gpus && parse_gpus("--gpus", *o.gpus).size() > 1);
   if ((o.t5_fsdp || o.dit_fsdp) && !several)

@@ -17,6 +17,7 @@
 #include "output.h"
 #include "wan/engine.h"
 #include "wan/error.h"
+#include "wan/processes.h"
 
 namespace {
 
@@ -85,12 +86,16 @@ int main(int argc, char** argv) {
   const auto fail_with = [&](const wan::Error& error) {
     return report(error, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);
   };
+  int status = 0;
   try {
-    const int status = run(arguments);
+    if (const auto other = wan::join_processes()) return *other;
+    status = run(arguments);
     const char* const lost = wan::lost_output();
-    if (lost == nullptr) return status;
-    return fail_with({wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost)});
+    if (lost != nullptr)
+      status = fail_with({wan::ErrorCode::kIo, fmt::format("cannot write standard output: {}", lost)});
   } catch (...) {
-    return fail_with(wan::current_failure());
+    status = fail_with(wan::current_failure());
   }
+  wan::leave_processes(status);
+  return status;
 }

@@ -16,6 +16,8 @@
 namespace wan {
 
 class Backend;
+class EngineShare;
+class ProcessLink;
 
 struct EngineOptions {
   /// A folder in the official layout. Must be given.
@@ -151,6 +153,9 @@ class Engine {
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   friend Engine make_engine(const EngineOptions&, std::vector<std::unique_ptr<Backend>>);
+  friend EngineShare;
+  static std::unique_ptr<Impl> make_impl(const EngineOptions& options);
+  static std::unique_ptr<Impl> make_impl(const EngineOptions& options, std::unique_ptr<ProcessLink> link);
 
   std::unique_ptr<Impl> impl_;
 };

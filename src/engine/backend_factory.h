@@ -20,10 +20,19 @@ struct ChosenBackend {
   std::function<std::optional<double>()> utilization = {};  // empty on the CPU
 };
 
-/// A rank each. Of options.gpus, or options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPUs where as many as
-/// rank_count() are usable, otherwise the CPU. Throws InvalidArgument for what contradicts itself and Unsupported, with the
+/// One of the processes that make an engine together.
+struct ProcessPlace {
+  int process = 0;
+  int processes = 1;
+  int local_rank = 0;  // among those of its machine
+  int local_size = 1;
+};
+
+/// A rank each, this process's. Of options.gpus, or options.device: "cpu", "cuda", "cuda:N", or "auto": the first GPUs where as many as
+/// options.ulysses_size are usable, otherwise the CPU. options.ulysses_size counts the ranks of all processes, options.gpus are those of each
+/// machine, and the processes of a machine take different ones. Throws InvalidArgument for what contradicts itself and Unsupported, with the
 /// reason, where a device cannot be used.
-std::vector<ChosenBackend> make_backends(const EngineOptions& options);
+std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place = {});
 
 /// The first of them.
 ChosenBackend make_backend(const EngineOptions& options);

@@ -9,7 +9,9 @@
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/fingerprint.h"
 #include "engine/layout_choice.h"
+#include "engine/process_share.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
 #include "engine/settings_resolver.h"
@@ -61,9 +63,20 @@ struct Engine::Impl {
     std::vector<ComputeDevice*> devices;
     for (const auto& rank : ranks) devices.push_back(&rank->backend());
     shares_memory = share_memory(devices, parse_p2p(options.p2p));
-    // Refused before any request where none could have a layout.
-    static_cast<void>(possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads,
-                                       /*guided_steps=*/1, /*steps=*/1));
+    check_ranks(static_cast<int>(ranks.size()));
+  }
+
+  /// Refused before any request where none could have a layout.
+  void check_ranks(int count) const {
+    static_cast<void>(
+        possible_layouts(options, count, models.config().num_heads, /*guided_steps=*/1, /*steps=*/1));
+  }
+
+  /// Those of all processes.
+  int all_ranks() const { return link != nullptr ? link->ranks() : static_cast<int>(ranks.size()); }
+  /// Ranks that share this machine's memory.
+  int machine_ranks() const {
+    return static_cast<int>(ranks.size()) * (link != nullptr ? link->processes().local_size() : 1);
   }
 
   /// That events, dumps and kept state are of.
@@ -75,9 +88,12 @@ struct Engine::Impl {
     Sharding sharding;
   };
 
+  /// Ranks copy their parts of weights from one another's memory, which those of other processes cannot.
+  bool divides_weights() const { return shares_memory && link == nullptr; }
+
   Holding wanted_holding() const {
     const auto count = static_cast<int>(ranks.size());
-    if (count == 1 || !shares_memory) return {options.keep_models, {}};
+    if (count == 1 || !divides_weights()) return {options.keep_models, {}};
     return {options.keep_models,
             {.ranks = count,
              .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
@@ -143,6 +159,7 @@ struct Engine::Impl {
                      .sharding = sharding,
                      .text_encoder_host = text_encoder_host,
                      .layout = layout,
+                     .sharers = machine_ranks(),
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
   }
@@ -153,7 +170,7 @@ struct Engine::Impl {
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     const auto guided = static_cast<int>(guided_steps(settings, scheduler));
     const std::vector<RankLayout> layouts =
-        possible_layouts(options, static_cast<int>(ranks.size()), models.config().num_heads, guided,
+        possible_layouts(options, all_ranks(), models.config().num_heads, guided,
                          static_cast<int>(scheduler.timesteps().size()));
     for (const RankLayout& layout : layouts) {
       const bool last = layout == layouts.back();
@@ -222,6 +239,36 @@ struct Engine::Impl {
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
                             const std::atomic<bool>* cancelled);
 
+  /// work() in this process; with others, a phase that they go through with it.
+  void together(const std::function<void()>& work) const {
+    if (link == nullptr) return work();
+    link->together([&] {
+      work();
+      return Letter();
+    });
+  }
+  /// The same, once the ranks are connected: what it throws ends the other processes' work as well.
+  void together_connected(const std::function<void()>& work) const {
+    if (link == nullptr) return work();
+    together([&] {
+      try {
+        work();
+      } catch (...) {
+        const Error error = current_failure();
+        link->end_connection(error);
+        throw Error(error);
+      }
+    });
+  }
+
+  void share_ranks();
+  void agree_on_vae_plans(const std::function<void()>& work, std::vector<PlannedRun>& plans) const;
+  void connect(const RankLayout& layout);
+  /// Of the first rank of this process `first` says more.
+  void run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
+                 const std::function<void(RankRun&)>& first);
+  void make_share(const SharedRequest& request);
+
   ResolvedRequest resolve(const GenerationRequest& request) const {
     return resolve_request(request, models,
                            {.precision = precision,
@@ -231,6 +278,7 @@ struct Engine::Impl {
   }
 
   EngineOptions options;
+  std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
   bool shares_memory = false;  // each rank's device can read the others' memory
   std::string precision;
@@ -243,6 +291,130 @@ struct Engine::Impl {
   std::atomic<bool> divides_text{true};
 };
 
+/// Tells each process how many ranks the others have, and holds the processes' checkpoints and devices against the first one's.
+void Engine::Impl::share_ranks() {
+  const auto parts = checkpoint_fingerprint(models);
+  const auto kind = static_cast<int>(first().backend().device().kind);
+  const Letter shared = link->together(
+      [&] {
+        LetterWriter mine;
+        mine.put(static_cast<int>(ranks.size()));
+        mine.put(kind);
+        mine.put(parts.size());
+        for (const auto& part : parts) mine.put(part.second);
+        return mine.take();
+      },
+      [&](std::vector<Letter> letters) {
+        LetterWriter counts;
+        int all = 0;
+        for (std::size_t process = 0; process < letters.size(); ++process) {
+          const std::string name = link->processes().name(static_cast<int>(process));
+          LetterReader theirs(std::move(letters[process]));
+          const int count = theirs.get<int>();
+          all += count;
+          counts.put(count);
+          WAN_CHECK(theirs.get<int>() == kind, kUnsupported,
+                    "{} computes on another kind of device than {}; name one that all have with `device`",
+                    name, link->processes().name(0));
+          WAN_CHECK_FIELD(theirs.get<std::size_t>() == parts.size(), kBadFile, "ckpt_dir",
+                          "{}: the checkpoint is another model's than on {}", name,
+                          link->processes().name(0));
+          for (const auto& [part, hash] : parts)
+            WAN_CHECK_FIELD(theirs.get<std::uint64_t>() == hash, kBadFile, "ckpt_dir",
+                            "{}: {} holds other weights than on {}; copy the checkpoint anew", name, part,
+                            link->processes().name(0));
+        }
+        const int size = options.ulysses_size;
+        WAN_CHECK(size == 0 || size == all || 2 * size == all, kInvalidArgument,
+                  "`ulysses_size` {}: the processes have {} ranks together; leave it out, or ask for so many",
+                  size, all);
+        check_ranks(all);
+        return counts.take();
+      });
+  LetterReader counts(shared);
+  std::vector<int> by_process(static_cast<std::size_t>(link->processes().size()));
+  for (int& count : by_process) count = counts.get<int>();
+  link->set_ranks(std::move(by_process));
+}
+
+/// work(), which makes this process's plans; then the way that the rank with the least memory has room for becomes all ranks'.
+void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work,
+                                      std::vector<PlannedRun>& plans) const {
+  const auto put = [](const PlannedRun& plan) {
+    LetterWriter letter;
+    put_vae_plan(letter, plan.decode);
+    put_vae_plan(letter, plan.encode);
+    return letter.take();
+  };
+  const auto take = [](const Letter& shared, PlannedRun& plan) {
+    LetterReader letter(shared);
+    plan.decode = get_vae_plan(letter);
+    plan.encode = get_vae_plan(letter);
+  };
+  const Letter shared = link->together(
+      [&] {
+        work();
+        return put(plans.front());
+      },
+      [&](const std::vector<Letter>& letters) {
+        std::vector<PlannedRun> of_processes(letters.size(), plans.front());
+        for (std::size_t process = 0; process < letters.size(); ++process)
+          take(letters[process], of_processes[process]);
+        share_vae_plans(of_processes);
+        return put(of_processes.front());
+      });
+  for (PlannedRun& plan : plans) take(shared, plan);
+}
+
+void Engine::Impl::connect(const RankLayout& layout) {
+  if (link == nullptr) return connect_ranks(ranks, layout, options);
+  link->open_connection();
+  const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout));
+  }
+}
+
+void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
+                             const std::function<void(RankRun&)>& first) {
+  on_every_rank(ranks, [&](int rank) {
+    RankRun own = run;
+    if (rank == 0) first(own);
+    ranks[static_cast<std::size_t>(rank)]->run(own, plans[static_cast<std::size_t>(rank)]);
+  });
+}
+
+/// As generate(), in a process that is not the first one.
+void Engine::Impl::make_share(const SharedRequest& request) {
+  const ResolvedRequest resolved{.settings = request.settings,
+                                 .latent = request.latent,
+                                 .images = request.images,
+                                 .save_file = {},
+                                 .latents = {},
+                                 .resumed = {},
+                                 .notices = {}};
+  std::vector<PlannedRun> plans;
+  agree_on_vae_plans(
+      [&] {
+        plans = plan_ranks(resolved, request.layout);
+        for (const PlannedRun& plan : plans) hold_to(plan);
+        models.tokenizer();
+      },
+      plans);
+  connect(request.layout);
+  together_connected([&] { load_ranks(ranks, models, plans, {}, nullptr); });
+  together_connected([&] {
+    const RankRun every{.models = models,
+                        .settings = request.settings,
+                        .images = request.images,
+                        .latent = request.latent,
+                        .output = {},
+                        .resumed = request.resumed ? &*request.resumed : nullptr,
+                        .check = request.check};
+    run_ranks(plans, every, [](RankRun&) {});
+  });
+}
+
 GenerationResult Engine::Impl::generate(const GenerationRequest& request, const EventHandler& caller,
                                         const std::atomic<bool>* cancelled) {
   const auto start = std::chrono::steady_clock::now();
@@ -252,43 +424,55 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   RunMonitor monitor(caller, flops, read_device);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
-  const auto [layout, plans] = plan(resolved);
-  for (const PlannedRun& plan : plans) hold_to(plan);
   const GenerationSettings& settings = resolved.settings;
-  models.tokenizer();  // a damaged one is told before weights are loaded
-  connect_ranks(ranks, layout, options);
   const SavedLatents* resumed = resolved.resumed ? &*resolved.resumed : nullptr;
-  run_before_first_step(resumed, [&] {
-    if (!on_event) return;
-    on_event(RunSettings{to_metadata(settings)});
-    for (const std::string& notice : resolved.notices) on_event(Notice{notice});
-    if (!shares_memory && (options.dit_fsdp || options.t5_fsdp))
-      on_event(
-          Notice{"`dit_fsdp` and `t5_fsdp`: weights are not divided, as the GPUs cannot read each other's "
-                 "memory, or "
-                 "shall not (`p2p`); blocks that do not fit are streamed"});
+  JointPlan joint = plan(resolved);
+  const RankLayout& layout = joint.layout;
+  std::vector<PlannedRun>& plans = joint.ranks;
+  for (const PlannedRun& plan : plans) hold_to(plan);
+  models.tokenizer();  // a damaged one is told before weights are loaded
+  if (link != nullptr) {
+    link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
+      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed,
+                  request.check);
+    });
+    agree_on_vae_plans([] {}, plans);
+  }
+  connect(layout);
+  together_connected([&] {
+    run_before_first_step(resumed, [&] {
+      if (!on_event) return;
+      on_event(RunSettings{to_metadata(settings)});
+      for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+      if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
+        on_event(Notice{
+            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
+            "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are "
+            "streamed"});
+    });
+    run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
   });
-  run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
-
-  std::optional<DumpWriter> dump;
-  if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
-  on_every_rank(ranks, [&](int rank) {
-    RankRun run{.models = models,
-                .settings = settings,
-                .images = resolved.images,
-                .latent = resolved.latent,
-                .output = {resolved.save_file, resolved.latents},
-                .resumed = resumed,
-                .keep = {.every = request.keep_every},
-                .check = request.check};
-    if (rank == 0) {
+  together_connected([&] {
+    std::optional<DumpWriter> dump;
+    if (!request.dump_dir.empty()) dump.emplace(request.dump_dir, settings.steps);
+    std::optional<ProcessLink::StopsWith> stops;
+    if (link != nullptr) stops.emplace(*link, cancelled);
+    const RankRun every{.models = models,
+                        .settings = settings,
+                        .images = resolved.images,
+                        .latent = resolved.latent,
+                        .output = {resolved.save_file, resolved.latents},
+                        .resumed = resumed,
+                        .keep = {.every = request.keep_every},
+                        .check = request.check};
+    run_ranks(plans, every, [&](RankRun& run) {
       run.on_event = on_event;
       run.dump = dump ? &*dump : nullptr;
       run.dump_taps = request.dump_taps;
       run.flops = &flops;
       run.cancelled = cancelled;
-    }
-    ranks[static_cast<std::size_t>(rank)]->run(run, plans[static_cast<std::size_t>(rank)]);
+      run.stops_in_a_step = link != nullptr;
+    });
   });
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -323,10 +507,36 @@ std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
   return ranks;
 }
 
+ProcessPlace place_of(const ProcessGroup& processes) {
+  return {.process = processes.rank(),
+          .processes = processes.size(),
+          .local_rank = processes.local_rank(),
+          .local_size = processes.local_size()};
+}
+
 }  // namespace
 
-Engine::Engine(const EngineOptions& options)
-    : Engine(std::make_unique<Impl>(options, make_ranks(options, make_backends(options)))) {}
+/// This process's share.
+std::unique_ptr<Engine::Impl> Engine::make_impl(const EngineOptions& options,
+                                                std::unique_ptr<ProcessLink> link) {
+  std::unique_ptr<Impl> impl;
+  link->together([&] {
+    impl = std::make_unique<Impl>(options,
+                                  make_ranks(options, make_backends(options, place_of(link->processes()))));
+    return Letter();
+  });
+  impl->link = std::move(link);
+  impl->share_ranks();
+  return impl;
+}
+
+std::unique_ptr<Engine::Impl> Engine::make_impl(const EngineOptions& options) {
+  std::unique_ptr<ProcessLink> link = begin_share(options);
+  if (link != nullptr) return make_impl(options, std::move(link));
+  return std::make_unique<Impl>(options, make_ranks(options, make_backends(options)));
+}
+
+Engine::Engine(const EngineOptions& options) : Engine(make_impl(options)) {}
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
@@ -361,6 +571,14 @@ void Engine::expect(const GenerationRequest& request) {
 GenerationResult Engine::generate(const GenerationRequest& request, const EventHandler& on_event,
                                   const std::atomic<bool>* cancelled) {
   return impl_->generate(request, on_event, cancelled);
+}
+
+EngineShare::EngineShare(const EngineOptions& options, std::unique_ptr<ProcessLink> link)
+    : impl_(Engine::make_impl(options, std::move(link))) {}
+EngineShare::~EngineShare() = default;
+
+void EngineShare::generate(const SharedRequest& request) {
+  impl_->make_share(request);
 }
 
 }  // namespace wan

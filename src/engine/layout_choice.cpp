@@ -20,6 +20,8 @@ Choice guidance_choice(const EngineOptions& options) {
   fail(ErrorCode::kInvalidArgument, "`guidance_parallel` {}: expected on, off or auto", text);
 }
 
+}  // namespace
+
 void check_gpus(const EngineOptions& options) {
   const std::vector<int>& gpus = options.gpus;
   WAN_CHECK(gpus.empty() || options.device == "auto" || options.device == "cuda", kInvalidArgument,
@@ -29,8 +31,6 @@ void check_gpus(const EngineOptions& options) {
               "`gpus`: {} {}; expected different numbers from 0 on", *gpu,
               *gpu < 0 ? "is below 0" : "is there twice");
 }
-
-}  // namespace
 
 int rank_count(const EngineOptions& options) {
   check_gpus(options);

@@ -9,6 +9,9 @@
 
 namespace wan {
 
+/// Throws InvalidArgument for options.gpus that cannot be.
+void check_gpus(const EngineOptions& options);
+
 /// As many as options.gpus has, or as ulysses_size and guidance_parallel ask for. Throws InvalidArgument, with what can be, where they
 /// contradict one another.
 int rank_count(const EngineOptions& options);

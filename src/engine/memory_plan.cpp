@@ -258,7 +258,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
-  if (on_cpu(input.backend)) plan.available /= input.layout.ranks();
+  if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
   // In pieces the feed-forward takes less, and may add in another order: where nothing else fits.
   constexpr int kPieces = 4;

@@ -36,7 +36,8 @@ struct PlanInput {
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   Sharding sharding = {};        // what ranks may divide at most
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
-  RankLayout layout = {};  // of ranks that divide tokens and pictures, on the CPU its memory too
+  RankLayout layout = {};                                 // of ranks that divide tokens and pictures
+  int sharers = 0;  // of them, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
   int sampler_slots = 5;  // Scheduler::slots(); no solver has more

@@ -58,15 +58,16 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
 void Rank::run(const RankRun& run, const PlannedRun& plan) {
   FiniteCheck check;
   const bool alone = connection_.all->size() == 1;
+  const bool stops = alone || run.stops_in_a_step;
   const auto context_on = [&](Backend& on, Workspace& workspace, Communicator& communicator) {
-    return ExecContext{
-        .backend = on,
-        .workspace = workspace,
-        .communicator = communicator,
-        .cancelled = alone ? run.cancelled : nullptr,  // in a step ranks stop together or not at all
-        .check = run.check ? &check : nullptr,
-        .flops = run.flops,
-        .cancelled_together = alone ? nullptr : run.cancelled};
+    return ExecContext{.backend = on,
+                       .workspace = workspace,
+                       .communicator = communicator,
+                       .cancelled = stops ? run.cancelled
+                                          : nullptr,  // otherwise in a step ranks stop together or not at all
+                       .check = run.check ? &check : nullptr,
+                       .flops = run.flops,
+                       .cancelled_together = alone ? nullptr : run.cancelled};
   };
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace, *connection_.all);

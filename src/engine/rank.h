@@ -32,6 +32,7 @@ struct RankRun {
   bool dump_taps = false;
   std::int64_t* flops = nullptr;  // grows while the run computes
   const std::atomic<bool>* cancelled = nullptr;
+  bool stops_in_a_step = false;  // this rank may stop by itself: what it throws ends the others
 };
 
 class Rank {

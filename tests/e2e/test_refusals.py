@@ -282,7 +282,7 @@ class Refusals(WanTest):
     def test_more_than_one_process(self):
         for world in ("2", "8"):
             result = self.run_wan(*generate_arguments(), env={"WORLD_SIZE": world})
-            self.assert_refused(result, UNSUPPORTED, f"one of {world} processes", f"--gpus {world}")
+            self.assert_refused(result, UNSUPPORTED, f"one of {world} processes", f"--gpus {world}", "mpirun or srun")
         result = self.run_wan(*generate_arguments(plan=True), env={"WORLD_SIZE": "1"})
         self.assertEqual(result.status, 0, result.err)
 

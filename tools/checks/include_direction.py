@@ -42,7 +42,7 @@ LAYERS = {
 }
 # Implementations side by side that must not know one another: what is below one of these folders includes nothing below the
 # others.
-APART = [{"backends/cpu", "backends/cuda"}]
+APART = [{"backends/cpu", "backends/cuda"}, {"parallel/local", "parallel/mpi"}]
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

@@ -6,10 +6,12 @@ set -eu
 
 packages="cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev
   libicu-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev"
+# Processes on two machines, in network namespaces: MPI and ip. A build on one machine needs no MPI.
+tested="libgtest-dev libgmock-dev python3 libopenmpi-dev openmpi-bin iproute2"
 case "${1:-build}" in
   build) ;;
-  test) packages="$packages libgtest-dev libgmock-dev python3" ;;
-  ci) packages="$packages libgtest-dev libgmock-dev python3 clang clang-format clang-tidy libclang-rt-dev libomp-dev git" ;;
+  test) packages="$packages $tested" ;;
+  ci) packages="$packages $tested clang clang-format clang-tidy libclang-rt-dev libomp-dev git" ;;
   *) echo "usage: $0 [build|test|ci]" >&2; exit 2 ;;
 esac
 

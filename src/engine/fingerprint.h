@@ -1,0 +1,17 @@
+#pragma once
+// Whether the checkpoints of two machines are one.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/loaded_models.h"
+
+namespace wan {
+
+/// A number for each part of a checkpoint, which its names, shapes, dtypes and samples of its values determine: a few pages are read of
+/// each.
+std::vector<std::pair<std::string, std::uint64_t>> checkpoint_fingerprint(const CheckpointModels& models);
+
+}  // namespace wan

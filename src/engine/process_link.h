@@ -1,0 +1,75 @@
+#pragma once
+// ProcessLink: what holds the shares together that several processes have of one engine. The first process decides; all go through the
+// same phases, and a phase that fails in one of them fails in all.
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/letters.h"
+#include "engine/rank_connection.h"
+#include "tensor/compute_device.h"
+
+namespace wan {
+
+class ProcessLink {
+ public:
+  /// Of engine number `engine`.
+  ProcessLink(ProcessGroup& processes, int engine) : processes_(processes), engine_(engine) {}
+  ~ProcessLink();
+  ProcessLink(const ProcessLink&) = delete;
+  ProcessLink& operator=(const ProcessLink&) = delete;
+
+  const ProcessGroup& processes() const { return processes_; }
+  bool is_first() const { return processes_.rank() == 0; }
+
+  /// The first process's: what the others are to do next (see process_share.h). They then go through its phases with it.
+  enum class Command : int { kMake, kGenerate, kDrop };
+  void command(Command command, const std::function<void(LetterWriter&)>& put = {});
+
+  /// work() in all processes at once; then, in the first one, judge() of what it gave in each of them, by process. Returns that verdict
+  /// in all of them. What one of the calls throws is thrown in all, in the first process with the name of the other one that it comes
+  /// from.
+  Letter together(
+      const std::function<Letter()>& work,
+      const std::function<Letter(std::vector<Letter>)>& judge = [](auto) { return Letter(); });
+
+  /// How many ranks each process has.
+  void set_ranks(std::vector<int> ranks) { ranks_ = std::move(ranks); }
+  int ranks() const;
+  /// The first of this process's, among all.
+  int first_rank() const;
+
+  /// A new way between all ranks; communicators of an earlier one are of no use any more.
+  void open_connection();
+  /// Of one of this process's ranks, in its place among them.
+  RankConnection connect(int rank, ComputeDevice& device, const RankLayout& layout,
+                         std::chrono::milliseconds timeout) const;
+  /// Ends the way: every rank's exchanges throw this, with its origin.
+  void end_connection(const Error& error) noexcept { processes_.fail_connection(connection_, error); }
+  /// While it lives, this process's ranks also stop in the middle of a step: the others end with them.
+  class StopsWith {
+   public:
+    StopsWith(const ProcessLink& link, const std::atomic<bool>* stopped) : processes_(link.processes_) {
+      processes_.stop_with(stopped);
+    }
+    ~StopsWith() { processes_.stop_with(nullptr); }
+    StopsWith(const StopsWith&) = delete;
+    StopsWith& operator=(const StopsWith&) = delete;
+
+   private:
+    ProcessGroup& processes_;
+  };
+
+ private:
+  Letter hear(int process) const;
+  void tell(int process, Letter letter) const;
+
+  ProcessGroup& processes_;
+  int engine_;
+  std::uint64_t phase_ = 0;
+  std::vector<int> ranks_;
+  std::uint32_t connection_ = 0;
+};
+
+}  // namespace wan

@@ -1,0 +1,307 @@
+// Ranks in several processes. Every process runs all tests, in the same order; mpirun starts them (see CMakeLists.txt). Each has two
+// ranks, threads of it.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <thread>
+
+#include "parallel/mpi/process_communicator.h"
+#include "parallel/partition.h"
+#include "support/expect_error.h"
+
+namespace wan::test {
+namespace {
+
+constexpr int kRanks = 2;  // of each process
+
+ProcessGroup& processes() {
+  static ProcessGroup group(find_launch(), "1", {});
+  return group;
+}
+
+/// Numbers that all processes count alike.
+std::uint32_t& connection_number() {
+  static std::uint32_t number = 0;
+  return number;
+}
+
+std::uint32_t next_connection() {
+  processes().open_connection(++connection_number());
+  return connection_number();
+}
+
+RankGroup all_ranks(std::uint32_t connection) {
+  RankGroup group{.connection = connection, .number = 0, .processes = {}};
+  for (int process = 0; process < processes().size(); ++process)
+    group.processes.insert(group.processes.end(), kRanks, process);
+  return group;
+}
+
+constexpr std::chrono::milliseconds kPatience{20000};
+
+using Outcomes =
+    std::array<std::string, kRanks>;  // what each of this process's ranks threw; empty for nothing
+
+/// body(communicator) on a thread a rank, and their failures; a rank that fails ends the others.
+Outcomes run_ranks(const std::function<void(Communicator&)>& body,
+                   std::chrono::milliseconds timeout = kPatience) {
+  const RankGroup group = all_ranks(next_connection());
+  Outcomes outcomes;
+  std::array<std::unique_ptr<Communicator>, kRanks> communicators;
+  for (int i = 0; i < kRanks; ++i)
+    communicators[static_cast<std::size_t>(i)] =
+        make_process_communicator(processes(), group, processes().rank() * kRanks + i, nullptr, timeout);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < kRanks; ++i)
+    threads.emplace_back([&, i] {
+      try {
+        body(*communicators[i]);
+      } catch (const Error& error) {
+        outcomes[i] = error.what();
+        communicators[i]->abort(error);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  return outcomes;
+}
+
+void expect_success(const Outcomes& outcomes) {
+  for (const std::string& outcome : outcomes) EXPECT_EQ(outcome, "");
+}
+
+float value(int from, int to, std::int64_t i) {
+  return static_cast<float>(1000 * from + 100 * to) + static_cast<float>(i);
+}
+/// Different for every pair of ranks, and nothing at all from 1 to 0.
+std::int64_t count(int from, int to) {
+  return from == 1 && to == 0 ? 0 : 1 + 3 * from + to;
+}
+
+TEST(Processes, AllToAllMovesUnequalCounts) {
+  expect_success(run_ranks([](Communicator& c) {
+    for (int pass = 0; pass < 50; ++pass) {
+      std::vector<Tensor> out;
+      std::vector<Tensor> in;
+      std::vector<TensorView> send;
+      std::vector<TensorView> recv;
+      for (int peer = 0; peer < c.size(); ++peer) {
+        out.emplace_back(DType::kF32, Shape{count(c.rank(), peer)});
+        in.emplace_back(DType::kF32, Shape{count(peer, c.rank())});
+        for (std::int64_t i = 0; i < out.back().elements(); ++i)
+          out.back().as<float>()[i] = value(c.rank(), peer, i + pass);
+        send.push_back(out.back());
+        recv.push_back(in.back());
+      }
+      c.all_to_all(send, recv);
+      for (int peer = 0; peer < c.size(); ++peer)
+        for (std::int64_t i = 0; i < count(peer, c.rank()); ++i)
+          ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, c.rank(), i + pass));
+    }
+  }));
+}
+
+/// Heads of [tokens, heads, width], as Ulysses sends them: there and back.
+TEST(Processes, RowsOfLargerTensorsTravel) {
+  constexpr std::int64_t kTokens = 700;  // of some megabytes: larger than what MPI sends at once
+  constexpr std::int64_t kWidth = 301;
+  expect_success(run_ranks([](Communicator& c) {
+    const std::int64_t heads = 2 * c.size() - 1;  // not divided evenly
+    const Range mine = even_share(heads, c.size(), c.rank());
+    const Tensor out(DType::kF32, {kTokens, heads, kWidth});
+    for (std::int64_t i = 0; i < out.elements(); ++i) out.as<float>()[i] = value(c.rank(), 0, i % 9973);
+    const Tensor in(DType::kF32, {c.size(), kTokens, mine.size(), kWidth});
+    const Tensor back(DType::kF32, out.shape());
+    std::vector<TensorView> send;
+    std::vector<TensorView> recv;
+    std::vector<TensorView> returned;
+    for (int peer = 0; peer < c.size(); ++peer) {
+      const Range theirs = even_share(heads, c.size(), peer);
+      send.push_back(out.view().slice(1, theirs.begin, theirs.end));
+      recv.push_back(in.view().select(0, peer));
+      returned.push_back(back.view().slice(1, theirs.begin, theirs.end));
+    }
+    c.all_to_all(send, recv);
+    for (int peer = 0; peer < c.size(); ++peer)
+      for (std::int64_t token = 0; token < kTokens; ++token)
+        for (std::int64_t i = 0; i < mine.size() * kWidth; ++i)
+          ASSERT_EQ(recv[static_cast<std::size_t>(peer)].as<float>()[token * mine.size() * kWidth + i],
+                    value(peer, 0, ((token * heads + mine.begin) * kWidth + i) % 9973));
+    c.all_to_all(recv, returned);
+    for (std::int64_t i = 0; i < out.elements(); ++i) ASSERT_EQ(back.as<float>()[i], out.as<float>()[i]);
+  }));
+}
+
+TEST(Processes, GatherAndBroadcast) {
+  expect_success(run_ranks([](Communicator& c) {
+    const Tensor mine(DType::kF32, {2 + c.rank()});
+    for (std::int64_t i = 0; i < mine.elements(); ++i) mine.as<float>()[i] = value(c.rank(), 0, i);
+    std::vector<Tensor> all;
+    std::vector<TensorView> recv;
+    for (int peer = 0; peer < c.size(); ++peer) {
+      all.emplace_back(DType::kF32, Shape{2 + peer});
+      recv.push_back(all.back());
+    }
+    c.all_gather(mine, recv);
+    for (int peer = 0; peer < c.size(); ++peer)
+      for (std::int64_t i = 0; i < 2 + peer; ++i)
+        ASSERT_EQ(all[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, 0, i));
+    for (int root = 0; root < c.size(); ++root) {
+      const Tensor data(DType::kF32, {5});
+      for (std::int64_t i = 0; i < 5; ++i) data.as<float>()[i] = value(c.rank(), root, i);
+      c.broadcast(data, root);
+      for (std::int64_t i = 0; i < 5; ++i) ASSERT_EQ(data.as<float>()[i], value(root, root, i));
+    }
+    c.barrier();
+  }));
+}
+
+TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
+  const RankGroup all = all_ranks(next_connection());
+  const int size = static_cast<int>(all.processes.size());
+  std::vector<std::thread> threads;
+  std::array<float, kRanks> sums{};
+  for (int i = 0; i < kRanks; ++i)
+    threads.emplace_back([&, i] {
+      const int rank = processes().rank() * kRanks + i;
+      RankGroup half{
+          .connection = all.connection, .number = 1 + static_cast<std::uint32_t>(rank % 2), .processes = {}};
+      for (int member = rank % 2; member < size; member += 2)
+        half.processes.push_back(all.processes[static_cast<std::size_t>(member)]);
+      const auto communicator = make_process_communicator(processes(), half, rank / 2, nullptr, kPatience);
+      const Tensor mine(DType::kF32, {1});
+      *mine.as<float>() = static_cast<float>(rank);
+      std::vector<Tensor> theirs;
+      std::vector<TensorView> recv;
+      for (std::size_t member = 0; member < half.processes.size(); ++member) {
+        theirs.emplace_back(DType::kF32, Shape{1});
+        recv.push_back(theirs.back());
+      }
+      communicator->all_gather(mine, recv);
+      for (const Tensor& value_of : theirs) sums[static_cast<std::size_t>(i)] += *value_of.as<float>();
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (int i = 0; i < kRanks; ++i) {
+    float expected = 0;
+    for (int member = (processes().rank() * kRanks + i) % 2; member < size; member += 2)
+      expected += static_cast<float>(member);
+    EXPECT_EQ(sums[static_cast<std::size_t>(i)], expected);
+  }
+}
+
+void expect_failure(const Outcomes& outcomes, const std::string& part) {
+  for (const std::string& outcome : outcomes) EXPECT_NE(outcome.find(part), std::string::npos) << outcome;
+}
+
+TEST(Processes, CountsThatDifferEndAllRanks) {
+  expect_failure(run_ranks([](Communicator& c) {
+                   const Tensor data(DType::kF32, {c.rank() == 1 ? 4 : 3});
+                   c.broadcast(data, 0);
+                   c.barrier();
+                 }),
+                 "sent 12 bytes in its exchange 1 (of kind 3), and rank 1 expected 16");
+}
+
+TEST(Processes, CallsThatDifferEndAllRanks) {
+  expect_failure(run_ranks([](Communicator& c) {
+                   const Tensor data(DType::kF32, {0});
+                   if (c.rank() == 1) {
+                     c.broadcast(data, 0);
+                   } else {
+                     c.barrier();
+                   }
+                   c.barrier();
+                   c.barrier();
+                 }),
+                 "of kind");
+}
+
+TEST(Processes, ARankThatFailsEndsTheOthersWithItsOwnWords) {
+  const int last = processes().size() * kRanks - 1;
+  const Outcomes outcomes = run_ranks([&](Communicator& c) {
+    c.barrier();
+    if (c.rank() == last) {
+      processes().fail_connection(connection_number(), {ErrorCode::kOutOfMemory, "no memory"});
+      fail(ErrorCode::kOutOfMemory, "no memory");
+    }
+    c.barrier();
+  });
+  expect_failure(outcomes, "no memory");
+  // The origin's name where it is not this process.
+  if (processes().rank() != processes().size() - 1)
+    expect_failure(outcomes, processes().name(processes().size() - 1));
+}
+
+TEST(Processes, ARankThatDoesNotComeEndsTheOthers) {
+  expect_failure(run_ranks(
+                     [&](Communicator& c) {
+                       if (c.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(600));
+                       c.barrier();
+                     },
+                     std::chrono::milliseconds(200)),
+                 "did not come to an exchange");
+}
+
+TEST(Processes, ARankThatLeavesEndsWhoWaitsForIt) {
+  const std::uint32_t connection = next_connection();
+  std::vector<std::thread> threads;
+  Outcomes outcomes;
+  for (int i = 0; i < kRanks; ++i)
+    threads.emplace_back([&, i] {
+      const int rank = processes().rank() * kRanks + i;
+      const auto communicator =
+          make_process_communicator(processes(), all_ranks(connection), rank, nullptr, kPatience);
+      try {
+        communicator->barrier();
+        if (rank != 0) communicator->barrier();
+      } catch (const Error& error) {
+        outcomes[static_cast<std::size_t>(i)] = error.what();
+        communicator->abort(error);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (int i = processes().rank() == 0 ? 1 : 0; i < kRanks; ++i)
+    EXPECT_NE(outcomes[static_cast<std::size_t>(i)].find("another rank"), std::string::npos)
+        << outcomes[static_cast<std::size_t>(i)];
+}
+
+TEST(Processes, AFailedConnectionDoesNotReachTheNextOne) {
+  run_ranks([](Communicator& c) {
+    if (c.rank() == 0) fail(ErrorCode::kInternal, "on purpose");
+    c.barrier();
+  });
+  expect_success(run_ranks([](Communicator& c) {
+    for (int pass = 0; pass < 20; ++pass) c.barrier();
+  }));
+}
+
+TEST(Processes, AStopIsHeardInTheMiddleOfAnExchange) {
+  const std::atomic<bool> stopped{true};
+  if (processes().rank() == 0) processes().stop_with(&stopped);
+  const Outcomes outcomes = run_ranks([](Communicator& c) {
+    if (c.rank() == c.size() - 1) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    c.barrier();
+  });
+  processes().stop_with(nullptr);
+  if (processes().rank() == 0) {
+    EXPECT_NE((outcomes[0] + outcomes[1]).find("stopped on request"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace wan::test
+
+/// What the first process finds is printed; others print only what fails.
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (wan::test::processes().size() < 2) {
+    std::puts("to be started by mpirun, as two processes or more");
+    return 1;
+  }
+  const int status = RUN_ALL_TESTS();
+  wan::test::processes().finish(status);
+  return status;
+}
