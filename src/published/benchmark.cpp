@@ -256,8 +256,9 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
   const double load_seconds = now() - start;
 
   const VideoSize& size = bench.options.size;
+  const int ranks = bench.connection.all->size();
   if (phase == std::string_view("encode")) {
-    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget(), bench.backend.get());
+    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget(), bench.backend.get(), ranks);
     const Tensor latents(bench.backend->allocator(), DType::kF32, subject.latent);
     const Tensor frame = bench.normals({size.height, size.width, 3});
     const FrameSource source = [&](std::int64_t, const TensorView& frames) {
@@ -266,7 +267,7 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
     return bench.measure(phase, precision.compute, load_seconds, latents,
                          [&] { vae->encode(bench.exec, source, plan, latents); });
   }
-  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget(), bench.backend.get());
+  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget(), bench.backend.get(), ranks);
   const Tensor latents = bench.normals(subject.latent);
   const Tensor last(bench.backend->allocator(), DType::kF32, {size.height, size.width, 3});
   return bench.measure(phase, precision.compute, load_seconds, last, [&] {

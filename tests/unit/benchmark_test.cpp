@@ -65,6 +65,13 @@ TEST(BenchmarkFlops, VaeDecode) {
   EXPECT_NEAR(petaflop(count({.size = {1280, 720}}, "decode")), 0.64, 0.01);
 }
 
+TEST(BenchmarkFlops, RanksSharePictures) {
+  const BenchmarkRow one = count({.size = {832, 480}, .frame_num = 9}, "decode");
+  const BenchmarkRow two = count({.size = {832, 480}, .frame_num = 9}, "decode", 2);
+  EXPECT_NEAR(static_cast<double>(two.flops) / static_cast<double>(one.flops), 0.5, 0.01);
+  EXPECT_LT(two.peak_device_bytes, 0.7 * static_cast<double>(one.peak_device_bytes));
+}
+
 TEST(BenchmarkMemory, OneExpertIsResident) {
   const BenchmarkRow row = count({.size = {1280, 720}}, "forward");
   EXPECT_NEAR(static_cast<double>(row.weight_bytes) * 1e-9, 29.0,
