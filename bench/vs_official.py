@@ -5,7 +5,8 @@
 Both make their weights on the device; nothing is downloaded. The official transformer has bf16 parameters and runs under bf16
 autocast, as generate.py --convert_model_dtype has it, with cuDNN's attention in place of flash-attn; its VAE has fp32
 parameters, under bf16 autocast with --vae_precision bf16. On the CPU all of it is fp32. Each side and phase is a process of its
-own, so that memory is that phase's. Needs PyTorch; of what else the official modules import (diffusers, einops) the little that
+own, so that memory is that phase's. With --gpus N the official forward runs under torchrun and its own Ulysses, --fsdp over its own
+sharded weights, while its VAE has one GPU, as generate.py has it; --device cpu has N processes over gloo instead. Needs PyTorch; of what else the official modules import (diffusers, einops) the little that
 these phases use has a stand-in where it is not installed.
 """
 
@@ -15,6 +16,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import re
 import resource
 import shlex
@@ -45,6 +47,8 @@ def parse_arguments():
     parser.add_argument("--size", default="832*480", help="width*height in pixels")
     parser.add_argument("--frame_num", type=int, default=81)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--gpus", type=int, default=1, help="how many work together")
+    parser.add_argument("--fsdp", action="store_true", help="with --gpus: the official weights are sharded (FSDP)")
     parser.add_argument("--phases", default="forward,decode", help="of forward, decode, encode, with commas between")
     parser.add_argument("--vae_precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--num_layers", type=int, default=0, help="of the transformer; default: all")
@@ -57,6 +61,10 @@ def parse_arguments():
     for phase in args.phases:
         if phase not in PHASES:
             parser.error(f"--phases {phase}: expected forward, decode or encode")
+    if args.gpus < 1 or (args.fsdp and args.gpus == 1):
+        parser.error(f"--gpus {args.gpus}: expected 1 or more, and with --fsdp 2 or more")
+    if args.fsdp and args.device == "cpu":
+        parser.error("--fsdp: the official code shards on GPUs alone")
     if not (args.official / "wan" / "modules" / "model.py").is_file():
         parser.error(f"--official {args.official}: expected a clone of https://github.com/Wan-Video/Wan2.2")
     if not args.official_phase and not args.wan.is_file():
@@ -97,18 +105,18 @@ def stand_in(name, **members):
     sys.modules[name] = module
 
 
-def import_official(folder, module):
+def import_official(folder, module, package="modules"):
     import torch
     stand_in("einops", rearrange=rearrange)
     stand_in("diffusers")
     stand_in("diffusers.configuration_utils", ConfigMixin=object, register_to_config=lambda function: function)
     stand_in("diffusers.models")
     stand_in("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
-    for name in ("wan", "wan.modules"):
-        package = types.ModuleType(name)
-        package.__path__ = [str(folder / name.replace(".", "/"))]
-        sys.modules[name] = package
-    return importlib.import_module(f"wan.modules.{module}")
+    for name in ("wan", "wan.modules", "wan.distributed"):
+        if name not in sys.modules:
+            sys.modules[name] = types.ModuleType(name)
+            sys.modules[name].__path__ = [str(folder / name.replace(".", "/"))]
+    return importlib.import_module(f"wan.{package}.{module}")
 
 
 def attention_for(device):
@@ -140,6 +148,33 @@ def latent_shape(args):
     return channels, (args.frame_num - 1) // 4 + 1, args.height // stride, args.width // stride
 
 
+def divide(args, model):
+    """The model over the processes of torchrun, as the official pipelines do it."""
+    import torch
+    import torch.distributed as dist
+    sequence = import_official(args.official, "sequence_parallel", "distributed")
+    attention = attention_for(args.device)
+    if args.device == "cpu":  # its layers are not under autocast, and gloo has no all_to_all() of lists
+        attend = attention
+        attention = lambda *tensors, **options: attend(*tensors, **options).float()
+
+        def all_to_all(outputs, inputs, group=None):
+            for peer in range(dist.get_world_size()):
+                gathered = [torch.empty_like(inputs[peer]) for _ in inputs] if peer == dist.get_rank() else None
+                dist.gather(inputs[peer], gathered, dst=peer, group=group)
+                for output, part in zip(outputs, gathered or []):
+                    output.copy_(part)
+        dist.all_to_all = all_to_all
+    sys.modules["wan.distributed.ulysses"].flash_attention = attention
+    for block in model.blocks:
+        block.self_attn.forward = types.MethodType(sequence.sp_attn_forward, block.self_attn)
+    model.forward = types.MethodType(sequence.sp_dit_forward, model)
+    if not args.fsdp:
+        return model
+    shards = import_official(args.official, "fsdp", "distributed")
+    return shards.shard_model(model, device_id=torch.cuda.current_device() if args.device == "cuda" else torch.device("cpu"))
+
+
 def build_forward(args):
     import torch
     module = import_official(args.official, "model")
@@ -156,13 +191,15 @@ def build_forward(args):
     finally:
         torch.set_default_dtype(before)
     randomize(model)
+    if args.gpus > 1:
+        model = divide(args, model)
     channels, frames, height, width = latent_shape(args)
     latent = torch.randn(channels, frames, height, width, device=args.device)
     extra = config["in_dim"] - config["out_dim"]
     y = [torch.randn(extra, frames, height, width, device=args.device)] if extra else None
     context = [torch.randn(TEXT_TOKENS, TEXT_WIDTH, device=args.device, dtype=low)]
     timestep = torch.tensor([900.0], device=args.device)
-    tokens = frames * (height // 2) * (width // 2)
+    tokens = math.ceil(frames * (height // 2) * (width // 2) / args.gpus) * args.gpus
 
     def call():
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=args.device == "cuda"):
@@ -201,13 +238,20 @@ def measure_official(args):
     cuda = args.device == "cuda"
     if cuda and not torch.cuda.is_available():
         sys.exit("--device cuda: PyTorch sees no GPU; use --device cpu")
-    torch.manual_seed(0)
+    together = args.gpus > 1 and args.official_phase == "forward"
+    if together:
+        if cuda:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    torch.manual_seed(0)  # the same weights and inputs everywhere
     seconds = []
     with torch.inference_mode():
         call = build_forward(args) if args.official_phase == "forward" else build_vae(args)
         for repeat in range(args.warmup + args.repeats):
             if cuda:
                 torch.cuda.synchronize()
+            if together:
+                torch.distributed.barrier()
             start = time.perf_counter()
             result = call()
             if cuda:
@@ -216,6 +260,11 @@ def measure_official(args):
                 seconds.append(time.perf_counter() - start)
         finite = bool(torch.isfinite(result).all())
         shape = list(result.shape)
+    if together:
+        first = torch.distributed.get_rank() == 0
+        torch.distributed.destroy_process_group()
+        if not first:
+            return
     print(json.dumps({"phase": args.official_phase, "seconds": seconds, "median_seconds": statistics.median(seconds),
                       "shape": shape, "finite": finite, "torch": torch.__version__,
                       "device": torch.cuda.get_device_name() if cuda else "cpu",
@@ -238,8 +287,23 @@ def common_options(args):
     return options + (["--num_layers", str(args.num_layers)] if args.num_layers else [])
 
 
+def our_ranks(args):
+    if args.gpus == 1:
+        return []
+    return ["--gpus" if args.device == "cuda" else "--ulysses_size", str(args.gpus)]
+
+
+def their_command(args, phase):
+    together = args.gpus > 1 and phase == "forward"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(args.gpus)] if together else []
+    ranks = ["--gpus", str(args.gpus), *(["--fsdp"] if args.fsdp else [])] if together else []
+    return [sys.executable, *launcher, str(Path(__file__).resolve()), "--official", str(args.official), *common_options(args), *ranks,
+            "--official_phase", phase]
+
+
 def report(args, official, wan):
-    print(f"{args.task} {args.width}*{args.height} x {args.frame_num}, {official[args.phases[0]]['device']}, "
+    together = f" and {args.gpus - 1} more{', FSDP' if args.fsdp else ''}" if args.gpus > 1 else ""
+    print(f"{args.task} {args.width}*{args.height} x {args.frame_num}, {official[args.phases[0]]['device']}{together}, "
           f"PyTorch {official[args.phases[0]]['torch']}, {args.repeats} repeats after {args.warmup}")
     kind = "peak_device_bytes" if args.device == "cuda" else "peak_host_bytes"
     print(f"{'phase':9}{'official s':>12}{'wan s':>10}{'ratio':>8}{'official GB':>13}{'wan GB':>9}{'ratio':>8}{'wan TF/s':>10}")
@@ -258,9 +322,8 @@ def main():
         return measure_official(args)
     official, wan, commands = {}, {}, []
     for phase in args.phases:  # side by side, so that both meet the same machine
-        ours = [str(args.wan), "bench", *common_options(args), "--phases", phase, "--json"]
-        theirs = [sys.executable, str(Path(__file__).resolve()), "--official", str(args.official), *common_options(args),
-                  "--official_phase", phase]
+        ours = [str(args.wan), "bench", *common_options(args), *our_ranks(args), "--phases", phase, "--json"]
+        theirs = their_command(args, phase)
         commands += [shlex.join(ours), shlex.join(theirs)]
         wan[phase] = run_json(ours)["rows"][0]
         official[phase] = run_json(theirs)
