@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "backends/cpu/cpu_backend.h"
@@ -264,6 +265,46 @@ TEST_F(EngineTest, SeveralRanksMakeTheVideoOfOne) {
   };
   const Tensor one = latents_of(1, "one");
   EXPECT_TRUE(all_close(latents_of(2, "two"), one, 1e-5));
+}
+
+TEST_F(EngineTest, StepsOfSeveralRanksSayHowLongTheyWaited) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  int steps = 0;
+  make_engine({.ckpt_dir = kCheckpoint}, std::move(backends)).generate(request(), [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr) return;
+    EXPECT_EQ(progress->waited.has_value(), progress->step > 0);
+    EXPECT_TRUE(progress->devices.empty());
+    if (!progress->waited) return;
+    EXPECT_GE(progress->waited->first, 0);
+    EXPECT_GE(progress->waited->longest, progress->waited->first);
+    EXPECT_GT(progress->waited->longest, 0) << "two threads never come at once";
+    ++steps;
+  });
+  EXPECT_EQ(steps, request().sample_steps);
+}
+
+TEST_F(EngineTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  MemoryPlan plan = make_engine({.ckpt_dir = kCheckpoint, .memory_limit = 1'000'000'000}, std::move(backends))
+                        .plan(request());
+  EXPECT_EQ(plan.layout_reason, "every step has two passes");
+  ASSERT_EQ(plan.rank_memory.size(), 2u);
+  EXPECT_EQ(plan.rank_memory[1].peak, plan.peak);
+  EXPECT_EQ(plan.rank_memory[1].available, 500'000'000);
+  EXPECT_EQ(to_string(plan).find("rank 1"), std::string::npos) << "they are alike";
+  plan.rank_memory[1].device = "cuda:3";
+  plan.rank_memory[1].available = 2'000'000'000;
+  EXPECT_NE(to_string(plan).find("of 2.000 GB, cuda:3"), std::string::npos) << to_string(plan);
+  const nlohmann::json json = nlohmann::json::parse(to_json(plan));
+  EXPECT_EQ(json["layout_reason"], "every step has two passes");
+  EXPECT_EQ(json["rank_memory"][1],
+            (nlohmann::json{{"device", "cuda:3"}, {"peak", plan.peak}, {"available", 2'000'000'000}}));
+  const nlohmann::json alone =
+      nlohmann::json::parse(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())));
+  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("rank_memory"));
 }
 
 TEST_F(EngineTest, RanksStopAtTheSameStep) {
