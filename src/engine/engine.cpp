@@ -253,8 +253,7 @@ struct Engine::Impl {
     RankReaders readers;
     if (first().backend().total_bytes() > 0)
       readers.devices = of_each([](const Rank& rank) { return rank.device_use(); });
-    if (all_ranks() > 1 && (!readers.devices || link != nullptr))
-      readers.waited = of_each([](const Rank& rank) { return rank.waited_seconds(); });
+    if (all_ranks() > 1) readers.waited = of_each([](const Rank& rank) { return rank.waited_seconds(); });
     return readers;
   }
 

@@ -52,7 +52,8 @@ class Rank {
   void abort(const Error& cause) const noexcept { connection_.abort(cause); }
   /// See Communicator.
   bool anyone_rests() const { return connection_.all->anyone_rests(); }
-  double waited_seconds() const { return connection_.waited_seconds(); }
+  /// For the other ranks: of its thread, and of its device's work. Only differences mean something. From any thread.
+  double waited_seconds() const { return connection_.waited_seconds() + backend_->waited_seconds(); }
   /// Whether the models are in memory as the plan says, to stay.
   bool holds(const LoadOptions& options) const;
   void unload() { loaded_.reset(); }

@@ -12,7 +12,7 @@ namespace wan {
 /// What a process's ranks tell of themselves, the first one first.
 struct RankReaders {
   std::function<std::vector<DeviceUse>()> devices = {};  // empty on the CPU
-  std::function<std::vector<double>()> waited = {};  // seconds since they were connected; empty for one rank
+  std::function<std::vector<double>()> waited = {};  // seconds of all time, which grow; empty for one rank
 };
 
 class RunMonitor {

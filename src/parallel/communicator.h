@@ -36,7 +36,8 @@ class Communicator {
   virtual void begin_rest() noexcept {}
   virtual void end_rest() noexcept {}
   virtual bool anyone_rests() const { return false; }
-  /// Seconds of all calls so far in which this rank had nothing to do until others came. From any thread.
+  /// Seconds of all calls so far in which this rank had nothing to do until others came. Where a device does the waiting, behind its
+  /// work, it counts them (ComputeDevice::waited_seconds()). From any thread.
   virtual double waited_seconds() const { return 0; }
 };
 

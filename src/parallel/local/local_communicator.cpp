@@ -162,7 +162,7 @@ class LocalCommunicator final : public Communicator {
   void begin_rest() noexcept override { group_->change_resting(1); }
   void end_rest() noexcept override { group_->change_resting(-1); }
   bool anyone_rests() const override { return group_->anyone_rests(); }
-  /// A GPU works on while its thread waits here.
+  /// A GPU goes on with its work while its thread waits here.
   double waited_seconds() const override {
     const bool on_host = device_ == nullptr || device_->device().kind == DeviceKind::kCpu;
     return on_host ? waited_.load() : 0;
