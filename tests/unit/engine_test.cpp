@@ -285,6 +285,38 @@ TEST_F(EngineTest, StepsOfSeveralRanksSayHowLongTheyWaited) {
   EXPECT_EQ(steps, request().sample_steps);
 }
 
+TEST_F(EngineTest, EventsTellOfEveryRanksDevice) {
+  /// Has waited a second more whenever it is asked.
+  class Waiting final : public FencedBackend {
+   public:
+    Waiting() : FencedBackend(make_cpu_backend({.threads = 1})) { leave_open(); }
+    std::int64_t total_bytes() const override { return free_bytes(); }
+    double waited_seconds() override { return waited_ += 1; }
+
+   private:
+    double waited_ = 0;
+  };
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(std::make_unique<Waiting>());
+  int steps = 0;
+  std::vector<DeviceUse> at_the_end;
+  make_engine({.ckpt_dir = kCheckpoint}, std::move(backends)).generate(request(), [&](const Event& event) {
+    if (const auto* finished = std::get_if<Finished>(&event)) at_the_end = finished->devices;
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->phase == Phase::kLoad) return;
+    ASSERT_EQ(progress->devices.size(), 2u);
+    for (const DeviceUse& use : progress->devices) EXPECT_GT(use.used, 0);
+    if (progress->step == 0) return;
+    ++steps;
+    EXPECT_EQ(progress->waited->first, 1) << "threads of devices do the waiting for nobody";
+    EXPECT_EQ(progress->waited->longest, 1);
+  });
+  EXPECT_EQ(steps, request().sample_steps);
+  ASSERT_EQ(at_the_end.size(), 2u);
+  EXPECT_EQ(at_the_end[1].name, "cuda:0");
+  EXPECT_GT(at_the_end[1].peak, 0);
+}
+
 TEST_F(EngineTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
   std::vector<std::unique_ptr<Backend>> backends;
   for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
