@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "base/untrusted_text.h"
 
@@ -71,15 +73,31 @@ std::string rate(double flops_per_second) {
   return fmt::format("{:.3g} TF/s", flops_per_second * 1e-12);
 }
 
-/// "560 TF/s  38.1/141 GB, peak 39.0  GPU 98%", as far as it is known.
+constexpr double gigabytes(std::int64_t bytes) {
+  return static_cast<double>(bytes) * 1e-9;
+}
+
+/// "38.1/141 GB, peak 39.0  GPU 98%", as far as it is known; of several GPUs "8 GPUs, the fullest 38.1/141 GB, peak 39.0  GPU 91-98%".
+std::string device_text(const std::vector<DeviceUse>& devices) {
+  const auto fullest = std::ranges::max_element(
+      devices, {}, [](const DeviceUse& use) { return gigabytes(use.used) / gigabytes(use.total); });
+  std::string text = devices.size() == 1 ? "" : fmt::format("{} GPUs, the fullest ", devices.size());
+  text += fmt::format("{:.1f}/{:.0f} GB, peak {:.1f}", gigabytes(fullest->used), gigabytes(fullest->total),
+                      gigabytes(fullest->peak));
+  std::vector<int> busy;  // per cent
+  for (const DeviceUse& use : devices)
+    if (use.utilization) busy.push_back(static_cast<int>(std::lround(100 * *use.utilization)));
+  if (busy.empty()) return text;
+  const auto [least, most] = std::ranges::minmax(busy);
+  return text + (least == most ? fmt::format("  GPU {}%", most) : fmt::format("  GPU {}-{}%", least, most));
+}
+
+/// "560 TF/s  38.1/141 GB, peak 39.0  GPU 98%  waited 0.12 s for other ranks", as far as it is known.
 std::string device_facts(const PhaseProgress& event) {
   std::string text = rate(event.flops_per_second);
-  if (!event.device) return text;
-  const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * 1e-9; };
-  if (!text.empty()) text += "  ";
-  text += fmt::format("{:.1f}/{:.0f} GB, peak {:.1f}", gb(event.device->used), gb(event.device->total),
-                      gb(event.device->peak));
-  if (event.device->utilization) text += fmt::format("  GPU {:.0f}%", 100 * *event.device->utilization);
+  const auto add = [&](const std::string& fact) { text += (text.empty() ? "" : "  ") + fact; };
+  if (!event.devices.empty()) add(device_text(event.devices));
+  if (event.waited) add(fmt::format("waited {:.2f} s for other ranks", event.waited->first));
   return text;
 }
 
@@ -186,18 +204,21 @@ void ProgressDisplay::show(const RunSettings& event) {
 
 void ProgressDisplay::show(const Finished& event) {
   end_line();
-  const std::string device =
-      event.peak_device_bytes > 0
-          ? fmt::format(" and {:.2f} GB of the GPU's", static_cast<double>(event.peak_device_bytes) * 1e-9)
-          : "";
+  std::string device;
+  if (event.devices.size() > 1) {
+    for (const DeviceUse& use : event.devices)
+      device += fmt::format("{}{:.2f}", device.empty() ? " and " : ", ", gigabytes(use.peak));
+    device += " GB of the GPUs'";
+  } else if (event.peak_device_bytes > 0) {
+    device = fmt::format(" and {:.2f} GB of the GPU's", gigabytes(event.peak_device_bytes));
+  }
   std::string phases;
   for (const PhaseTime& time : event.phases)
     phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", title(time.phase), duration(time.seconds));
   if (event.flops_per_second > 0) phases += fmt::format("; steps at {}", rate(event.flops_per_second));
   if (!phases.empty()) print("{}\n", phases);
   print("saved {} ({} frame{}) in {}, at most {:.2f} GB of memory{}\n", shown(event.save_file), event.frames,
-        event.frames == 1 ? "" : "s", duration(event.seconds),
-        static_cast<double>(event.peak_host_bytes) * 1e-9, device);
+        event.frames == 1 ? "" : "s", duration(event.seconds), gigabytes(event.peak_host_bytes), device);
 }
 
 }  // namespace wan

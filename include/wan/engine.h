@@ -81,6 +81,14 @@ struct MemoryPlan {
   int ranks = 1;
   int ulysses_size = 1;            // of these, that divide the tokens of a pass
   bool guidance_parallel = false;  // the others run guidance's other pass meanwhile
+  std::string layout_reason = {};  // of several ranks: why they go so, in a few words
+  /// Of each rank of this process, where they are several. Their GPUs may differ, and what is free of them.
+  struct RankMemory {
+    std::string device;  // "cuda:2"
+    std::int64_t peak = 0;
+    std::int64_t available = 0;
+  };
+  std::vector<RankMemory> rank_memory = {};
   /// On the CPU, of the process before its first plan: code, libraries, what the caller holds. On a GPU, what CUDA's libraries
   /// are expected to take for their kernels and scratch.
   std::int64_t program = 0;

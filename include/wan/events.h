@@ -26,10 +26,17 @@ struct PhaseStarted {
 
 /// What a GPU does at a moment, in bytes.
 struct DeviceUse {
+  std::string name = {};                   // "cuda:2"
   std::int64_t used = 0;                   // by this engine
   std::int64_t peak = 0;                   // likewise, at most so far
   std::int64_t total = 0;                  // what the device has
   std::optional<double> utilization = {};  // 0 to 1, of all programs; nothing where the driver does not tell
+};
+
+/// Seconds of a step in which ranks had nothing to do until others came to an exchange, or the caller's handler was through.
+struct StepWaits {
+  double first = 0;    // rank 0's
+  double longest = 0;  // of this process's ranks
 };
 
 /// `done` of `total` units are finished. A step's event also names the step of the whole run and its timestep.
@@ -43,7 +50,8 @@ struct PhaseProgress {
   double timestep = 0;  // denoising only
   double flops_per_second =
       0;  // that the step achieved in products, attention and convolutions; denoising only
-  std::optional<DeviceUse> device = {};  // on a GPU; not while loading
+  std::vector<DeviceUse> devices = {};   // this process's GPUs, a rank's each; not while loading
+  std::optional<StepWaits> waited = {};  // of several ranks; denoising only
 };
 
 struct PhaseFinished {
@@ -71,11 +79,12 @@ struct RunSettings {
 struct Finished {
   std::string save_file;
   std::int64_t frames;
-  double seconds;                      // of the whole generate() call
-  std::int64_t peak_host_bytes;        // of the process
-  std::int64_t peak_device_bytes = 0;  // of this engine on its GPU; 0 on the CPU
-  std::vector<PhaseTime> phases = {};  // in the order in which they ended
-  double flops_per_second = 0;         // of all steps; 0 where there was none
+  double seconds;                       // of the whole generate() call
+  std::int64_t peak_host_bytes;         // of the process
+  std::int64_t peak_device_bytes = 0;   // of this engine on its GPU; 0 on the CPU
+  std::vector<PhaseTime> phases = {};   // in the order in which they ended
+  double flops_per_second = 0;          // of all steps; 0 where there was none
+  std::vector<DeviceUse> devices = {};  // this process's GPUs, a rank's each
 };
 
 using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;

@@ -35,6 +35,7 @@ std::string default_precision(const Backend& backend) {
 /// What all ranks do for one video.
 struct JointPlan {
   RankLayout layout;
+  std::string reason;  // for the layout
   std::vector<PlannedRun> ranks;
 };
 
@@ -169,13 +170,15 @@ struct Engine::Impl {
     const GenerationSettings& settings = request.settings;
     const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
     const auto guided = static_cast<int>(guided_steps(settings, scheduler));
+    const auto steps = static_cast<int>(scheduler.timesteps().size());
     const std::vector<RankLayout> layouts =
-        possible_layouts(options, all_ranks(), models.config().num_heads, guided,
-                         static_cast<int>(scheduler.timesteps().size()));
+        possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps);
     for (const RankLayout& layout : layouts) {
       const bool last = layout == layouts.back();
       try {
-        JointPlan joint{.layout = layout, .ranks = plan_ranks(request, layout)};
+        JointPlan joint{.layout = layout,
+                        .reason = layout_reason(options, layout, guided, steps),
+                        .ranks = plan_ranks(request, layout)};
         if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
       } catch (const Error& error) {
         if (last || error.code() != ErrorCode::kOutOfMemory) throw;
@@ -238,6 +241,21 @@ struct Engine::Impl {
 
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event,
                             const std::atomic<bool>* cancelled);
+
+  RankReaders rank_readers() const {
+    const auto of_each = [this](const auto& read) {
+      return [this, read] {
+        std::vector<decltype(read(first()))> result;
+        for (const auto& rank : ranks) result.push_back(read(*rank));
+        return result;
+      };
+    };
+    RankReaders readers;
+    if (first().backend().total_bytes() > 0)
+      readers.devices = of_each([](const Rank& rank) { return rank.device_use(); });
+    if (all_ranks() > 1) readers.waited = of_each([](const Rank& rank) { return rank.waited_seconds(); });
+    return readers;
+  }
 
   /// work() in this process; with others, a phase that they go through with it.
   void together(const std::function<void()>& work) const {
@@ -419,9 +437,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                                         const std::atomic<bool>* cancelled) {
   const auto start = std::chrono::steady_clock::now();
   std::int64_t flops = 0;
-  std::function<DeviceUse()> read_device;
-  if (first().backend().total_bytes() > 0) read_device = [this] { return first().device_use(); };
-  RunMonitor monitor(caller, flops, read_device);
+  const RankReaders read = rank_readers();
+  RunMonitor monitor(caller, flops, read);
   const EventHandler on_event = caller ? EventHandler(std::ref(monitor)) : EventHandler();
   const ResolvedRequest resolved = resolve(request);
   const GenerationSettings& settings = resolved.settings;
@@ -482,7 +499,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
                         .frames = settings.frame_num,
                         .seconds = seconds,
                         .peak_host_bytes = peak_resident_bytes(),
-                        .peak_device_bytes = read_device ? first().backend().memory_use().peak : 0});
+                        .peak_device_bytes = read.devices ? first().backend().memory_use().peak : 0});
   } catch (...) {
     const Error error = current_failure();
     fail(error.code(), "{} is whole, but the event that says so could not be told: {}",
@@ -560,7 +577,17 @@ void Engine::check(const GenerationRequest& request) const {
 }
 
 MemoryPlan Engine::plan(const GenerationRequest& request) const {
-  return impl_->plan(impl_->resolve(request)).ranks.front().plan;
+  const JointPlan joint = impl_->plan(impl_->resolve(request));
+  MemoryPlan plan = joint.ranks.front().plan;
+  plan.layout_reason = joint.reason;
+  if (joint.ranks.size() == 1) return plan;
+  for (std::size_t i = 0; i < joint.ranks.size(); ++i) {
+    const MemoryPlan& own = joint.ranks[i].plan;
+    plan.rank_memory.push_back({.device = to_string(impl_->ranks[i]->backend().device()),
+                                .peak = own.peak,
+                                .available = own.available});
+  }
+  return plan;
 }
 
 void Engine::expect(const GenerationRequest& request) {

@@ -82,4 +82,16 @@ std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks
   return layouts;
 }
 
+std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
+                          int steps) {
+  const int ranks = chosen.ranks();
+  if (ranks == 1) return "";
+  if (guidance_choice(options) != Choice::kAuto || options.ulysses_size > 0) return "asked for";
+  if (chosen.groups > 1) return "every step has two passes";
+  if (ranks % kPasses != 0) return "an odd number has no halves";
+  if (guided_steps < steps)
+    return guided_steps == 0 ? "no step has two passes" : "not every step has two passes";
+  return "in halves the video would not fit as a whole";
+}
+
 }  // namespace wan

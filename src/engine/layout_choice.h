@@ -2,6 +2,7 @@
 // How many ranks an engine has, and in which layouts they can make a video.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "parallel/rank_layout.h"
@@ -21,5 +22,9 @@ int rank_count(const EngineOptions& options);
 /// InvalidArgument, with what can be, where no layout is left.
 std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks, std::int64_t heads,
                                          int guided_steps, int steps);
+
+/// Why `chosen` of possible_layouts(), in a few words; empty for one rank.
+std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
+                          int steps);
 
 }  // namespace wan

@@ -1,6 +1,7 @@
 #include "engine/memory_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "base/memory_info.h"
@@ -319,27 +320,59 @@ void share_vae_plans(std::span<PlannedRun> ranks) {
   }
 }
 
+namespace {
+
+/// What JSON says of several ranks beside the rest; nothing of one.
+std::string ranks_json(const MemoryPlan& plan) {
+  std::string text;
+  if (!plan.layout_reason.empty()) text = fmt::format(R"(,"layout_reason":"{}")", plan.layout_reason);
+  if (plan.rank_memory.empty()) return text;
+  std::string each;
+  for (const MemoryPlan::RankMemory& rank : plan.rank_memory)
+    each += fmt::format(R"({}{{"device":"{}","peak":{},"available":{}}})", each.empty() ? "" : ",",
+                        rank.device, rank.peak, rank.available);
+  return text + R"(,"rank_memory":[)" + each + "]";
+}
+
+}  // namespace
+
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
                      R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"
                      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
                      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
-                     R"("feed_forward_pieces":{},"vae_tile":{}}})",
+                     R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
                      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
                      plan.text_encoder_host, plan.transformers, plan.context_cache, plan.activations,
                      plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
                      plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
-                     plan.vae_tile);
+                     plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
 
-/// "guidance's two passes at the same time, 2 divide the tokens of a pass"
+/// "guidance's two passes at the same time, 2 divide the tokens of a pass: every step has two passes"
 std::string layout_text(const MemoryPlan& plan) {
-  const std::string divide =
-      plan.ulysses_size == 1 ? "" : fmt::format("{} divide the tokens of a pass", plan.ulysses_size);
-  if (!plan.guidance_parallel) return divide;
-  return "guidance's two passes at the same time" + (divide.empty() ? "" : ", " + divide);
+  std::string text = plan.guidance_parallel ? "guidance's two passes at the same time" : "";
+  if (plan.ulysses_size > 1)
+    text += fmt::format("{}{} divide the tokens of a pass", text.empty() ? "" : ", ", plan.ulysses_size);
+  return plan.layout_reason.empty() ? text : text + ": " + plan.layout_reason;
+}
+
+/// A line for each rank, where one takes or has another amount than the first.
+std::string rank_memory_text(const MemoryPlan& plan) {
+  constexpr double kSame = 0.1;  // GB, in which free memory wavers
+  const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
+  bool differ = false;
+  std::string text;
+  for (std::size_t rank = 0; rank < plan.rank_memory.size(); ++rank) {
+    const MemoryPlan::RankMemory& own = plan.rank_memory[rank];
+    differ = differ || std::abs(gb(own.peak - plan.peak)) >= kSame ||
+             std::abs(gb(own.available - plan.available)) >= kSame;
+    text += fmt::format("  rank {:<7} {:8.3f} GB of {:.3f} GB, {}\n", rank, gb(own.peak), gb(own.available),
+                        own.device);
+  }
+  return differ ? text : "";
 }
 
 /// How the transformers' blocks are held.
@@ -379,6 +412,7 @@ std::string to_string(const MemoryPlan& plan) {
              "VAE            {:8.3f} GB  ({})\n"
              "latents        {:8.3f} GB\n"
              "peak           {:8.3f} GB of {:.3f} GB; not all of it is held at a time\n"
+             "{}"
              "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
              "cache\n",
              gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan), gb(plan.transformers),
@@ -388,7 +422,7 @@ std::string to_string(const MemoryPlan& plan) {
                  : "",
              gb(plan.vae),
              plan.vae_tile > 0 ? fmt::format("tiles of {} pixels", plan.vae_tile) : "whole frames",
-             gb(plan.latents), gb(plan.peak), gb(plan.available));
+             gb(plan.latents), gb(plan.peak), gb(plan.available), rank_memory_text(plan));
 }
 
 }  // namespace wan

@@ -22,7 +22,8 @@ EventHandler Rank::patient(const EventHandler& on_event) const {
 
 DeviceUse Rank::device_use() const {
   const Backend::MemoryUse use = backend_->memory_use();
-  return {.used = use.now,
+  return {.name = to_string(backend_->device()),
+          .used = use.now,
           .peak = use.peak,
           .total = backend_->total_bytes(),
           .utilization = utilization_ ? utilization_() : std::nullopt};

@@ -43,7 +43,7 @@ class Rank {
   Backend& backend() const { return *backend_; }
   Backend* own_text_backend() const { return text_backend_.get(); }
   const CudaLaunchGrid& grid() const { return grid_; }
-  /// What a device with memory of its own does.
+  /// What a device with memory of its own does. From any thread.
   DeviceUse device_use() const;
 
   /// Its ways to the other ranks, for the next video: one that failed ends the way of all.
@@ -52,6 +52,8 @@ class Rank {
   void abort(const Error& cause) const noexcept { connection_.abort(cause); }
   /// See Communicator.
   bool anyone_rests() const { return connection_.all->anyone_rests(); }
+  /// For the other ranks: of its thread, and of its device's work. Only differences mean something. From any thread.
+  double waited_seconds() const { return connection_.waited_seconds() + backend_->waited_seconds(); }
   /// Whether the models are in memory as the plan says, to stay.
   bool holds(const LoadOptions& options) const;
   void unload() { loaded_.reset(); }

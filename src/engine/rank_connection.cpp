@@ -9,6 +9,10 @@ void RankConnection::abort(const Error& cause) const noexcept {
   if (group) group->abort(cause);
 }
 
+double RankConnection::waited_seconds() const {
+  return all->waited_seconds() + (group ? group->waited_seconds() : 0);
+}
+
 Links parse_p2p(const std::string& p2p) {
   if (p2p == "auto") return Links::kAuto;
   if (p2p == "on") return Links::kDirect;

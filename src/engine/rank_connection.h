@@ -19,6 +19,8 @@ struct RankConnection {
   Communicator& group_or_all() const { return group ? *group : *all; }
   /// Ends the other ranks' work with this one.
   void abort(const Error& cause) const noexcept;
+  /// See Communicator.
+  double waited_seconds() const;
 };
 
 /// "on", "off" or "auto". Throws InvalidArgument.

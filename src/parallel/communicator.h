@@ -2,6 +2,8 @@
 // Communicator: how the ranks that work on one video exchange tensors. Ranks are threads of one process,
 // GPUs, or processes on several machines; the code above sees only this interface.
 
+#include <atomic>
+#include <chrono>
 #include <span>
 
 #include "base/error.h"
@@ -34,6 +36,25 @@ class Communicator {
   virtual void begin_rest() noexcept {}
   virtual void end_rest() noexcept {}
   virtual bool anyone_rests() const { return false; }
+  /// Seconds of all calls so far in which this rank had nothing to do until others came. Where a device does the waiting, behind its
+  /// work, it counts them (ComputeDevice::waited_seconds()). From any thread.
+  virtual double waited_seconds() const { return 0; }
+};
+
+/// While it lives a rank waits for others: adds the seconds to a sum.
+class RankWait {
+ public:
+  explicit RankWait(std::atomic<double>& seconds)
+      : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
+  ~RankWait() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  RankWait(const RankWait&) = delete;
+  RankWait& operator=(const RankWait&) = delete;
+
+ private:
+  std::atomic<double>& seconds_;
+  std::chrono::steady_clock::time_point start_;
 };
 
 /// While it lives a rank does what has no limit of time, such as waiting for the caller or a disk.

@@ -12,6 +12,16 @@ Json describe(const PhaseStarted& event) {
   return {{"event", "phase_started"}, {"phase", phase_name(event.phase)}, {"total", event.total}};
 }
 
+/// "devices", where they are several: what is said of rank 0's alone has members of its own.
+void add_devices(Json& json, const std::vector<DeviceUse>& devices) {
+  if (devices.size() < 2) return;
+  for (const DeviceUse& use : devices) {
+    Json device = {{"name", use.name}, {"used", use.used}, {"peak", use.peak}, {"total", use.total}};
+    if (use.utilization) device["utilization"] = *use.utilization;
+    json["devices"].push_back(std::move(device));
+  }
+}
+
 Json describe(const PhaseProgress& event) {
   Json json = {{"event", "progress"},
                {"phase", phase_name(event.phase)},
@@ -24,11 +34,16 @@ Json describe(const PhaseProgress& event) {
     json["timestep"] = event.timestep;
     json["flops_per_second"] = event.flops_per_second;
   }
-  if (event.device) {
-    json["device_memory"] = {
-        {"used", event.device->used}, {"peak", event.device->peak}, {"total", event.device->total}};
-    if (event.device->utilization) json["device_utilization"] = *event.device->utilization;
+  if (event.waited) {
+    json["waited"] = event.waited->first;
+    json["waited_longest"] = event.waited->longest;
   }
+  if (!event.devices.empty()) {
+    const DeviceUse& first = event.devices.front();
+    json["device_memory"] = {{"used", first.used}, {"peak", first.peak}, {"total", first.total}};
+    if (first.utilization) json["device_utilization"] = *first.utilization;
+  }
+  add_devices(json, event.devices);
   return json;
 }
 
@@ -50,14 +65,16 @@ Json describe(const Finished& event) {
   Json phases = Json::array();
   for (const PhaseTime& time : event.phases)
     phases.push_back({{"phase", phase_name(time.phase)}, {"seconds", time.seconds}});
-  return {{"event", "finished"},
-          {"save_file", event.save_file},
-          {"frames", event.frames},
-          {"seconds", event.seconds},
-          {"peak_host_bytes", event.peak_host_bytes},
-          {"peak_device_bytes", event.peak_device_bytes},
-          {"flops_per_second", event.flops_per_second},
-          {"phases", phases}};
+  Json json = {{"event", "finished"},
+               {"save_file", event.save_file},
+               {"frames", event.frames},
+               {"seconds", event.seconds},
+               {"peak_host_bytes", event.peak_host_bytes},
+               {"peak_device_bytes", event.peak_device_bytes},
+               {"flops_per_second", event.flops_per_second},
+               {"phases", phases}};
+  add_devices(json, event.devices);
+  return json;
 }
 
 }  // namespace

@@ -57,6 +57,8 @@ class ComputeDevice {
   virtual std::shared_ptr<const WorkMark> mark_work() noexcept { return nullptr; }
   /// What is enqueued here from now on begins, on the device, after the marked work of a device of this kind. Throws Device.
   virtual void wait_for(const WorkMark& mark) { mark.wait(); }
+  /// Seconds that its work has stood still in all wait_for() that are over; 0 where the host does the waiting. From any thread.
+  virtual double waited_seconds() { return 0; }
   /// Lets `reader`, a device of this kind in this process, copy from this one's memory. Throws Unsupported, with the reason.
   virtual void share_memory_with(const ComputeDevice&) {}
   /// Host memory that the device copies from and to in the order of its work, while the host goes on: page-locked where that matters.

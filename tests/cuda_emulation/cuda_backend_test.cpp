@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -286,6 +287,24 @@ TEST_F(CudaBackend, CopiesRowsFromTheMemoryOfAnother) {
   EXPECT_TRUE(all_close(back, values, 0));
   fake_machine().has_links = false;
   expect_error(ErrorCode::kUnsupported, "no direct link", [&] { first->share_memory_with(*second); });
+}
+
+TEST_F(CudaBackend, CountsHowLongItsWorkWaitsForAnother) {
+  fake_machine().devices = 2;
+  const auto first = make_cuda_backend({.device = 0});
+  const auto second = make_cuda_backend({.device = 1});
+  fake_machine().wait_milliseconds = 250.0f;
+  fake_machine().is_behind = true;
+  second->wait_for(*first->mark_work());
+  second->wait_for(*first->mark_work());
+  EXPECT_EQ(second->waited_seconds(), 0) << "its work is not there yet";
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "nothing is left for the next launch";
+  fake_machine().is_behind = false;
+  EXPECT_NEAR(second->waited_seconds(), 0.5, 1e-6);
+  second->wait_for(*first->mark_work());
+  second->wait_for(*first->mark_work());
+  EXPECT_NEAR(std::async([&] { return second->waited_seconds(); }).get(), 1.0, 1e-6);
+  EXPECT_EQ(first->waited_seconds(), 0);
 }
 
 /// Two devices exchange halves of rows: both have both halves then.

@@ -351,7 +351,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+  FakeMachine& machine = fake_machine();
+  if (machine.wait_milliseconds > 0) machine.milliseconds += machine.wait_milliseconds;
   return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t) {
+  return fake_machine().is_behind ? result(cudaErrorNotReady) : cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds =

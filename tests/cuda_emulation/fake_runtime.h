@@ -18,7 +18,9 @@ struct FakeMachine {
   bool has_pools = true;
   bool has_links = true;  // between its devices
   std::size_t total_bytes = std::size_t{8} << 30;
-  float milliseconds = 0.0f;  // the device's clock, which events read
+  float milliseconds = 0.0f;       // the device's clock, which events read
+  float wait_milliseconds = 0.0f;  // that a stream waits for an event
+  bool is_behind = false;          // the device has done nothing of what was enqueued, to who asks
 };
 FakeMachine& fake_machine();
 

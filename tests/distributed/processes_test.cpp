@@ -196,6 +196,22 @@ void expect_failure(const Outcomes& outcomes, const std::string& part) {
   for (const std::string& outcome : outcomes) EXPECT_NE(outcome.find(part), std::string::npos) << outcome;
 }
 
+TEST(Processes, WhoeverComesFirstWaits) {
+  constexpr std::chrono::milliseconds kLate{400};
+  expect_success(run_ranks([&](Communicator& c) {
+    c.barrier();  // all threads have started
+    const double before = c.waited_seconds();
+    if (c.rank() == 0) std::this_thread::sleep_for(kLate);
+    c.barrier();
+    const double waited = c.waited_seconds() - before;
+    const double late = std::chrono::duration<double>(kLate).count();
+    if (c.rank() == 0)
+      EXPECT_LT(waited, late / 2);
+    else
+      EXPECT_GT(waited, late / 2);
+  }));
+}
+
 TEST(Processes, CountsThatDifferEndAllRanks) {
   expect_failure(run_ranks([](Communicator& c) {
                    const Tensor data(DType::kF32, {c.rank() == 1 ? 4 : 3});

@@ -136,6 +136,39 @@ class Ranks(WanTest):
         plan = self.run_wan(*self.arguments("a", plan=True, json=True, guidance_parallel="on")).events[0]
         self.assertEqual((plan["ranks"], plan["ulysses_size"], plan["guidance_parallel"]), (2, 1, True))
 
+    def test_steps_say_how_long_ranks_waited(self):
+        def events(**options):
+            result = self.run_wan(*self.arguments("a", json=True, **options))
+            self.assertEqual(result.status, 0, result.err)
+            return result.events
+
+        self.assertFalse([event for event in events() if "waited" in event])
+        for options in ({"ulysses_size": 2}, {"guidance_parallel": "on"}):
+            told = events(**options)
+            finished = told[-1]
+            self.assertFalse([event for event in told if "devices" in event])  # these have no memory of their own
+            steps = [event for event in told if "step" in event]
+            self.assertEqual(len(steps), 4)
+            for event in steps:
+                self.assertLessEqual(0, event["waited"])
+                self.assertLessEqual(event["waited"], event["waited_longest"])
+            self.assertLess(0, sum(event["waited_longest"] for event in steps))
+            self.assertLess(sum(event["waited"] for event in steps), finished["seconds"])
+            self.assertFalse([event for event in told if "waited" in event and "step" not in event])
+        shown = self.run_wan(*self.arguments("b", ulysses_size=2)).err
+        self.assertRegex(shown, r"step 4/4, .* waited \d+\.\d\d s for other ranks")
+
+    def test_the_plan_says_why_ranks_go_so(self):
+        for options, why in (({"ulysses_size": 2}, "asked for"), ({"guidance_parallel": "on"}, "asked for")):
+            arguments = self.arguments("a", plan=True, **options)
+            plan = self.run_wan(*arguments, "--json").events[0]
+            self.assertEqual(plan["layout_reason"], why)
+            self.assertEqual([rank["device"] for rank in plan["rank_memory"]], ["cpu", "cpu"])
+            self.assertEqual(plan["rank_memory"][0]["peak"], plan["peak"])
+            self.assertIn(f": {why}); of each:", self.run_wan(*arguments).out)
+        alone = self.run_wan(*self.arguments("a", plan=True, json=True)).events[0]
+        self.assertFalse({"layout_reason", "rank_memory"} & alone.keys())
+
     def test_the_plan_divides_memory_and_work(self):
         def plan(**options):
             result = self.run_wan(*self.arguments("a", plan=True, json=True, size="256*256", **options))

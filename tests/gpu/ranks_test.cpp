@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "backends/cuda/cuda_backend.h"
 #include "engine/engine_internals.h"
 #include "kept/saved_latents.h"
@@ -87,6 +89,30 @@ TEST(Ranks, MakeTheLatentsAndFramesOfOne) {
         expect_same(make({ranks, halves}, precision, folder.path()), alone, tolerance);
       }
   }
+}
+
+TEST(Ranks, CountHowLongTheirWorkWaits) {
+  constexpr std::int64_t kBytes = std::int64_t{1} << 29;
+  constexpr int kCopies = 200;  // 40 ms and more of any GPU
+  const std::vector<std::unique_ptr<Backend>> backends = make_backends(2);
+  Backend& busy = *backends[0];
+  Backend& waiting = *backends[1];
+  const Tensor from(busy.allocator(), DType::kU8, {kBytes});
+  const Tensor to(busy.allocator(), DType::kU8, {kBytes});
+  busy.synchronize();
+  for (int i = 0; i < kCopies; ++i) busy.copy_from(from, to);
+  const auto start = std::chrono::steady_clock::now();
+  waiting.wait_for(*busy.mark_work());
+  EXPECT_EQ(waiting.waited_seconds(), 0) << "it still waits";
+  waiting.synchronize();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double waited = waiting.waited_seconds();
+  EXPECT_GT(waited, 0.5 * seconds);
+  EXPECT_LT(waited, 1.1 * seconds);
+  waiting.wait_for(*busy.mark_work());
+  waiting.synchronize();
+  EXPECT_LT(waiting.waited_seconds() - waited, 0.01) << "there is nothing to wait for any more";
+  EXPECT_EQ(busy.waited_seconds(), 0);
 }
 
 TEST(Ranks, ExchangeThroughTheHost) {

@@ -190,6 +190,7 @@ class Demo:
             self.assertEqual(finished["peak_device_bytes"], 0)
             self.assertFalse([event for event in progress if "device_memory" in event])
             return
+        self.assertFalse([event for event in made.events if "devices" in event or "waited" in event], "one rank")
         used = 0
         for event in progress:
             memory = event["device_memory"]

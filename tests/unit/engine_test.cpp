@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "backends/cpu/cpu_backend.h"
@@ -264,6 +265,78 @@ TEST_F(EngineTest, SeveralRanksMakeTheVideoOfOne) {
   };
   const Tensor one = latents_of(1, "one");
   EXPECT_TRUE(all_close(latents_of(2, "two"), one, 1e-5));
+}
+
+TEST_F(EngineTest, StepsOfSeveralRanksSayHowLongTheyWaited) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  int steps = 0;
+  make_engine({.ckpt_dir = kCheckpoint}, std::move(backends)).generate(request(), [&](const Event& event) {
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr) return;
+    EXPECT_EQ(progress->waited.has_value(), progress->step > 0);
+    EXPECT_TRUE(progress->devices.empty());
+    if (!progress->waited) return;
+    EXPECT_GE(progress->waited->first, 0);
+    EXPECT_GE(progress->waited->longest, progress->waited->first);
+    EXPECT_GT(progress->waited->longest, 0) << "two threads never come at once";
+    ++steps;
+  });
+  EXPECT_EQ(steps, request().sample_steps);
+}
+
+TEST_F(EngineTest, EventsTellOfEveryRanksDevice) {
+  /// Has waited a second more whenever it is asked.
+  class Waiting final : public FencedBackend {
+   public:
+    Waiting() : FencedBackend(make_cpu_backend({.threads = 1})) { leave_open(); }
+    std::int64_t total_bytes() const override { return free_bytes(); }
+    double waited_seconds() override { return waited_ += 1; }
+
+   private:
+    double waited_ = 0;
+  };
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(std::make_unique<Waiting>());
+  int steps = 0;
+  std::vector<DeviceUse> at_the_end;
+  make_engine({.ckpt_dir = kCheckpoint}, std::move(backends)).generate(request(), [&](const Event& event) {
+    if (const auto* finished = std::get_if<Finished>(&event)) at_the_end = finished->devices;
+    const auto* progress = std::get_if<PhaseProgress>(&event);
+    if (progress == nullptr || progress->phase == Phase::kLoad) return;
+    ASSERT_EQ(progress->devices.size(), 2u);
+    for (const DeviceUse& use : progress->devices) EXPECT_GT(use.used, 0);
+    if (progress->step == 0) return;
+    ++steps;
+    EXPECT_EQ(progress->waited->first, 1) << "threads of devices do the waiting for nobody";
+    EXPECT_EQ(progress->waited->longest, 1);
+  });
+  EXPECT_EQ(steps, request().sample_steps);
+  ASSERT_EQ(at_the_end.size(), 2u);
+  EXPECT_EQ(at_the_end[1].name, "cuda:0");
+  EXPECT_GT(at_the_end[1].peak, 0);
+}
+
+TEST_F(EngineTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int rank = 0; rank < 2; ++rank) backends.push_back(make_cpu_backend({.threads = 1}));
+  MemoryPlan plan = make_engine({.ckpt_dir = kCheckpoint, .memory_limit = 1'000'000'000}, std::move(backends))
+                        .plan(request());
+  EXPECT_EQ(plan.layout_reason, "every step has two passes");
+  ASSERT_EQ(plan.rank_memory.size(), 2u);
+  EXPECT_EQ(plan.rank_memory[1].peak, plan.peak);
+  EXPECT_EQ(plan.rank_memory[1].available, 500'000'000);
+  EXPECT_EQ(to_string(plan).find("rank 1"), std::string::npos) << "they are alike";
+  plan.rank_memory[1].device = "cuda:3";
+  plan.rank_memory[1].available = 2'000'000'000;
+  EXPECT_NE(to_string(plan).find("of 2.000 GB, cuda:3"), std::string::npos) << to_string(plan);
+  const nlohmann::json json = nlohmann::json::parse(to_json(plan));
+  EXPECT_EQ(json["layout_reason"], "every step has two passes");
+  EXPECT_EQ(json["rank_memory"][1],
+            (nlohmann::json{{"device", "cuda:3"}, {"peak", plan.peak}, {"available", 2'000'000'000}}));
+  const nlohmann::json alone =
+      nlohmann::json::parse(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())));
+  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("rank_memory"));
 }
 
 TEST_F(EngineTest, RanksStopAtTheSameStep) {

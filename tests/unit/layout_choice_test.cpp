@@ -42,6 +42,22 @@ TEST(LayoutChoice, WhatIsAskedForIsDone) {
   EXPECT_EQ(layouts(asking("auto", 2, {0, 1, 2, 3}), 1), (Layouts{{2, 2}}));
 }
 
+TEST(LayoutChoice, SaysWhy) {
+  const auto why = [](const std::string& guidance, int ulysses_size, const RankLayout& chosen,
+                      int guided = kOfSteps) {
+    return layout_reason(asking(guidance, ulysses_size), chosen, guided, kOfSteps);
+  };
+  EXPECT_EQ(why("auto", 0, {1, 1}), "");
+  EXPECT_EQ(why("on", 0, {1, 2}), "asked for");
+  EXPECT_EQ(why("off", 0, {2, 1}), "asked for");
+  EXPECT_EQ(why("auto", 2, {2, 1}), "asked for");
+  EXPECT_EQ(why("auto", 0, {2, 2}), "every step has two passes");
+  EXPECT_EQ(why("auto", 0, {2, 1}, 0), "no step has two passes");
+  EXPECT_EQ(why("auto", 0, {2, 1}, 1), "not every step has two passes");
+  EXPECT_EQ(why("auto", 0, {3, 1}), "an odd number has no halves");
+  EXPECT_EQ(why("auto", 0, {2, 1}), "in halves the video would not fit as a whole");
+}
+
 TEST(LayoutChoice, HeadsLimitWhoDividesAPassAlone) {
   EXPECT_EQ(layouts(asking("auto", 0, {0, 1, 2, 3, 4, 5}), kOfSteps, 4), (Layouts{{3, 2}}));
   expect_error(ErrorCode::kInvalidArgument, "at most 4", [] {

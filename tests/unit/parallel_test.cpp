@@ -241,6 +241,26 @@ TEST_P(Parallel, ADevicesMemoryIsNotBroadcast) {
   for (const ErrorCode code : codes) EXPECT_EQ(code, ErrorCode::kUnsupported);
 }
 
+TEST_P(Parallel, WhoeverComesFirstWaits) {
+  constexpr std::chrono::milliseconds kLate{200};
+  expect_success(run_ranks(GetParam(), [&](Communicator& c) {
+    const Tensor mine(DType::kF32, {1});
+    const Tensor all(DType::kF32, {c.size()});
+    std::vector<TensorView> recv;
+    for (int peer = 0; peer < c.size(); ++peer) recv.push_back(all.view().slice(0, peer, peer + 1));
+    c.barrier();  // all threads have started
+    const double before = c.waited_seconds();
+    if (c.rank() == 0) std::this_thread::sleep_for(kLate);
+    c.all_gather(mine, recv);
+    const double waited = c.waited_seconds() - before;
+    const double late = std::chrono::duration<double>(kLate).count();
+    if (c.rank() == 0)
+      EXPECT_LT(waited, late / 2);
+    else
+      EXPECT_GT(waited, late / 2);
+  }));
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Parallel, ::testing::Values(1, 2, 3, 4));
 
 TEST(SelfCommunicator, CopiesToItself) {

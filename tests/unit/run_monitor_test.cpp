@@ -27,8 +27,8 @@ class RunMonitorTest : public testing::Test {
   std::vector<Event> told_;
   EventHandler next_ = [this](const Event& event) { told_.push_back(event); };
   std::int64_t flops_ = 0;
-  DeviceUse use_{.used = 10, .peak = 20, .total = 100, .utilization = 0.75};
-  std::function<DeviceUse()> read_ = [this] { return use_; };
+  std::vector<DeviceUse> uses_{{.name = "cuda:1", .used = 10, .peak = 20, .total = 100, .utilization = 0.75}};
+  RankReaders read_{.devices = [this] { return uses_; }};
   RunMonitor monitor_{next_, flops_, read_};
 };
 
@@ -54,17 +54,44 @@ TEST_F(RunMonitorTest, RatesAreOfTheStepAlone) {
 TEST_F(RunMonitorTest, DeviceIsReadAtEveryEvent) {
   EXPECT_EQ(tell(step(1, 1.0))["device_memory"],
             (nlohmann::json{{"used", 10}, {"peak", 20}, {"total", 100}}));
-  use_.used = 15;
+  uses_[0].used = 15;
   const nlohmann::json second = tell(step(2, 2.0));
   EXPECT_EQ(second["device_memory"]["used"], 15);
   EXPECT_EQ(second["device_utilization"], 0.75);
+  EXPECT_FALSE(second.contains("devices")) << "there is one";
+}
+
+TEST_F(RunMonitorTest, SeveralDevicesAreToldAfterTheFirst) {
+  uses_.push_back({.name = "cuda:3", .used = 11, .peak = 21, .total = 200});
+  const nlohmann::json devices = {
+      {{"name", "cuda:1"}, {"used", 10}, {"peak", 20}, {"total", 100}, {"utilization", 0.75}},
+      {{"name", "cuda:3"}, {"used", 11}, {"peak", 21}, {"total", 200}}};
+  const nlohmann::json told = tell(step(1, 1.0));
+  EXPECT_EQ(told["devices"], devices);
+  EXPECT_EQ(told["device_memory"]["used"], 10);
+  EXPECT_EQ(tell(Finished{"video.mp4", 5, 11.0, 1, 20})["devices"], devices);
+}
+
+TEST_F(RunMonitorTest, WaitsAreOfTheStepAlone) {
+  std::vector<double> waited{8.0, 0.0};  // while prompts were encoded
+  read_.waited = [&] { return waited; };
+  tell(PhaseStarted{Phase::kHighNoise, 4});
+  waited = {8.5, 2.0};
+  const nlohmann::json first = tell(step(1, 3.0));
+  EXPECT_EQ(first["waited"], 0.5);
+  EXPECT_EQ(first["waited_longest"], 2.0);
+  waited = {9.5, 2.5};
+  const nlohmann::json second = tell(step(2, 6.0));
+  EXPECT_EQ(second["waited"], 1.0);
+  EXPECT_EQ(second["waited_longest"], 1.0);
 }
 
 TEST_F(RunMonitorTest, WhatIsUnknownIsLeftOut) {
-  use_.utilization = std::nullopt;
+  uses_[0].utilization = std::nullopt;
   EXPECT_FALSE(tell(step(1, 1.0)).contains("device_utilization"));
-  read_ = nullptr;
-  EXPECT_FALSE(tell(step(2, 2.0)).contains("device_memory"));
+  EXPECT_FALSE(tell(step(2, 2.0)).contains("waited")) << "there is one rank";
+  read_.devices = nullptr;
+  EXPECT_FALSE(tell(step(3, 3.0)).contains("device_memory"));
 }
 
 }  // namespace

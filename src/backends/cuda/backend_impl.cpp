@@ -127,7 +127,12 @@ void CudaBackend::wait_for(const WorkMark& mark) {
   const auto* const event = dynamic_cast<const EventMark*>(&mark);
   if (event == nullptr) return mark.wait();
   const CurrentDevice here(options_.device);
-  WAN_CUDA(cudaStreamWaitEvent(stream_, event->event()));
+  waits_.wait(stream_, event->event());
+}
+
+double CudaBackend::waited_seconds() {
+  const CurrentDevice here(options_.device);
+  return waits_.seconds();
 }
 
 void CudaBackend::share_memory_with(const ComputeDevice& reader) {

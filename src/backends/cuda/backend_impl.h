@@ -11,6 +11,7 @@
 #include "backends/cuda/matmul_library.h"
 #include "backends/cuda/scratch.h"
 #include "backends/cuda/staging.h"
+#include "backends/cuda/wait_times.h"
 #include "ops/backend.h"
 #include "ops/every_op.h"
 
@@ -31,6 +32,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void upload_beside(const UploadSource& source, const TensorView& device) override;
   std::shared_ptr<const WorkMark> mark_work() noexcept override;
   void wait_for(const WorkMark& mark) override;
+  double waited_seconds() override;
   void share_memory_with(const ComputeDevice& reader) override;
   Allocator& transfer_allocator() override;
   void copy_from(const TensorView& from, const TensorView& to) override;
@@ -84,6 +86,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   CudaBackendOptions options_;
   CudaDeviceInfo info_;
   Stream stream_;
+  WaitTimes waits_;
   StreamAllocator allocator_;
   Staging staging_;
   // For what goes beside the work that is enqueued: this staging does not wait for that work.

@@ -73,6 +73,16 @@ class Event {
   void record(cudaStream_t stream) { WAN_CUDA(cudaEventRecord(event_, stream)); }
   /// Waits on the host. Returns at once where nothing was recorded.
   void synchronize() const { WAN_CUDA(cudaEventSynchronize(event_)); }
+  /// Whether the device has come to it. True where nothing was recorded.
+  bool is_over() const {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status != cudaErrorNotReady) {
+      WAN_CUDA(status);
+      return true;
+    }
+    static_cast<void>(cudaGetLastError());  // or the next launch's check finds it
+    return false;
+  }
   /// Between two marks that are timed; waits for this one on the host.
   float milliseconds_since(const Event& before) {
     synchronize();

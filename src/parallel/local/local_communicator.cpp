@@ -1,6 +1,7 @@
 #include "parallel/local/local_communicator.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -155,14 +156,24 @@ class LocalCommunicator final : public Communicator {
         });
   }
 
-  void barrier() override { group_->wait(); }
+  void barrier() override { wait(&Group::wait); }
   void abort(const Error& cause) noexcept override { group_->abort(cause); }
   void check() const override { group_->check(); }
   void begin_rest() noexcept override { group_->change_resting(1); }
   void end_rest() noexcept override { group_->change_resting(-1); }
   bool anyone_rests() const override { return group_->anyone_rests(); }
+  /// A GPU goes on with its work while its thread waits here.
+  double waited_seconds() const override {
+    const bool on_host = device_ == nullptr || device_->device().kind == DeviceKind::kCpu;
+    return on_host ? waited_.load() : 0;
+  }
 
  private:
+  void wait(void (Group::*all)()) {
+    const RankWait waits(waited_);
+    (*group_.*all)();
+  }
+
   void copy(const TensorView& from, const TensorView& to) {
     if (device_ != nullptr)
       device_->copy_from(from, to);
@@ -210,7 +221,7 @@ class LocalCommunicator final : public Communicator {
     std::vector<TensorView> on_host;
     if (through_host_) on_host = to_host(views, is_read);
     group_->post(rank_, {through_host_ ? std::span<const TensorView>(on_host) : views, mark()});
-    group_->wait_to_read();
+    wait(&Group::wait_to_read);
     std::exception_ptr failure;
     try {
       for (int i = 0; i < size(); ++i) {
@@ -227,7 +238,7 @@ class LocalCommunicator final : public Communicator {
     }
     group_->stop_reading();
     try {
-      group_->wait();
+      wait(&Group::wait);
       // What comes next on this device may write to what the others read.
       for (int peer = 0; peer < size(); ++peer)
         if (peer != rank_) wait_for(group_->read(peer));
@@ -242,6 +253,7 @@ class LocalCommunicator final : public Communicator {
   ComputeDevice* device_;
   bool through_host_;
   Buffer sent_;  // of the host, where what is sent goes through it
+  std::atomic<double> waited_{0};
 };
 
 }  // namespace

@@ -69,6 +69,7 @@ class ProcessCommunicator final : public Communicator {
   void begin_rest() noexcept override { processes_.change_resting(1); }
   void end_rest() noexcept override { processes_.change_resting(-1); }
   bool anyone_rests() const override { return processes_.anyone_rests(); }
+  double waited_seconds() const override { return waited_; }
 
  private:
   Route route(int from, int to) const { return {group_.connection, group_.number, from, to}; }
@@ -125,9 +126,14 @@ class ProcessCommunicator final : public Communicator {
       if (peer != rank_) post(peer, letter);
   }
 
+  Letter receive(int process, int peer) {
+    const RankWait waits(waited_);
+    return processes_.receive(process, route(peer, rank_), timeout_);
+  }
+
   void take(int peer, const TensorView& into) {
     const int process = group_.processes[static_cast<std::size_t>(peer)];
-    Letter letter = processes_.receive(process, route(peer, rank_), timeout_);
+    Letter letter = receive(process, peer);
     Stamp theirs;
     WAN_ASSERT(letter.size() >= sizeof(Stamp));
     std::memcpy(&theirs, letter.data() + letter.size() - sizeof(Stamp), sizeof(Stamp));
@@ -161,6 +167,7 @@ class ProcessCommunicator final : public Communicator {
   ComputeDevice* device_;
   std::chrono::milliseconds timeout_;
   Stamp stamp_{};
+  std::atomic<double> waited_{0};
 };
 
 }  // namespace
