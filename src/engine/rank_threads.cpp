@@ -16,7 +16,7 @@ namespace {
 
 /// The failure that is handled, of rank `rank` on `device`, as all are told.
 Error failure_of(int rank, Device device) {
-  const Error error = current_failure();
+  Error error = current_failure();
   if (rank == 0 || error.code() == ErrorCode::kCancelled) return error;
   return {error.code(), fmt::format("rank {}, {}: {}", rank, to_string(device), error.what()), error.field()};
 }
