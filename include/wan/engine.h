@@ -38,7 +38,8 @@ struct EngineOptions {
   /// the driver has it between all of them.
   std::string p2p = "auto";
   /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
-  /// them. Waiting for whoever handles events, and for a disk, does not count.
+  /// them. Waiting for whoever handles events, and for a disk, does not count. A rank that does not end as long after a failure, 30 s at least, has
+  /// a device that does not answer and cannot be ended: the process exits with the failure's status.
   std::chrono::duration<double> rank_timeout = std::chrono::seconds(300);
   /// With several ranks: every rank keeps an equal part of each of the transformers' blocks (`dit_fsdp`), or the text encoder's
   /// (`t5_fsdp`), in its device's memory, and the whole of the block that it computes with and of the next. Where not all parts fit, as

@@ -80,6 +80,13 @@ struct Engine::Impl {
     return static_cast<int>(ranks.size()) * (link != nullptr ? link->processes().local_size() : 1);
   }
 
+  /// How long ranks may go on after another one has failed: the work between two exchanges may take as long, and what was reached is
+  /// kept behind it.
+  std::chrono::milliseconds patience() const {
+    return std::max<std::chrono::milliseconds>(
+        kEndOfRanks, std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout));
+  }
+
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
 
@@ -395,11 +402,12 @@ void Engine::Impl::connect(const RankLayout& layout) {
 
 void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,
                              const std::function<void(RankRun&)>& first) {
-  on_every_rank(ranks, [&](int rank) {
+  const auto work = [&](int rank) {
     RankRun own = run;
     if (rank == 0) first(own);
     ranks[static_cast<std::size_t>(rank)]->run(own, plans[static_cast<std::size_t>(rank)]);
-  });
+  };
+  on_every_rank(ranks, work, patience());
 }
 
 /// As generate(), in a process that is not the first one.
@@ -420,7 +428,7 @@ void Engine::Impl::make_share(const SharedRequest& request) {
       },
       plans);
   connect(request.layout);
-  together_connected([&] { load_ranks(ranks, models, plans, {}, nullptr); });
+  together_connected([&] { load_ranks(ranks, models, plans, {}, nullptr, patience()); });
   together_connected([&] {
     const RankRun every{.models = models,
                         .settings = request.settings,
@@ -467,7 +475,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
             "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are "
             "streamed"});
     });
-    run_before_first_step(resumed, [&] { load_ranks(ranks, models, plans, on_event, cancelled); });
+    run_before_first_step(resumed,
+                          [&] { load_ranks(ranks, models, plans, on_event, cancelled, patience()); });
   });
   together_connected([&] {
     std::optional<DumpWriter> dump;

@@ -122,7 +122,7 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
 
 void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
                 std::span<const PlannedRun> plans, const EventHandler& on_event,
-                const std::atomic<bool>* cancelled) {
+                const std::atomic<bool>* cancelled, std::chrono::milliseconds patience) {
   // What ranks hold for one another they load together, and one may still copy from another what is to go.
   const Sharding& sharding = plans.front().load.sharding;
   bool all_hold = true;
@@ -130,10 +130,11 @@ void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointMo
   for (std::size_t i = 0; i < ranks.size(); ++i)
     if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
   const ModelShares shares = make_shares(models, sharding);
-  on_every_rank(ranks, [&](int rank) {
+  const auto load = [&](int rank) {
     const auto i = static_cast<std::size_t>(rank);
     ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);
-  });
+  };
+  on_every_rank(ranks, load, patience);
 }
 
 }  // namespace wan

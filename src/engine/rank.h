@@ -87,9 +87,9 @@ void on_every_rank(std::span<const std::unique_ptr<Rank>> ranks, const std::func
                    std::chrono::milliseconds patience = kEndOfRanks);
 
 /// Has every rank's models in memory as its plan says, which divide blocks alike; events are rank 0's. When one rank fails the others
-/// stop at their next block.
+/// stop at their next block. `patience`: see on_rank_threads().
 void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointModels& models,
                 std::span<const PlannedRun> plans, const EventHandler& on_event,
-                const std::atomic<bool>* cancelled);
+                const std::atomic<bool>* cancelled, std::chrono::milliseconds patience);
 
 }  // namespace wan
