@@ -98,8 +98,8 @@ Command add_plan_command(CLI::App& app) {
       ->type_name("INT");
   command->add_option_function<std::string>(
       "--gpus",
-      [&o](const std::string& text) { o.ulysses_size = static_cast<int>(parse_gpus("--gpus", text).size()); },
-      "The same: how many, or which");
+      [&o](const std::string& text) { o.gpus = static_cast<int>(parse_gpus("--gpus", text).size()); },
+      "So many such GPUs, how many or which, as wan generate divides a step over them: the plan is one's");
   command->add_flag("--dit_fsdp", o.dit_fsdp, "Ranks divide the transformers' blocks");
   command->add_flag("--t5_fsdp", o.t5_fsdp, "Ranks divide the text encoder's blocks");
   command

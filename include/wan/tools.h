@@ -65,6 +65,8 @@ struct PublishedPlanOptions {
   bool t5_fsdp = false;
   std::int64_t memory_limit = 0;
   int ulysses_size = 1;  // ranks, each with such a GPU or a part of the CPU; the plan is one rank's
+  /// So many such GPUs, in the layout that Engine chooses for them where every step has two passes; 0: as ulysses_size says.
+  int gpus = 0;
 };
 
 struct PublishedPlan {

@@ -39,10 +39,6 @@ struct JointPlan {
   std::vector<PlannedRun> ranks;
 };
 
-bool is_whole(const PlannedRun& run) {
-  return run.plan.vae_tile == 0 && run.plan.feed_forward_pieces == 1;
-}
-
 }  // namespace
 
 struct Engine::Impl {
@@ -180,18 +176,13 @@ struct Engine::Impl {
     const auto steps = static_cast<int>(scheduler.timesteps().size());
     const std::vector<RankLayout> layouts =
         possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps);
-    for (const RankLayout& layout : layouts) {
-      const bool last = layout == layouts.back();
-      try {
-        JointPlan joint{.layout = layout,
-                        .reason = layout_reason(options, layout, guided, steps),
-                        .ranks = plan_ranks(request, layout)};
-        if (last || std::ranges::all_of(joint.ranks, is_whole)) return joint;
-      } catch (const Error& error) {
-        if (last || error.code() != ErrorCode::kOutOfMemory) throw;
-      }
-    }
-    fail(ErrorCode::kInternal, "[plan] no layout of the ranks");
+    const auto planned = [&](const RankLayout& layout) {
+      return JointPlan{.layout = layout,
+                       .reason = layout_reason(options, layout, guided, steps),
+                       .ranks = plan_ranks(request, layout)};
+    };
+    return plan_in_first(layouts, planned,
+                         [](const JointPlan& joint) { return std::ranges::all_of(joint.ranks, is_whole); });
   }
 
   std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const {

@@ -2,6 +2,7 @@
 // How many ranks an engine has, and in which layouts they can make a video.
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,21 @@ int rank_count(const EngineOptions& options);
 /// InvalidArgument, with what can be, where no layout is left.
 std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks, std::int64_t heads,
                                          int guided_steps, int steps);
+
+/// plan(layout) of the first of `layouts` for which is_whole() holds, otherwise of the last. What does not fit in an earlier one
+/// (OutOfMemory) is tried in the next.
+template <typename Plan, typename IsWhole>
+auto plan_in_first(const std::vector<RankLayout>& layouts, const Plan& plan, const IsWhole& is_whole) {
+  for (const RankLayout& layout : std::span(layouts).first(layouts.size() - 1)) {
+    try {
+      auto planned = plan(layout);
+      if (is_whole(planned)) return planned;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kOutOfMemory) throw;
+    }
+  }
+  return plan(layouts.back());
+}
 
 /// Why `chosen` of possible_layouts(), in a few words; empty for one rank.
 std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,

@@ -55,6 +55,11 @@ struct PlannedRun {
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);
 
+/// Whole frames, and the feed-forward in one piece.
+inline bool is_whole(const PlannedRun& run) {
+  return run.plan.vae_tile == 0 && run.plan.feed_forward_pieces == 1;
+}
+
 /// Ranks that share the VAE's work go the same way: that of the one with the least memory for it.
 void share_vae_plans(std::span<PlannedRun> ranks);
 

@@ -36,7 +36,6 @@ class Delivery {
   void take(const TensorView& frames) {
     next_.resize(static_cast<std::size_t>(frames.elements()));
     run_.exec.backend.download(frames, TensorView(next_.data(), DType::kF32, frames.shape()));
-    const RankRest rest(run_.exec.communicator);  // the encoder and its disk take what they take
     wait();
     std::swap(pixels_, next_);
     pending_ = std::async(std::launch::async, [this, count = frames.dim(0)] { deliver(count); });
@@ -45,6 +44,7 @@ class Delivery {
 
   /// Until everything that was taken is delivered. Throws what came of it.
   void wait() {
+    const RankRest rest(run_.exec.communicator);  // the encoder and its disk take what they take
     if (pending_.valid()) pending_.get();
   }
 

@@ -1,9 +1,12 @@
 // A memory plan from the published models' shapes, on this machine or a GPU that it need not have.
 
+#include <numeric>
+
 #include "base/memory_info.h"
 #include "engine/absent_gpu.h"
 #include "engine/backend_factory.h"
 #include "engine/engine_internals.h"
+#include "engine/layout_choice.h"
 #include "engine/memory_plan.h"
 #include "published/known_gpus.h"
 #include "published/published_clip.h"
@@ -22,10 +25,22 @@ std::unique_ptr<Backend> backend_of(const PublishedPlanOptions& options) {
   return make_backend({.ckpt_dir = {}}).backend;
 }
 
+/// The best first.
+std::vector<RankLayout> layouts_of(const PublishedPlanOptions& options, std::int64_t heads) {
+  const int size = options.ulysses_size;
+  WAN_CHECK(size >= 1 && size <= heads, kInvalidArgument,
+            "`ulysses_size` {}: expected 1 to {}, the model's attention heads", size, heads);
+  if (options.gpus == 0) return {{.sequence = size}};
+  EngineOptions asked{.ckpt_dir = {}, .ulysses_size = size > 1 ? size : 0};
+  asked.gpus.resize(static_cast<std::size_t>(options.gpus));
+  std::iota(asked.gpus.begin(), asked.gpus.end(), 0);
+  return possible_layouts(asked, rank_count(asked), heads, /*guided_steps=*/1, /*steps=*/1);
+}
+
 /// As many blocks as there are, where options ask for it.
-Sharding sharding_of(const PublishedPlanOptions& options, bool text_encoder_apart) {
-  if (options.ulysses_size == 1) return {};
-  return {.ranks = options.ulysses_size,
+Sharding sharding_of(const PublishedPlanOptions& options, int ranks, bool text_encoder_apart) {
+  if (ranks == 1) return {};
+  return {.ranks = ranks,
           .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
           .text_encoder = options.t5_fsdp && !text_encoder_apart};
 }
@@ -65,22 +80,21 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                                 .backend = text_backend.get()};
   }
   const ModelShapes models = official_shapes(task, vae_precision);
-  const std::int64_t heads = models.transformers[0].num_heads;
-  WAN_CHECK(options.ulysses_size >= 1 && options.ulysses_size <= heads, kInvalidArgument,
-            "`ulysses_size` {}: expected 1 to {}, the model's attention heads", options.ulysses_size, heads);
-  result.plan = plan_run({.models = models,
-                          .backend = *backend,
-                          .latent = latent,
-                          .weights = weights,
-                          .encodes = published_clip(task, options.image, latent),
-                          .residency = options.residency,
-                          .memory_limit = options.memory_limit,
-                          .keep_models = false,
-                          .offload_model = options.offload_model,
-                          .sharding = sharding_of(options, text_host.has_value()),
-                          .text_encoder_host = text_host,
-                          .layout = {.sequence = options.ulysses_size}})
-                    .plan;
+  const auto planned = [&](const RankLayout& layout) {
+    return plan_run({.models = models,
+                     .backend = *backend,
+                     .latent = latent,
+                     .weights = weights,
+                     .encodes = published_clip(task, options.image, latent),
+                     .residency = options.residency,
+                     .memory_limit = options.memory_limit,
+                     .keep_models = false,
+                     .offload_model = options.offload_model,
+                     .sharding = sharding_of(options, layout.ranks(), text_host.has_value()),
+                     .text_encoder_host = text_host,
+                     .layout = layout});
+  };
+  result.plan = plan_in_first(layouts_of(options, models.transformers[0].num_heads), planned, is_whole).plan;
   return result;
 }
 

@@ -129,8 +129,10 @@ class Pretended(Doctor):
                                            "--json").out)
         layouts = self.report("--pretend", "A40 x2")["videos"][1]["layouts"]
         (alone,) = [each for each in layouts if each["gpus"] == 1 and each["best"]]
-        (sharded,) = [each for each in layouts if each["ulysses_size"] == 2 and each["weights"] == "sharded"]
-        for layout, expected in ((alone, plan()), (sharded, plan("--gpus", "2", "--dit_fsdp"))):
+        (halves,) = [each for each in layouts if each["guidance_parallel"] and each["weights"] == "sharded"]
+        (ulysses,) = [each for each in layouts if each["ulysses_size"] == 2 and each["weights"] == "sharded"]
+        for layout, expected in ((alone, plan()), (halves, plan("--gpus", "2", "--dit_fsdp")),
+                                 (ulysses, plan("--ulysses_size", "2", "--dit_fsdp"))):
             for key in ("peak", "available", "vae"):
                 self.assertEqual(layout[key], expected[key])
         self.assertEqual(alone["block_places"], plan()["block_places"])

@@ -63,6 +63,11 @@ class Plan(WanTest):
             plan = self.plan(*at, *divided, "--dit_fsdp", "--t5_fsdp")
             self.assertEqual((plan["shards"], plan["sharded_blocks"], plan["block_places"]), (ranks, 80, 2))
         self.assertLess(plan["peak"], 30e9)
+        # As a run would divide a step over them.
+        for gpus, ranks, size, halves in (("1", 1, 1, False), ("2", 2, 1, True), ("3", 3, 3, False), ("4", 4, 2, True)):
+            plan = self.plan(*at, "--gpus", gpus)
+            self.assertEqual((plan["ranks"], plan["ulysses_size"], plan["guidance_parallel"]), (ranks, size, halves))
+        self.assertFalse(self.plan(*at, "--ulysses_size", "2")["guidance_parallel"])
         self.assertIn("each of 2 ranks keeps 1/2 of every transformer block",
                       self.run_wan("plan", *at, "--gpus", "2", "--dit_fsdp").out)
         some = self.plan("--size", "1280*720", "--gpu", "24GB", "--gpus", "2", "--dit_fsdp")
