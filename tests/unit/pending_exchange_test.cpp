@@ -119,27 +119,25 @@ float sent_value(int from, int to, int exchange) {
 
 /// One exchange of a rank, in memory that the next ones use again.
 struct Exchanged {
-  static constexpr std::int64_t kElements = 64;
-
-  explicit Exchanged(int ranks) {
+  explicit Exchanged(int ranks, std::int64_t elements = 64) {
     for (int peer = 0; peer < ranks; ++peer) {
-      send.push_back(out.emplace_back(DType::kF32, Shape{kElements}));
-      recv.push_back(in.emplace_back(DType::kF32, Shape{kElements}));
+      send.push_back(out.emplace_back(DType::kF32, Shape{elements}));
+      recv.push_back(in.emplace_back(DType::kF32, Shape{elements}));
     }
   }
   /// As kernels would.
   void write(LaggingDevice& device, int rank, int exchange) {
     device.enqueue([=, this] {
       for (int peer = 0; const TensorView& view : send)
-        std::fill_n(view.as<float>(), kElements, sent_value(rank, peer++, exchange));
+        std::fill_n(view.as<float>(), view.elements(), sent_value(rank, peer++, exchange));
     });
   }
   void expect(LaggingDevice& device, int rank, int exchange) {
     device.enqueue([=, this] {
       for (int peer = 0; const TensorView& view : recv) {
-        for (std::int64_t i = 0; i < kElements; ++i)
+        for (std::int64_t i = 0; i < view.elements(); ++i)
           EXPECT_EQ(view.as<float>()[i], sent_value(peer, rank, exchange));
-        std::fill_n(view.as<float>(), kElements, -1.0f);
+        std::fill_n(view.as<float>(), view.elements(), -1.0f);
         ++peer;
       }
     });
@@ -174,8 +172,8 @@ TEST_P(LaggingDevices, FindWhatWasSentAndNothingElse) {
   constexpr int kRounds = 30;
   run([](Communicator& c, LaggingDevice& device) {
     Exchanged first(c.size());
-    Exchanged second(c.size());
-    Exchanged third(c.size());
+    Exchanged second(c.size(), 100);
+    Exchanged third(c.size(), 300);
     for (int round = 0; round < kRounds; ++round) {
       const int exchange = 10 * round;
       first.write(device, c.rank(), exchange);
