@@ -105,12 +105,14 @@ class Mp4Writer final : public FrameSink {
 
 }  // namespace
 
-void check_mp4_supported(const VideoEncoding& encoding) {
+void check_mp4_supported(const VideoEncoding& encoding, const std::optional<SoundTrack>&) {
   if (video_encoders(encoding).empty()) fail_without_encoder(encoding, "this FFmpeg has none");
 }
 
 std::unique_ptr<FrameSink> make_mp4_writer(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata, const VideoEncoding& encoding) {
+                                           const Metadata& metadata, const VideoEncoding& encoding,
+                                           const std::optional<SoundTrack>& sound) {
+  WAN_CHECK(!sound, kUnsupported, "cannot write {}: sound is not written yet", path.string());
   quiet_ffmpeg();
   check_metadata(metadata);
   check_encoding(encoding);
