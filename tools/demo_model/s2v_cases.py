@@ -51,7 +51,8 @@ def synthetic():
     return {
         "beeps": tone(1000, 6, lambda t: (t % 1.0 < 0.4) * 0.5),
         "tremolo": tone(330, 7, lambda t: 0.5 * np.sin(np.pi * 0.8 * t) ** 2),
-        "siren": tone(lambda t: 500 + 300 * np.sin(2 * np.pi * 0.5 * t), 8, lambda t: 0.6 * np.clip(np.sin(2 * np.pi * 0.3 * t), 0, 1)),
+        "siren": tone(lambda t: 500 + 300 * np.sin(2 * np.pi * 0.5 * t), 8,
+                      lambda t: 0.6 * np.clip(np.sin(2 * np.pi * 0.3 * t), 0, 1)),
         "melody": struck(melody, 8.4, 4.0),
         "chords": struck(chords, 7.5, 1.5),
         "drums": (0.2 * noise).astype(np.float32),

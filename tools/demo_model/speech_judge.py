@@ -45,7 +45,8 @@ def loudness(sound, frames):
     count = round(WINDOW * RATE) // 2 * 2 + 1
     window = np.hanning(count + 2)[1:-1]
     middle = np.round((np.arange(frames) + 0.5) / FPS * RATE).astype(int)
-    padded = np.concatenate([np.zeros(count), sound.astype(np.float64), np.zeros(max(0, frames * RATE // FPS - len(sound)) + count)])
+    missing = max(0, frames * RATE // FPS - len(sound))
+    padded = np.pad(sound.astype(np.float64), (count, missing + count))
     pieces = np.stack([padded[m + count - count // 2:m + count + count // 2 + 1] for m in middle])
     return (np.square(pieces) @ (window / window.sum())) ** (EXPONENT / 2)
 

@@ -1,7 +1,7 @@
 """Trains the speech-to-video demo: its audio encoder, its VAE and its transformer, within a given time.
 
     python -m tools.demo_model.prepare_s2v --out SOUNDS          once, where espeak-ng is
-    python -m tools.demo_model.train_s2v --state STATE --sounds SOUNDS --minutes 13 [--quick]
+    python -m tools.demo_model.train_s2v --state STATE --sounds SOUNDS --minutes 15 [--quick]
 
 The stages, each skipped when its file is in STATE: `wav2vec2` (train_wav2vec2.py), `vae` (train_face_vae.py), `s2v`, the
 transformer; then scores of the held-out sounds, in PyTorch. The transformer trains for the time that the first call has
@@ -18,12 +18,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import s2v_dit, s2v_scores, speech_sounds, speech_world, train_face_vae, train_vae, train_wav2vec2
+from .kept import Kept, Log
 from .optim import Trainer, training_device
 from .s2v_clips import draw_openings, encode
 from .s2v_sampler import SHIFT
-from .train import Log
 from .train_dit import sigma_of
-from .train_i2v import Kept
 from .wav2vec2 import AudioConfig, Wav2Vec2
 
 FULL = {
@@ -179,7 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, help="folder of the stages' files, and of what is kept to go on")
     parser.add_argument("--sounds", type=Path, required=True, help="folder that prepare_s2v.py has filled")
-    parser.add_argument("--minutes", type=float, default=13.0, help="that this call may take")
+    parser.add_argument("--minutes", type=float, default=15.0, help="that this call may take")
     parser.add_argument("--s2v_seconds", type=float, help="of training, for the transformer")
     parser.add_argument("--layers", type=int, default=s2v_dit.S2vConfig().layers)
     parser.add_argument("--quick", action="store_true", help="a few tiny steps of everything, on a CPU too")
