@@ -71,7 +71,7 @@ def make_loss(dit, data, table, parts):
         begin = 0 if target == "first" else speech_world.MOTION
         audio = data["audio"][pick][..., begin:begin + speech_world.CLIP].float()
         silenced = torch.rand(count, device=device) < SILENCED
-        audio = torch.where(silenced.view(-1, 1, 1, 1), 0.0, audio)
+        audio = audio * ~silenced.view(-1, 1, 1, 1)
         sentence = torch.randint(len(table), (count,), device=device)
         sentence = sentence * (torch.rand(count, device=device) < TOLD) * ~silenced
         past = None if target == "first" else spoil(data["past"][pick].float())

@@ -17,7 +17,7 @@ def targets(sound, count):
     fine = speech_world.openings(sound, round(100 * sound.shape[1] / speech_world.RATE), rate=100)
     # A state's convolutions see 25 ms from 20 ms times its number on.
     middle = torch.arange(count, device=sound.device) * (100 // FEATURE_RATE) + 1
-    place = middle[:, None] + torch.tensor(AROUND, device=sound.device)
+    place = middle[:, None] + speech_world.constant(AROUND, sound.device)
     return fine[:, place.clamp(0, fine.shape[1] - 1)]
 
 
