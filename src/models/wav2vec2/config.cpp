@@ -104,6 +104,20 @@ std::int64_t Wav2Vec2Config::hop() const {
   return hop;
 }
 
+Wav2Vec2Config published_wav2vec2_config() {
+  Wav2Vec2Config config{};
+  config.convolutions = {{512, 10, 5}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2},
+                         {512, 3, 2},  {512, 2, 2}, {512, 2, 2}};
+  config.dim = 1024;
+  config.num_heads = 16;
+  config.num_layers = 24;
+  config.dim_ffn = 4096;
+  config.position_kernel = 128;
+  config.position_groups = 16;
+  config.eps = 1e-5f;
+  return config;
+}
+
 Wav2Vec2Config read_wav2vec2_config(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   const nlohmann::json json = read_json_file(file, kDepth, kRemedy);
