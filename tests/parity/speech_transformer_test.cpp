@@ -44,11 +44,17 @@ Tensor as_f32(const Tensor& tensor) {
   return result;
 }
 
-/// How a rank comes by its blocks.
+/// How a rank comes by its blocks, and in which precision.
 struct Blocks {
   ResidencyKind kind = ResidencyKind::kResident;
   BlockShare share = {};
+  DType weights = DType::kF32;
 };
+
+/// What activations are in where weights are bf16: the CPU leaves them in f32.
+DType activations(Kernels kernels, DType weights) {
+  return kernels == Kernels::kCuda ? weights : DType::kF32;
+}
 
 /// One rank's model, with all that it runs on.
 class SpeechModel {
@@ -57,12 +63,12 @@ class SpeechModel {
       : backend_(make_backend(kernels)),
         folder_(golden_path("speech/checkpoint")),
         report_(Checkpoint::open(folder_), "transformer"),
-        scope_(report_, {}),
+        scope_(report_, {.compute_dtype = blocks.weights}),
         config_(load_wan_config(folder_, scope_)),
         residency_(make_residency(
             {{scope_, wan_block_layout(config_), static_cast<int>(config_.num_layers), blocks.share}},
             {.kind = blocks.kind})),
-        transformer_(config_, scope_, *residency_, 0, DType::kF32, "noise_model."),
+        transformer_(config_, scope_, *residency_, 0, activations(kernels, blocks.weights), "noise_model."),
         workspace_(backend_->allocator()),
         context_{.backend = *backend_, .workspace = workspace_, .communicator = communicator} {
     report_.check();
@@ -194,6 +200,20 @@ TEST_P(SpeechTransformerParity, SeveralRanksThatDivideTheBlocksGiveTheSame) {
     for (const Tensor& velocity : velocities)
       EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kTolerance)) << ranks << " ranks";
   }
+}
+
+// The bound of bf16_layers_test.cpp for layers: 8 bits of a value, rounded before every product.
+TEST_P(SpeechTransformerParity, InBf16EveryLayerIsCloseToTheOfficialOne) {
+  constexpr double kBf16Tolerance = 3e-2;
+  const GoldenFile golden = golden_of(test_case().file);
+  SelfCommunicator alone;
+  SpeechModel model(kernels(), alone, {.weights = DType::kBF16});
+  TapRecorder taps;
+  model.listen(of_branch(taps.listener(), golden.integers("heard").front() != 0));
+  const Tensor velocity = std::move(model.forward(golden, false).front());
+  EXPECT_TRUE(taps_match(taps, golden, {"", test_case().coverage, kBf16Tolerance}));
+  EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kBf16Tolerance));
+  EXPECT_FALSE(all_close(velocity, golden.tensor("output"), kTolerance)) << "nothing was rounded";
 }
 
 std::string speech_case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
