@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "models/wan/s2v/audio_injector.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "parallel/local/local_communicator.h"
 #include "support/backends.h"
@@ -224,6 +225,29 @@ std::string speech_case_name(const ::testing::TestParamInfo<std::tuple<Case, Ker
 INSTANTIATE_TEST_SUITE_P(Models, SpeechTransformerParity,
                          ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(all_kernels())),
                          speech_case_name);
+
+TEST(SpeechTransformer, AnInjectorsNormsAreTheOfficialOnesOfSmallValues) {
+  const GoldenFile golden = golden_of("injector");
+  SelfCommunicator alone;
+  SpeechModel model(all_kernels().back(), alone);
+  TapRecorder taps;
+  model.listen(taps.listener());
+  const Tensor x = golden.tensor("x"), expected = golden.tensor("added");
+  AudioTokens tokens{golden.tensor("tokens"), golden.tensor("global")};
+  const std::int64_t frames = tokens.global.dim(0), frame_tokens = x.dim(0) / frames;
+  AudioInjector injector(model.config(), std::move(tokens), frame_tokens, DType::kF32, "");
+  Workspace workspace(model.context().backend.allocator());
+  const Workspace::Scope scope(workspace);
+  const TokenLayout layout = TokenLayout::video(frames, 1, frame_tokens, 1, 0);
+  const WanActivations scratch = take_activations(workspace, model.config(), layout, DType::kF32);
+  const BlockLease lease = model.residency().acquire({0, 0});
+  const auto extra = lease.weights().subspan(weight_count<WanBlockWeights>(model.config()));
+  injector.run(model.context(), {.block = 0, .extra_weights = extra, .layout = layout, .scratch = scratch},
+               x);
+  EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector_adain_layers.0").front(),
+                        golden.tensor("normed"), kTolerance));
+  EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector.0").front(), expected, kTolerance));
+}
 
 TEST(SpeechTransformer, ASecondPassAllocatesNothing) {
   const GoldenFile golden = golden_of("later");
