@@ -64,6 +64,12 @@ class Communicator {
   virtual double waited_seconds() const { return 0; }
 };
 
+/// A communicator's ranks, of several machines with as many on each, one machine's after another's.
+struct MachineRanks {
+  Communicator& within;  // those of this rank's machine
+  Communicator& across;  // one of each machine, those at this rank's place on it, in the machines' order
+};
+
 /// While it lives a rank waits for others: adds the seconds to a sum.
 class RankWait {
  public:
