@@ -28,14 +28,10 @@ class Ring {
   int size() const { return args_.machines.size(); }
   /// Whose keys and values are here in step `step`.
   int owner(int step) const { return (args_.machines.rank() - step + size()) % size(); }
-  std::int64_t most_tokens() const {
-    std::int64_t most = 0;
-    for (const Range& tokens : args_.tokens) most = std::max(most, tokens.size());
-    return most;
-  }
+  std::int64_t most_tokens() const { return *std::ranges::max_element(args_.tokens); }
   /// The part of `memory` that they take in that step.
   KeysAndValues in(const KeysAndValues& memory, int step) const {
-    const std::int64_t tokens = args_.tokens[static_cast<std::size_t>(owner(step))].size();
+    const std::int64_t tokens = args_.tokens[static_cast<std::size_t>(owner(step))];
     return {memory.k.slice(0, 0, tokens), memory.v.slice(0, 0, tokens)};
   }
 

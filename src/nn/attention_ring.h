@@ -3,16 +3,15 @@
 // attend to those that are there.
 
 #include "ops/exec_context.h"
-#include "parallel/partition.h"
 
 namespace wan {
 
-/// q, out [this machine's tokens, heads, D]; k, v likewise, which others read: all contiguous, one dtype. tokens: of each machine, in the
+/// q, k, v, out [this machine's tokens, heads, D], contiguous, one dtype; others read k and v. tokens: how many each machine has, in the
 /// order of `machines`, a rank of each. Scale 1 / sqrt(D). Results are joined in f32 (ops/join_attention.h).
 /// (Ring attention: arXiv 2310.01889.)
 struct RingArgs {
   Communicator& machines;
-  std::span<const Range> tokens;
+  std::span<const std::int64_t> tokens;
   TensorView q, k, v, out;
 };
 void ring_attention(ExecContext& ctx, const RingArgs& args);

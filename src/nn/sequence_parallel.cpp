@@ -41,14 +41,14 @@ SequenceParallelAttention::SequenceParallelAttention(ExecContext& ctx, const Tok
       layout_(layout),
       communicator_(ctx.machines != nullptr ? ctx.machines->within : ctx.communicator),
       ranks_(ctx.machines != nullptr ? communicator_.size() : layout.ranks()),
-      rank_(layout.rank() % ranks_),
-      first_(layout.rank() - rank_),
+      rank_(ctx.machines != nullptr ? communicator_.rank() : layout.rank()),
       heads_(heads) {
   if (ranks_ == 1) return;
   WAN_CHECK(heads >= ranks_, kInvalidArgument,
             "the model's {} attention heads cannot be divided over {} ranks; use at most {}", heads, ranks_,
             heads);
-  const std::int64_t tokens = tokens_of(ranks_ - 1).end;
+  std::int64_t tokens = 0;
+  for (int rank = 0; rank < ranks_; ++rank) tokens += tokens_of(rank);
   if (ctx.machines == nullptr) groups_ = head_groups(tokens, heads, ranks_, communicator_.exchange_speed());
   const Range mine = even_share(heads, ranks_, rank_);
   for (Travelling* const tensor : {&value_, &query_, &key_, &out_})
@@ -95,33 +95,30 @@ void SequenceParallelAttention::attend_group(int group) {
   const TensorView key = group_of(key_, group);
   const TensorView value = group_of(value_, group);
   const TensorView out = group_of(out_, group);
-  if (ctx_.machines != nullptr) {
-    const std::vector<Range> tokens = machines_tokens();
-    ring_attention(
-        ctx_,
-        {.machines = ctx_.machines->across, .tokens = tokens, .q = query, .k = key, .v = value, .out = out});
+  if (ctx_.machines == nullptr) {
+    attention(ctx_, {.q = query,
+                     .k = key,
+                     .v = value,
+                     .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(query.dim(2)))),
+                     .bias = {},
+                     .key_bias = {},
+                     .out = out});
     return;
   }
-  attention(ctx_, {.q = query,
-                   .k = key,
-                   .v = value,
-                   .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(query.dim(2)))),
-                   .bias = {},
-                   .key_bias = {},
-                   .out = out});
+  std::vector<std::int64_t> tokens;  // of each machine
+  for (const std::vector<int>& ranks : ctx_.machines->ranks) {
+    tokens.push_back(0);
+    for (const int rank : ranks) tokens.back() += layout_.share(rank).size();
+  }
+  ring_attention(
+      ctx_,
+      {.machines = ctx_.machines->across, .tokens = tokens, .q = query, .k = key, .v = value, .out = out});
 }
 
-std::vector<Range> SequenceParallelAttention::machines_tokens() const {
-  std::vector<Range> tokens;
-  for (int first = 0; first < layout_.ranks(); first += ranks_)
-    tokens.push_back({layout_.share(first).begin, layout_.share(first + ranks_ - 1).end});
-  return tokens;
-}
-
-Range SequenceParallelAttention::tokens_of(int rank) const {
-  const std::int64_t begin = layout_.share(first_).begin;
-  const Range share = layout_.share(first_ + rank);
-  return {share.begin - begin, share.end - begin};
+std::int64_t SequenceParallelAttention::tokens_of(int rank) const {
+  if (ctx_.machines == nullptr) return layout_.share(rank).size();
+  const std::vector<int>& here = ctx_.machines->ranks[static_cast<std::size_t>(ctx_.machines->across.rank())];
+  return layout_.share(here[static_cast<std::size_t>(rank)]).size();
 }
 
 Range SequenceParallelAttention::heads_of(int rank, int group) const {
@@ -147,9 +144,11 @@ std::vector<TensorView> SequenceParallelAttention::heads_by_rank(const TensorVie
 
 std::vector<TensorView> SequenceParallelAttention::rows_by_rank(const TensorView& rows) const {
   std::vector<TensorView> views;
+  std::int64_t begin = 0;
   for (int rank = 0; rank < ranks_; ++rank) {
-    const Range tokens = tokens_of(rank);
-    views.push_back(rows.slice(0, tokens.begin, tokens.end));
+    const std::int64_t end = begin + tokens_of(rank);
+    views.push_back(rows.slice(0, begin, end));
+    begin = end;
   }
   return views;
 }

@@ -38,26 +38,23 @@ class SequenceParallelAttention {
     Pending groups = {};
   };
 
-  /// Tokens of a rank, among those of all.
-  Range tokens_of(int rank) const;
+  /// How many tokens a rank has.
+  std::int64_t tokens_of(int rank) const;
   Range heads_of(int rank, int group) const;
   /// All ranks' tokens of a group of this rank's heads.
   TensorView group_of(const Travelling& tensor, int group) const;
   /// A view a rank: the local tokens of a group of its heads.
   std::vector<TensorView> heads_by_rank(const TensorView& local, int group) const;
-  /// A view a rank: the rows of [tokens, ...] that it holds.
+  /// A view a rank: the rows of [all ranks' tokens, ...] that it holds.
   std::vector<TensorView> rows_by_rank(const TensorView& rows) const;
   void send(Travelling& tensor, int group);
   void attend_group(int group);
-  /// Tokens of each machine.
-  std::vector<Range> machines_tokens() const;
 
   ExecContext& ctx_;
   Workspace::Scope scope_;
   const TokenLayout& layout_;
   Communicator& communicator_;  // of the ranks that exchange heads: all, or a machine's
-  int ranks_, rank_;            // of these ranks
-  int first_;                   // of them in the layout
+  int ranks_, rank_;            // of these
   std::int64_t heads_;
   int groups_ = 1;
   Travelling value_, query_, key_, out_;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "tensor/tensor.h"
@@ -64,10 +65,11 @@ class Communicator {
   virtual double waited_seconds() const { return 0; }
 };
 
-/// A communicator's ranks, of several machines with as many on each, one machine's after another's.
+/// A communicator's ranks where they are on several machines, as many on each.
 struct MachineRanks {
   Communicator& within;  // those of this rank's machine
   Communicator& across;  // one of each machine, those at this rank's place on it, in the machines' order
+  std::span<const std::vector<int>> ranks;  // of each machine, by their numbers in the communicator
 };
 
 /// While it lives a rank waits for others: adds the seconds to a sum.

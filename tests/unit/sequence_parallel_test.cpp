@@ -138,6 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, SequenceParallel,
 struct Machines {
   int machines, ranks;  // of each
   std::int64_t tokens, heads;
+  bool alternate = false;  // ranks are on one machine after the other, not all of one and then of the next
 };
 
 void PrintTo(const Machines& test, std::ostream* out) {
@@ -158,14 +159,20 @@ TEST_P(OnMachines, KeysAndValuesGoRound) {
     within.push_back(make_local_communicators(test.ranks));
   for (int place = 0; place < test.ranks; ++place) across.push_back(make_local_communicators(test.machines));
   const auto all = make_local_communicators(ranks);
+  std::vector<std::vector<int>> members(within.size());
+  for (int rank = 0; rank < ranks; ++rank)
+    members[static_cast<std::size_t>(test.alternate ? rank % test.machines : rank / test.ranks)].push_back(
+        rank);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      const auto machine = static_cast<std::size_t>(rank / test.ranks);
-      const auto place = static_cast<std::size_t>(rank % test.ranks);
+      const auto [machine, place] = test.alternate ? std::pair(static_cast<std::size_t>(rank % test.machines),
+                                                               static_cast<std::size_t>(rank / test.machines))
+                                                   : std::pair(static_cast<std::size_t>(rank / test.ranks),
+                                                               static_cast<std::size_t>(rank % test.ranks));
       LateCommunicator late_within(*within[machine][place], ExchangeSpeed::kDirect);
       LateCommunicator late_across(*across[place][machine], ExchangeSpeed::kThroughHost);
-      const MachineRanks machines{late_within, late_across};
+      const MachineRanks machines{late_within, late_across, members};
       CpuContext cpu(1);
       ExecContext ctx{.backend = *cpu.backend,
                       .workspace = cpu.workspace,
@@ -185,7 +192,8 @@ TEST_P(OnMachines, KeysAndValuesGoRound) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, OnMachines,
                          ::testing::Values(Machines{2, 2, 31, 5}, Machines{3, 1, 32, 2}, Machines{2, 1, 7, 1},
-                                           Machines{4, 2, 319, 3}, Machines{3, 3, 10, 40}));
+                                           Machines{4, 2, 319, 3}, Machines{3, 3, 10, 40},
+                                           Machines{2, 2, 31, 5, true}, Machines{3, 2, 37, 7, true}));
 
 TEST(SequenceParallelAttention, RefusesMoreRanksThanHeads) {
   CpuContext cpu;
