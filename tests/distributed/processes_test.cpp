@@ -4,17 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <thread>
 
-#include "nn/sequence_parallel.h"
 #include "parallel/mpi/process_communicator.h"
 #include "parallel/partition.h"
-#include "support/compare.h"
-#include "support/cpu_context.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
@@ -194,78 +190,6 @@ TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
       expected += static_cast<float>(member);
     EXPECT_EQ(sums[static_cast<std::size_t>(i)], expected);
   }
-}
-
-/// Attention's inputs, the same in all processes: [tokens, heads, width].
-Tensor numbers(std::int64_t tokens, float phase) {
-  Tensor made(DType::kF32, {tokens, 5, 8});
-  for (std::int64_t i = 0; i < made.elements(); ++i)
-    made.as<float>()[i] = std::sin(phase += 0.7f + 1e-3f * static_cast<float>(i % 101));
-  return made;
-}
-
-/// This rank's rows of it, of `layout`; `machines` as in ExecContext.
-Tensor attended(Communicator& all, const MachineRanks* machines, const TokenLayout& layout) {
-  CpuContext cpu(1);
-  ExecContext ctx{
-      .backend = *cpu.backend, .workspace = cpu.workspace, .communicator = all, .machines = machines};
-  const Range mine = layout.local();
-  const Tensor q = numbers(layout.tokens(), 0);
-  const Tensor k = numbers(layout.tokens(), 1);
-  const Tensor v = numbers(layout.tokens(), 2);
-  Tensor out(DType::kF32, {mine.size(), q.shape()[1], q.shape()[2]});
-  SequenceParallelAttention attention(ctx, layout, DType::kF32, q.shape()[1], q.shape()[2]);
-  attention.send_value(v.view().slice(0, mine.begin, mine.end));
-  attention.send_query(q.view().slice(0, mine.begin, mine.end));
-  attention.send_key(k.view().slice(0, mine.begin, mine.end));
-  attention.attend(out);
-  return out;
-}
-
-/// Each process is a machine, of which so many ranks take part.
-void expect_attention_round_processes(int ranks_of_each) {
-  constexpr std::int64_t kTokens = 319;  // divided evenly by nothing here
-  const RankGroup everyone = all_ranks(next_connection());
-  const int machines = processes().size();
-  const int ranks = machines * ranks_of_each;
-  RankGroup all{.connection = everyone.connection, .number = 0, .processes = {}};
-  std::vector<std::vector<int>> members(static_cast<std::size_t>(machines));
-  for (int rank = 0; rank < ranks; ++rank) {
-    all.processes.push_back(rank / ranks_of_each);
-    members[static_cast<std::size_t>(rank / ranks_of_each)].push_back(rank);
-  }
-  SelfCommunicator alone;
-  const Tensor expected = attended(alone, nullptr, TokenLayout::video(1, 1, kTokens, 1, 0));
-  std::vector<std::thread> threads;
-  for (int place = 0; place < ranks_of_each; ++place)
-    threads.emplace_back([&, place] {
-      const int machine = processes().rank();
-      const int rank = machine * ranks_of_each + place;
-      RankGroup near{
-          .connection = all.connection, .number = 1 + static_cast<std::uint32_t>(machine), .processes = {}};
-      near.processes.assign(static_cast<std::size_t>(ranks_of_each), machine);
-      RankGroup far{
-          .connection = all.connection, .number = 100 + static_cast<std::uint32_t>(place), .processes = {}};
-      for (int other = 0; other < machines; ++other) far.processes.push_back(other);
-      const auto make = [&](const RankGroup& group, int self) {
-        return make_process_communicator(processes(), group, self, nullptr, kPatience);
-      };
-      const auto ways = make(all, rank);
-      const auto within = make(near, place);
-      const auto across = make(far, machine);
-      const MachineRanks ring{*within, *across, members};
-      const TokenLayout layout = TokenLayout::video(1, 1, kTokens, ranks, rank);
-      const Tensor out = attended(*ways, &ring, layout);
-      const Range mine = layout.local();
-      EXPECT_TRUE(all_close(out, expected.view().slice(0, mine.begin, mine.end), 2e-6)) << "rank " << rank;
-      ways->barrier();
-    });
-  for (std::thread& thread : threads) thread.join();
-}
-
-TEST(Processes, KeysAndValuesGoRoundThem) {
-  expect_attention_round_processes(1);
-  expect_attention_round_processes(kRanks);
 }
 
 void expect_failure(const Outcomes& outcomes, const std::string& part) {
