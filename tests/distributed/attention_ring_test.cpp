@@ -75,7 +75,7 @@ void expect_attention_round_processes(int ranks_of_each) {
           .connection = all.connection, .number = 100 + static_cast<std::uint32_t>(place), .processes = {}};
       for (int other = 0; other < machines; ++other) far.processes.push_back(other);
       const auto make = [&](const RankGroup& group, int self) {
-        return make_process_communicator(processes(), group, self, nullptr, kPatience);
+        return make_process_communicator(processes(), group, self, {}, kPatience);
       };
       const auto ways = make(all, rank);
       const auto within = make(near, place);
