@@ -28,8 +28,10 @@ JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const auto guided = static_cast<int>(guided_steps(settings, scheduler));
   const auto steps = static_cast<int>(scheduler.timesteps().size());
-  const std::vector<RankLayout> layouts =
+  std::vector<RankLayout> layouts =
       possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps);
+  if (link != nullptr)
+    for (RankLayout& layout : layouts) layout = on_machines(layout, link->machine_of_ranks());
   const auto planned = [&](const RankLayout& layout) {
     return JointPlan{.layout = layout,
                      .reason = layout_reason(options, layout, guided, steps),

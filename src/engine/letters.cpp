@@ -205,6 +205,7 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
   letter.put(latent);
   letter.put(layout.sequence);
   letter.put(layout.groups);
+  letter.put(layout.machines);
   put_image(letter, images.first);
   put_image(letter, images.last);
   put_latents(letter, resumed);
@@ -241,6 +242,7 @@ SharedRequest get_request(LetterReader& letter) {
   request.latent = letter.shape();
   request.layout.sequence = letter.get<int>();
   request.layout.groups = letter.get<int>();
+  request.layout.machines = letter.get<int>();
   request.images.first = get_image(letter);
   request.images.last = get_image(letter);
   request.resumed = get_latents(letter);

@@ -1,7 +1,9 @@
 #include "engine/process_link.h"
 
+#include <algorithm>
 #include <numeric>
 
+#include "engine/layout_choice.h"
 #include "kept/recovery.h"
 #include "parallel/mpi/process_communicator.h"
 
@@ -107,6 +109,14 @@ int ProcessLink::first_rank() const {
   return std::accumulate(ranks_.begin(), ranks_.begin() + processes_.rank(), 0);
 }
 
+std::vector<int> ProcessLink::machine_of_ranks() const {
+  std::vector<int> machines;
+  for (int process = 0; process < processes_.size(); ++process)
+    machines.insert(machines.end(), static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]),
+                    processes_.machine(process));
+  return machines;
+}
+
 void ProcessLink::open_connection() {
   connection_ = ++last_connection();
   processes_.open_connection(connection_);
@@ -122,8 +132,32 @@ RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankL
   const int own = first_rank() + rank;
   RankConnection ways{.layout = layout,
                       .all = make_process_communicator(processes_, all, own, memory, timeout)};
-  if (layout.groups == 1) return ways;
   const int number = layout.group_of(own);
+  if (layout.machines > 1) {
+    // Groups' numbers: 0, one a half, then one a rank that is the first of its machine's, or of those at its place.
+    const int first = layout.first_of(number);
+    ways.machine_ranks = machine_ranks(layout, number, machine_of_ranks());
+    const auto part = [&](const std::vector<int>& members, int base) {
+      RankGroup some{.connection = connection_,
+                     .number = static_cast<std::uint32_t>(base + first + members.front()),
+                     .processes = {}};
+      for (const int member : members)
+        some.processes.push_back(all.processes[static_cast<std::size_t>(first + member)]);
+      const auto self = std::ranges::find(members, own - first) - members.begin();
+      return make_process_communicator(processes_, some, static_cast<int>(self), memory, timeout);
+    };
+    const int base = 1 + layout.groups;
+    for (const std::vector<int>& members : ways.machine_ranks) {
+      const auto found = std::ranges::find(members, own - first);
+      if (found == members.end()) continue;
+      ways.within = part(members, base);
+      std::vector<int> at_place;
+      for (const std::vector<int>& others : ways.machine_ranks)
+        at_place.push_back(others[static_cast<std::size_t>(found - members.begin())]);
+      ways.across = part(at_place, base + layout.ranks());
+    }
+  }
+  if (layout.groups == 1) return ways;
   const auto first = all.processes.begin() + layout.first_of(number);
   const RankGroup group{.connection = connection_,
                         .number = 1 + static_cast<std::uint32_t>(number),

@@ -39,6 +39,8 @@ class ProcessLink {
   int ranks() const;
   /// The first of this process's, among all.
   int first_rank() const;
+  /// Each rank's machine, a number.
+  std::vector<int> machine_of_ranks() const;
 
   /// A new way between all ranks; communicators of an earlier one are of no use any more.
   void open_connection();

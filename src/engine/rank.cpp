@@ -73,6 +73,11 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace, *connection_.all);
   ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all());
+  std::unique_ptr<const MachineRanks> machines;
+  if (connection_.across) {
+    machines.reset(new MachineRanks{*connection_.within, *connection_.across, connection_.machine_ranks});
+    (connection_.group ? group_exec : exec).machines = machines.get();
+  }
   Workspace text_workspace(text_encoder_backend().allocator());
   ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *connection_.all);
   if (run.dump_taps)
