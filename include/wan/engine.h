@@ -83,6 +83,9 @@ struct MemoryPlan {
   int ulysses_size = 1;            // of these, that divide the tokens of a pass
   bool guidance_parallel = false;  // the others run guidance's other pass meanwhile
   std::string layout_reason = {};  // of several ranks: why they go so, in a few words
+  /// How what a rank sends comes to another: "peer": GPUs read each other's memory; "host": through the host's memory; "nccl": between
+  /// the processes' GPUs, by NCCL; "mpi": between processes, through the hosts' memory. Empty for one rank.
+  std::string transport = {};
   /// Of each rank of this process, where they are several. Their GPUs may differ, and what is free of them.
   struct RankMemory {
     std::string device;  // "cuda:2"

@@ -8,6 +8,7 @@
 
 #include "base/memory_info.h"
 #include "engine/backend_factory.h"
+#include "engine/device_group_agreement.h"
 #include "engine/engine_internals.h"
 #include "engine/fingerprint.h"
 #include "engine/layout_choice.h"
@@ -44,7 +45,11 @@ struct JointPlan {
 struct Engine::Impl {
   /// A rank's models may be copied from by other ranks: all of them go before the first device.
   ~Impl() {
-    for (const auto& rank : ranks) rank->unload();
+    for (const auto& rank : ranks) {
+      rank->unload();
+      rank->connect({});
+    }
+    if (link != nullptr) link->drop_device_groups();
   }
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made)
       : options(engine_options),
@@ -85,6 +90,20 @@ struct Engine::Impl {
 
   /// That events, dumps and kept state are of.
   Rank& first() const { return *ranks.front(); }
+
+  /// How what one rank sends comes to another; see MemoryPlan.
+  std::string transport() const {
+    if (all_ranks() == 1) return "";
+    if (link != nullptr) return link->has_device_groups() ? "nccl" : "mpi";
+    return shares_memory && first().backend().device().kind != DeviceKind::kCpu ? "peer" : "host";
+  }
+  std::optional<Notice> transport_notice() const {
+    if (link == nullptr || first().backend().device().kind == DeviceKind::kCpu) return std::nullopt;
+    if (link->has_device_groups())
+      return Notice{format_message("the processes' GPUs exchange by {}", MessagePart{group_library})};
+    return Notice{format_message("the processes' GPUs exchange through the hosts' memory, by MPI: {}",
+                                 MessagePart{by_letters_reason})};
+  }
 
   /// What of the blocks stays, and what ranks divide: at most, for a plan.
   struct Holding {
@@ -163,6 +182,7 @@ struct Engine::Impl {
                      .sharding = sharding,
                      .text_encoder_host = text_encoder_host,
                      .layout = layout,
+                     .device_groups = link != nullptr && link->has_device_groups(),
                      .sharers = machine_ranks(),
                      .text_tokens = text_tokens(settings, scheduler, keep),
                      .sampler_slots = scheduler.slots()});
@@ -296,7 +316,9 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
-  bool shares_memory = false;  // each rank's device can read the others' memory
+  bool shares_memory = false;     // each rank's device can read the others' memory
+  std::string group_library;      // by which the processes' devices exchange, where they do
+  std::string by_letters_reason;  // why they do not, where they could be asked to
   std::string precision;
   DType weights;
   std::optional<TextEncoderHost> text_encoder_host;
@@ -316,12 +338,14 @@ void Engine::Impl::share_ranks() {
         LetterWriter mine;
         mine.put(static_cast<int>(ranks.size()));
         mine.put(kind);
+        for (const auto& rank : ranks) put_group_support(mine, rank->backend().group_support());
         mine.put(parts.size());
         for (const auto& part : parts) mine.put(part.second);
         return mine.take();
       },
       [&](std::vector<Letter> letters) {
         LetterWriter counts;
+        DeviceGroupAgreement agreement;
         int all = 0;
         for (std::size_t process = 0; process < letters.size(); ++process) {
           const std::string name = link->processes().name(static_cast<int>(process));
@@ -332,6 +356,7 @@ void Engine::Impl::share_ranks() {
           WAN_CHECK(theirs.get<int>() == kind, kUnsupported,
                     "{} computes on another kind of device than {}; name one that all have with `device`",
                     name, link->processes().name(0));
+          for (int rank = 0; rank < count; ++rank) agreement.add(get_group_support(theirs), name);
           WAN_CHECK_FIELD(theirs.get<std::size_t>() == parts.size(), kBadFile, "ckpt_dir",
                           "{}: the checkpoint is another model's than on {}", name,
                           link->processes().name(0));
@@ -345,12 +370,19 @@ void Engine::Impl::share_ranks() {
                   "`ulysses_size` {}: the processes have {} ranks together; leave it out, or ask for so many",
                   size, all);
         check_ranks(all);
+        if (options.p2p == "off") agreement.refuse("`p2p` is off");
+        counts.put(agreement.reason().empty() && !agreement.library().empty());
+        counts.put(agreement.reason());
+        counts.put(agreement.library());
         return counts.take();
       });
   LetterReader counts(shared);
   std::vector<int> by_process(static_cast<std::size_t>(link->processes().size()));
   for (int& count : by_process) count = counts.get<int>();
-  link->set_ranks(std::move(by_process));
+  const bool groups = counts.get<bool>();
+  by_letters_reason = counts.text();
+  group_library = counts.text();
+  link->set_ranks(std::move(by_process), groups);
 }
 
 /// work(), which makes this process's plans; then the way that the rank with the least memory has room for becomes all ranks'.
@@ -384,8 +416,13 @@ void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work,
 
 void Engine::Impl::connect(const RankLayout& layout) {
   if (link == nullptr) return connect_ranks(ranks, layout, options);
-  link->open_connection();
   const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
+  std::vector<ComputeDevice*> devices;
+  for (const auto& rank : ranks) {
+    rank->connect({});
+    devices.push_back(&rank->backend());
+  }
+  link->open_connection(devices, layout, timeout);
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout));
   }
@@ -460,6 +497,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       if (!on_event) return;
       on_event(RunSettings{to_metadata(settings)});
       for (const std::string& notice : resolved.notices) on_event(Notice{notice});
+      if (const auto notice = transport_notice()) on_event(*notice);
       if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
         on_event(Notice{
             "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
@@ -580,6 +618,7 @@ MemoryPlan Engine::plan(const GenerationRequest& request) const {
   const JointPlan joint = impl_->plan(impl_->resolve(request));
   MemoryPlan plan = joint.ranks.front().plan;
   plan.layout_reason = joint.reason;
+  plan.transport = impl_->transport();
   if (joint.ranks.size() == 1) return plan;
   for (std::size_t i = 0; i < joint.ranks.size(); ++i) {
     const MemoryPlan& own = joint.ranks[i].plan;

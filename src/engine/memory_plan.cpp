@@ -228,7 +228,8 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
           .feed_forward_pieces = load.feed_forward_pieces,
-          .layout = input.layout};
+          .layout = input.layout,
+          .packs = input.device_groups};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -245,6 +246,9 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
+  // NCCL's buffers, of its channels to each peer, are expected to take as much; it allocates them by itself.
+  constexpr std::int64_t kDeviceGroupBytes = std::int64_t{1} << 29;
+
   PlannedRun run{};
   run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
   if (input.text_encoder_host) {
@@ -258,6 +262,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.ulysses_size = input.layout.sequence;
   plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
+  if (input.device_groups) plan.program += kDeviceGroupBytes;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
@@ -326,6 +331,7 @@ namespace {
 std::string ranks_json(const MemoryPlan& plan) {
   std::string text;
   if (!plan.layout_reason.empty()) text = fmt::format(R"(,"layout_reason":"{}")", plan.layout_reason);
+  if (!plan.transport.empty()) text += fmt::format(R"(,"transport":"{}")", plan.transport);
   if (plan.rank_memory.empty()) return text;
   std::string each;
   for (const MemoryPlan::RankMemory& rank : plan.rank_memory)
@@ -357,6 +363,16 @@ std::string layout_text(const MemoryPlan& plan) {
   if (plan.ulysses_size > 1)
     text += fmt::format("{}{} divide the tokens of a pass", text.empty() ? "" : ", ", plan.ulysses_size);
   return plan.layout_reason.empty() ? text : text + ": " + plan.layout_reason;
+}
+
+/// How ranks exchange, a line.
+std::string transport_text(const MemoryPlan& plan) {
+  const auto line = [](const char* way) { return fmt::format("exchanges      {}\n", way); };
+  if (plan.transport == "peer") return line("GPUs read each other's memory");
+  if (plan.transport == "host") return line("through the host's memory");
+  if (plan.transport == "nccl") return line("between the processes' GPUs, by NCCL");
+  if (plan.transport == "mpi") return line("between processes, through the hosts' memory, by MPI");
+  return "";
 }
 
 /// A line for each rank, where one takes or has another amount than the first.
@@ -399,9 +415,10 @@ std::string text_encoder_text(const MemoryPlan& plan) {
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
-  const std::string ranks = plan.ranks == 1 ? ""
-                                            : fmt::format("ranks          {:8}     ({}); of each:\n",
-                                                          plan.ranks, layout_text(plan));
+  const std::string ranks = plan.ranks == 1
+                                ? ""
+                                : fmt::format("ranks          {:8}     ({}); of each:\n{}", plan.ranks,
+                                              layout_text(plan), transport_text(plan));
   return ranks +
          fmt::format(
              "program        {:8.3f} GB\n"

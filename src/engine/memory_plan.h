@@ -37,6 +37,7 @@ struct PlanInput {
   Sharding sharding = {};        // what ranks may divide at most
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
   RankLayout layout = {};                                 // of ranks that divide tokens and pictures
+  bool device_groups = false;                             // by which the ranks exchange (DeviceGroup)
   int sharers = 0;  // of them, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};

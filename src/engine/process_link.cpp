@@ -1,6 +1,8 @@
 #include "engine/process_link.h"
 
+#include <algorithm>
 #include <numeric>
+#include <thread>
 
 #include "kept/recovery.h"
 #include "parallel/mpi/process_communicator.h"
@@ -8,6 +10,8 @@
 namespace wan {
 
 namespace {
+
+constexpr auto kLook = std::chrono::milliseconds(2);  // between two at what connects
 
 /// work() in a phase, or its failure, as a letter.
 Letter outcome_of(std::uint64_t phase, const std::function<Letter()>& work) {
@@ -107,28 +111,123 @@ int ProcessLink::first_rank() const {
   return std::accumulate(ranks_.begin(), ranks_.begin() + processes_.rank(), 0);
 }
 
-void ProcessLink::open_connection() {
+std::vector<ProcessLink::Members> ProcessLink::groups_of(const RankLayout& layout) {
+  std::vector<Members> groups{{.number = 0, .first = 0, .size = layout.ranks()}};
+  for (int group = 0; layout.groups > 1 && group < layout.groups; ++group)
+    groups.push_back({.number = 1 + static_cast<std::uint32_t>(group),
+                      .first = layout.first_of(group),
+                      .size = layout.sequence});
+  return groups;
+}
+
+std::vector<int> ProcessLink::processes_of(const Members& members) const {
+  std::vector<int> all;
+  for (int process = 0; process < processes_.size(); ++process)
+    all.insert(all.end(), static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
+  const auto first = all.begin() + members.first;
+  return {first, first + members.size};
+}
+
+bool ProcessLink::has_live(std::span<const Members> wanted) const {
+  const int own = first_rank();
+  for (const Members& members : wanted)
+    for (int rank = own; rank < own + ranks_[static_cast<std::size_t>(processes_.rank())]; ++rank) {
+      if (rank < members.first || rank >= members.first + members.size) continue;
+      const auto joined = joined_.find({members, rank});
+      if (joined == joined_.end() || joined->second->is_aborted()) return false;
+    }
+  return true;
+}
+
+void ProcessLink::join(std::span<ComputeDevice* const> devices, std::span<const Members> wanted,
+                       LetterReader ids, std::chrono::milliseconds timeout) {
+  drop_device_groups();
+  const auto start = std::chrono::steady_clock::now();
+  for (const Members& members : wanted) {
+    const std::string text = ids.text();
+    const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
+    const DeviceGroupId id(begin, begin + text.size());
+    std::vector<DeviceGroup*> joining;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      const int rank = first_rank() + static_cast<int>(i);
+      if (rank < members.first || rank >= members.first + members.size) continue;
+      auto& joined = joined_[{members, rank}];
+      joined = devices[i]->join_group(id, rank - members.first, members.size);
+      joining.push_back(joined.get());
+    }
+    // One group after the other: each takes memory of the device.
+    while (!std::ranges::all_of(joining, [](DeviceGroup* group) { return group->is_ready(); })) {
+      processes_.check(connection_);
+      WAN_CHECK_FIELD(std::chrono::steady_clock::now() - start < timeout, kDevice, "rank_timeout",
+                      "the GPUs of {} processes were not connected within {:.3g} s; NCCL_DEBUG=INFO in the "
+                      "environment shows how far NCCL has come, NCCL_SOCKET_IFNAME names the network that it "
+                      "uses, and `p2p` off sends through the hosts' memory instead",
+                      processes_.size(), std::chrono::duration<double>(timeout).count());
+      std::this_thread::sleep_for(kLook);
+    }
+  }
+}
+
+void ProcessLink::open_connection(std::span<ComputeDevice* const> devices, const RankLayout& layout,
+                                  std::chrono::milliseconds timeout) {
   connection_ = ++last_connection();
   processes_.open_connection(connection_);
+  if (!device_groups_) return;
+  const std::vector<Members> wanted = groups_of(layout);
+  const Letter ids = together(
+      [&] {
+        LetterWriter mine;
+        mine.put(has_live(wanted));
+        return mine.take();
+      },
+      [&](std::vector<Letter> letters) {
+        bool all_live = true;
+        for (Letter& letter : letters) all_live = LetterReader(std::move(letter)).get<bool>() && all_live;
+        LetterWriter made;
+        made.put(all_live);
+        for (std::size_t i = 0; !all_live && i < wanted.size(); ++i) {
+          const DeviceGroupId id = devices.front()->make_group_id();
+          made.put(std::string_view(reinterpret_cast<const char*>(id.data()), id.size()));
+        }
+        return made.take();
+      });
+  LetterReader letter(ids);
+  if (letter.get<bool>()) return;
+  together([&] {
+    try {
+      join(devices, wanted, std::move(letter), timeout);
+    } catch (const Error& error) {
+      end_connection(error);  // the others wait for this one
+      throw;
+    }
+    return Letter();
+  });
+}
+
+void ProcessLink::drop_device_groups() noexcept {
+  for (const auto& [place, group] : joined_) group->begin_end();
+  joined_.clear();
+}
+
+std::unique_ptr<Communicator> ProcessLink::make_communicator(const Members& members, int rank,
+                                                             ComputeDevice* device,
+                                                             std::chrono::milliseconds timeout) const {
+  const auto joined = joined_.find({members, rank});
+  return make_process_communicator(
+      processes_, {.connection = connection_, .number = members.number, .processes = processes_of(members)},
+      rank - members.first, {.device = device, .devices = joined != joined_.end() ? joined->second : nullptr},
+      timeout);
 }
 
 RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
                                     std::chrono::milliseconds timeout) const {
-  RankGroup all{.connection = connection_, .number = 0, .processes = {}};
-  for (int process = 0; process < processes_.size(); ++process)
-    all.processes.insert(all.processes.end(),
-                         static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
   ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
   const int own = first_rank() + rank;
-  RankConnection ways{.layout = layout,
-                      .all = make_process_communicator(processes_, all, own, memory, timeout)};
-  if (layout.groups == 1) return ways;
-  const int number = layout.group_of(own);
-  const auto first = all.processes.begin() + layout.first_of(number);
-  const RankGroup group{.connection = connection_,
-                        .number = 1 + static_cast<std::uint32_t>(number),
-                        .processes = {first, first + layout.sequence}};
-  ways.group = make_process_communicator(processes_, group, own - layout.first_of(number), memory, timeout);
+  const std::vector<Members> groups = groups_of(layout);
+  RankConnection ways{.layout = layout, .all = make_communicator(groups[0], own, memory, timeout)};
+  if (layout.groups > 1)
+    ways.group =
+        make_communicator(groups[1 + static_cast<std::size_t>(layout.group_of(own))], own, memory, timeout);
   return ways;
 }
 

@@ -6,6 +6,8 @@
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/random.h"
+#include "backends/cuda/nccl_group.h"
+#include "backends/cuda/nccl_library.h"
 #include "base/error.h"
 
 namespace wan::cuda {
@@ -179,6 +181,24 @@ bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {
   const CurrentDevice here(options_.device);
   launch_normal(stream_, args);
   return true;
+}
+
+DeviceGroupSupport CudaBackend::group_support() const {
+  const Nccl& library = nccl();
+  if (!library.reason.empty()) return {.reason = library.reason};
+  cudaDeviceProp properties{};
+  WAN_CUDA(cudaGetDeviceProperties(&properties, options_.device));
+  const char* const uuid = properties.uuid.bytes;
+  return {.library = "NCCL " + nccl_version_text(library.version),
+          .device = std::string(uuid, sizeof properties.uuid.bytes)};
+}
+
+DeviceGroupId CudaBackend::make_group_id() {
+  return make_nccl_id();
+}
+
+std::unique_ptr<DeviceGroup> CudaBackend::join_group(const DeviceGroupId& id, int rank, int size) {
+  return std::make_unique<NcclGroup>(options_.device, stream_, id, rank, size);
 }
 
 std::int64_t CudaBackend::free_bytes() const {

@@ -39,6 +39,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void copy_out(const TensorView& from, const TensorView& to) override;
   void copy_beside(const TensorView& from, const TensorView& to) override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
+  DeviceGroupSupport group_support() const override;
+  DeviceGroupId make_group_id() override;
+  std::unique_ptr<DeviceGroup> join_group(const DeviceGroupId& id, int rank, int size) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
   std::int64_t reserved_bytes() const override;
