@@ -35,7 +35,8 @@ struct EngineOptions {
   /// ulysses_size, are an even number.
   std::string guidance_parallel = "auto";
   /// How what one GPU sends comes to another: "on": each reads the others' memory; "off": through page-locked memory of the host; "auto": on where
-  /// the driver has it between all of them.
+  /// the driver has it between all of them. GPUs of several processes exchange by NCCL where all of them have it, with "off" through the
+  /// hosts' memory.
   std::string p2p = "auto";
   /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
   /// them. Waiting for whoever handles events, and for a disk, does not count. A rank that does not end as long after a failure, 30 s at least, has
@@ -45,6 +46,7 @@ struct EngineOptions {
   /// (`t5_fsdp`), in its device's memory, and the whole of the block that it computes with and of the next. Where not all parts fit, as
   /// many blocks are divided as do, and the others streamed; with residency "resident" all of them are, with "streamed" none. One rank
   /// has nothing to divide, and GPUs that do not read each other's memory (p2p) divide nothing. A text encoder on the CPU (t5_cpu) is not divided.
+  /// Of several processes each divides among its own ranks; the text encoder is the first one's.
   bool dit_fsdp = false;
   bool t5_fsdp = false;
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.

@@ -76,8 +76,12 @@ struct Engine::Impl {
 
   /// Refused before any request where none could have a layout.
   void check_ranks(int count) const;
-  /// Ranks copy their parts of weights from one another's memory, which those of other processes cannot.
-  bool divides_weights() const { return shares_memory && link == nullptr; }
+  /// Ranks of one process copy their parts of weights from one another's memory; those of other processes have parts of their own.
+  bool divides_weights() const { return shares_memory && ranks.size() > 1; }
+  /// Of all ranks the first one encodes text, for the others too.
+  bool encodes_text(const Rank& rank) const {
+    return &rank == ranks.front().get() && (link == nullptr || link->is_first());
+  }
   Holding wanted_holding() const;
   /// Every rank's, in the first possible layout in which whole frames fit, and the feed-forward in one piece; or in the last one.
   JointPlan plan(const ResolvedRequest& request) const;

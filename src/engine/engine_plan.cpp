@@ -16,11 +16,11 @@ void Engine::Impl::check_ranks(int count) const {
 
 Engine::Impl::Holding Engine::Impl::wanted_holding() const {
   const auto count = static_cast<int>(ranks.size());
-  if (count == 1 || !divides_weights()) return {options.keep_models, {}};
+  if (!divides_weights()) return {options.keep_models, {}};
   return {options.keep_models,
           {.ranks = count,
            .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
-           .text_encoder = options.t5_fsdp && !text_encoder_host}};
+           .text_encoder = options.t5_fsdp && !text_encoder_host && encodes_text(first())}};
 }
 
 JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
@@ -95,7 +95,8 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
                    .offload_model = options.offload_model,
                    .most_places = keep ? most_places.load() : kAllBlocks,
                    .sharding = sharding,
-                   .text_encoder_host = text_encoder_host,
+                   .encodes_text = encodes_text(rank),
+                   .text_encoder_host = encodes_text(rank) ? text_encoder_host : std::nullopt,
                    .layout = layout,
                    .device_groups = link != nullptr && link->has_device_groups(),
                    .sharers = machine_ranks(),
@@ -129,8 +130,8 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
     }
   };
   const Sharding& sharding = run.load.sharding;
-  // Places that divided blocks come through are always as many.
-  if (sharding.transformer_blocks == 0) lower(most_places, run.plan.block_places);
+  // Places that divided blocks come through are always as many; and where all blocks have one, ranks without text have fewer.
+  if (sharding.transformer_blocks == 0 && !run.plan.blocks_resident) lower(most_places, run.plan.block_places);
   lower(most_divided, sharding.transformer_blocks);
   if (!sharding.text_encoder) divides_text = false;
 }

@@ -66,7 +66,7 @@ int transformer_blocks(const PlanInput& input) {
 
 /// How many blocks of the device's residency are not divided over ranks.
 int block_count(const PlanInput& input, const Sharding& sharding) {
-  const bool text = !input.text_encoder_host && !sharding.text_encoder;
+  const bool text = input.encodes_text && !input.text_encoder_host && !sharding.text_encoder;
   return transformer_blocks(input) + (text ? static_cast<int>(input.models.text_encoder.num_layers) : 0);
 }
 
@@ -219,7 +219,7 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
   return {.models = input.models,
           .backend = input.backend,
           .text_backend = host ? host->backend : nullptr,
-          .text_apart = host.has_value(),
+          .text_apart = host.has_value() || !input.encodes_text,
           .weights = input.weights,
           .text_weights = load.text_weights(),
           .latent = input.latent,
@@ -250,7 +250,11 @@ PlannedRun plan_run(const PlanInput& input) {
   constexpr std::int64_t kDeviceGroupBytes = std::int64_t{1} << 29;
 
   PlannedRun run{};
-  run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
+  run.load = {.weights = input.weights,
+              .residency = {},
+              .feed_forward_pieces = 1,
+              .encodes_text = input.encodes_text,
+              .text_encoder_host = {}};
   if (input.text_encoder_host) {
     LoadOptions::Blocks& text =
         run.load.text_encoder_host.emplace(LoadOptions::Blocks{input.text_encoder_host->weights, {}});
@@ -403,12 +407,18 @@ std::string blocks_text(const MemoryPlan& plan) {
 }
 
 /// Where the text encoder is, if it is not simply in memory.
-std::string text_encoder_text(const MemoryPlan& plan) {
+std::string text_encoder_place(const MemoryPlan& plan) {
   if (plan.text_encoder_host > 0)
-    return fmt::format("  (on the CPU: {:.3f} GB of the host's memory)",
+    return fmt::format("on the CPU: {:.3f} GB of the host's memory",
                        static_cast<double>(plan.text_encoder_host) * kGb);
-  if (plan.text_encoder_sharded) return fmt::format("  (sharded over {} ranks)", plan.shards);
-  return plan.blocks_resident ? "" : "  (in the transformers' places)";
+  if (plan.text_encoder_sharded) return fmt::format("sharded over {} ranks", plan.shards);
+  return plan.blocks_resident ? "" : "in the transformers' places";
+}
+
+std::string text_encoder_text(const MemoryPlan& plan) {
+  std::string text = text_encoder_place(plan);
+  if (plan.ranks > 1) text += fmt::format("{}rank 0 encodes for all", text.empty() ? "" : "; ");
+  return text.empty() ? "" : "  (" + text + ")";
 }
 
 }  // namespace
