@@ -44,7 +44,8 @@ class CountedSink final : public FrameSink {
 };
 
 std::unique_ptr<FrameSink> make_plain_sink(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata, const VideoEncoding& encoding) {
+                                           const Metadata& metadata, const VideoEncoding& encoding,
+                                           const std::optional<SoundTrack>& sound) {
   switch (classify_output(path, format.frame_count)) {
     case OutputKind::kPngStill:
       return make_png_still(path, format, metadata);
@@ -53,7 +54,7 @@ std::unique_ptr<FrameSink> make_plain_sink(const fs::path& path, const VideoForm
     case OutputKind::kMp4:
       break;
   }
-  return make_threaded_sink(make_mp4_writer(path, format, metadata, encoding), frame_bytes(format),
+  return make_threaded_sink(make_mp4_writer(path, format, metadata, encoding, sound), frame_bytes(format),
                             kQueueFrames);
 }
 
@@ -86,11 +87,12 @@ std::vector<fs::path> output_files(const fs::path& path, int frame_count) {
   return names;
 }
 
-void check_output_writable(const fs::path& path, int frame_count, const VideoEncoding& encoding) {
+void check_output_writable(const fs::path& path, int frame_count, const VideoEncoding& encoding,
+                           const std::optional<SoundTrack>& sound) {
   switch (classify_output(path, frame_count)) {
     case OutputKind::kMp4:
       check_writable_target(path);
-      check_mp4_supported(encoding);
+      check_mp4_supported(encoding, sound);
       break;
     case OutputKind::kPngStill:
       check_writable_target(path);
@@ -107,10 +109,12 @@ void check_output_writable(const fs::path& path, int frame_count, const VideoEnc
 }
 
 std::unique_ptr<FrameSink> make_frame_sink(const fs::path& path, const VideoFormat& format,
-                                           const Metadata& metadata, const VideoEncoding& encoding) {
+                                           const Metadata& metadata, const VideoEncoding& encoding,
+                                           const std::optional<SoundTrack>& sound) {
   WAN_CHECK(format.width > 0 && format.height > 0, kInvalidArgument,
             "[output] expected a positive size, got {}x{}", format.width, format.height);
-  return std::make_unique<CountedSink>(make_plain_sink(path, format, metadata, encoding), format.frame_count);
+  return std::make_unique<CountedSink>(make_plain_sink(path, format, metadata, encoding, sound),
+                                       format.frame_count);
 }
 
 }  // namespace wan

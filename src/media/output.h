@@ -3,10 +3,12 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "media/frame_sink.h"
 #include "media/metadata.h"
+#include "media/sound_track.h"
 #include "media/video_codec.h"
 
 namespace wan {
@@ -25,17 +27,18 @@ OutputKind classify_output(const std::filesystem::path& path, int frame_count);
 std::vector<std::filesystem::path> output_files(const std::filesystem::path& path, int frame_count);
 
 /// The check before anything is loaded, a few system calls: classify_output, a folder that exists and can be written,
-/// nothing there that is no regular file, and a build that can encode the format (`encoding` of an .mp4; frames in PNG have
-/// none). Leaves nothing behind. Throws InvalidArgument or
+/// nothing there that is no regular file, and a build that can encode the format (`encoding` and `sound` of an .mp4; frames in
+/// PNG have neither). Leaves nothing behind. Throws InvalidArgument or
 /// Unsupported.
 void check_output_writable(const std::filesystem::path& path, int frame_count,
-                           const VideoEncoding& encoding = {});
+                           const VideoEncoding& encoding = {}, const std::optional<SoundTrack>& sound = {});
 
 /// The sink for `path`: videos and sequences encode on a thread of their own. It expects exactly
 /// format.frame_count frames; another number at finish() is an Internal error and leaves nothing. Throws
 /// InvalidArgument for a format that the file cannot hold (MP4: odd sizes), Io when the file cannot be
-/// created.
+/// created, and as make_mp4_writer() for `sound`, which an .mp4 alone gets.
 std::unique_ptr<FrameSink> make_frame_sink(const std::filesystem::path& path, const VideoFormat& format,
-                                           const Metadata& metadata, const VideoEncoding& encoding = {});
+                                           const Metadata& metadata, const VideoEncoding& encoding = {},
+                                           const std::optional<SoundTrack>& sound = {});
 
 }  // namespace wan

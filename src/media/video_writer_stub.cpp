@@ -5,14 +5,14 @@
 
 namespace wan {
 
-void check_mp4_supported(const VideoEncoding&) {
+void check_mp4_supported(const VideoEncoding&, const std::optional<SoundTrack>&) {
   fail(ErrorCode::kUnsupported,
        "this build cannot write .mp4: it was made without FFmpeg's libraries; write lossless frames to "
        "NAME_%05d.png or the arrays as .npy with `dump_dir`, or build with -DWAN_WITH_FFMPEG=ON");
 }
 
 std::unique_ptr<FrameSink> make_mp4_writer(const std::filesystem::path&, const VideoFormat&, const Metadata&,
-                                           const VideoEncoding& encoding) {
+                                           const VideoEncoding& encoding, const std::optional<SoundTrack>&) {
   check_mp4_supported(encoding);
   return nullptr;
 }

@@ -13,6 +13,8 @@ double apply_activation(ActivationKind kind, double x) {
       return x / (1.0 + std::exp(-x));
     case ActivationKind::kGeluTanh:
       return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 * std::numbers::inv_pi) * (x + 0.044715 * x * x * x)));
+    case ActivationKind::kGelu:
+      return 0.5 * x * std::erfc(-x * std::numbers::sqrt2 / 2.0);  // 1 + erf would cancel far below zero
     case ActivationKind::kNone:
       break;
   }

@@ -31,7 +31,8 @@ const Shape kShapes[] = {{1}, {3, 5}, {16}, {2, 3, 17}, {1024}, {150, 301}};
 TEST(Activation, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : kShapes)
-    for (const auto kind : {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh})
+    for (const auto kind :
+         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes) {
           const Guarded x = random_tensor(x_type, shape, 1, Layout::kContiguous, 3.0);
@@ -49,7 +50,7 @@ TEST(Activation, HoldsItsAccuracyFarFromZero) {
   constexpr std::int64_t kCount = 1000;
   const Tensor x(DType::kF32, {kCount});
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = 0.05f * static_cast<float>(i - kCount / 2);
-  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh}) {
+  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu}) {
     const Tensor out(DType::kF32, {kCount});
     activation(ops.ctx, {x, kind, out});
     for (std::int64_t i = 0; i < kCount; ++i) {
@@ -68,7 +69,7 @@ TEST(Activation, ExtremesGiveNeitherNanNorTheWrongSign) {
   const float values[] = {-1e30f, -500.0f, 500.0f, 1e30f, nan};
   std::copy(std::begin(values), std::end(values), x.as<float>());
   const Tensor out(DType::kF32, {5});
-  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh}) {
+  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu}) {
     activation(ops.ctx, {x, kind, out});
     EXPECT_NEAR(out.as<float>()[0], 0.0f, 1e-7f);
     EXPECT_NEAR(out.as<float>()[1], 0.0f, 1e-7f);

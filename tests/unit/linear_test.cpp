@@ -53,8 +53,8 @@ TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {
     for (const DType x : {DType::kF32, DType::kBF16})
       for (const DType out : {DType::kF32, DType::kBF16})
         for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows})
-          for (const auto activation :
-               {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh})
+          for (const auto activation : {ActivationKind::kNone, ActivationKind::kSiLU,
+                                        ActivationKind::kGeluTanh, ActivationKind::kGelu})
             for (const bool with_bias : {false, true})
               for (const Case& c : {Case{1, 33, 20}, Case{37, 70, 45}, Case{6, 40, 24}})
                 check(c, x, weight, out, layout, activation, with_bias);
@@ -75,7 +75,7 @@ TEST(Linear, EpiloguesHoldTheirAccuracyFarFromZero) {
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = static_cast<float>(i - kCount / 2) * 0.1f;
   const Tensor one(DType::kF32, {1, 1});
   *one.as<float>() = 1.0f;
-  for (const auto activation : {ActivationKind::kSiLU, ActivationKind::kGeluTanh}) {
+  for (const auto activation : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu}) {
     const Tensor out(DType::kF32, {kCount, 1});
     linear(ops.ctx, {x, one, {}, out, activation});
     const Tensor expected(DType::kF64, {kCount, 1});

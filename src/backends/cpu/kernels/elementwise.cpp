@@ -23,6 +23,11 @@ void map_gelu_tanh(const float* x, float* out, std::int64_t n) {
       out, n, [](Vec a) { return gelu_tanh(a); }, x);
 }
 
+void map_gelu(const float* x, float* out, std::int64_t n) {
+  map(
+      out, n, [](Vec a) { return gelu(a); }, x);
+}
+
 void map_exponential(const float* x, float* out, std::int64_t n) {
   map(
       out, n, [](Vec a) { return exponential(a); }, x);
@@ -122,6 +127,7 @@ void round_to_bf16(const float* x, float* out, std::int64_t n) {
 void add_elementwise(CpuKernels& table) {
   table.silu = map_silu;
   table.gelu_tanh = map_gelu_tanh;
+  table.gelu = map_gelu;
   table.gated_gelu = map_gated_gelu;
   table.add = map_add;
   table.add_gated = map_add_gated;

@@ -123,5 +123,22 @@ WAN_INLINE Vec gelu_tanh(Vec x) {
   return times_sigmoid(x, x * (1.59576912f + 0.0713548163f * x * x));
 }
 
+/// x Phi(x), by Phi(-a) = exp(-a^2 / 2) R(a) with a = |x|, so that nothing cancels below zero. R(a) = t p(t), t = 1 / (1 + 0.34 a),
+/// p of degree 8 with the smallest largest relative error for a to 13.5, 2.7e-8; exp(-a^2 / 2) is 0 from there on.
+WAN_INLINE Vec gelu(Vec x) {
+  const Vec a = larger(x, -x);
+  const Vec t = 1.0f / (1.0f + 0.34f * a);
+  Vec p = t * -0.0263695251f + 0.140668735f;
+  p = p * t - 0.275455713f;
+  p = p * t + 0.204725489f;
+  p = p * t - 0.0463903546f;
+  p = p * t + 0.116033047f;
+  p = p * t + 0.115035556f;
+  p = p * t + 0.136133417f;
+  p = p * t + 0.135619342f;
+  const Vec below = x * (p * t * exponential(-0.5f * a * a));
+  return x > 0.0f ? x - below : below;
+}
+
 }  // namespace
 }  // namespace wan

@@ -84,7 +84,7 @@ struct Vector {
   }
 };
 
-/// Both as x / (1 + exp(-y)): no cancellation on either side, and neither infinity nor NaN for large |x|. The quotient is
+/// The first two as x / (1 + exp(-y)): no cancellation on either side, and neither infinity nor NaN for large |x|. The quotient is
 /// within 2 units in the last place, and 0 where the divisor is past 2^126.
 __device__ inline float activate(ActivationKind kind, float x) {
   switch (kind) {
@@ -94,6 +94,8 @@ __device__ inline float activate(ActivationKind kind, float x) {
       constexpr float kTwiceRootTwoOverPi = 1.5957691216057308f;
       return __fdividef(x, 1.0f + expf(-kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x)));
     }
+    case ActivationKind::kGelu:
+      return 0.5f * x * erfcf(-0.70710678f * x);
     case ActivationKind::kNone:
       break;
   }
