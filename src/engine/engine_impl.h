@@ -121,9 +121,9 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
-  bool shares_memory = false;  // each rank's device can read the others' memory
-  std::string group_library;       // by which the processes' devices exchange, where they do
-  std::string by_letters_reason;   // why they do not, where they could be asked to
+  bool shares_memory = false;     // each rank's device can read the others' memory
+  std::string group_library;      // by which the processes' devices exchange, where they do
+  std::string by_letters_reason;  // why they do not, where they could be asked to
   std::string precision;
   DType weights;
   std::optional<TextEncoderHost> text_encoder_host;

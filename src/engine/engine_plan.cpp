@@ -131,7 +131,8 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
   };
   const Sharding& sharding = run.load.sharding;
   // Places that divided blocks come through are always as many; and where all blocks have one, ranks without text have fewer.
-  if (sharding.transformer_blocks == 0 && !run.plan.blocks_resident) lower(most_places, run.plan.block_places);
+  if (sharding.transformer_blocks == 0 && !run.plan.blocks_resident)
+    lower(most_places, run.plan.block_places);
   lower(most_divided, sharding.transformer_blocks);
   if (!sharding.text_encoder) divides_text = false;
 }

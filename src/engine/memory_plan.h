@@ -35,7 +35,7 @@ struct PlanInput {
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   Sharding sharding = {};        // what ranks may divide at most
-  bool encodes_text = true;  // for the other ranks too, which then need no text encoder
+  bool encodes_text = true;      // for the other ranks too, which then need no text encoder
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
   RankLayout layout = {};                                 // of ranks that divide tokens and pictures
   bool device_groups = false;                             // by which the ranks exchange (DeviceGroup)

@@ -75,11 +75,16 @@ class IdleCommunicator final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return size_; }
   void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) override {
-    if (packs_ == nullptr) return;
-    std::vector<Tensor> packed;
+    begin_all_to_all(send, recv)->finish();
+  }
+  std::unique_ptr<PendingExchange> begin_all_to_all(std::span<const TensorView> send,
+                                                    std::span<const TensorView> recv) override {
+    auto pending = std::make_unique<Packs>();
+    if (packs_ == nullptr) return pending;
     for (const auto& views : {send, recv})
       for (const TensorView& view : views.subspan(1))  // the first is this rank's own
-        if (!view.is_contiguous()) packed.emplace_back(*packs_, view.dtype(), view.shape());
+        if (!view.is_contiguous()) pending->packed.emplace_back(*packs_, view.dtype(), view.shape());
+    return pending;
   }
   void all_gather(const TensorView&, std::span<const TensorView>) override {}
   void broadcast(const TensorView&, int) override {}
@@ -87,6 +92,11 @@ class IdleCommunicator final : public Communicator {
   void abort(const Error&) noexcept override {}
 
  private:
+  struct Packs final : PendingExchange {
+    void finish() override { packed.clear(); }
+    std::vector<Tensor> packed;
+  };
+
   int size_;
   Allocator* packs_;
 };

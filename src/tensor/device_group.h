@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,8 @@
 #include "tensor/tensor.h"
 
 namespace wan {
+
+class WorkMark;
 
 /// Whether a device can be in groups.
 struct DeviceGroupSupport {
@@ -34,14 +37,14 @@ class DeviceGroup {
   virtual ~DeviceGroup() = default;
   /// Whether all members have come; until then nothing is exchanged. Throws Device where they cannot.
   virtual bool is_ready() = 0;
-  /// Enqueues, in the order of the device's work, one exchange: every member calls it, and a transfer to a peer is the other side of
-  /// that one's from here. `wait` is called, again and again, while the call itself has to wait, and may throw. Throws Device.
-  virtual void exchange(std::span<const Transfer> send, std::span<const Transfer> receive,
-                        const std::function<void()>& wait) = 0;
+  /// Enqueues, behind the device's work that is enqueued by now and beside what comes later, one exchange: every member calls it, and a
+  /// transfer to a peer is the other side of that one's from here. Exchanges are done in their order, and each by the mark that is
+  /// returned. `wait` is called, again and again, while the call itself has to wait, and may throw. Throws Device.
+  virtual std::shared_ptr<const WorkMark> exchange(std::span<const Transfer> send,
+                                                   std::span<const Transfer> receive,
+                                                   const std::function<void()>& wait) = 0;
   /// The number of the exchange that the device stands in, others before it being over. From any thread.
   virtual std::optional<std::uint64_t> under_way() = 0;
-  /// Seconds that the device was in exchanges that are over: they moved bytes, or waited for a peer. From any thread.
-  virtual double seconds() = 0;
   /// Ends what is under way, whose data is lost, and every later exchange. From any thread.
   virtual void abort() noexcept = 0;
   virtual bool is_aborted() const = 0;

@@ -155,8 +155,7 @@ void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const
   std::vector<WeightRun> runs;
   for (std::size_t i = 0; i < views.size(); ++i) runs.push_back({i, 0, views[i]});
   const BlockId next{id.group, id.index + 1};
-  load_runs(id, runs, loader,
-            next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
+  load_runs(id, runs, loader, next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
 }
 
 void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,

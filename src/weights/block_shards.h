@@ -48,8 +48,9 @@ class BlockShards {
 struct BlockShare {
   std::shared_ptr<BlockShards> shards = nullptr;  // none: every block comes whole, from the checkpoint
   int rank = 0;
-  std::shared_ptr<CommonBlocks> common = nullptr;  // through which whole blocks come; none: each rank reads them
-  int model = 0;                                   // among those of `common`
+  std::shared_ptr<CommonBlocks> common =
+      nullptr;    // through which whole blocks come; none: each rank reads them
+  int model = 0;  // among those of `common`
 };
 
 }  // namespace wan

@@ -302,7 +302,8 @@ TEST_P(BlockShardsTest, WhatIsStreamedIsReadOnceForAllRanks) {
         for (Rank& rank : all) expect_block(rank.residency->acquire(id), id);
       EXPECT_EQ(common->filled(), kPasses * kLayers);
       EXPECT_EQ(uploaded(all), ranks * kTextLayers * 3) << "nothing else came from the checkpoint";
-      EXPECT_LE(host.count.now(), static_cast<std::int64_t>(3 * block_bytes(transformer_layout(), DType::kF32)));
+      EXPECT_LE(host.count.now(),
+                static_cast<std::int64_t>(3 * block_bytes(transformer_layout(), DType::kF32)));
     }
     const auto kept = std::make_shared<CommonBlocks>(ranks, 3, host);
     Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kResident, .keep = keep}, kept);
@@ -341,8 +342,9 @@ TEST(CommonBlocks, WhatFailsToBeReadFailsForEachThatWantsIt) {
   const auto fails = [](std::byte*) { fail(ErrorCode::kBadFile, "the file is gone"); };
   const auto nothing = [](std::byte*) {};
   for (int rank = 0; rank < 2; ++rank)
-    test::expect_error(ErrorCode::kBadFile, "the file is gone",
-                       [&] { common.take(rank, {0, 1}, 64, fails, nothing); });
+    test::expect_error(ErrorCode::kBadFile, "the file is gone", [&] {
+      common.take(rank, {0, 1}, 64, fails, nothing);
+    });
   EXPECT_EQ(common.filled(), 0);
   common.take(0, {0, 1}, 64, nothing, nothing);
   test::expect_error(ErrorCode::kDevice, "the copy failed", [&] {

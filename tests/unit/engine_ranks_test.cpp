@@ -105,10 +105,12 @@ TEST_F(EngineRanksTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
   EXPECT_EQ(json["layout_reason"], "every step has two passes");
   EXPECT_EQ(json["transport"], "host");
   EXPECT_EQ(json["rank_memory"][1],
-            (nlohmann::json{{"device", "cuda:3"}, {"peak", plan.rank_memory[1].peak}, {"available", 2'000'000'000}}));
+            (nlohmann::json{
+                {"device", "cuda:3"}, {"peak", plan.rank_memory[1].peak}, {"available", 2'000'000'000}}));
   const nlohmann::json alone =
       nlohmann::json::parse(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())));
-  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("transport") || alone.contains("rank_memory"));
+  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("transport") ||
+               alone.contains("rank_memory"));
 }
 
 TEST_F(EngineRanksTest, OneRankEncodesTextForAll) {
@@ -151,7 +153,8 @@ TEST(DeviceGroups, AreAgreedOnWhereAllProcessesHaveThemAndADeviceForEachRank) {
   EXPECT_EQ(reason({.library = "NCCL 2.28.9", .device = "b"}), "");
   EXPECT_EQ(reason({.library = "NCCL 2.27.7", .device = "b"}), "node2 has NCCL 2.27.7, others NCCL 2.28.9");
   EXPECT_EQ(reason({.reason = "NCCL is not installed"}), "on node2 NCCL is not installed");
-  EXPECT_EQ(reason({.library = "NCCL 2.28.9", .device = "a"}), "two ranks share a device, one of them on node2");
+  EXPECT_EQ(reason({.library = "NCCL 2.28.9", .device = "a"}),
+            "two ranks share a device, one of them on node2");
   DeviceGroupAgreement none;
   none.add({}, "node1");
   EXPECT_EQ(none.library() + none.reason(), "") << "the host's memory needs none";

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <thread>
 
+#include "backends/cuda/copy_queue.h"
 #include "backends/cuda/nccl_library.h"
 #include "base/error.h"
 
@@ -41,13 +42,14 @@ DeviceGroupId make_nccl_id() {
   return bytes;
 }
 
-NcclGroup::NcclGroup(int device, cudaStream_t stream, const DeviceGroupId& id, int rank, int size)
-    : device_(device), stream_(stream) {
+NcclGroup::NcclGroup(int device, cudaStream_t work, const DeviceGroupId& id, int rank, int size)
+    : device_(device), work_(work) {
   NcclId given{};
   WAN_CHECK(id.size() == sizeof given, kInternal, "[nccl] an id of {} bytes", id.size());
   std::memcpy(&given, id.data(), sizeof given);
   NcclConfig config;
   const CurrentDevice here(device_);
+  stream_.emplace();
   check(usable_nccl().init_rank(&comm_, size, given, rank, &config), "ncclCommInitRankConfig");
 }
 
@@ -64,6 +66,8 @@ NcclGroup::~NcclGroup() {
     abort();
   }
   if (comm_ != nullptr) nccl().destroy(comm_);
+  cudaStreamSynchronize(*stream_);
+  stream_.reset();
 }
 
 void NcclGroup::check(int result, const char* call) const {
@@ -89,11 +93,15 @@ bool NcclGroup::is_ready() {
   return state() == kNcclSuccess;
 }
 
-void NcclGroup::exchange(std::span<const Transfer> send, std::span<const Transfer> receive,
-                         const std::function<void()>& wait) {
+std::shared_ptr<const WorkMark> NcclGroup::exchange(std::span<const Transfer> send,
+                                                    std::span<const Transfer> receive,
+                                                    const std::function<void()>& wait) {
   const CurrentDevice here(device_);
   const Nccl& library = nccl();
-  times_.during(stream_, [&] {
+  const cudaStream_t stream = *stream_;
+  const EventMark ready(device_, work_);
+  WAN_CUDA(cudaStreamWaitEvent(stream, ready.event()));
+  times_.during(stream, [&] {
     {
       const std::lock_guard lock(mutex_);
       WAN_CHECK(comm_ != nullptr, kDevice, "the exchange between GPUs was ended");
@@ -102,12 +110,12 @@ void NcclGroup::exchange(std::span<const Transfer> send, std::span<const Transfe
       const char* call = "ncclSend";
       for (const Transfer& to : send) {
         if (result != kNcclSuccess && result != kNcclInProgress) break;
-        result = library.send(to.view.data(), to.view.bytes(), kNcclBytes, to.peer, comm_, stream_);
+        result = library.send(to.view.data(), to.view.bytes(), kNcclBytes, to.peer, comm_, stream);
       }
       for (const Transfer& from : receive) {
         if (result != kNcclSuccess && result != kNcclInProgress) break;
         call = "ncclRecv";
-        result = library.receive(from.view.data(), from.view.bytes(), kNcclBytes, from.peer, comm_, stream_);
+        result = library.receive(from.view.data(), from.view.bytes(), kNcclBytes, from.peer, comm_, stream);
       }
       const int ended = library.group_end();  // in any case: groups may be nested
       check(result, call);
@@ -115,16 +123,12 @@ void NcclGroup::exchange(std::span<const Transfer> send, std::span<const Transfe
     }
     for (const auto start = Clock::now(); state() == kNcclInProgress; rest(start)) wait();
   });
+  return std::make_shared<const EventMark>(device_, stream);
 }
 
 std::optional<std::uint64_t> NcclGroup::under_way() {
   const CurrentDevice here(device_);
   return times_.under_way();
-}
-
-double NcclGroup::seconds() {
-  const CurrentDevice here(device_);
-  return times_.seconds();
 }
 
 void NcclGroup::abort() noexcept {

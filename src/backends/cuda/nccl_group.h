@@ -13,17 +13,16 @@ DeviceGroupId make_nccl_id();
 
 class NcclGroup final : public DeviceGroup {
  public:
-  /// Of CUDA device `device`, whose work is on `stream`; both outlive it. Begins to connect: see is_ready().
-  NcclGroup(int device, cudaStream_t stream, const DeviceGroupId& id, int rank, int size);
+  /// Of CUDA device `device`, whose work is on stream `work`; both outlive it. Begins to connect: see is_ready().
+  NcclGroup(int device, cudaStream_t work, const DeviceGroupId& id, int rank, int size);
   ~NcclGroup() override;
   NcclGroup(const NcclGroup&) = delete;
   NcclGroup& operator=(const NcclGroup&) = delete;
 
   bool is_ready() override;
-  void exchange(std::span<const Transfer> send, std::span<const Transfer> receive,
-                const std::function<void()>& wait) override;
+  std::shared_ptr<const WorkMark> exchange(std::span<const Transfer> send, std::span<const Transfer> receive,
+                                           const std::function<void()>& wait) override;
   std::optional<std::uint64_t> under_way() override;
-  double seconds() override;
   void abort() noexcept override;
   bool is_aborted() const override;
   void begin_end() noexcept override;
@@ -35,9 +34,10 @@ class NcclGroup final : public DeviceGroup {
   void check(int result, const char* call) const;
 
   int device_;
-  cudaStream_t stream_;
-  mutable std::mutex mutex_;  // of comm_: NCCL takes one call at a time
-  void* comm_ = nullptr;      // none once aborted
+  cudaStream_t work_;
+  std::optional<Stream> stream_;  // of the exchanges
+  mutable std::mutex mutex_;      // of comm_: NCCL takes one call at a time
+  void* comm_ = nullptr;          // none once aborted
   bool ending_ = false;
   WaitTimes times_;
 };

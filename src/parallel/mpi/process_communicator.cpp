@@ -116,6 +116,12 @@ class ProcessCommunicator final : public Communicator {
   int size() const override { return static_cast<int>(group_.processes.size()); }
 
   void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) override {
+    begin_all_to_all(send, recv)->finish();
+  }
+
+  /// Letters have come when this returns; devices go on by themselves.
+  std::unique_ptr<PendingExchange> begin_all_to_all(std::span<const TensorView> send,
+                                                    std::span<const TensorView> recv) override {
     check_collective_views(send, size(), "all_to_all");
     check_collective_views(recv, size(), "all_to_all");
     begin(Exchange::kAllToAll);
@@ -123,7 +129,13 @@ class ProcessCommunicator final : public Communicator {
       if (peer != rank_) give(peer, send[static_cast<std::size_t>(peer)]);
     copy(send[static_cast<std::size_t>(rank_)], recv[static_cast<std::size_t>(rank_)]);
     take_all(recv);
-    exchange_between_devices();
+    return exchange_between_devices();
+  }
+
+  ExchangeSpeed exchange_speed() const override {
+    if (!devices_) return ExchangeSpeed::kAtOnce;
+    return processes_.local_size() == processes_.size() ? ExchangeSpeed::kDirect
+                                                        : ExchangeSpeed::kThroughHost;
   }
 
   void all_gather(const TensorView& send, std::span<const TensorView> recv) override {
@@ -132,7 +144,7 @@ class ProcessCommunicator final : public Communicator {
     give_to_all(send);
     copy(send, recv[static_cast<std::size_t>(rank_)]);
     take_all(recv);
-    exchange_between_devices();
+    exchange_between_devices()->finish();
   }
 
   void broadcast(const TensorView& data, int root) override {
@@ -142,7 +154,7 @@ class ProcessCommunicator final : public Communicator {
       give_to_all(data);
     else
       take(root, data);
-    exchange_between_devices();
+    exchange_between_devices()->finish();
   }
 
   void barrier() override {
@@ -158,10 +170,44 @@ class ProcessCommunicator final : public Communicator {
   void end_rest() noexcept override { processes_.change_resting(-1); }
   bool anyone_rests() const override { return processes_.anyone_rests(); }
   /// A device that exchanges by itself goes on with its work while its rank's thread waits here.
-  double waited_seconds() const override { return devices_ ? devices_->seconds() : waited_.load(); }
+  double waited_seconds() const override { return devices_ ? 0 : waited_.load(); }
 
  private:
   using Transfers = std::vector<DeviceGroup::Transfer>;
+
+  /// One between devices, until the device's work comes after it; one that is over otherwise.
+  class Pending final : public PendingExchange {
+   public:
+    explicit Pending(ComputeDevice* device) : device_(device) {}
+    ~Pending() override {
+      try {
+        settle();
+      } catch (const Error&) {  // of an earlier failure, that was told
+      }
+    }
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+
+    void finish() override {
+      settle();
+      for (const auto& [rows, into] : unpacked_) device_->copy_from(rows, into);
+      unpacked_.clear();
+      packed_.clear();
+    }
+
+   private:
+    friend ProcessCommunicator;
+
+    /// Memory that is exchanged is given back in the order of the device's work.
+    void settle() {
+      if (const auto done = std::exchange(done_, nullptr)) device_->wait_for(*done);
+    }
+
+    ComputeDevice* device_;
+    std::vector<Tensor> packed_;
+    std::vector<std::pair<TensorView, TensorView>> unpacked_;  // contiguous, and where it goes
+    std::shared_ptr<const WorkMark> done_;
+  };
 
   Route route(int from, int to) const { return {group_.connection, group_.number, from, to}; }
 
@@ -169,8 +215,7 @@ class ProcessCommunicator final : public Communicator {
     stamp_ = {.number = stamp_.number + 1, .kind = kind};
     sent_.clear();
     received_.clear();
-    unpacked_.clear();
-    packed_.clear();
+    pending_ = std::make_unique<Pending>(device_);
   }
 
   void copy(const TensorView& from, const TensorView& to) {
@@ -227,9 +272,9 @@ class ProcessCommunicator final : public Communicator {
   /// What is to be sent, on the device, until the exchange has begun.
   TensorView contiguous(const TensorView& view) {
     if (view.is_contiguous()) return view;
-    packed_.push_back(rows_for(view));
-    device_->copy_from(view, packed_.back());
-    return packed_.back();
+    pending_->packed_.push_back(rows_for(view));
+    device_->copy_from(view, pending_->packed_.back());
+    return pending_->packed_.back();
   }
 
   void give(int peer, const TensorView& view) {
@@ -284,9 +329,9 @@ class ProcessCommunicator final : public Communicator {
 
   TensorView place_for(const TensorView& into) {
     if (into.is_contiguous()) return into;
-    packed_.push_back(rows_for(into));
-    unpacked_.push_back({packed_.back(), into});
-    return packed_.back();
+    pending_->packed_.push_back(rows_for(into));
+    pending_->unpacked_.push_back({pending_->packed_.back(), into});
+    return pending_->packed_.back();
   }
 
   /// From the next rank on, so that they do not all wait for the same one.
@@ -298,26 +343,24 @@ class ProcessCommunicator final : public Communicator {
   }
 
   /// Once every peer of this exchange has come to it.
-  void exchange_between_devices() {
-    if (!devices_) return;
+  std::unique_ptr<PendingExchange> exchange_between_devices() {
+    if (!devices_ || (sent_.empty() && received_.empty())) return std::move(pending_);
     try {
       const auto start = std::chrono::steady_clock::now();
-      if (!sent_.empty() || !received_.empty())
-        devices_->exchange(sent_, received_, [&] {
-          check();
-          WAN_CHECK_FIELD(std::chrono::steady_clock::now() - start < timeout_ || anyone_rests(), kDevice,
-                          "rank_timeout",
-                          "rank {}'s device could not begin an exchange within {:.3g} s: a device or the "
-                          "network does not answer",
-                          rank_, std::chrono::duration<double>(timeout_).count());
-        });
+      pending_->done_ = devices_->exchange(sent_, received_, [&] {
+        check();
+        WAN_CHECK_FIELD(std::chrono::steady_clock::now() - start < timeout_ || anyone_rests(), kDevice,
+                        "rank_timeout",
+                        "rank {}'s device could not begin an exchange within {:.3g} s: a device or the "
+                        "network does not answer",
+                        rank_, std::chrono::duration<double>(timeout_).count());
+      });
     } catch (const Error& error) {
       check();  // where it has failed already, that is why
       processes_.fail_connection(group_.connection, error);
       throw;
     }
-    for (const auto& [rows, into] : unpacked_) device_->copy_from(rows, into);
-    packed_.clear();
+    return std::move(pending_);
   }
 
   ProcessGroup& processes_;
@@ -330,8 +373,7 @@ class ProcessCommunicator final : public Communicator {
   // Of an exchange between devices.
   Transfers sent_;
   Transfers received_;
-  std::vector<std::pair<TensorView, TensorView>> unpacked_;  // contiguous, and where it goes
-  std::vector<Tensor> packed_;
+  std::unique_ptr<Pending> pending_;  // while it begins
   std::atomic<double> waited_{0};
   std::optional<GroupWatch> watch_;
 };
