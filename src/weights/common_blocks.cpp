@@ -42,6 +42,15 @@ void CommonBlocks::take(int rank, Key key, std::size_t bytes,
   end(true);
 }
 
+Buffer CommonBlocks::take_memory(std::size_t bytes) {
+  try {
+    return {allocator_, bytes};
+  } catch (const Error& error) {  // where no more can be locked, copies from other memory take longer
+    if (error.code() != ErrorCode::kOutOfMemory) throw;
+    return {cpu_allocator(), bytes};
+  }
+}
+
 CommonBlocks::Place& CommonBlocks::filled_place(Key key, std::size_t bytes,
                                                 const std::function<void(std::byte* memory)>& fill,
                                                 std::unique_lock<std::mutex>& lock) {
@@ -57,10 +66,7 @@ CommonBlocks::Place& CommonBlocks::filled_place(Key key, std::size_t bytes,
     place->state = State::kFilling;
     lock.unlock();
     try {
-      if (place->memory.size() < bytes) {
-        place->memory = Buffer();
-        place->memory = Buffer(allocator_, bytes);
-      }
+      if (place->memory.size() < bytes) place->memory = take_memory(bytes);
       fill(place->memory.data());
     } catch (...) {  // another rank tries for itself
       lock.lock();

@@ -51,6 +51,7 @@ class CommonBlocks {
     Clock::time_point ready_since;
   };
 
+  Buffer take_memory(std::size_t bytes);
   // With mutex_ held.
   Place* find(Key key);
   /// For another block: nullptr where none is free yet.

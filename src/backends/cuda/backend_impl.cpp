@@ -54,6 +54,7 @@ CudaBackend::CudaBackend(const CudaBackendOptions& options)
       options_(options),
       info_(cuda_device_info(options.device)),
       allocator_(options.device, stream_),
+      pinned_(options.device),
       products_(options.tune ? &tuner_ : nullptr),
       convolutions_(options.tf32_convolutions, options.tune ? &tuner_ : nullptr),
       counter_(allocator_, sizeof(unsigned long long)),
@@ -126,10 +127,6 @@ double CudaBackend::waited_seconds() {
 void CudaBackend::share_memory_with(const ComputeDevice& reader) {
   if (reader.device() == device()) return;
   allocator_.share_with(reader.device().index);
-}
-
-Allocator& CudaBackend::transfer_allocator() {
-  return pinned_allocator();
 }
 
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
