@@ -161,8 +161,10 @@ void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const
 void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,
                            ReadAhead& ahead) const {
   const BlockGroup& group = group_of(id);
+  WeightTarget target = target_of(group, 0);
+  target.loaders = group.share.shards->ranks();  // each has its part to load
   load_runs(id, weight_runs(group.layout, group.scope.compute_dtype(), run, memory, allocator().device()),
-            WeightLoader(target_of(group, 0)), next, ahead);
+            WeightLoader(std::move(target)), next, ahead);
 }
 
 }  // namespace wan
