@@ -32,7 +32,7 @@ struct EngineOptions {
   int ulysses_size = 0;
   /// "on": guidance's two passes run at the same time, each on a half of the ranks, which divide its tokens; then ulysses_size is of a
   /// half. "off": one after the other, each on all ranks. "auto": on where every step has both passes and the ranks, without
-  /// ulysses_size, are an even number.
+  /// ulysses_size, are an even number; where some steps have, whichever is faster by GPUs and links as they are measured.
   std::string guidance_parallel = "auto";
   /// How what one GPU sends comes to another: "on": each reads the others' memory; "off": through page-locked memory of the host; "auto": on where
   /// the driver has it between all of them. GPUs of several processes exchange by NCCL where all of them have it, with "off" through the
@@ -88,6 +88,8 @@ struct MemoryPlan {
   /// How what a rank sends comes to another: "peer": GPUs read each other's memory; "host": through the host's memory; "nccl": between
   /// the processes' GPUs, by NCCL; "mpi": between processes, through the hosts' memory. Empty for one rank.
   std::string transport = {};
+  /// Of several GPUs whose links were measured for the choice of a layout: the part of a step that links take at most, 0 to 1. Otherwise 0.
+  double link_share = 0;
   /// Of each rank of this process, where they are several. Their GPUs may differ, and what is free of them.
   struct RankMemory {
     std::string device;  // "cuda:2"

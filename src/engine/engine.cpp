@@ -196,6 +196,7 @@ MemoryPlan Engine::plan(const GenerationRequest& request) const {
   MemoryPlan plan = joint.ranks.front().plan;
   plan.layout_reason = joint.reason;
   plan.transport = impl_->transport();
+  plan.link_share = joint.link_share;
   if (joint.ranks.size() == 1) return plan;
   for (std::size_t i = 0; i < joint.ranks.size(); ++i) {
     const MemoryPlan& own = joint.ranks[i].plan;

@@ -7,11 +7,13 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/engine_internals.h"
+#include "engine/layout_times.h"
 #include "engine/process_share.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
@@ -22,7 +24,8 @@ namespace wan {
 /// What all ranks do for one video.
 struct JointPlan {
   RankLayout layout;
-  std::string reason;  // for the layout
+  std::string reason;     // for the layout
+  double link_share = 0;  // see MemoryPlan
   std::vector<PlannedRun> ranks;
 };
 
@@ -92,6 +95,8 @@ struct Engine::Impl {
                   const Holding& most) const;
   PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
                   Sharding sharding, bool keep) const;
+  /// Of this process's GPUs, measured when first asked for; nothing where ranks are no GPUs, or of several processes.
+  std::optional<RankRates> rates() const;
   std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const;
   /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
   /// then empty, which stands for as many tokens as the models take.
@@ -132,6 +137,8 @@ struct Engine::Impl {
   std::atomic<int> most_places{kAllBlocks};
   std::atomic<int> most_divided{kAllBlocks};  // blocks of each transformer
   std::atomic<bool> divides_text{true};
+  mutable std::mutex rates_mutex;
+  mutable std::optional<RankRates> measured_rates;
 };
 
 /// A rank for each of the backends.

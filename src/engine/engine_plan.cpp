@@ -28,11 +28,20 @@ JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const auto guided = static_cast<int>(guided_steps(settings, scheduler));
   const auto steps = static_cast<int>(scheduler.timesteps().size());
+  const std::optional<RankRates> known =
+      depends_on_times(options, all_ranks(), guided, steps) ? rates() : std::nullopt;
+  const PassDemand work = pass_demand(models.config(), request.latent, compute_dtype(first().backend(), weights));
+  const auto times = [&](const RankLayout& layout) {
+    return known ? step_times(work, *known, layout, guided, steps) : StepTimes();
+  };
+  std::function<double(const RankLayout&)> seconds;
+  if (known) seconds = [&](const RankLayout& layout) { return times(layout).all(); };
   const std::vector<RankLayout> layouts =
-      possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps);
+      possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps, seconds);
   const auto planned = [&](const RankLayout& layout) {
     return JointPlan{.layout = layout,
                      .reason = layout_reason(options, layout, guided, steps),
+                     .link_share = times(layout).link_share(),
                      .ranks = plan_ranks(request, layout)};
   };
   return plan_in_first(layouts, planned,
@@ -102,6 +111,17 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
                    .sharers = machine_ranks(),
                    .text_tokens = text_tokens(settings, scheduler, keep),
                    .sampler_slots = scheduler.slots()});
+}
+
+std::optional<RankRates> Engine::Impl::rates() const {
+  if (link != nullptr || first().backend().total_bytes() == 0) return std::nullopt;
+  const std::lock_guard lock(rates_mutex);
+  if (!measured_rates) {
+    std::vector<Backend*> backends;
+    for (const auto& rank : ranks) backends.push_back(&rank->backend());
+    measured_rates = measure_rates(backends, weights, options);
+  }
+  return measured_rates;
 }
 
 std::int64_t Engine::Impl::guided_steps(const GenerationSettings& settings,

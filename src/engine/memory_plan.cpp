@@ -335,6 +335,7 @@ namespace {
 std::string ranks_json(const MemoryPlan& plan) {
   std::string text;
   if (!plan.layout_reason.empty()) text = fmt::format(R"(,"layout_reason":"{}")", plan.layout_reason);
+  if (plan.link_share > 0) text += fmt::format(R"(,"link_share":{:.4f})", plan.link_share);
   if (!plan.transport.empty()) text += fmt::format(R"(,"transport":"{}")", plan.transport);
   if (plan.rank_memory.empty()) return text;
   std::string each;
@@ -371,7 +372,11 @@ std::string layout_text(const MemoryPlan& plan) {
 
 /// How ranks exchange, a line.
 std::string transport_text(const MemoryPlan& plan) {
-  const auto line = [](const char* way) { return fmt::format("exchanges      {}\n", way); };
+  const auto line = [&](const char* way) {
+    const std::string share =
+        plan.link_share > 0 ? fmt::format(", up to {:.1f}% of a step", 100 * plan.link_share) : "";
+    return fmt::format("exchanges      {}{}\n", way, share);
+  };
   if (plan.transport == "peer") return line("GPUs read each other's memory");
   if (plan.transport == "host") return line("through the host's memory");
   if (plan.transport == "nccl") return line("between the processes' GPUs, by NCCL");
