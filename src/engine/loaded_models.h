@@ -69,7 +69,7 @@ class LoadedModels {
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
   std::unique_ptr<BlockResidency> text_residency_;  // the text encoder's, where it is not the transformers'
-  std::unique_ptr<Umt5Encoder> text_encoder_;
+  std::unique_ptr<Umt5Encoder> text_encoder_;       // unless it is another rank's
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;
 };
