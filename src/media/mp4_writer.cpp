@@ -6,6 +6,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "media/rgb_to_yuv.h"
+#include "media/sound_encoder.h"
 #include "media/video_encoder.h"
 
 namespace wan {
@@ -22,23 +23,30 @@ struct DictionaryOwner {
 class Mp4Writer final : public FrameSink {
  public:
   Mp4Writer(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
-            const VideoEncoding& encoding)
+            const VideoEncoding& encoding, const std::optional<SoundTrack>& sound)
       : file_(path),
         converter_(format.width, format.height),
         encoder_(open_video_encoder(video_encoders(encoding), format, frame_rate_of(format.fps), encoding,
                                     [this](AVCodecContext& context) { converter_.tag(context); })),
-        packet_(av_packet_alloc()) {
+        packet_(av_packet_alloc()),
+        sound_ends_video_(sound && sound->ends_video) {
     WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
+    if (sound) sound_.emplace(*sound, frame_rate_of(format.fps));
     open_file(metadata);
   }
 
   void write(const std::uint8_t* rgb) override {
+    if (sound_) {
+      if (sound_ends_video_ && frames_ > 0 && sound_->is_over_at(frames_)) return;
+      sound_->encode_until(frames_ + 1, [this](AVPacket& packet) { write_sound(packet); });
+    }
     FfmpegPtr<AVFrame> frame = converter_.convert(rgb);
     frame->pts = frames_++;
     encode(frame.get());
   }
 
   void finish() override {
+    if (sound_) sound_->finish([this](AVPacket& packet) { write_sound(packet); });
     encode(nullptr);
     check_io(av_write_trailer(muxer_.get()));
     check_io(muxer_->pb->error);
@@ -63,6 +71,7 @@ class Mp4Writer final : public FrameSink {
     if (encoder_->codec_id == AV_CODEC_ID_HEVC) stream_->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1');
     stream_->time_base = encoder_->time_base;
     stream_->avg_frame_rate = encoder_->framerate;
+    if (sound_) add_sound_stream();
     for (const auto& [key, value] : with_title_and_comment(metadata, "title", "comment")) {
       av_dict_set(&muxer_->metadata, key.c_str(), value.c_str(), AV_DICT_MATCH_CASE);
     }
@@ -70,6 +79,19 @@ class Mp4Writer final : public FrameSink {
     DictionaryOwner options;
     av_dict_set(&options.entries, "movflags", "+faststart+use_metadata_tags", 0);
     check_io(avformat_write_header(muxer, &options.entries));
+  }
+
+  void add_sound_stream() {
+    sound_stream_ = avformat_new_stream(muxer_.get(), nullptr);
+    WAN_CHECK(sound_stream_ != nullptr, kOutOfMemory, "[mp4] no memory for a stream");
+    WAN_ASSERT(avcodec_parameters_from_context(sound_stream_->codecpar, &sound_->context()) >= 0);
+    sound_stream_->time_base = sound_->context().time_base;
+  }
+
+  void write_sound(AVPacket& packet) {
+    packet.stream_index = sound_stream_->index;
+    av_packet_rescale_ts(&packet, sound_->context().time_base, sound_stream_->time_base);
+    check_io(av_interleaved_write_frame(muxer_.get(), &packet));
   }
 
   /// Sends one frame (null: the end) to the encoder, and what comes out of it to the file.
@@ -100,19 +122,22 @@ class Mp4Writer final : public FrameSink {
   FfmpegPtr<AVPacket> packet_;
   FfmpegPtr<AVFormatContext> muxer_;
   AVStream* stream_ = nullptr;  // owned by muxer_
+  std::optional<SoundEncoder> sound_;
+  AVStream* sound_stream_ = nullptr;  // likewise
+  bool sound_ends_video_;
   std::int64_t frames_ = 0;
 };
 
 }  // namespace
 
-void check_mp4_supported(const VideoEncoding& encoding, const std::optional<SoundTrack>&) {
+void check_mp4_supported(const VideoEncoding& encoding, const std::optional<SoundTrack>& sound) {
+  if (sound) check_sound_encoder();
   if (video_encoders(encoding).empty()) fail_without_encoder(encoding, "this FFmpeg has none");
 }
 
 std::unique_ptr<FrameSink> make_mp4_writer(const fs::path& path, const VideoFormat& format,
                                            const Metadata& metadata, const VideoEncoding& encoding,
                                            const std::optional<SoundTrack>& sound) {
-  WAN_CHECK(!sound, kUnsupported, "cannot write {}: sound is not written yet", path.string());
   quiet_ffmpeg();
   check_metadata(metadata);
   check_encoding(encoding);
@@ -121,7 +146,7 @@ std::unique_ptr<FrameSink> make_mp4_writer(const fs::path& path, const VideoForm
                 format.width % 2 == 0 && format.height % 2 == 0,
             kInvalidArgument, "cannot write {}: expected even sizes up to {}, got {}x{}", path.string(),
             kMaxSide, format.width, format.height);
-  return std::make_unique<Mp4Writer>(path, format, metadata, encoding);
+  return std::make_unique<Mp4Writer>(path, format, metadata, encoding, sound);
 }
 
 }  // namespace wan

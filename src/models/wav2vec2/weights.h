@@ -55,7 +55,7 @@ std::vector<Convolution1d> load_convolutions(const WeightScope& encoder, const W
 /// The positional convolution: its weight norm, g v / |v| with the norm of each tap over both channel dimensions, multiplied
 /// out, in either spelling (weight_g and weight_v, parametrizations.weight.original0 and 1).
 struct PositionalConvolution {
-  Tensor weight;  // [groups, dim / groups, 1, 1, kernel, dim / groups]
+  Tensor weight;  // [dim, 1, 1, kernel, dim / groups]: each group's outputs together
   Tensor bias;    // [dim]
 };
 PositionalConvolution load_positions(const WeightScope& encoder, const Wav2Vec2Config& config);
