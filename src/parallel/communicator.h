@@ -4,12 +4,30 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <span>
 
 #include "base/error.h"
 #include "tensor/tensor.h"
 
 namespace wan {
+
+/// An exchange that goes on while its rank computes. Not to outlive its communicator. One that is destroyed unfinished ends as after a
+/// failure: nobody copies from this rank's memory any more, and what was received is undefined.
+class PendingExchange {
+ public:
+  virtual ~PendingExchange() = default;
+  /// What the rank does from now on finds what was received, and may write to what was sent. On a GPU its work waits, and not its thread.
+  /// Once.
+  virtual void finish() = 0;
+};
+
+/// How a communicator's exchanges go on beside computation.
+enum class ExchangeSpeed {
+  kAtOnce,       // not at all: begin_all_to_all() exchanges before it returns
+  kDirect,       // from one device's memory to another's
+  kThroughHost,  // through the host's memory, several times as long
+};
 
 /// Collective operations over a fixed group. Every rank calls the same sequence with matching byte counts; a
 /// mismatch or a rank that has died or called abort() makes the call throw on every rank instead of hanging. Views are on this rank's device, contiguous or of rows as tensor/row_copy.h has them; on a GPU the exchange is
@@ -23,6 +41,11 @@ class Communicator {
   /// send[p] goes to rank p, recv[p] comes from rank p; both hold size() views. recv[p] on rank r has the
   /// bytes of send[r] on rank p. Unequal counts are allowed. send and recv must not overlap.
   virtual void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) = 0;
+  /// all_to_all() beside the work that is enqueued after it: until finish(), nothing may be written to `send`, and `recv` is undefined. The
+  /// lists of views may go when it returns. Some may be pending at once, which all ranks finish in the same order.
+  virtual std::unique_ptr<PendingExchange> begin_all_to_all(std::span<const TensorView> send,
+                                                            std::span<const TensorView> recv);
+  virtual ExchangeSpeed exchange_speed() const { return ExchangeSpeed::kAtOnce; }
   /// recv[p] receives what rank p passed as `send`, this rank's own included.
   virtual void all_gather(const TensorView& send, std::span<const TensorView> recv) = 0;
   /// Every rank's `data` becomes rank root's.

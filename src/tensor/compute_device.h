@@ -28,6 +28,18 @@ class WorkMark {
   virtual void wait() const = 0;
 };
 
+/// An order of copies beside a device's work. One thread at a time.
+class CopyQueue {
+ public:
+  virtual ~CopyQueue() = default;
+  /// What is enqueued here from now on begins after the marked work of a device of this kind. Throws Device.
+  virtual void wait_for(const WorkMark& mark) = 0;
+  /// Enqueues what ComputeDevice::copy_from() or copy_out() does: one of the two is memory of the queue's device.
+  virtual void copy(const TensorView& from, const TensorView& to) = 0;
+  /// Marks what is enqueued here so far.
+  virtual std::shared_ptr<const WorkMark> mark() = 0;
+};
+
 class ComputeDevice {
  public:
   virtual ~ComputeDevice() = default;
@@ -71,6 +83,8 @@ class ComputeDevice {
   /// copy_from() beside the work that is enqueued, not behind it: between memory that none of that work writes, nor reads where this
   /// does. The device has the bytes when the call returns. From any thread.
   virtual void copy_beside(const TensorView& from, const TensorView& to) { copy_from(from, to); }
+  /// A new one, which the device outlives; nullptr where work is done when a call returns.
+  virtual std::unique_ptr<CopyQueue> make_copy_queue() { return nullptr; }
   /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
   /// offset: see diffusion/random.h.
   virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }

@@ -23,8 +23,24 @@ struct DecodedVideo {
   std::vector<std::array<std::vector<std::uint8_t>, 3>> yuv;  // a frame: Y [H, W], U and V [H/2, W/2]
 };
 
-/// A test failure, and what was read so far, when the file is not a whole video.
+/// A test failure, and what was read so far, when the file is not a whole video, alone or with one sound.
 DecodedVideo read_video(const std::filesystem::path& path);
+
+struct DecodedSound {
+  std::string codec;
+  int rate = 0;
+  int channels = 0;
+  double begins = 0;           // seconds, of the first sample
+  double seconds = 0;          // until it ends, as the file says: a decoder gives the last block whole
+  std::vector<float> samples;  // of the first channel
+};
+
+/// The sound beside a video; likewise.
+DecodedSound read_sound(const std::filesystem::path& path);
+
+/// In the order of a file's packets, the largest difference in seconds between a packet of its video and the one of its sound
+/// before it or after it.
+double largest_gap(const std::filesystem::path& path);
 
 /// RGB in 0..255 (unrounded, unclamped) of one limited-range YUV triple. `kr`, `kb`: the matrix's luma
 /// weights (BT.709: 0.2126, 0.0722; BT.601: 0.299, 0.114).

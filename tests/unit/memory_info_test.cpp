@@ -184,5 +184,16 @@ TEST_F(FakeMachine, ProcessorsAreTheSmallestQuotaOfAllGroups) {
   EXPECT_EQ(processors(), 2.5);
 }
 
+TEST(MemoryInfoTest, IsPlausible) {
+  EXPECT_GT(peak_resident_bytes(), 1 << 20);
+  EXPECT_GT(available_memory_bytes(), 1 << 20);
+  EXPECT_GT(program_bytes(), 1 << 18);
+  EXPECT_EQ(program_bytes(), program_bytes());
+  const std::int64_t before = private_bytes();
+  EXPECT_GT(before, 0);
+  const std::vector<char> more(64 << 20, 1);
+  EXPECT_NEAR(static_cast<double>(private_bytes() - before), static_cast<double>(more.size()), 1.6e7);
+}
+
 }  // namespace
 }  // namespace wan

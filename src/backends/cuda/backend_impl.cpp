@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "backends/cuda/copy_queue.h"
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/random.h"
@@ -33,21 +34,6 @@ void check_on(const TensorView& view, Device expected) {
   WAN_CHECK(view.empty() || view.device() == expected, kInternal,
             "[cuda] expected a view on {}, got one on {}", to_string(expected), to_string(view.device()));
 }
-
-/// The device must be current where it is made.
-class EventMark final : public WorkMark {
- public:
-  EventMark(int device, cudaStream_t stream) : device_(device) { event_.record(stream); }
-  void wait() const override {
-    const CurrentDevice there(device_);
-    event_.synchronize();
-  }
-  cudaEvent_t event() const { return event_; }
-
- private:
-  int device_;
-  Event event_;
-};
 
 /// Where no event can be had: the end of all work.
 class LastMark final : public WorkMark {
@@ -144,29 +130,26 @@ Allocator& CudaBackend::transfer_allocator() {
   return pinned_allocator();
 }
 
-void CudaBackend::enqueue_copy(const TensorView& from, const TensorView& to, cudaStream_t stream) const {
-  const RowCopy copy = row_copy(from, to);
-  if (copy.rows == 0 || copy.from == copy.to) return;
-  const CurrentDevice here(options_.device);
-  WAN_CUDA(cudaMemcpy2DAsync(copy.to, copy.to_pitch, copy.from, copy.from_pitch, copy.row_bytes, copy.rows,
-                             cudaMemcpyDefault, stream));
-}
-
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
   check_on(to, device());
-  enqueue_copy(from, to, stream_);
+  enqueue_copy(options_.device, from, to, stream_);
 }
 
 void CudaBackend::copy_out(const TensorView& from, const TensorView& to) {
   check_on(from, device());
-  enqueue_copy(from, to, stream_);
+  enqueue_copy(options_.device, from, to, stream_);
 }
 
 void CudaBackend::copy_beside(const TensorView& from, const TensorView& to) {
   check_on(to, device());
   const CurrentDevice here(options_.device);
-  enqueue_copy(from, to, copies_);
+  enqueue_copy(options_.device, from, to, copies_);
   wait_for_copies();
+}
+
+std::unique_ptr<CopyQueue> CudaBackend::make_copy_queue() {
+  const CurrentDevice here(options_.device);
+  return std::make_unique<StreamCopies>(options_.device);
 }
 
 bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {

@@ -38,6 +38,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void copy_from(const TensorView& from, const TensorView& to) override;
   void copy_out(const TensorView& from, const TensorView& to) override;
   void copy_beside(const TensorView& from, const TensorView& to) override;
+  std::unique_ptr<CopyQueue> make_copy_queue() override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
@@ -77,7 +78,6 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   std::int64_t count_non_finite(const TensorView& x);
 
  private:
-  void enqueue_copy(const TensorView& from, const TensorView& to, cudaStream_t stream) const;
   /// Returns when the work that copies_ has by now is done.
   void wait_for_copies();
 

@@ -1,0 +1,185 @@
+// The audio encoder against transformers' Wav2Vec2ForCTC, stage by stage, and what frames hear against the official code.
+
+#include "models/wav2vec2/wav2vec2.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/wav2vec2/speech_features.h"
+#include "ops/counting_backend.h"
+#include "support/backends.h"
+#include "support/compare.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+#include "support/tap_recorder.h"
+
+namespace wan::test {
+namespace {
+
+// f32 on both sides; sums of up to 80 terms in another order through up to three layers.
+constexpr double kTolerance = 2e-5;
+
+/// A golden encoder, its weights in memory.
+class LoadedEncoder {
+ public:
+  LoadedEncoder(const std::string& name, Kernels kernels)
+      : folder_(golden_path("audio/encoders/" + name)),
+        report_(Checkpoint::open(folder_), "audio encoder"),
+        scope_(report_, {}),
+        config_(read_wav2vec2_config(folder_)),
+        residency_(make_residency(
+            {{wav2vec2_scope(scope_), wav2vec2_block_layout(config_), static_cast<int>(config_.num_layers)}},
+            {})),
+        encoder(config_, scope_, *residency_, 0, "wav2vec2."),
+        backend_(make_backend(kernels)),
+        workspace_(backend_->allocator()),
+        ctx{.backend = *backend_, .workspace = workspace_, .communicator = alone_, .taps = taps.listener()} {
+    report_.check();
+  }
+
+ private:
+  std::filesystem::path folder_;
+  WeightReport report_;
+  WeightScope scope_;
+  Wav2Vec2Config config_;
+  std::unique_ptr<BlockResidency> residency_;
+
+ public:
+  Wav2Vec2 encoder;
+  TapRecorder taps;
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  Workspace workspace_;
+  SelfCommunicator alone_;
+
+ public:
+  ExecContext ctx;
+};
+
+std::span<const float> values_of(const Tensor& tensor) {
+  return {tensor.as<float>(), static_cast<std::size_t>(tensor.elements())};
+}
+
+struct Case {
+  const char* encoder;
+  const char* sound;
+};
+
+constexpr Case kCases[] = {{"heads3", "short"}, {"heads3", "odd"}, {"heads3", "silent"},
+                           {"heads3", "least"}, {"bare", "short"}, {"bare", "odd"}};
+
+class Wav2Vec2Parity : public ::testing::TestWithParam<std::tuple<Case, Kernels>> {};
+
+TEST_P(Wav2Vec2Parity, EveryStageIsTheReferences) {
+  const auto& [test, kernels] = GetParam();
+  const GoldenFile golden(golden_path(std::string("audio/encoders/") + test.encoder + ".safetensors"));
+  const std::string name = std::string(test.sound) + ".";
+  const Tensor samples = golden.tensor(name + "samples");
+  std::vector<float> normalized = normalize_speech(values_of(samples));
+  const TensorView made(normalized.data(), DType::kF32, {static_cast<std::int64_t>(normalized.size())});
+  EXPECT_TRUE(all_close(made, golden.tensor(name + "normalized"), kTolerance));
+
+  LoadedEncoder loaded(test.encoder, kernels);
+  const Tensor states = loaded.encoder.hidden_states(loaded.ctx, values_of(samples));
+  const auto& features = loaded.taps.calls().at("wav2vec2.feature_extractor");
+  ASSERT_EQ(features.size(), 1u);
+  EXPECT_TRUE(all_close(features[0], golden.tensor(name + "features"), kTolerance));
+  const Tensor expected = golden.tensor(name + "states");
+  ASSERT_EQ(states.shape(), expected.shape());
+  for (std::int64_t i = 0; i < states.dim(0); ++i)
+    EXPECT_TRUE(all_close(states.view().select(0, i), expected.view().select(0, i), kTolerance)) << i;
+}
+
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
+  const auto& [test, kernels] = instance.param;
+  return std::string(test.encoder) + "_" + test.sound + "_" + kernels_name(kernels);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Wav2Vec2Parity,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(all_kernels())),
+                         case_name);
+
+TEST(Wav2Vec2, PiecesOfALongSoundLeaveNoSeam) {
+  // 281 states: a piece of convolutions and a part of the next.
+  const GoldenFile golden(golden_path("audio/encoders/heads3.safetensors"));
+  const Tensor samples = golden.tensor("long.samples");
+  LoadedEncoder loaded("heads3", all_kernels().back());
+  const Tensor states = loaded.encoder.hidden_states(loaded.ctx, values_of(samples));
+  EXPECT_GT(states.dim(1), 256);
+  EXPECT_TRUE(all_close(states.view().slice(0, states.dim(0) - 1, states.dim(0)),
+                        golden.tensor("long.states"), kTolerance));
+
+  const Tensor heard = loaded.encoder.speech_features(loaded.ctx, values_of(samples), 16, 100);
+  const Tensor expected = speech_features(interpolate_states(states), 16, 100);
+  EXPECT_TRUE(all_close(heard, expected, 1e-7));
+}
+
+TEST(Wav2Vec2, MemoryGrowsWithALengthNotWithItsSquareAndARehearsalSeesIt) {
+  LoadedEncoder loaded("heads3", all_kernels().back());
+  const auto peak = [&](std::int64_t samples) {
+    Rehearsal rehearsal(&loaded.ctx.backend);
+    loaded.encoder.rehearse(rehearsal.ctx, samples);
+    return rehearsal.backend.take_peak();
+  };
+  const std::int64_t a_minute = peak(960'000);
+  const std::int64_t ten_minutes = peak(9'600'000);
+  EXPECT_LT(ten_minutes, 11 * a_minute);
+
+  const GoldenFile golden(golden_path("audio/encoders/heads3.safetensors"));
+  const Tensor samples = golden.tensor("odd.samples");
+  loaded.ctx.workspace.release();
+  loaded.encoder.encode(loaded.ctx, values_of(samples), [](std::int64_t, const TensorView&) {});
+  const auto used = static_cast<std::int64_t>(loaded.ctx.workspace.capacity());
+  EXPECT_NEAR(static_cast<double>(peak(samples.elements())), static_cast<double>(used),
+              0.05 * static_cast<double>(used));
+}
+
+TEST(Wav2Vec2, ASoundWithoutAStateIsRefused) {
+  LoadedEncoder loaded("heads3", all_kernels().back());
+  EXPECT_EQ(loaded.encoder.config().receptive_field(), 400);
+  EXPECT_EQ(loaded.encoder.config().hop(), 320);
+  const std::vector<float> samples(399);
+  expect_error(ErrorCode::kInvalidArgument, "too short",
+               [&] { loaded.encoder.hidden_states(loaded.ctx, samples); });
+}
+
+TEST(SpeechFeatures, AreTheOfficialOnes) {
+  const GoldenFile golden(golden_path("audio/features.safetensors"));
+  for (const char* name : {"second", "two_clips", "two", "minute"}) {
+    SCOPED_TRACE(name);
+    const std::string prefix = std::string(name) + ".";
+    const Tensor states = golden.tensor(prefix + "states");
+    const Tensor features = interpolate_states(states);
+    EXPECT_TRUE(all_close(features, golden.tensor(prefix + "features"), 1e-6));
+    const Tensor heard = golden.tensor(prefix + "heard");  // [frames, L, C]
+    const Tensor made = speech_features(features, 16, heard.dim(0));
+    const Tensor expected(DType::kF32, made.shape());
+    for (std::int64_t frame = 0; frame < heard.dim(0); ++frame)
+      for (std::int64_t i = 0; i < heard.dim(1) * heard.dim(2); ++i)
+        expected.as<float>()[i * heard.dim(0) + frame] =
+            heard.as<float>()[frame * heard.dim(1) * heard.dim(2) + i];
+    EXPECT_TRUE(all_close(made, expected, 1e-6));
+    const Tensor picked(DType::kF32, made.shape());
+    pick_speech_features(states, 16, picked);
+    EXPECT_TRUE(std::equal(picked.as<float>(), picked.as<float>() + picked.elements(), made.as<float>()));
+  }
+}
+
+TEST(SpeechFeatures, CountsAreTheOfficialOnes) {
+  const std::vector<std::int64_t> counts =
+      GoldenFile(golden_path("audio/features.safetensors")).integers("counts");
+  ASSERT_GT(counts.size(), 100u);
+  for (std::size_t i = 0; i < counts.size(); i += 4) {
+    EXPECT_EQ(speech_feature_count(counts[i]), counts[i + 1]) << counts[i];
+    EXPECT_EQ(speech_clip_count(counts[i + 1], 16, counts[i + 2]), counts[i + 3]) << counts[i];
+  }
+  // Halves go to the even one: 7.5 to 8, 22.5 to 22.
+  constexpr std::int64_t kFeatures[] = {0, 2, 4, 6, 8, 9, 11, 13, 15, 17, 19, 21, 22};
+  for (std::int64_t frame = 0; frame < 13; ++frame) EXPECT_EQ(speech_feature_of(frame, 16), kFeatures[frame]);
+}
+
+}  // namespace
+}  // namespace wan::test
