@@ -10,11 +10,8 @@ namespace {
 template <typename Weights, typename Config>
 void declare(const WeightScope& scope, const Config& config, const BlockLayout& layout) {
   for (const WeightSpec& spec : list_weights<Weights>(config)) scope.declare(spec);
-  for (int block = 0; block < config.num_layers; ++block) {
-    const std::string prefix = layout.block_prefix(block);
-    const WeightScope child = scope.child(prefix.substr(0, prefix.size() - 1));
-    for (const WeightSpec& spec : layout.weights) child.declare(spec);
-  }
+  for (int block = 0; block < config.num_layers; ++block)
+    for (const WeightSpec& spec : layout.block_weights(block)) scope.declare(spec);
 }
 
 }  // namespace

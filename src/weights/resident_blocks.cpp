@@ -19,8 +19,9 @@ ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOp
 void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);
   if (target.memory.data() == nullptr) {
-    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id.group));
+    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
     target.views = loader_.views(id.group, target.memory.data());
+    target.views.resize(loader_.group_of(id).layout.count(id.index));
   }
   loader_.load(id, target.views);
   target.loaded = true;
@@ -35,7 +36,7 @@ void ResidentBlocks::preload(const LoadProgress& progress) {
         const std::scoped_lock lock(mutex_);
         if (!place({group, block}).loaded) load({group, block});
       }
-      done += loader_.bytes_of(group);
+      done += loader_.bytes_of({group, block});
       if (progress) progress(done, bytes_);
     }
   }

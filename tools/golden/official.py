@@ -86,6 +86,18 @@ def attention_fp32(q, k, v, q_lens=None, k_lens=None, dropout_p=0.0, softmax_sca
     return y.transpose(1, 2).contiguous()
 
 
+@functools.cache
+def load_speech_model(wan_dir):
+    """The module of speech to video's transformer, without the pipeline's dependencies (librosa, decord, transformers)."""
+    load_official(wan_dir)
+    package = types.ModuleType("wan.modules.s2v")
+    package.__path__ = [str(Path(wan_dir).resolve() / "wan" / "modules" / "s2v")]
+    with mock.patch.dict(sys.modules, {"wan.modules.s2v": package}):
+        module = importlib.import_module("wan.modules.s2v.model_s2v")
+    module.flash_attention = attention_fp32
+    return module
+
+
 def text_encoder_dimensions(path):
     """Arguments of the official encoder's constructor from the shapes in a .pth file."""
     state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)

@@ -133,6 +133,10 @@ WanConfig read_config(const ConfigReader& json) {
     config.speech = read_speech_config(json, config.num_layers);
     WAN_CHECK(config.dim % 4 == 0, kBadFile, "{}: \"dim\" is {}, which the audio encoder cannot divide by 4",
               json.path(), config.dim);
+    WAN_CHECK(config.in_dim == config.out_dim, kBadFile,
+              "{}: \"in_dim\" is {} and \"out_dim\" {}; of speech-to-video models only the kind of "
+              "Wan2.2-S2V-14B is supported",
+              json.path(), config.in_dim, config.out_dim);
   }
   return config;
 }
@@ -169,6 +173,9 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
               weights.report().checkpoint().path(), patch.to_string());
     config.patch[static_cast<std::size_t>(i)] = static_cast<int>(patch[i + 2]);
   }
+  WAN_CHECK(!config.speech || config.patch == (PatchSize{1, 2, 2}), kBadFile,
+            "{}: patch_embedding.weight is {}; a speech-to-video model has patches of 1 x 2 x 2",
+            weights.report().checkpoint().path(), patch.to_string());
   return config;
 }
 

@@ -4,33 +4,26 @@
 
 #include <memory>
 
+#include "models/wan/s2v/speech_layout.h"
 #include "models/wan/transformer.h"
 
 namespace wan {
 
-/// On the backend's device, f32, contiguous, the same on every rank. h x w are the latent's rows and columns, multiples of 8.
+/// On the backend's device, f32, contiguous, the same on every rank. h x w are the latent's rows and columns, multiples of 8;
+/// C its channels.
 struct SpeechInput {
+  TensorView audio;      // [layers, audio_dim, 4 F]: features of the clip's video frames
+  TensorView reference;  // [C, 1, h, w] latent
   TensorView
-      audio;  // [layers, audio_dim, video frames], 4 a latent frame F; without the history's copies of the first
-  TensorView reference;  // [16, 1, h, w] latent
-  TensorView
-      motion;  // [16, kMotionLatents, h, w] latents before the clip, oldest first; empty: none (not zeros)
-  TensorView pose;  // [16, F, h, w] latents; empty: none
+      motion;  // [C, kMotionLatents, h, w] latents before the clip, oldest first; empty: none (not zeros)
+  TensorView pose;  // [C, F, h, w] latents; empty: none
 };
-
-/// Latent frames of the history, and the video frames that they stand for.
-constexpr std::int64_t kMotionLatents = 19;
-constexpr std::int64_t kMotionFrames = 73;
-
-/// Timesteps of a forward pass, by the layout's modulation rows: the step's, and 0 of reference and motion.
-/// `latent` [C, F, h, w] is the noisy one's shape.
-TokenLayout speech_layout(const WanConfig& config, const Shape& latent, bool motion, int ranks, int rank);
 
 class SpeechConditioning {
  public:
-  /// For guidance branches 0 (hears the sound) and, of two, 1 (hears features of 0). Borrows the model and the inputs, which
-  /// stay as they are. Taps: audio_tokens [F, 5, dim], audio_global [F, dim], motion_tokens [1.5 h w / 4, dim], as the modules'
-  /// outputs of the official model; those of branch 1 are named audio_tokens_uncond and audio_global_uncond. Throws
+  /// For guidance branches 0 (hears the sound) and, of two, 1 (hears features of 0). Borrows the model and the pose, which stay as
+  /// they are; the other inputs may go. Taps: audio_tokens [F, 5, dim], audio_global [F, dim], motion_tokens [1.5 h w / 4, dim], as
+  /// the modules' outputs of the official model; those of branch 1 are named audio_tokens_uncond and audio_global_uncond. Throws
   /// InvalidArgument for inputs whose shapes do not belong to the model or to each other.
   SpeechConditioning(ExecContext& ctx, const WanTransformer& model, const SpeechInput& input, int branches);
   ~SpeechConditioning();
