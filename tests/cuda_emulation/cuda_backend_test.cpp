@@ -329,7 +329,10 @@ void expect_exchange(Links links) {
         backend.upload(host, mine);
         const TensorView send[] = {mine.view().slice(1, 0, 2), mine.view().slice(1, 2, 4)};
         const TensorView recv[] = {got.view().slice(0, 0, tokens), got.view().slice(0, tokens, 2 * tokens)};
-        communicators[rank]->all_to_all(send, recv);
+        if (repeat == 1)
+          communicators[rank]->all_to_all(send, recv);
+        else
+          communicators[rank]->begin_all_to_all(send, recv)->finish();
         const Tensor back(DType::kF32, got.shape());
         backend.download(got, back);
         for (std::int64_t token = 0; token < 2 * tokens; ++token)
@@ -347,6 +350,28 @@ void expect_exchange(Links links) {
       }
     });
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(CudaBackend, CopiesInAQueueWaitForMarksAndHaveTheirOwn) {
+  fake_machine().devices = 2;
+  const auto first = make_cuda_backend({.device = 0});
+  const auto second = make_cuda_backend({.device = 1});
+  first->share_memory_with(*second);
+  const Tensor host(DType::kF32, {3, 4, 2});
+  for (std::int64_t i = 0; i < host.elements(); ++i) host.as<float>()[i] = static_cast<float>(i);
+  const Tensor there(first->allocator(), DType::kF32, host.shape());
+  const Tensor here(second->allocator(), DType::kF32, {3, 2, 2});
+  first->upload(host, there);
+  const auto queue = second->make_copy_queue();
+  queue->wait_for(*first->mark_work());
+  queue->copy(there.view().slice(1, 1, 3), here);
+  second->wait_for(*queue->mark());
+  const Tensor back(DType::kF32, here.shape());
+  second->download(here, back);
+  for (std::int64_t row = 0; row < 3; ++row)
+    for (std::int64_t i = 0; i < 4; ++i)
+      EXPECT_EQ(back.as<float>()[row * 4 + i], host.as<float>()[row * 8 + 2 + i]);
+  std::thread([&] { queue->mark()->wait(); }).join();
 }
 
 TEST_F(CudaBackend, DevicesExchangeDirectlyAndThroughTheHost) {

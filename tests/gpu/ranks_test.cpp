@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <thread>
 
 #include "backends/cuda/cuda_backend.h"
 #include "engine/engine_internals.h"
 #include "kept/saved_latents.h"
 #include "media/npy.h"
+#include "parallel/local/local_communicator.h"
 #include "support/compare.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
@@ -120,6 +122,85 @@ TEST(Ranks, ExchangeThroughTheHost) {
   const Made alone = make({}, "fp32", folder.path());
   for (const std::string halves : {"off", "on"})
     expect_same(make({2, halves, "off"}, "fp32", folder.path()), alone, kFp32);
+}
+
+/// What one of two ranks, on a GPU that is busy, sends and gets: numbers that say rank, exchange and place.
+class BusyRank {
+ public:
+  BusyRank(Backend& backend, Communicator& ranks) : backend_(backend), ranks_(ranks) {}
+
+  /// Writes what is sent behind much work, exchanges it beside work, and looks at what came. Nothing of an earlier or later exchange.
+  void exchange(int number) {
+    const Tensor wrong(DType::kF32, sent_.shape());
+    std::fill_n(wrong.as<float>(), wrong.elements(), -1.0f);
+    const Tensor staged = on_device(values(ranks_.rank(), number));
+    const Tensor poison = on_device(wrong);
+    work();
+    backend_.copy_from(staged, sent_);
+    const TensorView send[] = {half(sent_, 0), half(sent_, 1)};
+    const TensorView recv[] = {half(got_, 0), half(got_, 1)};
+    const auto pending = ranks_.begin_all_to_all(send, recv);
+    work();
+    pending->finish();
+    backend_.copy_from(got_, result_);
+    backend_.copy_from(poison, sent_);
+    backend_.copy_from(poison, got_);
+    const Tensor back(DType::kF32, result_.shape());
+    backend_.download(result_, back);
+    for (int from = 0; from < 2; ++from) {
+      const Tensor expected = values(from, number);
+      for (std::int64_t row = 0; row < kRows; ++row)
+        for (std::int64_t i = 0; i < kWidth; ++i)
+          ASSERT_EQ(back.as<float>()[(row * 2 + from) * kWidth + i],
+                    expected.as<float>()[(row * 2 + ranks_.rank()) * kWidth + i])
+              << "exchange " << number << ", from " << from << ", row " << row;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kRows = 4096;
+  static constexpr std::int64_t kWidth = 512;
+
+  static Tensor values(int rank, int number) {
+    Tensor made(DType::kF32, {kRows, 2, kWidth});
+    for (std::int64_t i = 0; i < made.elements(); ++i)
+      made.as<float>()[i] = static_cast<float>((i * 7 + rank * 1000003 + number * 10007) % 8191);
+    return made;
+  }
+  static TensorView half(const Tensor& tensor, int peer) { return tensor.view().slice(1, peer, peer + 1); }
+  Tensor on_device(const Tensor& host) {
+    Tensor there(backend_.allocator(), DType::kF32, host.shape());
+    backend_.upload(host, there);
+    return there;
+  }
+  /// Some milliseconds of it, other for each rank.
+  void work() {
+    for (int i = 0; i < 10 + 30 * ranks_.rank(); ++i) backend_.copy_from(noise_, more_noise_);
+  }
+
+  Backend& backend_;
+  Communicator& ranks_;
+  Tensor sent_{backend_.allocator(), DType::kF32, {kRows, 2, kWidth}};
+  Tensor got_{backend_.allocator(), DType::kF32, sent_.shape()};
+  Tensor result_{backend_.allocator(), DType::kF32, sent_.shape()};
+  Tensor noise_{backend_.allocator(), DType::kU8, {std::int64_t{1} << 28}};
+  Tensor more_noise_{backend_.allocator(), DType::kU8, noise_.shape()};
+};
+
+TEST(Ranks, ExchangeBesideTheirWork) {
+  for (const Links links : {Links::kAuto, Links::kHost}) {
+    const std::vector<std::unique_ptr<Backend>> backends = make_backends(2);
+    ComputeDevice* const devices[] = {backends[0].get(), backends[1].get()};
+    const auto communicators = make_local_communicators(devices, kRankTimeout, links);
+    std::vector<std::thread> threads;
+    for (std::size_t rank = 0; rank < 2; ++rank)
+      threads.emplace_back([&, rank] {
+        BusyRank busy(*backends[rank], *communicators[rank]);
+        for (int number = 0; number < 20; ++number) busy.exchange(number);
+        communicators[rank]->barrier();
+      });
+    for (std::thread& thread : threads) thread.join();
+  }
 }
 
 /// Bytes in which not all blocks can be divided; 0 where nothing less than all of them fits.

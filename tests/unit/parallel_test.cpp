@@ -101,6 +101,69 @@ TEST_P(Parallel, RowsOfLargerTensorsTravel) {
   }));
 }
 
+/// What rank `from` sends to rank `to` in an exchange, some numbers of each.
+Tensor numbers(int from, int to, std::int64_t exchange) {
+  Tensor made(DType::kF32, {count(from, to)});
+  for (std::int64_t i = 0; i < made.elements(); ++i) made.as<float>()[i] = value(from, to, i + exchange);
+  return made;
+}
+
+/// One rank's part of an exchange that is begun.
+struct Begun {
+  Begun(Communicator& c, std::int64_t exchange) : number(exchange) {
+    std::vector<TensorView> send;
+    std::vector<TensorView> recv;
+    for (int peer = 0; peer < c.size(); ++peer) {
+      send.push_back(out.emplace_back(numbers(c.rank(), peer, exchange)));
+      recv.push_back(in.emplace_back(DType::kF32, Shape{count(peer, c.rank())}));
+    }
+    pending = c.begin_all_to_all(send, recv);
+  }
+  void finish(const Communicator& c) {
+    pending->finish();
+    for (const Tensor& sent : out) std::fill_n(sent.as<float>(), sent.elements(), -1.0f);
+    for (int peer = 0; peer < c.size(); ++peer) {
+      const Tensor expected = numbers(peer, c.rank(), number);
+      for (std::int64_t i = 0; i < expected.elements(); ++i)
+        ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], expected.as<float>()[i]);
+    }
+  }
+  std::int64_t number;
+  std::vector<Tensor> out;
+  std::vector<Tensor> in;
+  std::unique_ptr<PendingExchange> pending;
+};
+
+TEST_P(Parallel, ExchangesGoOnBesideOneAnotherAndOtherCalls) {
+  constexpr std::int64_t kPending = 7;
+  expect_success(run_ranks(GetParam(), [](Communicator& c) {
+    std::vector<Begun> begun;
+    for (std::int64_t exchange = 0; exchange < 60; ++exchange) {
+      begun.emplace_back(c, exchange);
+      if (exchange % 5 == 0) c.barrier();
+      if (exchange % 3 != 0) continue;
+      const Tensor word(DType::kF32, {1});
+      *word.as<float>() = static_cast<float>(c.rank());
+      c.broadcast(word, c.size() - 1);
+      ASSERT_EQ(*word.as<float>(), static_cast<float>(c.size() - 1));
+      while (static_cast<std::int64_t>(begun.size()) > kPending) {
+        const auto some = begun.begin() + exchange % 2;  // not always the oldest
+        some->finish(c);
+        begun.erase(some);
+      }
+    }
+    for (Begun& last : begun) last.finish(c);
+  }));
+}
+
+TEST_P(Parallel, NoMoreExchangesArePendingThanThereIsRoomFor) {
+  const auto codes = run_ranks(GetParam(), [](Communicator& c) {
+    std::vector<Begun> begun;
+    for (std::int64_t exchange = 0; exchange < 40; ++exchange) begun.emplace_back(c, exchange);
+  });
+  for (const ErrorCode code : codes) EXPECT_EQ(code, ErrorCode::kInternal) << error_code_name(code);
+}
+
 TEST_P(Parallel, AllGatherCollectsUnequalShares) {
   expect_success(run_ranks(GetParam(), [](Communicator& c) {
     const Tensor mine(DType::kF32, {2 + c.rank()});

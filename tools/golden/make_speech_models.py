@@ -1,14 +1,14 @@
-"""Make the golden files of speech to video's transformer: tests/golden/models/s2v_*.
+"""Make the golden files of speech to video's transformer: tests/golden/models/s2v.
 
-    python tools/golden/make_speech_models.py --wan_dir Wan2.2 --out tests/golden/models
+    python tools/golden/make_speech_models.py --wan_dir Wan2.2 --checkpoint tests/golden/speech/checkpoint \\
+        --out tests/golden/models/s2v
 
-A small random checkpoint in the official format, and what the official code, on the CPU in fp32 (official.py), makes of
-random inputs. Versions: requirements.txt beside this file.
+What the official code, on the CPU in fp32 (official.py), makes of random inputs with the transformer of make_speech.py's
+checkpoint. Versions: requirements.txt beside this file.
 
-s2v_*/model        config.json and safetensors
-s2v_*/NAME.safetensors
+NAME.safetensors
   latent [16, F, h, w], timestep [1] int64, context [n, text_dim], audio [25, audio_dim, 4 F], reference [16, 1, h, w]: inputs
-  motion [16, 19, h, w]: absent where the clip is the first; pose [16, F, h, w]: absent where there is none
+  motion [16, 19, h, w] bf16: absent where the clip is the first; pose [16, F, h, w]: absent where there is none
   heard [1] int64: 0 where the features of the sound are multiplied by 0 (the unconditional branch)
   output [16, F, h, w]: the velocity
   tap.PATH: outputs of layers (taps.py); tap.patch_embedding is all that block 0 gets [tokens, dim], tap.audio_tokens
@@ -23,7 +23,6 @@ from pathlib import Path
 
 import torch
 
-import random_weights
 from make_models import save_golden
 from official import load_speech_model
 from taps import SPEECH_LAYERS, Taps, speech_values
@@ -31,29 +30,13 @@ from taps import SPEECH_LAYERS, Taps, speech_values
 MOTION_FRAMES, MOTION_LATENTS = 73, 19
 OUTPUT = re.compile("head")
 
-# Each forward: latent frames, height, width, timestep, text tokens, motion, pose, heard, layers kept. The heads' rotary pairs
-# divide by three and not; blocks that have an injector and not, the first and the last among them.
-CASES = {
-    "s2v_h5_d12": dict(
-        config=dict(dim=60, ffn_dim=80, freq_dim=64, text_dim=20, in_dim=16, out_dim=16, num_heads=5, num_layers=4,
-                    text_len=32, cond_dim=16, audio_dim=24, num_audio_token=4, audio_inject_layers=[0, 1, 3]),
-        dtype=torch.bfloat16, shards=2, seed=31,
-        forwards={
-            "first": (3, 8, 8, 999, 7, False, True, True, SPEECH_LAYERS),
-            "first_unheard": (1, 8, 8, 999, 3, False, True, False, SPEECH_LAYERS),
-            "later": (2, 8, 8, 500, 11, True, True, True, SPEECH_LAYERS),
-            "later_unheard": (1, 8, 8, 500, 4, True, True, False, SPEECH_LAYERS),
-            "unposed": (1, 16, 8, 100, 32, True, False, True, SPEECH_LAYERS),
-            "sampled": (1, 8, 40, 731, 5, True, False, True, OUTPUT),
-        }),
-    "s2v_h2_d16": dict(
-        config=dict(dim=32, ffn_dim=44, freq_dim=32, text_dim=14, in_dim=16, out_dim=16, num_heads=2, num_layers=3,
-                    text_len=512, cond_dim=16, audio_dim=10, num_audio_token=4, audio_inject_layers=[2]),
-        dtype=torch.float16, shards=1, seed=32,
-        forwards={
-            "first": (2, 8, 8, 875, 5, False, False, True, SPEECH_LAYERS),
-            "later": (3, 8, 8, 0, 1, True, True, True, SPEECH_LAYERS),
-        }),
+# Latent frames, height, width, timestep, text tokens, motion, pose, heard, layers kept.
+FORWARDS = {
+    "first": (2, 8, 8, 999, 7, False, True, True, SPEECH_LAYERS),
+    "first_unheard": (1, 8, 8, 999, 3, False, False, False, SPEECH_LAYERS),
+    "later": (1, 8, 8, 500, 11, True, True, True, SPEECH_LAYERS),
+    "later_unheard": (1, 8, 8, 0, 4, True, True, False, OUTPUT),
+    "sampled": (3, 8, 24, 731, 5, True, False, True, OUTPUT),
 }
 
 
@@ -64,7 +47,7 @@ def make_forward(model, config, settings, generator):
               "context": draw(tokens, config["text_dim"]), "audio": draw(25, config["audio_dim"], 4 * frames),
               "reference": draw(16, 1, height, width), "heard": torch.tensor([int(heard)])}
     if motion:
-        inputs["motion"] = draw(16, MOTION_LATENTS, height, width)
+        inputs["motion"] = draw(16, MOTION_LATENTS, height, width).bfloat16()
     if pose:
         inputs["pose"] = draw(config["cond_dim"], frames, height, width)
     taps = Taps()
@@ -78,7 +61,7 @@ def make_forward(model, config, settings, generator):
             lambda _, args, output: more.update({"tap.motion_tokens": output[0][0][0]} if motion else {}))]
     output = model([inputs["latent"]], t=inputs["timestep"].float(), context=[inputs["context"]], seq_len=0,
                    ref_latents=[inputs["reference"]],
-                   motion_latents=[inputs.get("motion", torch.zeros(16, MOTION_LATENTS, height, width))],
+                   motion_latents=[inputs.get("motion", torch.zeros(16, MOTION_LATENTS, height, width)).float()],
                    cond_states=[inputs.get("pose", torch.zeros(config["cond_dim"], frames, height, width))],
                    audio_input=inputs["audio"][None] * (1.0 if heard else 0.0),
                    motion_frames=[MOTION_FRAMES, MOTION_LATENTS], drop_motion_frames=not motion)[0]
@@ -94,25 +77,20 @@ def make_forward(model, config, settings, generator):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wan_dir", default=os.environ.get("WAN_REFERENCE_DIR"), help="default: $WAN_REFERENCE_DIR")
-    parser.add_argument("--out", type=Path, default=Path("tests/golden/models"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("tests/golden/speech/checkpoint"))
+    parser.add_argument("--out", type=Path, default=Path("tests/golden/models/s2v"))
     args = parser.parse_args()
     if not args.wan_dir:
         parser.error("name the official repository by --wan_dir or WAN_REFERENCE_DIR")
     torch.set_num_threads(1)  # sums are split by thread: one thread gives the same bytes on every run
-    model_class = load_speech_model(args.wan_dir).WanModel_S2V
-    for name, case in CASES.items():
-        folder = args.out / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        config = case["config"]
-        state = random_weights.speech_state(model_class, config, case["seed"])
-        random_weights.write_speech_transformer(folder / "model", config, state, case["dtype"], case["shards"])
-        model = model_class(**random_weights.SPEECH_KIND, **config).eval()
-        model.load_state_dict({key: value.to(case["dtype"]).float() for key, value in state.items()})
-        generator = torch.Generator().manual_seed(1000 + case["seed"])
-        for forward, settings in case["forwards"].items():
-            save_golden(folder / f"{forward}.safetensors", *make_forward(model, config, settings, generator))
-    total = sum(path.stat().st_size for name in CASES for path in (args.out / name).rglob("*") if path.is_file())
+    model = load_speech_model(args.wan_dir).WanModel_S2V.from_pretrained(args.checkpoint).eval()
+    shutil.rmtree(args.out, ignore_errors=True)
+    args.out.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(1083)
+    config = {"text_dim": model.text_dim, "audio_dim": model.config["audio_dim"], "cond_dim": model.config["cond_dim"]}
+    for name, settings in FORWARDS.items():
+        save_golden(args.out / f"{name}.safetensors", *make_forward(model, config, settings, generator))
+    total = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {total / 1e6:.2f} MB")
 
 

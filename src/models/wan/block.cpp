@@ -94,13 +94,17 @@ void WanBlock::cross_norm(ExecContext& ctx, const TensorView& x) const {
 void WanBlock::self_attention(ExecContext& ctx) const {
   const AttentionWeights& weights = weights_.self_attention;
   const WanActivations& scratch = pass_.scratch;
-  weights.query(ctx, scratch.normed, scratch.query);
-  weights.key(ctx, scratch.normed, scratch.key);
+  SequenceParallelAttention attention(ctx, pass_.layout, scratch.query.dtype(), pass_.config.num_heads,
+                                      pass_.config.head_dim());
   weights.value(ctx, scratch.normed, scratch.value);
+  attention.send_value(as_heads(scratch.value));
+  weights.query(ctx, scratch.normed, scratch.query);
   norm_and_rotate(ctx, scratch.query, weights.norm_query);
+  attention.send_query(as_heads(scratch.query));
+  weights.key(ctx, scratch.normed, scratch.key);
   norm_and_rotate(ctx, scratch.key, weights.norm_key);
-  sequence_parallel_attention(ctx, pass_.layout, as_heads(scratch.query), as_heads(scratch.key),
-                              as_heads(scratch.value), as_heads(scratch.attended));
+  attention.send_key(as_heads(scratch.key));
+  attention.attend(as_heads(scratch.attended));
   weights.output(ctx, scratch.attended, scratch.branch);
 }
 

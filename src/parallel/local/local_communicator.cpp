@@ -24,16 +24,18 @@ class HostBuffers {
   explicit HostBuffers(ComputeDevice* device) : device_(device) {}
 
   Buffer take(std::size_t bytes) {
-    const auto fits = [&](const Buffer& buffer) { return buffer.size() >= bytes; };
-    auto found = std::ranges::find_if(spare_, fits);
-    if (found == spare_.end() && !spare_.empty()) {
-      device_->synchronize();  // behind it are the others' reads of what goes
+    const auto found =
+        std::ranges::find_if(spare_, [&](const Buffer& buffer) { return buffer.size() >= bytes; });
+    if (found != spare_.end()) {
+      Buffer buffer = std::move(*found);
+      spare_.erase(found);
+      return buffer;
+    }
+    if (!spare_.empty()) {     // one that is too small makes room
+      device_->synchronize();  // behind it are the others' reads of it
       spare_.pop_back();
     }
-    if (found == spare_.end()) return {device_->transfer_allocator(), bytes};
-    Buffer buffer = std::move(*found);
-    spare_.erase(found);
-    return buffer;
+    return {device_->transfer_allocator(), bytes};
   }
   /// That the device's work, from now on, may write to.
   void give_back(Buffer buffer) {
