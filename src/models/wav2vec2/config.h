@@ -33,6 +33,9 @@ struct Wav2Vec2Config {
   std::int64_t hop() const;
 };
 
+/// wav2vec2-large-xlsr-53, which the published checkpoints have.
+Wav2Vec2Config published_wav2vec2_config();
+
 /// From `folder`'s config.json, and preprocessor_config.json where there is one. Throws BadFile, naming file and member, for
 /// dimensions that contradict one another, Unsupported for another kind of encoder than wav2vec2-large-xlsr-53
 /// ("do_stable_layer_norm", layer norms after each convolution).
