@@ -126,7 +126,8 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
 }
 
 TEST_F(ModelDefaultsTest, TasksThatDoNotExistOrDoNotExistYetAreRefused) {
-  expect_error(ErrorCode::kUnsupported, "s2v-14B", [&] { load_model_defaults("s2v-14B", folder_.path()); });
+  expect_error(ErrorCode::kUnsupported, "animate-14B",
+               [&] { load_model_defaults("animate-14B", folder_.path()); });
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
 }
