@@ -21,6 +21,11 @@ struct Sharding {
   friend bool operator==(const Sharding&, const Sharding&) = default;
 };
 
+/// The audio encoder's layers, which a sound needs once, for seconds.
+inline ResidencyOptions audio_places(bool keep) {
+  return {.kind = ResidencyKind::kStreamed, .keep = keep, .places = 2, .threads = 0};
+}
+
 struct LoadOptions {
   struct Blocks {
     DType weights;  // f32 or bf16
@@ -30,6 +35,7 @@ struct LoadOptions {
   ResidencyOptions residency;
   Sharding sharding = {};
   int feed_forward_pieces = 1;  // WanTransformer::set_feed_forward_pieces
+  bool encodes_text = true;     // one rank does, for all
   /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
   std::optional<Blocks> text_encoder_host;
 
@@ -40,6 +46,8 @@ struct LoadOptions {
   ResidencyOptions text_places() const {
     return {.kind = ResidencyKind::kStreamed, .keep = residency.keep, .places = 2};
   }
+  /// Or a share of its blocks, for the one that encodes.
+  bool has_text_encoder() const { return encodes_text || sharding.text_encoder; }
   DType text_weights() const { return text_encoder_host ? text_encoder_host->weights : weights; }
 };
 

@@ -66,7 +66,7 @@ int transformer_blocks(const PlanInput& input) {
 
 /// How many blocks of the device's residency are not divided over ranks.
 int block_count(const PlanInput& input, const Sharding& sharding) {
-  const bool text = !input.text_encoder_host && !sharding.text_encoder;
+  const bool text = input.encodes_text && !input.text_encoder_host && !sharding.text_encoder;
   return transformer_blocks(input) + (text ? static_cast<int>(input.models.text_encoder.num_layers) : 0);
 }
 
@@ -75,10 +75,11 @@ struct HeldBlocks {
   std::int64_t encoding, denoising, decoding;
 };
 
-HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep) {
+HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep, bool decodes_between) {
   const auto all = static_cast<std::int64_t>(blocks.all());
   if (keep) return {all, all, all};
-  return {all, static_cast<std::int64_t>(blocks.transformers), 0};
+  const auto transformers = static_cast<std::int64_t>(blocks.transformers);
+  return {all, transformers, decodes_between ? transformers : 0};
 }
 
 /// A way to run: how many blocks have a place, whether frames may be cut into tiles, and what ranks divide.
@@ -153,7 +154,8 @@ class Budget {
   /// The peak before frames are decoded, images apart.
   std::int64_t before_decoding(const HeldBlocks& held) const {
     const RunBytes& run = rehearsal_.bytes();
-    return program_ + std::max(held.encoding + run.encoding_text, held.denoising + run.denoising);
+    return program_ + std::max({held.encoding + run.encoding_text, held.encoding + run.hearing,
+                                held.denoising + run.denoising});
   }
   /// What is left for the VAE's scratch.
   std::int64_t for_encoding(const HeldBlocks& held) const {
@@ -206,7 +208,7 @@ ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const st
     load.sharding = way.sharding;
     chosen.places = way.places;
     chosen.blocks = planned_residency_bytes(input.models, load);
-    chosen.held = held_blocks(chosen.blocks, input.keep_models);
+    chosen.held = held_blocks(chosen.blocks, input.keep_models, input.segments > 1);
     chosen.fits = budget.fits(chosen.held, way.tiles);
     if (chosen.fits) break;
   }
@@ -219,16 +221,20 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
   return {.models = input.models,
           .backend = input.backend,
           .text_backend = host ? host->backend : nullptr,
-          .text_apart = host.has_value(),
+          .text_apart = host.has_value() || !input.encodes_text,
           .weights = input.weights,
           .text_weights = load.text_weights(),
           .latent = input.latent,
           .encodes = input.encodes,
+          .segments = input.segments,
+          .decoded_latents = input.decoded_latents > 0 ? input.decoded_latents : input.latent[1],
+          .speech_samples = input.speech_samples,
           .text_tokens =
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
           .feed_forward_pieces = load.feed_forward_pieces,
-          .layout = input.layout};
+          .layout = input.layout,
+          .packs = input.device_groups};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -245,8 +251,15 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
+  // NCCL's buffers, of its channels to each peer, are expected to take as much; it allocates them by itself.
+  constexpr std::int64_t kDeviceGroupBytes = std::int64_t{1} << 29;
+
   PlannedRun run{};
-  run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
+  run.load = {.weights = input.weights,
+              .residency = {},
+              .feed_forward_pieces = 1,
+              .encodes_text = input.encodes_text,
+              .text_encoder_host = {}};
   if (input.text_encoder_host) {
     LoadOptions::Blocks& text =
         run.load.text_encoder_host.emplace(LoadOptions::Blocks{input.text_encoder_host->weights, {}});
@@ -258,6 +271,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.ulysses_size = input.layout.sequence;
   plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
+  if (input.device_groups) plan.program += kDeviceGroupBytes;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
@@ -299,8 +313,9 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.text_encoder = static_cast<std::int64_t>(blocks.text_encoder) + bytes.text_encoder;
   plan.context_cache = bytes.context_cache;
   plan.activations = bytes.activations;
-  plan.latents = bytes.latents;
+  plan.latents = bytes.latents + bytes.clip;
   plan.vae = bytes.vae + std::max(decode_bytes, encode_bytes);
+  plan.audio_encoder = bytes.audio_encoder;
   if (is_tiled(run.decode, {input.latent[1], input.latent[2], input.latent[3]}))
     plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
                     geometry_of(input.models.vae).spatial_stride;
@@ -326,6 +341,8 @@ namespace {
 std::string ranks_json(const MemoryPlan& plan) {
   std::string text;
   if (!plan.layout_reason.empty()) text = fmt::format(R"(,"layout_reason":"{}")", plan.layout_reason);
+  if (plan.link_share > 0) text += fmt::format(R"(,"link_share":{:.4f})", plan.link_share);
+  if (!plan.transport.empty()) text += fmt::format(R"(,"transport":"{}")", plan.transport);
   if (plan.rank_memory.empty()) return text;
   std::string each;
   for (const MemoryPlan::RankMemory& rank : plan.rank_memory)
@@ -338,15 +355,15 @@ std::string ranks_json(const MemoryPlan& plan) {
 
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
-                     R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"
+                     R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},)"
                      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
                      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
                      R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
                      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
-                     plan.text_encoder_host, plan.transformers, plan.context_cache, plan.activations,
-                     plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-                     plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
-                     plan.vae_tile, ranks_json(plan));
+                     plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.context_cache,
+                     plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
+                     plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks,
+                     plan.feed_forward_pieces, plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
@@ -357,6 +374,20 @@ std::string layout_text(const MemoryPlan& plan) {
   if (plan.ulysses_size > 1)
     text += fmt::format("{}{} divide the tokens of a pass", text.empty() ? "" : ", ", plan.ulysses_size);
   return plan.layout_reason.empty() ? text : text + ": " + plan.layout_reason;
+}
+
+/// How ranks exchange, a line.
+std::string transport_text(const MemoryPlan& plan) {
+  const auto line = [&](const char* way) {
+    const std::string share =
+        plan.link_share > 0 ? fmt::format(", up to {:.1f}% of a step", 100 * plan.link_share) : "";
+    return fmt::format("exchanges      {}{}\n", way, share);
+  };
+  if (plan.transport == "peer") return line("GPUs read each other's memory");
+  if (plan.transport == "host") return line("through the host's memory");
+  if (plan.transport == "nccl") return line("between the processes' GPUs, by NCCL");
+  if (plan.transport == "mpi") return line("between processes, through the hosts' memory, by MPI");
+  return "";
 }
 
 /// A line for each rank, where one takes or has another amount than the first.
@@ -387,25 +418,33 @@ std::string blocks_text(const MemoryPlan& plan) {
 }
 
 /// Where the text encoder is, if it is not simply in memory.
-std::string text_encoder_text(const MemoryPlan& plan) {
+std::string text_encoder_place(const MemoryPlan& plan) {
   if (plan.text_encoder_host > 0)
-    return fmt::format("  (on the CPU: {:.3f} GB of the host's memory)",
+    return fmt::format("on the CPU: {:.3f} GB of the host's memory",
                        static_cast<double>(plan.text_encoder_host) * kGb);
-  if (plan.text_encoder_sharded) return fmt::format("  (sharded over {} ranks)", plan.shards);
-  return plan.blocks_resident ? "" : "  (in the transformers' places)";
+  if (plan.text_encoder_sharded) return fmt::format("sharded over {} ranks", plan.shards);
+  return plan.blocks_resident ? "" : "in the transformers' places";
+}
+
+std::string text_encoder_text(const MemoryPlan& plan) {
+  std::string text = text_encoder_place(plan);
+  if (plan.ranks > 1) text += fmt::format("{}rank 0 encodes for all", text.empty() ? "" : "; ");
+  return text.empty() ? "" : "  (" + text + ")";
 }
 
 }  // namespace
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
-  const std::string ranks = plan.ranks == 1 ? ""
-                                            : fmt::format("ranks          {:8}     ({}); of each:\n",
-                                                          plan.ranks, layout_text(plan));
+  const std::string ranks = plan.ranks == 1
+                                ? ""
+                                : fmt::format("ranks          {:8}     ({}); of each:\n{}", plan.ranks,
+                                              layout_text(plan), transport_text(plan));
   return ranks +
          fmt::format(
              "program        {:8.3f} GB\n"
              "text encoder   {:8.3f} GB{}\n"
+             "{}"
              "transformers   {:8.3f} GB  ({})\n"
              "context cache  {:8.3f} GB\n"
              "activations    {:8.3f} GB{}\n"
@@ -415,8 +454,9 @@ std::string to_string(const MemoryPlan& plan) {
              "{}"
              "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
              "cache\n",
-             gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan), gb(plan.transformers),
-             blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
+             gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan),
+             plan.audio_encoder > 0 ? fmt::format("audio encoder  {:8.3f} GB\n", gb(plan.audio_encoder)) : "",
+             gb(plan.transformers), blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
              plan.feed_forward_pieces > 1
                  ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
                  : "",

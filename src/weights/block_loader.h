@@ -25,23 +25,31 @@ class ReadAhead {
 /// Declares the blocks' weights when made. load() is for one thread; all else for any.
 class BlockLoader {
  public:
-  /// `threads` for conversions and `upload`: 0 and empty: as the scopes say.
-  BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload);
+  /// `threads` for conversions and `upload`: 0 and empty: as the scopes say. `copy` as ResidencyOptions::copy.
+  BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload, BlockCopy copy = {});
+  ~BlockLoader();
+  BlockLoader(const BlockLoader&) = delete;
+  BlockLoader& operator=(const BlockLoader&) = delete;
 
   const std::vector<BlockGroup>& groups() const { return groups_; }
   const BlockGroup& group_of(BlockId id) const { return groups_[static_cast<std::size_t>(id.group)]; }
   /// Throws InvalidArgument for a block that does not exist.
   void check_id(BlockId id) const;
-  std::size_t bytes_of(int group) const;
+  std::size_t bytes_of(BlockId id) const { return group_of(id).bytes_of(id.index); }
   /// Blocks of all groups together; number() counts a block among them from 0.
   std::size_t block_count() const { return block_count_; }
   std::size_t number(BlockId id) const {
     return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
   }
   Allocator& allocator() const;
-  /// Views of a block of `group` in `memory`.
+  /// Views of a block of `group` in `memory`, as block_views() gives them.
   std::vector<TensorView> views(int group, std::byte* memory) const;
-  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
+  /// Those of them that the block has.
+  std::span<const TensorView> views_of(BlockId id, std::span<const TensorView> views) const {
+    return views.first(group_of(id).layout.count(id.index));
+  }
+  /// `views` are the block's own. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
+  /// enqueued work uses. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
   /// Fills `memory` with `run` of the block's bytes, with as many threads as the scope says; meanwhile the same run of `next`, of the
@@ -58,8 +66,12 @@ class BlockLoader {
   void load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
                  std::optional<BlockId> next, ReadAhead& ahead) const;
 
+  /// From the checkpoint to `views`, by `loader`.
+  void load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader);
+
   std::vector<BlockGroup> groups_;
   WeightUpload upload_;
+  BlockCopy copy_;
   std::vector<std::size_t> first_;  // number of each group's first block
   std::size_t block_count_ = 0;
   std::vector<WeightLoader> loaders_;                                  // by group; none when describing

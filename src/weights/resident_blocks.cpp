@@ -7,7 +7,8 @@
 namespace wan {
 
 ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOptions& options)
-    : loader_(std::move(groups), 0, options.upload),
+    : loader_(std::move(groups), 0, options.upload, options.copy),
+      mark_use_(options.mark_use),
       keep_(options.keep),
       bytes_(residency_bytes(loader_.groups(), {})),
       places_(loader_.block_count()) {
@@ -19,8 +20,12 @@ ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOp
 void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);
   if (target.memory.data() == nullptr) {
-    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id.group));
+    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
     target.views = loader_.views(id.group, target.memory.data());
+    target.views.resize(loader_.group_of(id).layout.count(id.index));
+    // A device's allocator may give out what work that is enqueued still uses.
+    if (mark_use_ && loader_.group_of(id).share.common)
+      if (const std::function<void()> wait_until_unused = mark_use_()) wait_until_unused();
   }
   loader_.load(id, target.views);
   target.loaded = true;
@@ -35,7 +40,7 @@ void ResidentBlocks::preload(const LoadProgress& progress) {
         const std::scoped_lock lock(mutex_);
         if (!place({group, block}).loaded) load({group, block});
       }
-      done += loader_.bytes_of(group);
+      done += loader_.bytes_of({group, block});
       if (progress) progress(done, bytes_);
     }
   }

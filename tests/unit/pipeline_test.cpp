@@ -180,8 +180,8 @@ TEST(SavedLatents, KeepTheSegmentsThatAreDone) {
   SavedLatents latents = unfinished();
   latents.segment = 2;
   latents.segments = 3;
-  latents.done.push_back(filled(3.0f));
-  latents.done.push_back(filled(4.0f));
+  latents.done.add(filled(3.0f));
+  latents.done.add(filled(4.0f));
   save_latents(folder / "a.safetensors", latents);
   const SavedLatents back = load_latents(folder / "a.safetensors");
   EXPECT_EQ(back.segment, 2);
@@ -193,7 +193,7 @@ TEST(SavedLatents, KeepTheSegmentsThatAreDone) {
 
   latents.next_step = 20;
   latents.segment = 1;
-  latents.done.pop_back();
+  latents.done.remove_last();
   save_latents(folder / "b.safetensors", latents);
   const SavedLatents between = load_latents(folder / "b.safetensors");
   EXPECT_TRUE(between.segment_finished());
@@ -299,15 +299,16 @@ TEST(Schedules, GoToTheResidencyThatHasTheBlocks) {
   const std::vector<BlockId> denoising = {{1, 0}, {1, 1}, {0, 0}};
 
   ScheduleRecorder shared;
-  set_schedules(Umt5Encoder(config, scope, shared, 2, ""), 2, shared, denoising);
+  const Umt5Encoder together(config, scope, shared, 2, "");
+  set_schedules(&together, 2, shared, denoising);
   EXPECT_EQ(shared.blocks, (std::vector<BlockId>{{2, 0}, {2, 1}, {2, 0}, {2, 1}, {1, 0}, {1, 1}, {0, 0}}));
 
   ScheduleRecorder own;
   const Umt5Encoder apart(config, scope, own, 0, "");
-  set_schedules(apart, 2, shared, denoising);
+  set_schedules(&apart, 2, shared, denoising);
   EXPECT_EQ(own.blocks, (std::vector<BlockId>{{0, 0}, {0, 1}, {0, 0}, {0, 1}}));
   EXPECT_EQ(shared.blocks, denoising);
-  set_schedules(apart, 0, shared, {});
+  set_schedules(&apart, 0, shared, {});
   EXPECT_TRUE(own.blocks.empty());
   EXPECT_TRUE(shared.blocks.empty());
 }
