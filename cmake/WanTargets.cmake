@@ -1,6 +1,6 @@
 # Helpers that every folder's CMakeLists.txt uses: one library a folder, one program a group of test files.
 
-# Code that decides and computes little: it need not be fast, and compiles in seven tenths of the time so.
+# Code that computes little: it need not be fast, and compiles in seven tenths of the time so.
 function(wan_compile_lightly NAME)
   target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()

@@ -12,11 +12,12 @@ void validate(const EmbeddingArgs& args) {
   check_activation_dtype(kOp, "out", args.out);
   WAN_CHECK(args.table.is_contiguous() && args.out.is_contiguous(), kInternal,
             "[{}] views must be contiguous", kOp);
+  const std::int64_t rows = args.table.dim(0);  // once: positions of a text are a quarter of a million
   for (const std::int64_t id : args.ids)
     WAN_CHECK(
-        id >= 0 && id < args.table.dim(0), kInvalidArgument,
+        id >= 0 && id < rows, kInvalidArgument,
         "[{}] token {} is outside the table of {} rows: the tokenizer does not belong to this text encoder",
-        kOp, id, args.table.dim(0));
+        kOp, id, rows);
 }
 
 void reference(const EmbeddingArgs& args) {

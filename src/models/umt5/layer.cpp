@@ -103,11 +103,15 @@ std::int64_t relative_position_bucket(std::int64_t relative, std::int64_t num_bu
 }
 
 std::vector<std::int64_t> relative_buckets(std::int64_t tokens, std::int64_t num_buckets) {
+  std::vector<std::int64_t> of_offset;  // from 1 - tokens on: what all pairs have
+  for (std::int64_t relative = 1 - tokens; relative < tokens; ++relative)
+    of_offset.push_back(relative_position_bucket(relative, num_buckets));
   std::vector<std::int64_t> buckets;
   buckets.reserve(static_cast<std::size_t>(tokens * tokens));
-  for (std::int64_t query = 0; query < tokens; ++query)
-    for (std::int64_t key = 0; key < tokens; ++key)
-      buckets.push_back(relative_position_bucket(key - query, num_buckets));
+  for (std::int64_t query = 0; query < tokens; ++query) {
+    const auto row = of_offset.begin() + (tokens - 1 - query);  // of key 0
+    buckets.insert(buckets.end(), row, row + tokens);
+  }
   return buckets;
 }
 
