@@ -62,8 +62,7 @@ std::vector<NamedFile> written_files(const Request& request) {
   std::vector<NamedFile> files;
   for (const fs::path& file : output_files(r.save_file, frames)) files.push_back({"--save_file", file});
   files.push_back({"--save_latents", r.save_latents});
-  const fs::path video = r.keep_dir.empty() ? r.save_file : r.keep_dir / r.save_file.filename();
-  const fs::path latents = video.string() + ".latents.safetensors";
+  const fs::path latents = latents_of_video(r.save_file, r.keep_dir);
   if (r.save_latents.empty()) files.push_back({"latents' file", latents});
   files.push_back({"latents' file", earlier_generation(latents)});
   files.push_back({"--dump", r.dump_dir});

@@ -205,10 +205,25 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
   letter.put(latent);
   letter.put(layout.sequence);
   letter.put(layout.groups);
+  letter.put(layout.machines);
   put_image(letter, images.first);
   put_image(letter, images.last);
   put_latents(letter, resumed);
   letter.put(check);
+}
+
+void put_group_support(LetterWriter& letter, const DeviceGroupSupport& support) {
+  letter.put(support.library);
+  letter.put(support.reason);
+  letter.put(support.device);
+}
+
+DeviceGroupSupport get_group_support(LetterReader& letter) {
+  DeviceGroupSupport support;
+  support.library = letter.text();
+  support.reason = letter.text();
+  support.device = letter.text();
+  return support;
 }
 
 void put_vae_plan(LetterWriter& letter, const VaePlan& plan) {
@@ -241,6 +256,7 @@ SharedRequest get_request(LetterReader& letter) {
   request.latent = letter.shape();
   request.layout.sequence = letter.get<int>();
   request.layout.groups = letter.get<int>();
+  request.layout.machines = letter.get<int>();
   request.images.first = get_image(letter);
   request.images.last = get_image(letter);
   request.resumed = get_latents(letter);

@@ -74,6 +74,11 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace, *connection_.all);
   ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all());
+  std::unique_ptr<const MachineRanks> machines;
+  if (connection_.across) {
+    machines.reset(new MachineRanks{*connection_.within, *connection_.across, connection_.machine_ranks});
+    (connection_.group ? group_exec : exec).machines = machines.get();
+  }
   Workspace text_workspace(text_encoder_backend().allocator());
   ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *connection_.all);
   if (run.dump_taps)
@@ -134,7 +139,10 @@ void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointMo
   for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
   for (std::size_t i = 0; i < ranks.size(); ++i)
     if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
-  const ModelShares shares = make_shares(models, sharding);
+  ModelShares shares = make_shares(models, sharding);
+  Backend& first = ranks.front()->backend();
+  if (ranks.size() > 1 && first.device().kind != DeviceKind::kCpu)
+    shares.read_once(static_cast<int>(ranks.size()), first.transfer_allocator());
   const auto load = [&](int rank) {
     const auto i = static_cast<std::size_t>(rank);
     ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);

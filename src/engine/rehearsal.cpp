@@ -81,6 +81,22 @@ struct RehearsedTransformer {
   WanTransformer model;
 };
 
+/// The first rank of several machines with so many ranks each.
+struct IdleMachines {
+  IdleMachines(int machines, int ranks_of_each) : within(ranks_of_each), across(machines) {
+    for (int rank = 0; rank < machines * ranks_of_each; ++rank) {
+      if (rank % ranks_of_each == 0) ranks.emplace_back();
+      ranks.back().push_back(rank);
+    }
+    all.ranks = ranks;
+  }
+  IdleMachines(const IdleMachines&) = delete;
+  IdleMachines& operator=(const IdleMachines&) = delete;
+  IdleCommunicator within, across;
+  std::vector<std::vector<int>> ranks = {};
+  MachineRanks all{within, across, {}};
+};
+
 struct RehearsedAudio {
   RehearsedAudio(const Wav2Vec2Config& config, CountingBackend& backend)
       : report(Checkpoint::from_files({}, kNoFile), "audio encoder"),
@@ -141,7 +157,7 @@ Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
 
 RunRehearsal::RunRehearsal(const RehearsedRun& run)
     : vae_report_(std::make_unique<WeightReport>(Checkpoint::from_files({}, kNoFile), "VAE")),
-      device_(&run.backend, run.layout.ranks()) {
+      device_(&run.backend, run.layout.ranks(), run.packs) {
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
   if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend, run.layout.ranks());
@@ -224,6 +240,8 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
       static_cast<std::size_t>(std::ranges::max_element(run.text_tokens) - run.text_tokens.begin());
   const double timesteps[] = {900.0, 0.0};
   ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
+  IdleMachines machines(run.layout.machines, run.layout.sequence / run.layout.machines);
+  if (run.layout.machines > 1) ctx.machines = &machines.all;
   for (std::size_t expert = transformers.size(); expert-- > 0;) {
     WanTransformer& model = transformers[expert]->model;
     model.set_feed_forward_pieces(run.feed_forward_pieces);
@@ -238,6 +256,7 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
     model.forward(ctx, {.latent = slots[0], .timesteps = timesteps, .layout = layout, .rope = rope},
                   branches);
   }
+  ctx.machines = nullptr;
   bytes_.denoising = backend.take_peak();
   bytes_.latents += static_cast<std::int64_t>(kPredictions * predictions[0].bytes());
   bytes_.context_cache = static_cast<std::int64_t>(contexts.bytes());

@@ -109,6 +109,20 @@ class SameVideo(ProcessesTest):
             with self.subTest(processes=count, ranks=ranks):
                 self.assert_same_video(self.together(count, f"by{count}_{ranks}", ulysses_size=ranks), expected)
 
+    def test_each_process_divides_weights_over_its_ranks(self):
+        expected = self.alone("alone")
+        options = {"ulysses_size": 4, "dit_fsdp": True, "t5_fsdp": True}
+        self.assert_same_video(self.together(2, "divided", **options), expected)
+        done = self.run_processes(2, *self.arguments(save_file="a_%05d.png", plan=True, json=True, **options))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        plan = json.loads(done.stdout)
+        self.assertEqual((plan["ranks"], plan["shards"], plan["transport"]), (4, 2, "mpi"))
+        self.assertGreater(plan["sharded_blocks"], 0)
+        done = self.run_processes(2, *self.arguments(save_file="b_%05d.png", json=True, dit_fsdp=True))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        notices = [event["message"] for event in map(json.loads, done.stdout.splitlines()) if event["event"] == "notice"]
+        self.assertTrue(any("each process has one rank" in notice for notice in notices), notices)
+
     def test_a_seed_that_is_drawn_is_the_same_everywhere(self):
         done = self.run_processes(2, *self.arguments(base_seed="-1", save_file="drawn_%05d.png", dump="drawn", json=True))
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -292,13 +306,28 @@ class TwoMachines(ProcessesTest):
 
     def test_they_make_the_video_of_one(self):
         expected = self.alone("alone")
-        for count, ranks in ((2, 2), (2, 4), (4, 4)):
+        for count, ranks in ((2, 2), (2, 4), (4, 4), (4, None)):  # None: halves, on both machines each
             with self.subTest(processes=count, ranks=ranks):
                 name = f"by{count}_{ranks}"
                 run = self.start_here(count, *self.arguments(dump=name, save_file=f"{name}_%05d.png", ulysses_size=ranks))
                 _, err = run.communicate(timeout=120)
                 self.assertEqual(run.returncode, 0, err)
                 self.assert_same_video(self.made(name), expected)
+
+    def test_keys_and_values_go_round_them(self):
+        def reason(count, **options):
+            run = self.start_here(count, *self.arguments(plan=True, json=True, **options))
+            out, err = run.communicate(timeout=60)
+            self.assertEqual(run.returncode, 0, err)
+            return json.loads(out)["layout_reason"]
+
+        ring = "; keys and values go round 2 machines"
+        self.assertEqual(reason(2, ulysses_size=4), "asked for" + ring)
+        self.assertEqual(reason(4, ulysses_size=4), "asked for" + ring, "a and b take turns")
+        self.assertEqual(reason(3, ulysses_size=3), "asked for", "two of three ranks are on a")
+        # The halves of two ranks are a machine each; those of four are on both.
+        self.assertEqual(reason(2), "every step has two passes")
+        self.assertEqual(reason(4), "every step has two passes" + ring)
 
     def test_a_cable_that_is_pulled_ends_both(self):
         run = self.start_here(2, *self.arguments(**self.LONG))

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "models/wan/s2v/audio_injector.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "parallel/local/local_communicator.h"
 #include "support/backends.h"
@@ -44,11 +45,17 @@ Tensor as_f32(const Tensor& tensor) {
   return result;
 }
 
-/// How a rank comes by its blocks.
+/// How a rank comes by its blocks, and in which precision.
 struct Blocks {
   ResidencyKind kind = ResidencyKind::kResident;
   BlockShare share = {};
+  DType weights = DType::kF32;
 };
+
+/// What activations are in where weights are bf16: the CPU leaves them in f32.
+DType activations(Kernels kernels, DType weights) {
+  return kernels == Kernels::kCuda ? weights : DType::kF32;
+}
 
 /// One rank's model, with all that it runs on.
 class SpeechModel {
@@ -57,12 +64,12 @@ class SpeechModel {
       : backend_(make_backend(kernels)),
         folder_(golden_path("speech/checkpoint")),
         report_(Checkpoint::open(folder_), "transformer"),
-        scope_(report_, {}),
+        scope_(report_, {.compute_dtype = blocks.weights}),
         config_(load_wan_config(folder_, scope_)),
         residency_(make_residency(
             {{scope_, wan_block_layout(config_), static_cast<int>(config_.num_layers), blocks.share}},
             {.kind = blocks.kind})),
-        transformer_(config_, scope_, *residency_, 0, DType::kF32, "noise_model."),
+        transformer_(config_, scope_, *residency_, 0, activations(kernels, blocks.weights), "noise_model."),
         workspace_(backend_->allocator()),
         context_{.backend = *backend_, .workspace = workspace_, .communicator = communicator} {
     report_.check();
@@ -196,6 +203,20 @@ TEST_P(SpeechTransformerParity, SeveralRanksThatDivideTheBlocksGiveTheSame) {
   }
 }
 
+// The bound of bf16_layers_test.cpp for layers: 8 bits of a value, rounded before every product.
+TEST_P(SpeechTransformerParity, InBf16EveryLayerIsCloseToTheOfficialOne) {
+  constexpr double kBf16Tolerance = 3e-2;
+  const GoldenFile golden = golden_of(test_case().file);
+  SelfCommunicator alone;
+  SpeechModel model(kernels(), alone, {.weights = DType::kBF16});
+  TapRecorder taps;
+  model.listen(of_branch(taps.listener(), golden.integers("heard").front() != 0));
+  const Tensor velocity = std::move(model.forward(golden, false).front());
+  EXPECT_TRUE(taps_match(taps, golden, {"", test_case().coverage, kBf16Tolerance}));
+  EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kBf16Tolerance));
+  EXPECT_FALSE(all_close(velocity, golden.tensor("output"), kTolerance)) << "nothing was rounded";
+}
+
 std::string speech_case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
   const auto& [test, kernels] = instance.param;
   return std::string(test.file) + "_" + kernels_name(kernels);
@@ -204,6 +225,29 @@ std::string speech_case_name(const ::testing::TestParamInfo<std::tuple<Case, Ker
 INSTANTIATE_TEST_SUITE_P(Models, SpeechTransformerParity,
                          ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(all_kernels())),
                          speech_case_name);
+
+TEST(SpeechTransformer, AnInjectorsNormsAreTheOfficialOnesOfSmallValues) {
+  const GoldenFile golden = golden_of("injector");
+  SelfCommunicator alone;
+  SpeechModel model(all_kernels().back(), alone);
+  TapRecorder taps;
+  model.listen(taps.listener());
+  const Tensor x = golden.tensor("x"), expected = golden.tensor("added");
+  AudioTokens tokens{golden.tensor("tokens"), golden.tensor("global")};
+  const std::int64_t frames = tokens.global.dim(0), frame_tokens = x.dim(0) / frames;
+  AudioInjector injector(model.config(), std::move(tokens), frame_tokens, DType::kF32, "");
+  Workspace workspace(model.context().backend.allocator());
+  const Workspace::Scope scope(workspace);
+  const TokenLayout layout = TokenLayout::video(frames, 1, frame_tokens, 1, 0);
+  const WanActivations scratch = take_activations(workspace, model.config(), layout, DType::kF32);
+  const BlockLease lease = model.residency().acquire({0, 0});
+  const auto extra = lease.weights().subspan(weight_count<WanBlockWeights>(model.config()));
+  injector.run(model.context(), {.block = 0, .extra_weights = extra, .layout = layout, .scratch = scratch},
+               x);
+  EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector_adain_layers.0").front(),
+                        golden.tensor("normed"), kTolerance));
+  EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector.0").front(), expected, kTolerance));
+}
 
 TEST(SpeechTransformer, ASecondPassAllocatesNothing) {
   const GoldenFile golden = golden_of("later");

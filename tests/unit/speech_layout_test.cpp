@@ -43,6 +43,13 @@ TEST(SpeechLayout, ReferenceAndHistoryStandFarFromTheVideo) {
   EXPECT_EQ(times, (std::vector<std::int32_t>{-19, -14, -9, -4}));
 }
 
+TEST(SpeechLayout, TheLastSampledRowIsTheLast) {
+  // 29 steps of 59 / 29 are less than 59 in f64.
+  const TokenLayout layout = speech_layout(with_patches(), {16, 1, 120, 8}, /*motion=*/true, 1, 0);
+  const std::int64_t halves = 3 * 60 * 4;
+  EXPECT_EQ(layout.local_positions()[static_cast<std::size_t>(halves + 2 * 29)], (TokenPosition{-3, 59, 0}));
+}
+
 TEST(SpeechLayout, AFirstClipHasNoHistoryAndTwoTimesteps) {
   const TokenLayout layout = speech_layout(with_patches(), {16, 3, 8, 16}, /*motion=*/false, 1, 0);
   EXPECT_EQ(layout.tokens(), 4 * 32);

@@ -2,11 +2,13 @@
 
     python -m tools.demo_model.export --state STATE --out models/demo             the trained demo
     python -m tools.demo_model.export --i2v --state STATE --out models/demo-i2v   its image-to-video sibling
+    python -m tools.demo_model.export --s2v --state STATE --out models/demo-s2v   speech to video
     python -m tools.demo_model.export --vae STATE/vae.safetensors --out models/demo   the VAE that both share, anew
     python -m tools.demo_model.export --random --out DIR                          random weights, for tests
 
-`--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py. The image-to-video checkpoint
-shares text encoder, tokenizer and VAE with the one in `--base` by relative symbolic links.
+`--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py, with --s2v, of train_s2v.py. The
+image-to-video checkpoint shares text encoder, tokenizer and VAE with the one in `--base` by relative symbolic links, the
+speech-to-video one text encoder and tokenizer.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import tokenizer, world
+from . import s2v_dit, tokenizer, wav2vec2, world
 from .condition import BOUNDARY as I2V_BOUNDARY
 from .dit import Dit, DitConfig, config_of
 from .text_encoder import TextConfig, TextEncoder
@@ -36,7 +38,18 @@ GENERATION = {
     "sample_solver": "unipc",
 }
 I2V_GENERATION = {**GENERATION, "task": "i2v-A14B", "boundary": I2V_BOUNDARY}
+S2V_GENERATION = {
+    "task": "s2v-14B",
+    "fps": 16,
+    "infer_frames": 80,
+    "sample_steps": 10,
+    "sample_shift": 3.0,
+    "sample_guide_scale": 1.0,
+    "negative_prompt": "",
+    "sample_solver": "unipc",
+}
 VAE_NAME = "Wan2.1_VAE.pth"
+AUDIO_FOLDER = "wav2vec2-large-xlsr-53-english"
 SHARED = ("models_t5_umt5-xxl-enc-bf16.pth", VAE_NAME, "google")
 
 
@@ -52,7 +65,7 @@ def write_json(path, value):
 
 
 def to_bf16(state):
-    return {key: value.detach().to(torch.bfloat16).contiguous().clone() for key, value in state.items()}
+    return {key: value.detach().to(torch.bfloat16).cpu().contiguous().clone() for key, value in state.items()}
 
 
 def write_experts(out, experts, dit_config):
@@ -73,14 +86,35 @@ def write_checkpoint(out, experts, dit_config, text_state, vae_state, spiece):
     write_json(out / "generation_config.json", GENERATION)
 
 
-def write_i2v_checkpoint(out, experts, base):
-    """The experts of image to video, and links to what `base` holds already."""
-    write_experts(out, experts, config_of(experts["high_noise_model"]))
-    for name in SHARED:
+def link_to(base, names, out):
+    """Relative symbolic links to what another checkpoint holds already."""
+    for name in names:
         link = out / name
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(base / name, out), target_is_directory=(base / name).is_dir())
+
+
+def write_i2v_checkpoint(out, experts, base):
+    """The experts of image to video, and links to what `base` holds already."""
+    write_experts(out, experts, config_of(experts["high_noise_model"]))
+    link_to(base, SHARED, out)
     write_json(out / "generation_config.json", I2V_GENERATION)
+
+
+def write_s2v_checkpoint(out, dit_state, vae_state, audio_state, base):
+    """Transformer, VAE and audio encoder of speech to video, and links to the text encoder and tokenizer of `base`."""
+    out = Path(out)
+    audio = out / AUDIO_FOLDER
+    audio.mkdir(parents=True, exist_ok=True)
+    save_file(to_bf16(dit_state), out / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    write_json(out / "config.json", s2v_dit.config_json(s2v_dit.config_of(dit_state)))
+    write_vae(out, vae_state)
+    save_file({key: value.detach().float().cpu().contiguous() for key, value in audio_state.items()},
+              audio / "model.safetensors", metadata={"format": "pt"})
+    write_json(audio / "config.json", wav2vec2.config_json(wav2vec2.AudioConfig()))
+    write_json(audio / "preprocessor_config.json", wav2vec2.PREPROCESSOR)
+    link_to(base, (name for name in SHARED if name != VAE_NAME), out)
+    write_json(out / "generation_config.json", S2V_GENERATION)
 
 
 def write_vae(out, state):
@@ -107,10 +141,11 @@ def main():
     source.add_argument("--random", action="store_true", help="random weights instead of trained ones")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--i2v", action="store_true", help="the image-to-video experts")
-    parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v shares")
+    parser.add_argument("--s2v", action="store_true", help="speech to video")
+    parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v and --s2v share")
     args = parser.parse_args()
-    if args.i2v and not args.state:
-        parser.error("--i2v needs --state: the experts that train_i2v.py has made")
+    if (args.i2v or args.s2v) and not args.state:
+        parser.error("--i2v and --s2v need --state: what train_i2v.py or train_s2v.py has made")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.random:
         spiece = args.out / "google" / "umt5-xxl" / "spiece.model"
@@ -118,6 +153,9 @@ def main():
         write_checkpoint(args.out, *random_states(args.seed), spiece)
     elif args.vae:
         write_vae(args.out, load_file(args.vae))
+    elif args.s2v:
+        parts = (load_file(args.state / f"{name}.safetensors") for name in ("s2v", "vae", "wav2vec2"))
+        write_s2v_checkpoint(args.out, *parts, args.base)
     else:
         experts = {f"{name}_noise_model": load_file(args.state / f"{name}.safetensors") for name in ("high", "low")}
         if args.i2v:

@@ -4,8 +4,6 @@
 """
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from . import tokenizer as tokens
 from . import train_dit, train_text, train_vae, world
+from .kept import Log
 from .optim import training_device
 
 # Steps, and the most seconds that they may take. Sized for one H100.
@@ -32,19 +31,6 @@ QUICK = {  # every stage once, to see that it runs
     "high": {"steps": 3, "seconds": 60, "peak": 1e-3, "batch": 4},
     "low": {"steps": 3, "seconds": 60, "peak": 1e-3, "batch": 4},
 }
-
-
-class Log:
-    """One JSON line an event, on the terminal and in the state folder."""
-
-    def __init__(self, path):
-        self.path, self.start = path, time.time()
-
-    def __call__(self, line):
-        text = json.dumps({"at": round(time.time() - self.start, 1), **line})
-        print(text, flush=True)
-        with open(self.path, "a") as file:
-            file.write(text + "\n")
 
 
 def save(state, path):

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from . import cube, prompts, train_dit, train_text, widen_vae, world
@@ -25,9 +24,9 @@ from .dit import Dit, DitConfig, config_of
 from .export import I2V_GENERATION, write_experts, write_json, write_vae
 from .i2v_clips import encode_pairs
 from .i2v_scores import score_all
+from .kept import Kept, Log
 from .optim import Trainer, training_device
 from .torch_scores import Models
-from .train import Log
 
 RANGES = {"high": (train_dit.u_of(BOUNDARY), 1.0), "low": (0.0, train_dit.u_of(BOUNDARY))}
 SEEDS = {"high": 717, "low": 818}
@@ -59,34 +58,6 @@ def started_from(base, layers, device):
     dit = Dit(config_of(state)).to(device)
     dit.load_state_dict(state)
     return dit
-
-
-class Kept:
-    """An expert in training, as three files; they take their names together when all are written."""
-
-    def __init__(self, folder, name):
-        self.files = {part: folder / f"{name}.{part}.safetensors" for part in ("weights", "average", "moments")}
-
-    def save(self, state, spent):
-        parts = []
-        for part, path in self.files.items():
-            parts.append((path.with_suffix(".part"), path))
-            tensors = {key: value.cpu().contiguous() for key, value in state[part].items()}
-            save_file(tensors, parts[-1][0], metadata={"spent": str(spent)})
-        for written, path in parts:
-            written.rename(path)
-
-    def load(self):
-        """(state, seconds spent), or None where nothing was kept."""
-        if not all(path.exists() for path in self.files.values()):
-            return None
-        with safe_open(self.files["weights"], framework="pt") as file:
-            spent = float(file.metadata()["spent"])
-        return {part: load_file(path) for part, path in self.files.items()}, spent
-
-    def remove(self):
-        for path in self.files.values():
-            path.unlink(missing_ok=True)
 
 
 def train(name, base, data, conditions, device, log, plan, kept, seconds, stop_at):

@@ -13,6 +13,8 @@ NAME.safetensors
   output [16, F, h, w]: the velocity
   tap.PATH: outputs of layers (taps.py); tap.patch_embedding is all that block 0 gets [tokens, dim], tap.audio_tokens
     [F, 5, dim], tap.audio_global [F, dim] and tap.motion_tokens are without what stands for the frames before the clip
+injector.safetensors   the injector of block 0 alone, on values so small that the addends of its norms count
+  x [F n, dim], tokens [F, 5, dim], global [F, dim]: inputs; normed [F n, dim]: the adaptive norm's; added [F n, dim]
 """
 
 import argparse
@@ -73,6 +75,18 @@ def make_forward(model, config, settings, generator):
     return {**inputs, **more, "output": output}, taps
 
 
+def make_injector(model, path, generator):
+    frames, tokens, dim = 2, 6, model.dim
+    injector = model.audio_injector
+    x = torch.randn(frames, tokens, dim, generator=generator) * 3e-3
+    local = torch.randn(frames, 5, dim, generator=generator) * 3e-3
+    whole = torch.randn(frames, dim, generator=generator)
+    normed = injector.injector_adain_layers[0](x, temb=whole)
+    added = injector.injector[0](x=normed, context=local, context_lens=torch.full((frames,), 5))
+    save_golden(path, {"x": x.flatten(0, 1), "tokens": local, "global": whole, "normed": normed.flatten(0, 1),
+                       "added": added.flatten(0, 1)})
+
+
 @torch.no_grad()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,6 +104,7 @@ def main():
     config = {"text_dim": model.text_dim, "audio_dim": model.config["audio_dim"], "cond_dim": model.config["cond_dim"]}
     for name, settings in FORWARDS.items():
         save_golden(args.out / f"{name}.safetensors", *make_forward(model, config, settings, generator))
+    make_injector(model, args.out / "injector.safetensors", generator)
     total = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {total / 1e6:.2f} MB")
 

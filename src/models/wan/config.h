@@ -34,7 +34,7 @@ struct WanConfig {
   std::int64_t text_dim;  // width of the text encoder's output; from text_embedding.0.weight
   PatchSize patch;        // from patch_embedding.weight
   float eps;
-  std::optional<SpeechConfig> speech;  // of model_type "s2v"
+  std::optional<SpeechConfig> speech = {};  // of model_type "s2v"
 
   std::int64_t head_dim() const { return dim / num_heads; }
 };

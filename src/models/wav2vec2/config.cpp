@@ -140,4 +140,9 @@ Wav2Vec2Config read_wav2vec2_config(const std::filesystem::path& folder) {
   return config;
 }
 
+Wav2Vec2Config parse_wav2vec2_config(std::string_view json, const std::string& where) {
+  const nlohmann::json parsed = parse_strict_json(json, where, kDepth, kRemedy);
+  return read_config(JsonReader(parsed, where));
+}
+
 }  // namespace wan
