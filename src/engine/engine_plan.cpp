@@ -101,6 +101,9 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
                    .layout = layout,
                    .sharers = machine_ranks(),
                    .text_tokens = text_tokens(settings, scheduler, keep),
+                   .segments = settings.segments(),
+                   .decoded_latents = models.task().decoded_latents(request.latent[1]),
+                   .speech_samples = static_cast<std::int64_t>(request.inputs.speech.size()),
                    .sampler_slots = scheduler.slots()});
 }
 
@@ -137,7 +140,8 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
 }
 
 std::optional<LatentExtent> Engine::Impl::encoded_clip(const ResolvedRequest& request) const {
-  if (!request.images.first && !request.images.last) return std::nullopt;
+  const InputImages& images = request.inputs.images;
+  if (!images.first && !images.last && !models.task().facts().takes_sound) return std::nullopt;
   const Shape condition = models.task().condition_shape(models.vae->geometry(), request.latent);
   return LatentExtent{condition[1], request.latent[2], request.latent[3]};
 }

@@ -38,6 +38,17 @@ Umt5Config check_text_encoder(WeightReport& report) {
   return config;
 }
 
+Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report) {
+  const WeightScope top = WeightScope::describing(report);
+  const Wav2Vec2Config config = read_wav2vec2_config(folder);
+  const WeightScope encoder = wav2vec2_scope(top);
+  declare<Wav2Vec2OuterWeights>(encoder, config, wav2vec2_block_layout(config));
+  load_convolutions(encoder, config);
+  load_positions(encoder, config);
+  skip_unneeded(top);
+  return config;
+}
+
 void throw_findings(std::span<const WeightReport* const> reports) {
   std::string findings;
   for (const WeightReport* report : reports) {

@@ -1,6 +1,7 @@
 #include "engine/rank.h"
 
 #include "engine/residency_bytes.h"
+#include "engine/speech_inputs.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 
@@ -97,12 +98,16 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   loaded_->set_feed_forward_pieces(plan.load.feed_forward_pieces);
   Run video(context, loaded_->pipeline(),
             {.latent = run.latent,
+             .segments = run.settings.segments(),
              .decode = plan.decode,
              .encode = plan.encode,
              .output = run.output,
+             .sound = run.settings.speech && !run.output.save_file.empty()
+                          ? std::optional(sound_track_of(*run.settings.speech))
+                          : std::nullopt,
              .resumed = run.resumed,
              .keep = run.keep});
-  run.models.task().run(video, run.images);
+  run.models.task().run(video, run.inputs);
   video.finish();
 }
 
