@@ -67,14 +67,16 @@ std::string cuda_lines(const DoctorCuda& cuda) {
                                 : fmt::format("{} NVIDIA card{}", cuda.cards, cuda.cards == 1 ? "" : "s");
   if (!cuda.built) return fmt::format("CUDA         none in this build; {} on this machine\n", cards);
   std::string text = fmt::format(
-      "CUDA         {}; {}; this build needs CUDA {}, cuDNN {} or newer (loaded: {}); NCCL {}, not needed\n",
-      cards,
+      "CUDA         {}; {}; this build needs CUDA {}, cuDNN {} or newer (loaded: {})\n", cards,
       cuda.driver_cuda > 0 ? fmt::format("driver {} runs CUDA {}",
                                          cuda.driver.empty() ? "of unknown version" : shown(cuda.driver),
                                          cuda_number(cuda.driver_cuda))
                            : std::string("no driver"),
-      cuda_number(cuda.runtime), library_number(cuda.cudnn_built), library_number(cuda.cudnn),
-      cuda.nccl > 0 ? library_number(cuda.nccl) : "not found");
+      cuda_number(cuda.runtime), library_number(cuda.cudnn_built), library_number(cuda.cudnn));
+  text +=
+      cuda.nccl_reason.empty()
+          ? fmt::format("processes    exchange between their GPUs by NCCL {}\n", library_number(cuda.nccl))
+          : fmt::format("processes    exchange through the hosts' memory, by MPI: {}\n", cuda.nccl_reason);
   if (!cuda.reason.empty())
     text += fmt::format("             {}\n", shown_message(with_options(cuda.reason)));
   return text;
@@ -223,6 +225,10 @@ Json cuda_json(const DoctorCuda& cuda) {
           {"cudnn", cuda.cudnn},
           {"cudnn_built", cuda.cudnn_built},
           {"nccl", cuda.nccl},
+          {"nccl_reason", cuda.nccl_reason},
+          {"between_processes", !cuda.built                ? ""
+                                : cuda.nccl_reason.empty() ? "nccl"
+                                                           : "mpi"},
           {"cards", cuda.cards}};
 }
 

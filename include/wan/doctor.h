@@ -51,7 +51,9 @@ struct DoctorCuda {
   int cudnn = 0;            // that is loaded
   int cudnn_built =
       0;         // that the build was made with, which is the oldest of its major version that it takes
-  int nccl = 0;  // 0: none was found; this version needs none
+  int nccl = 0;  // by which the GPUs of several processes exchange; 0: none was found
+  std::string nccl_reason =
+      {};  // why NCCL is not used, so that processes exchange through the hosts' memory; empty: it is
   int cards =
       0;  // NVIDIA display or compute cards on the machine's buses, whether a driver shows them or not
 };

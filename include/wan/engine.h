@@ -32,10 +32,11 @@ struct EngineOptions {
   int ulysses_size = 0;
   /// "on": guidance's two passes run at the same time, each on a half of the ranks, which divide its tokens; then ulysses_size is of a
   /// half. "off": one after the other, each on all ranks. "auto": on where every step has both passes and the ranks, without
-  /// ulysses_size, are an even number.
+  /// ulysses_size, are an even number; where some steps have, whichever is faster by GPUs and links as they are measured.
   std::string guidance_parallel = "auto";
   /// How what one GPU sends comes to another: "on": each reads the others' memory; "off": through page-locked memory of the host; "auto": on where
-  /// the driver has it between all of them.
+  /// the driver has it between all of them. GPUs of several processes exchange by NCCL where all of them have it, with "off" through the
+  /// hosts' memory.
   std::string p2p = "auto";
   /// Of several ranks, how long one waits for the others to come to an exchange, of which each block has four: one that does not come ends all of
   /// them. Waiting for whoever handles events, and for a disk, does not count. A rank that does not end as long after a failure, 30 s at least, has
@@ -45,6 +46,7 @@ struct EngineOptions {
   /// (`t5_fsdp`), in its device's memory, and the whole of the block that it computes with and of the next. Where not all parts fit, as
   /// many blocks are divided as do, and the others streamed; with residency "resident" all of them are, with "streamed" none. One rank
   /// has nothing to divide, and GPUs that do not read each other's memory (p2p) divide nothing. A text encoder on the CPU (t5_cpu) is not divided.
+  /// Of several processes each divides among its own ranks; the text encoder is the first one's.
   bool dit_fsdp = false;
   bool t5_fsdp = false;
   /// "fp32" or "bf16" (bf16 weights and products, accumulated in fp32). Empty: fp32 on the CPU, bf16 on a GPU.
@@ -83,6 +85,11 @@ struct MemoryPlan {
   int ulysses_size = 1;            // of these, that divide the tokens of a pass
   bool guidance_parallel = false;  // the others run guidance's other pass meanwhile
   std::string layout_reason = {};  // of several ranks: why they go so, in a few words
+  /// How what a rank sends comes to another: "peer": GPUs read each other's memory; "host": through the host's memory; "nccl": between
+  /// the processes' GPUs, by NCCL; "mpi": between processes, through the hosts' memory. Empty for one rank.
+  std::string transport = {};
+  /// Of several GPUs whose links were measured for the choice of a layout: the part of a step that links take at most, 0 to 1. Otherwise 0.
+  double link_share = 0;
   /// Of each rank of this process, where they are several. Their GPUs may differ, and what is free of them.
   struct RankMemory {
     std::string device;  // "cuda:2"

@@ -32,6 +32,7 @@ DoctorCuda look_for_cuda() {
           .cudnn = versions.cudnn,
           .cudnn_built = versions.cudnn_built,
           .nccl = versions.nccl,
+          .nccl_reason = versions.nccl_reason,
           .cards = count_nvidia_cards()};
 }
 

@@ -99,11 +99,12 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
       if (!on_event) return;
       on_event(RunSettings{to_metadata(settings)});
       for (const std::string& notice : resolved.notices) on_event(Notice{notice});
-      if (!divides_weights() && (options.dit_fsdp || options.t5_fsdp))
+      if (const auto notice = transport_notice()) on_event(*notice);
+      if (!divides_weights() && all_ranks() > 1 && (options.dit_fsdp || options.t5_fsdp))
         on_event(Notice{
-            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as the ranks are in several processes, or "
-            "their GPUs cannot read each other's memory, or shall not (`p2p`); blocks that do not fit are "
-            "streamed"});
+            "`dit_fsdp` and `t5_fsdp`: weights are not divided, as each process has one rank (start one a "
+            "machine, with all of its GPUs), or GPUs cannot read each other's memory, or shall not (`p2p`); "
+            "blocks that do not fit are streamed"});
     });
     run_before_first_step(resumed,
                           [&] { load_ranks(ranks, models, plans, on_event, cancelled, patience()); });
@@ -155,7 +156,7 @@ std::vector<std::unique_ptr<Rank>> make_ranks(const EngineOptions& options,
                                               std::vector<ChosenBackend> backends) {
   std::vector<std::unique_ptr<Rank>> ranks;
   for (std::size_t i = 0; i < backends.size(); ++i) {
-    std::unique_ptr<Backend> text = make_text_backend(options, *backends[i].backend);
+    std::unique_ptr<Backend> text = i == 0 ? make_text_backend(options, *backends[i].backend) : nullptr;
     ranks.push_back(std::make_unique<Rank>(std::move(backends[i]), std::move(text)));
   }
   return ranks;
@@ -194,6 +195,8 @@ MemoryPlan Engine::plan(const GenerationRequest& request) const {
   const JointPlan joint = impl_->plan(impl_->resolve(request));
   MemoryPlan plan = joint.ranks.front().plan;
   plan.layout_reason = joint.reason;
+  plan.transport = impl_->transport();
+  plan.link_share = joint.link_share;
   if (joint.ranks.size() == 1) return plan;
   for (std::size_t i = 0; i < joint.ranks.size(); ++i) {
     const MemoryPlan& own = joint.ranks[i].plan;

@@ -7,11 +7,13 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/engine_internals.h"
+#include "engine/layout_times.h"
 #include "engine/process_share.h"
 #include "engine/rank.h"
 #include "engine/run_monitor.h"
@@ -22,7 +24,8 @@ namespace wan {
 /// What all ranks do for one video.
 struct JointPlan {
   RankLayout layout;
-  std::string reason;  // for the layout
+  std::string reason;     // for the layout
+  double link_share = 0;  // see MemoryPlan
   std::vector<PlannedRun> ranks;
 };
 
@@ -30,7 +33,11 @@ struct Engine::Impl {
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made);
   /// A rank's models may be copied from by other ranks: all of them go before the first device.
   ~Impl() {
-    for (const auto& rank : ranks) rank->unload();
+    for (const auto& rank : ranks) {
+      rank->unload();
+      rank->connect({});
+    }
+    if (link != nullptr) link->drop_device_groups();
   }
 
   /// That events, dumps and kept state are of.
@@ -41,6 +48,11 @@ struct Engine::Impl {
   int machine_ranks() const {
     return static_cast<int>(ranks.size()) * (link != nullptr ? link->processes().local_size() : 1);
   }
+
+  /// How what one rank sends comes to another; see MemoryPlan.
+  std::string transport() const;
+  /// The same of processes' GPUs, for a person.
+  std::optional<Notice> transport_notice() const;
 
   /// How long ranks may go on after another one has failed: the work between two exchanges may take as long, and what was reached is
   /// kept behind it.
@@ -67,8 +79,12 @@ struct Engine::Impl {
 
   /// Refused before any request where none could have a layout.
   void check_ranks(int count) const;
-  /// Ranks copy their parts of weights from one another's memory, which those of other processes cannot.
-  bool divides_weights() const { return shares_memory && link == nullptr; }
+  /// Ranks of one process copy their parts of weights from one another's memory; those of other processes have parts of their own.
+  bool divides_weights() const { return shares_memory && ranks.size() > 1; }
+  /// Of all ranks the first one encodes text, for the others too.
+  bool encodes_text(const Rank& rank) const {
+    return &rank == ranks.front().get() && (link == nullptr || link->is_first());
+  }
   Holding wanted_holding() const;
   /// Every rank's, in the first possible layout in which whole frames fit, and the feed-forward in one piece; or in the last one.
   JointPlan plan(const ResolvedRequest& request) const;
@@ -79,6 +95,8 @@ struct Engine::Impl {
                   const Holding& most) const;
   PlannedRun plan(const Rank& rank, const ResolvedRequest& request, const RankLayout& layout,
                   Sharding sharding, bool keep) const;
+  /// Of this process's GPUs, measured when first asked for; nothing where ranks are no GPUs, or of several processes.
+  std::optional<RankRates> rates() const;
   std::int64_t guided_steps(const GenerationSettings& settings, const Scheduler& scheduler) const;
   /// Tokens of each guidance branch's text. Where models stay for further requests, a longer prompt must not move their blocks:
   /// then empty, which stands for as many tokens as the models take.
@@ -108,7 +126,9 @@ struct Engine::Impl {
   EngineOptions options;
   std::unique_ptr<ProcessLink> link;  // to the other processes' shares; nullptr where this one makes all
   std::vector<std::unique_ptr<Rank>> ranks;
-  bool shares_memory = false;  // each rank's device can read the others' memory
+  bool shares_memory = false;     // each rank's device can read the others' memory
+  std::string group_library;      // by which the processes' devices exchange, where they do
+  std::string by_letters_reason;  // why they do not, where they could be asked to
   std::string precision;
   DType weights;
   std::optional<TextEncoderHost> text_encoder_host;
@@ -117,6 +137,8 @@ struct Engine::Impl {
   std::atomic<int> most_places{kAllBlocks};
   std::atomic<int> most_divided{kAllBlocks};  // blocks of each transformer
   std::atomic<bool> divides_text{true};
+  mutable std::mutex rates_mutex;
+  mutable std::optional<RankRates> measured_rates;
 };
 
 /// A rank for each of the backends.

@@ -16,11 +16,11 @@ void Engine::Impl::check_ranks(int count) const {
 
 Engine::Impl::Holding Engine::Impl::wanted_holding() const {
   const auto count = static_cast<int>(ranks.size());
-  if (count == 1 || !divides_weights()) return {options.keep_models, {}};
+  if (!divides_weights()) return {options.keep_models, {}};
   return {options.keep_models,
           {.ranks = count,
            .transformer_blocks = options.dit_fsdp ? kAllBlocks : 0,
-           .text_encoder = options.t5_fsdp && !text_encoder_host}};
+           .text_encoder = options.t5_fsdp && !text_encoder_host && encodes_text(first())}};
 }
 
 JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
@@ -28,13 +28,23 @@ JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const auto guided = static_cast<int>(guided_steps(settings, scheduler));
   const auto steps = static_cast<int>(scheduler.timesteps().size());
+  const std::optional<RankRates> known =
+      depends_on_times(options, all_ranks(), guided, steps) ? rates() : std::nullopt;
+  const PassDemand work =
+      pass_demand(models.config(), request.latent, compute_dtype(first().backend(), weights));
+  const auto times = [&](const RankLayout& layout) {
+    return known ? step_times(work, *known, layout, guided, steps) : StepTimes();
+  };
+  std::function<double(const RankLayout&)> seconds;
+  if (known) seconds = [&](const RankLayout& layout) { return times(layout).all(); };
   std::vector<RankLayout> layouts =
-      possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps);
+      possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps, seconds);
   if (link != nullptr)
     for (RankLayout& layout : layouts) layout = on_machines(layout, link->machine_of_ranks());
   const auto planned = [&](const RankLayout& layout) {
     return JointPlan{.layout = layout,
                      .reason = layout_reason(options, layout, guided, steps),
+                     .link_share = times(layout).link_share(),
                      .ranks = plan_ranks(request, layout)};
   };
   return plan_in_first(layouts, planned,
@@ -97,14 +107,27 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
                    .offload_model = options.offload_model,
                    .most_places = keep ? most_places.load() : kAllBlocks,
                    .sharding = sharding,
-                   .text_encoder_host = text_encoder_host,
+                   .encodes_text = encodes_text(rank),
+                   .text_encoder_host = encodes_text(rank) ? text_encoder_host : std::nullopt,
                    .layout = layout,
+                   .device_groups = link != nullptr && link->has_device_groups(),
                    .sharers = machine_ranks(),
                    .text_tokens = text_tokens(settings, scheduler, keep),
                    .segments = settings.segments(),
                    .decoded_latents = models.task().decoded_latents(request.latent[1]),
                    .speech_samples = static_cast<std::int64_t>(request.inputs.speech.size()),
                    .sampler_slots = scheduler.slots()});
+}
+
+std::optional<RankRates> Engine::Impl::rates() const {
+  if (link != nullptr || first().backend().total_bytes() == 0) return std::nullopt;
+  const std::lock_guard lock(rates_mutex);
+  if (!measured_rates) {
+    std::vector<Backend*> backends;
+    for (const auto& rank : ranks) backends.push_back(&rank->backend());
+    measured_rates = measure_rates(backends, weights, options);
+  }
+  return measured_rates;
 }
 
 std::int64_t Engine::Impl::guided_steps(const GenerationSettings& settings,
@@ -133,8 +156,9 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
     }
   };
   const Sharding& sharding = run.load.sharding;
-  // Places that divided blocks come through are always as many.
-  if (sharding.transformer_blocks == 0) lower(most_places, run.plan.block_places);
+  // Places that divided blocks come through are always as many; and where all blocks have one, ranks without text have fewer.
+  if (sharding.transformer_blocks == 0 && !run.plan.blocks_resident)
+    lower(most_places, run.plan.block_places);
   lower(most_divided, sharding.transformer_blocks);
   if (!sharding.text_encoder) divides_text = false;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/device_group_agreement.h"
 #include "engine/engine_impl.h"
 #include "engine/fingerprint.h"
 #include "engine/layout_choice.h"
@@ -38,12 +39,14 @@ void Engine::Impl::share_ranks() {
         LetterWriter mine;
         mine.put(static_cast<int>(ranks.size()));
         mine.put(kind);
+        for (const auto& rank : ranks) put_group_support(mine, rank->backend().group_support());
         mine.put(parts.size());
         for (const auto& part : parts) mine.put(part.second);
         return mine.take();
       },
       [&](std::vector<Letter> letters) {
         LetterWriter counts;
+        DeviceGroupAgreement agreement;
         int all = 0;
         for (std::size_t process = 0; process < letters.size(); ++process) {
           const std::string name = link->processes().name(static_cast<int>(process));
@@ -54,6 +57,7 @@ void Engine::Impl::share_ranks() {
           WAN_CHECK(theirs.get<int>() == kind, kUnsupported,
                     "{} computes on another kind of device than {}; name one that all have with `device`",
                     name, link->processes().name(0));
+          for (int rank = 0; rank < count; ++rank) agreement.add(get_group_support(theirs), name);
           WAN_CHECK_FIELD(theirs.get<std::size_t>() == parts.size(), kBadFile, "ckpt_dir",
                           "{}: the checkpoint is another model's than on {}", name,
                           link->processes().name(0));
@@ -67,12 +71,33 @@ void Engine::Impl::share_ranks() {
                   "`ulysses_size` {}: the processes have {} ranks together; leave it out, or ask for so many",
                   size, all);
         check_ranks(all);
+        if (options.p2p == "off") agreement.refuse("`p2p` is off");
+        counts.put(agreement.reason().empty() && !agreement.library().empty());
+        counts.put(agreement.reason());
+        counts.put(agreement.library());
         return counts.take();
       });
   LetterReader counts(shared);
   std::vector<int> by_process(static_cast<std::size_t>(link->processes().size()));
   for (int& count : by_process) count = counts.get<int>();
-  link->set_ranks(std::move(by_process));
+  const bool groups = counts.get<bool>();
+  by_letters_reason = counts.text();
+  group_library = counts.text();
+  link->set_ranks(std::move(by_process), groups);
+}
+
+std::string Engine::Impl::transport() const {
+  if (all_ranks() == 1) return "";
+  if (link != nullptr) return link->has_device_groups() ? "nccl" : "mpi";
+  return shares_memory && first().backend().device().kind != DeviceKind::kCpu ? "peer" : "host";
+}
+
+std::optional<Notice> Engine::Impl::transport_notice() const {
+  if (link == nullptr || first().backend().device().kind == DeviceKind::kCpu) return std::nullopt;
+  if (link->has_device_groups())
+    return Notice{format_message("the processes' GPUs exchange by {}", MessagePart{group_library})};
+  return Notice{format_message("the processes' GPUs exchange through the hosts' memory, by MPI: {}",
+                               MessagePart{by_letters_reason})};
 }
 
 void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work,
@@ -105,8 +130,13 @@ void Engine::Impl::agree_on_vae_plans(const std::function<void()>& work,
 
 void Engine::Impl::connect(const RankLayout& layout) {
   if (link == nullptr) return connect_ranks(ranks, layout, options);
-  link->open_connection();
   const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(options.rank_timeout);
+  std::vector<ComputeDevice*> devices;
+  for (const auto& rank : ranks) {
+    rank->connect({});
+    devices.push_back(&rank->backend());
+  }
+  link->open_connection(devices, layout, timeout);
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     ranks[i]->connect(link->connect(static_cast<int>(i), ranks[i]->backend(), layout, timeout));
   }

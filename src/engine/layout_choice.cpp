@@ -52,8 +52,14 @@ int rank_count(const EngineOptions& options) {
   return gpus;
 }
 
+bool depends_on_times(const EngineOptions& options, int ranks, int guided_steps, int steps) {
+  return guidance_choice(options) == Choice::kAuto && options.ulysses_size == 0 && ranks > 1 &&
+         ranks % kPasses == 0 && guided_steps > 0 && guided_steps < steps;
+}
+
 std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks, std::int64_t heads,
-                                         int guided_steps, int steps) {
+                                         int guided_steps, int steps,
+                                         const std::function<double(const RankLayout&)>& seconds) {
   const Choice guidance = guidance_choice(options);
   const RankLayout one{.sequence = ranks, .groups = 1};
   const RankLayout halves{.sequence = ranks / kPasses, .groups = kPasses};
@@ -72,6 +78,8 @@ std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks
     const bool free = guidance == Choice::kAuto && options.ulysses_size == 0;
     if (free && every_step && ranks % kPasses == 0) layouts.push_back(halves);
     layouts.push_back(one);
+    if (seconds && depends_on_times(options, ranks, guided_steps, steps) && seconds(halves) < seconds(one))
+      layouts.insert(layouts.begin(), halves);
   }
   const int smallest = layouts.front().sequence;
   std::erase_if(layouts, [&](const RankLayout& layout) { return layout.sequence > heads; });
@@ -117,7 +125,8 @@ std::string reason_for_groups(const EngineOptions& options, const RankLayout& ch
                               int steps) {
   const int ranks = chosen.ranks();
   if (guidance_choice(options) != Choice::kAuto || options.ulysses_size > 0) return "asked for";
-  if (chosen.groups > 1) return "every step has two passes";
+  if (chosen.groups > 1)
+    return guided_steps == steps ? "every step has two passes" : "faster by the links as measured";
   if (ranks % kPasses != 0) return "an odd number has no halves";
   if (guided_steps < steps)
     return guided_steps == 0 ? "no step has two passes" : "not every step has two passes";

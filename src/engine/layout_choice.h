@@ -2,6 +2,7 @@
 // How many ranks an engine has, and in which layouts they can make a video.
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,10 +20,14 @@ void check_gpus(const EngineOptions& options);
 int rank_count(const EngineOptions& options);
 
 /// That the options leave for `ranks` of them, the best first: guidance's two passes at the same time wherever every step has both, for
-/// then groups exchange a prediction a step and not all of attention's input. `guided_steps` of `steps` have two passes. Throws
-/// InvalidArgument, with what can be, where no layout is left.
+/// then groups exchange a prediction a step and not all of attention's input. `guided_steps` of `steps` have two passes; where only some of
+/// them have, the faster layout by `seconds`, which gives a mean step's (empty: not known, then one group). Throws InvalidArgument, with
+/// what can be, where no layout is left.
 std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks, std::int64_t heads,
-                                         int guided_steps, int steps);
+                                         int guided_steps, int steps,
+                                         const std::function<double(const RankLayout&)>& seconds = {});
+/// Whether it would ask for `seconds`.
+bool depends_on_times(const EngineOptions& options, int ranks, int guided_steps, int steps);
 
 /// The ranks of a group on each of its machines, by their numbers in the group: `machine_of` says each rank's, among all ranks. Empty where
 /// they are on one machine, or not as many on each.

@@ -212,6 +212,20 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
   letter.put(check);
 }
 
+void put_group_support(LetterWriter& letter, const DeviceGroupSupport& support) {
+  letter.put(support.library);
+  letter.put(support.reason);
+  letter.put(support.device);
+}
+
+DeviceGroupSupport get_group_support(LetterReader& letter) {
+  DeviceGroupSupport support;
+  support.library = letter.text();
+  support.reason = letter.text();
+  support.device = letter.text();
+  return support;
+}
+
 void put_vae_plan(LetterWriter& letter, const VaePlan& plan) {
   const auto& [frame_by_frame, compact_history, tile_height, tile_width, overlap_height, overlap_width,
                bytes] = plan;

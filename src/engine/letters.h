@@ -11,6 +11,7 @@
 #include "parallel/mpi/process_group.h"
 #include "parallel/rank_layout.h"
 #include "pipeline/input_images.h"
+#include "tensor/device_group.h"
 #include "wan/engine.h"
 
 namespace wan {
@@ -74,6 +75,9 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
                  const RankLayout& layout, const InputImages& images,
                  const std::optional<SavedLatents>& resumed, bool check);
 SharedRequest get_request(LetterReader& letter);
+
+void put_group_support(LetterWriter& letter, const DeviceGroupSupport& support);
+DeviceGroupSupport get_group_support(LetterReader& letter);
 
 void put_vae_plan(LetterWriter& letter, const VaePlan& plan);
 VaePlan get_vae_plan(LetterReader& letter);

@@ -35,6 +35,7 @@ struct LoadOptions {
   ResidencyOptions residency;
   Sharding sharding = {};
   int feed_forward_pieces = 1;  // WanTransformer::set_feed_forward_pieces
+  bool encodes_text = true;     // one rank does, for all
   /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
   std::optional<Blocks> text_encoder_host;
 
@@ -45,6 +46,8 @@ struct LoadOptions {
   ResidencyOptions text_places() const {
     return {.kind = ResidencyKind::kStreamed, .keep = residency.keep, .places = 2};
   }
+  /// Or a share of its blocks, for the one that encodes.
+  bool has_text_encoder() const { return encodes_text || sharding.text_encoder; }
   DType text_weights() const { return text_encoder_host ? text_encoder_host->weights : weights; }
 };
 

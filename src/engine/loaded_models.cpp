@@ -198,7 +198,9 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
   std::vector<BlockGroup> groups = scopes.transformer_groups(models, shares);
   const std::optional<LoadOptions::Blocks>& text_host = options.text_encoder_host;
   BlockGroup text_group = scopes.text_encoder_group(models, shares);
-  if (text_host) {
+  if (!options.has_text_encoder()) {
+    // another rank's
+  } else if (text_host) {
     text_residency_ = make_residency({std::move(text_group)}, text_host->residency);
   } else if (options.text_encoder_has_places()) {
     text_residency_ = make_residency({std::move(text_group)}, on_device(options.text_places(), backend));
@@ -227,9 +229,10 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
                                                              *residency_, static_cast<int>(i), compute,
                                                              transformer_prefix(i, count)));
   }
-  text_encoder_ = std::make_unique<Umt5Encoder>(
-      models.text_encoder, scopes.text_encoder(), text_residency_ ? *text_residency_ : *residency_,
-      text_residency_ ? 0 : static_cast<int>(count), "text_encoder.");
+  if (options.has_text_encoder())
+    text_encoder_ = std::make_unique<Umt5Encoder>(
+        models.text_encoder, scopes.text_encoder(), text_residency_ ? *text_residency_ : *residency_,
+        text_residency_ ? 0 : static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
   if (models.audio_encoder) {
     scopes.reports.push_back(std::make_unique<WeightReport>(*models.audio_checkpoint, "audio encoder"));
@@ -252,7 +255,7 @@ PipelineModels LoadedModels::pipeline() const {
   Experts experts{};
   for (std::size_t i = 0; i < transformers_.size(); ++i) experts[i] = transformers_[i].get();
   return {.tokenizer = models_.tokenizer(),
-          .text_encoder = *text_encoder_,
+          .text_encoder = text_encoder_.get(),
           .experts = experts,
           .residency = *residency_,
           .vae = *vae_,

@@ -70,8 +70,8 @@ class LoadedModels {
   const CheckpointModels& models_;
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
-  std::unique_ptr<BlockResidency> text_residency_;  // the text encoder's, where it is not the transformers'
-  std::unique_ptr<Umt5Encoder> text_encoder_;
+  std::unique_ptr<BlockResidency> text_residency_;   // the text encoder's, where it is not the transformers'
+  std::unique_ptr<Umt5Encoder> text_encoder_;        // unless it is another rank's
   std::unique_ptr<BlockResidency> audio_residency_;  // of tasks that take sound
   std::unique_ptr<Wav2Vec2> audio_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;

@@ -66,7 +66,7 @@ int transformer_blocks(const PlanInput& input) {
 
 /// How many blocks of the device's residency are not divided over ranks.
 int block_count(const PlanInput& input, const Sharding& sharding) {
-  const bool text = !input.text_encoder_host && !sharding.text_encoder;
+  const bool text = input.encodes_text && !input.text_encoder_host && !sharding.text_encoder;
   return transformer_blocks(input) + (text ? static_cast<int>(input.models.text_encoder.num_layers) : 0);
 }
 
@@ -221,7 +221,7 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
   return {.models = input.models,
           .backend = input.backend,
           .text_backend = host ? host->backend : nullptr,
-          .text_apart = host.has_value(),
+          .text_apart = host.has_value() || !input.encodes_text,
           .weights = input.weights,
           .text_weights = load.text_weights(),
           .latent = input.latent,
@@ -233,7 +233,8 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
           .feed_forward_pieces = load.feed_forward_pieces,
-          .layout = input.layout};
+          .layout = input.layout,
+          .packs = input.device_groups};
 }
 
 [[noreturn]] void fail_for_passes(const PlanInput& input, const MemoryPlan& plan, std::int64_t needed) {
@@ -250,8 +251,15 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
+  // NCCL's buffers, of its channels to each peer, are expected to take as much; it allocates them by itself.
+  constexpr std::int64_t kDeviceGroupBytes = std::int64_t{1} << 29;
+
   PlannedRun run{};
-  run.load = {.weights = input.weights, .residency = {}, .feed_forward_pieces = 1, .text_encoder_host = {}};
+  run.load = {.weights = input.weights,
+              .residency = {},
+              .feed_forward_pieces = 1,
+              .encodes_text = input.encodes_text,
+              .text_encoder_host = {}};
   if (input.text_encoder_host) {
     LoadOptions::Blocks& text =
         run.load.text_encoder_host.emplace(LoadOptions::Blocks{input.text_encoder_host->weights, {}});
@@ -263,6 +271,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.ulysses_size = input.layout.sequence;
   plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
+  if (input.device_groups) plan.program += kDeviceGroupBytes;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
@@ -332,6 +341,8 @@ namespace {
 std::string ranks_json(const MemoryPlan& plan) {
   std::string text;
   if (!plan.layout_reason.empty()) text = fmt::format(R"(,"layout_reason":"{}")", plan.layout_reason);
+  if (plan.link_share > 0) text += fmt::format(R"(,"link_share":{:.4f})", plan.link_share);
+  if (!plan.transport.empty()) text += fmt::format(R"(,"transport":"{}")", plan.transport);
   if (plan.rank_memory.empty()) return text;
   std::string each;
   for (const MemoryPlan::RankMemory& rank : plan.rank_memory)
@@ -365,6 +376,20 @@ std::string layout_text(const MemoryPlan& plan) {
   return plan.layout_reason.empty() ? text : text + ": " + plan.layout_reason;
 }
 
+/// How ranks exchange, a line.
+std::string transport_text(const MemoryPlan& plan) {
+  const auto line = [&](const char* way) {
+    const std::string share =
+        plan.link_share > 0 ? fmt::format(", up to {:.1f}% of a step", 100 * plan.link_share) : "";
+    return fmt::format("exchanges      {}{}\n", way, share);
+  };
+  if (plan.transport == "peer") return line("GPUs read each other's memory");
+  if (plan.transport == "host") return line("through the host's memory");
+  if (plan.transport == "nccl") return line("between the processes' GPUs, by NCCL");
+  if (plan.transport == "mpi") return line("between processes, through the hosts' memory, by MPI");
+  return "";
+}
+
 /// A line for each rank, where one takes or has another amount than the first.
 std::string rank_memory_text(const MemoryPlan& plan) {
   constexpr double kSame = 0.1;  // GB, in which free memory wavers
@@ -393,21 +418,28 @@ std::string blocks_text(const MemoryPlan& plan) {
 }
 
 /// Where the text encoder is, if it is not simply in memory.
-std::string text_encoder_text(const MemoryPlan& plan) {
+std::string text_encoder_place(const MemoryPlan& plan) {
   if (plan.text_encoder_host > 0)
-    return fmt::format("  (on the CPU: {:.3f} GB of the host's memory)",
+    return fmt::format("on the CPU: {:.3f} GB of the host's memory",
                        static_cast<double>(plan.text_encoder_host) * kGb);
-  if (plan.text_encoder_sharded) return fmt::format("  (sharded over {} ranks)", plan.shards);
-  return plan.blocks_resident ? "" : "  (in the transformers' places)";
+  if (plan.text_encoder_sharded) return fmt::format("sharded over {} ranks", plan.shards);
+  return plan.blocks_resident ? "" : "in the transformers' places";
+}
+
+std::string text_encoder_text(const MemoryPlan& plan) {
+  std::string text = text_encoder_place(plan);
+  if (plan.ranks > 1) text += fmt::format("{}rank 0 encodes for all", text.empty() ? "" : "; ");
+  return text.empty() ? "" : "  (" + text + ")";
 }
 
 }  // namespace
 
 std::string to_string(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
-  const std::string ranks = plan.ranks == 1 ? ""
-                                            : fmt::format("ranks          {:8}     ({}); of each:\n",
-                                                          plan.ranks, layout_text(plan));
+  const std::string ranks = plan.ranks == 1
+                                ? ""
+                                : fmt::format("ranks          {:8}     ({}); of each:\n{}", plan.ranks,
+                                              layout_text(plan), transport_text(plan));
   return ranks +
          fmt::format(
              "program        {:8.3f} GB\n"

@@ -35,8 +35,10 @@ struct PlanInput {
   bool offload_model = false;           // never more blocks on a device than one transformer has
   int most_places = kAllBlocks;  // of blocks that are in memory at a time, unless residency is "resident"
   Sharding sharding = {};        // what ranks may divide at most
+  bool encodes_text = true;      // for the other ranks too, which then need no text encoder
   std::optional<TextEncoderHost> text_encoder_host = {};  // empty: it runs where the transformers do
   RankLayout layout = {};                                 // of ranks that divide tokens and pictures
+  bool device_groups = false;                             // by which the ranks exchange (DeviceGroup)
   int sharers = 0;  // of them, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <thread>
 
 #include "engine/layout_choice.h"
 #include "kept/recovery.h"
@@ -10,6 +11,8 @@
 namespace wan {
 
 namespace {
+
+constexpr auto kLook = std::chrono::milliseconds(2);  // between two at what connects
 
 /// work() in a phase, or its failure, as a letter.
 Letter outcome_of(std::uint64_t phase, const std::function<Letter()>& work) {
@@ -117,52 +120,168 @@ std::vector<int> ProcessLink::machine_of_ranks() const {
   return machines;
 }
 
-void ProcessLink::open_connection() {
+std::vector<ProcessLink::Members> ProcessLink::groups_of(const RankLayout& layout) const {
+  std::vector<Members> groups;
+  const auto add = [&](Part part, std::vector<int> ranks) {
+    groups.push_back(
+        {.part = part, .number = static_cast<std::uint32_t>(groups.size()), .ranks = std::move(ranks)});
+  };
+  const auto consecutive = [](int first, int size) {
+    std::vector<int> ranks(static_cast<std::size_t>(size));
+    std::iota(ranks.begin(), ranks.end(), first);
+    return ranks;
+  };
+  add(Part::kAll, consecutive(0, layout.ranks()));
+  for (int group = 0; layout.groups > 1 && group < layout.groups; ++group)
+    add(Part::kHalf, consecutive(layout.first_of(group), layout.sequence));
+  for (int group = 0; layout.machines > 1 && group < layout.groups; ++group) {
+    std::vector<std::vector<int>> machines = machine_ranks(layout, group, machine_of_ranks());
+    for (std::vector<int>& ranks : machines) {
+      for (int& rank : ranks) rank += layout.first_of(group);
+      add(Part::kWithinMachine, ranks);
+    }
+    for (std::size_t place = 0; place < machines.front().size(); ++place) {
+      std::vector<int> ranks;
+      for (const std::vector<int>& machine : machines) ranks.push_back(machine[place]);
+      add(Part::kAcrossMachines, std::move(ranks));
+    }
+  }
+  return groups;
+}
+
+std::optional<int> ProcessLink::Members::place_of(int rank) const {
+  const auto found = std::ranges::find(ranks, rank);
+  if (found == ranks.end()) return std::nullopt;
+  return static_cast<int>(found - ranks.begin());
+}
+
+std::vector<int> ProcessLink::processes_of(const Members& members) const {
+  std::vector<int> all;
+  for (int process = 0; process < processes_.size(); ++process)
+    all.insert(all.end(), static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
+  std::vector<int> theirs;
+  for (const int rank : members.ranks) theirs.push_back(all[static_cast<std::size_t>(rank)]);
+  return theirs;
+}
+
+bool ProcessLink::has_live(std::span<const Members> wanted) const {
+  const int own = first_rank();
+  for (const Members& members : wanted)
+    for (int rank = own; rank < own + ranks_[static_cast<std::size_t>(processes_.rank())]; ++rank) {
+      if (!members.place_of(rank)) continue;
+      const auto joined = joined_.find({members, rank});
+      if (joined == joined_.end() || joined->second->is_aborted()) return false;
+    }
+  return true;
+}
+
+void ProcessLink::join(std::span<ComputeDevice* const> devices, std::span<const Members> wanted,
+                       LetterReader ids, std::chrono::milliseconds timeout) {
+  drop_device_groups();
+  const auto start = std::chrono::steady_clock::now();
+  for (const Members& members : wanted) {
+    const std::string text = ids.text();
+    const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
+    const DeviceGroupId id(begin, begin + text.size());
+    std::vector<DeviceGroup*> joining;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      const int rank = first_rank() + static_cast<int>(i);
+      const std::optional<int> place = members.place_of(rank);
+      if (!place) continue;
+      auto& joined = joined_[{members, rank}];
+      joined = devices[i]->join_group(id, *place, static_cast<int>(members.ranks.size()));
+      joining.push_back(joined.get());
+    }
+    // One group after the other: each takes memory of the device.
+    while (!std::ranges::all_of(joining, [](DeviceGroup* group) { return group->is_ready(); })) {
+      processes_.check(connection_);
+      WAN_CHECK_FIELD(std::chrono::steady_clock::now() - start < timeout, kDevice, "rank_timeout",
+                      "the GPUs of {} processes were not connected within {:.3g} s; NCCL_DEBUG=INFO in the "
+                      "environment shows how far NCCL has come, NCCL_SOCKET_IFNAME names the network that it "
+                      "uses, and `p2p` off sends through the hosts' memory instead",
+                      processes_.size(), std::chrono::duration<double>(timeout).count());
+      std::this_thread::sleep_for(kLook);
+    }
+  }
+}
+
+void ProcessLink::open_connection(std::span<ComputeDevice* const> devices, const RankLayout& layout,
+                                  std::chrono::milliseconds timeout) {
   connection_ = ++last_connection();
   processes_.open_connection(connection_);
+  if (!device_groups_) return;
+  std::vector<Members> wanted = groups_of(layout);
+  std::erase_if(wanted, [](const Members& members) { return members.ranks.size() == 1; });
+  const Letter ids = together(
+      [&] {
+        LetterWriter mine;
+        mine.put(has_live(wanted));
+        return mine.take();
+      },
+      [&](std::vector<Letter> letters) {
+        bool all_live = true;
+        for (Letter& letter : letters) all_live = LetterReader(std::move(letter)).get<bool>() && all_live;
+        LetterWriter made;
+        made.put(all_live);
+        for (std::size_t i = 0; !all_live && i < wanted.size(); ++i) {
+          const DeviceGroupId id = devices.front()->make_group_id();
+          made.put(std::string_view(reinterpret_cast<const char*>(id.data()), id.size()));
+        }
+        return made.take();
+      });
+  LetterReader letter(ids);
+  if (letter.get<bool>()) return;
+  together([&] {
+    try {
+      join(devices, wanted, std::move(letter), timeout);
+    } catch (const Error& error) {
+      end_connection(error);  // the others wait for this one
+      throw;
+    }
+    return Letter();
+  });
+}
+
+void ProcessLink::drop_device_groups() noexcept {
+  for (const auto& [place, group] : joined_) group->begin_end();
+  joined_.clear();
+}
+
+std::unique_ptr<Communicator> ProcessLink::make_communicator(const Members& members, int rank,
+                                                             ComputeDevice* device,
+                                                             std::chrono::milliseconds timeout) const {
+  const auto joined = joined_.find({members, rank});
+  return make_process_communicator(
+      processes_, {.connection = connection_, .number = members.number, .processes = processes_of(members)},
+      *members.place_of(rank),
+      {.device = device, .devices = joined != joined_.end() ? joined->second : nullptr}, timeout);
 }
 
 RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
                                     std::chrono::milliseconds timeout) const {
-  RankGroup all{.connection = connection_, .number = 0, .processes = {}};
-  for (int process = 0; process < processes_.size(); ++process)
-    all.processes.insert(all.processes.end(),
-                         static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
   ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
   const int own = first_rank() + rank;
-  RankConnection ways{.layout = layout,
-                      .all = make_process_communicator(processes_, all, own, memory, timeout)};
-  const int number = layout.group_of(own);
-  if (layout.machines > 1) {
-    // Groups' numbers: 0, one a half, then one a rank that is the first of its machine's, or of those at its place.
-    const int first = layout.first_of(number);
-    ways.machine_ranks = machine_ranks(layout, number, machine_of_ranks());
-    const auto part = [&](const std::vector<int>& members, int base) {
-      RankGroup some{.connection = connection_,
-                     .number = static_cast<std::uint32_t>(base + first + members.front()),
-                     .processes = {}};
-      for (const int member : members)
-        some.processes.push_back(all.processes[static_cast<std::size_t>(first + member)]);
-      const auto self = std::ranges::find(members, own - first) - members.begin();
-      return make_process_communicator(processes_, some, static_cast<int>(self), memory, timeout);
-    };
-    const int base = 1 + layout.groups;
-    for (const std::vector<int>& members : ways.machine_ranks) {
-      const auto found = std::ranges::find(members, own - first);
-      if (found == members.end()) continue;
-      ways.within = part(members, base);
-      std::vector<int> at_place;
-      for (const std::vector<int>& others : ways.machine_ranks)
-        at_place.push_back(others[static_cast<std::size_t>(found - members.begin())]);
-      ways.across = part(at_place, base + layout.ranks());
+  RankConnection ways{.layout = layout};
+  if (layout.machines > 1)
+    ways.machine_ranks = machine_ranks(layout, layout.group_of(own), machine_of_ranks());
+  for (const Members& members : groups_of(layout)) {
+    if (!members.place_of(own)) continue;
+    auto communicator = make_communicator(members, own, memory, timeout);
+    switch (members.part) {
+      case Part::kAll:
+        ways.all = std::move(communicator);
+        break;
+      case Part::kHalf:
+        ways.group = std::move(communicator);
+        break;
+      case Part::kWithinMachine:
+        ways.within = std::move(communicator);
+        break;
+      case Part::kAcrossMachines:
+        ways.across = std::move(communicator);
+        break;
     }
   }
-  if (layout.groups == 1) return ways;
-  const auto first = all.processes.begin() + layout.first_of(number);
-  const RankGroup group{.connection = connection_,
-                        .number = 1 + static_cast<std::uint32_t>(number),
-                        .processes = {first, first + layout.sequence}};
-  ways.group = make_process_communicator(processes_, group, own - layout.first_of(number), memory, timeout);
   return ways;
 }
 

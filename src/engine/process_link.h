@@ -3,7 +3,10 @@
 // same phases, and a phase that fails in one of them fails in all.
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/letters.h"
@@ -34,19 +37,27 @@ class ProcessLink {
       const std::function<Letter()>& work,
       const std::function<Letter(std::vector<Letter>)>& judge = [](auto) { return Letter(); });
 
-  /// How many ranks each process has.
-  void set_ranks(std::vector<int> ranks) { ranks_ = std::move(ranks); }
+  /// How many ranks each process has, and whether their devices exchange in groups of their own (DeviceGroup), not by letters.
+  void set_ranks(std::vector<int> ranks, bool device_groups) {
+    ranks_ = std::move(ranks);
+    device_groups_ = device_groups;
+  }
   int ranks() const;
   /// The first of this process's, among all.
   int first_rank() const;
   /// Each rank's machine, a number.
   std::vector<int> machine_of_ranks() const;
+  bool has_device_groups() const { return device_groups_; }
 
-  /// A new way between all ranks; communicators of an earlier one are of no use any more.
-  void open_connection();
+  /// A new way between all ranks, of which `devices` are this process's; communicators of an earlier one are of no use any more. Groups of
+  /// devices stay as long as nothing fails. A phase. Throws Device where devices cannot be connected within `timeout`.
+  void open_connection(std::span<ComputeDevice* const> devices, const RankLayout& layout,
+                       std::chrono::milliseconds timeout);
   /// Of one of this process's ranks, in its place among them.
   RankConnection connect(int rank, ComputeDevice& device, const RankLayout& layout,
                          std::chrono::milliseconds timeout) const;
+  /// Before the devices go.
+  void drop_device_groups() noexcept;
   /// Ends the way: every rank's exchanges throw this, with its origin.
   void end_connection(const Error& error) noexcept { processes_.fail_connection(connection_, error); }
   /// While it lives, this process's ranks also stop in the middle of a step: the others end with them.
@@ -66,12 +77,31 @@ class ProcessLink {
  private:
   Letter hear(int process) const;
   void tell(int process, Letter letter) const;
+  enum class Part { kAll, kHalf, kWithinMachine, kAcrossMachines };
+  /// Ranks that exchange; number 0 is all of them.
+  struct Members {
+    Part part = Part::kAll;
+    std::uint32_t number = 0;
+    std::vector<int> ranks;  // among all, in the order of their places
+    std::optional<int> place_of(int rank) const;
+    friend auto operator<=>(const Members&, const Members&) = default;
+  };
+  std::vector<Members> groups_of(const RankLayout& layout) const;
+  std::vector<int> processes_of(const Members& members) const;
+  /// Of all groups of `wanted`, this process's parts.
+  bool has_live(std::span<const Members> wanted) const;
+  void join(std::span<ComputeDevice* const> devices, std::span<const Members> wanted, LetterReader ids,
+            std::chrono::milliseconds timeout);
+  std::unique_ptr<Communicator> make_communicator(const Members& members, int rank, ComputeDevice* device,
+                                                  std::chrono::milliseconds timeout) const;
 
   ProcessGroup& processes_;
   int engine_;
   std::uint64_t phase_ = 0;
   std::vector<int> ranks_;
   std::uint32_t connection_ = 0;
+  bool device_groups_ = false;
+  std::map<std::pair<Members, int>, std::shared_ptr<DeviceGroup>> joined_;  // by rank among all
 };
 
 }  // namespace wan

@@ -139,7 +139,10 @@ void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointMo
   for (std::size_t i = 0; i < ranks.size(); ++i) all_hold = all_hold && ranks[i]->holds(plans[i].load);
   for (std::size_t i = 0; i < ranks.size(); ++i)
     if (sharding.ranks > 1 ? !all_hold : !ranks[i]->holds(plans[i].load)) ranks[i]->unload();
-  const ModelShares shares = make_shares(models, sharding);
+  ModelShares shares = make_shares(models, sharding);
+  Backend& first = ranks.front()->backend();
+  if (ranks.size() > 1 && first.device().kind != DeviceKind::kCpu)
+    shares.read_once(static_cast<int>(ranks.size()), first.transfer_allocator());
   const auto load = [&](int rank) {
     const auto i = static_cast<std::size_t>(rank);
     ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);

@@ -157,7 +157,7 @@ Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
 
 RunRehearsal::RunRehearsal(const RehearsedRun& run)
     : vae_report_(std::make_unique<WeightReport>(Checkpoint::from_files({}, kNoFile), "VAE")),
-      device_(&run.backend, run.layout.ranks()) {
+      device_(&run.backend, run.layout.ranks(), run.packs) {
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
   if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend, run.layout.ranks());

@@ -29,6 +29,7 @@ struct RehearsedRun {
   int sampler_slots;
   int feed_forward_pieces;
   RankLayout layout = {};  // of ranks that divide the tokens, and the VAE's pictures
+  bool packs = false;      // exchanges take memory for what is not contiguous
 };
 
 /// Bytes on the device. Blocks' weights are in none of them.

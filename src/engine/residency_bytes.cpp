@@ -13,6 +13,16 @@ ModelShares ModelShares::of(int rank) const {
   return shares;
 }
 
+void ModelShares::read_once(int ranks, Allocator& allocator) {
+  // One that ranks copy, one that is read meanwhile, and one for a rank that is behind.
+  constexpr int kPlaces = 3;
+  const auto common = std::make_shared<CommonBlocks>(ranks, kPlaces, allocator);
+  for (std::size_t i = 0; i < transformers.size(); ++i) {
+    transformers[i].common = common;
+    transformers[i].model = static_cast<int>(i);
+  }
+}
+
 ModelShares make_shares(const ModelShapes& models, const Sharding& sharding) {
   const auto share = [&](std::int64_t count, std::int64_t divided) -> BlockShare {
     if (divided == 0 || sharding.ranks == 1) return {};
@@ -41,6 +51,7 @@ ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOpti
     groups.push_back(
         group(wan_block_layout(config), config.num_layers, options.weights, shares.transformers[i]));
   }
+  if (!options.has_text_encoder()) return {.transformers = residency_bytes(groups, options.residency)};
   const BlockGroup text = group(umt5_block_layout(models.text_encoder), models.text_encoder.num_layers,
                                 options.text_weights(), shares.text_encoder);
   if (options.text_encoder_host)

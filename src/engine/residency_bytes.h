@@ -10,6 +10,8 @@ namespace wan {
 struct ModelShares {
   std::vector<BlockShare> transformers;
   BlockShare text_encoder;
+  /// Whole blocks of the transformers are read once for `ranks` of them, into memory of this allocator.
+  void read_once(int ranks, Allocator& allocator);
   /// Another rank's part in the same blocks.
   ModelShares of(int rank) const;
 };

@@ -2,6 +2,8 @@
 // CountingBackend: a device that computes nothing and holds nothing, for what follows from shapes alone at sizes that no
 // machine need have: bytes given out, floating-point operations.
 
+#include <vector>
+
 #include "ops/backend.h"
 #include "ops/every_op.h"
 #include "ops/exec_context.h"
@@ -68,23 +70,43 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
 /// The first of so many ranks, whose share is the largest; nothing is exchanged.
 class IdleCommunicator final : public Communicator {
  public:
-  explicit IdleCommunicator(int size) : size_(size) {}
+  /// `packs`: where exchanges need contiguous memory for views that are not, as a DeviceGroup's do, its; otherwise nullptr.
+  explicit IdleCommunicator(int size, Allocator* packs = nullptr) : size_(size), packs_(packs) {}
   int rank() const override { return 0; }
   int size() const override { return size_; }
-  void all_to_all(std::span<const TensorView>, std::span<const TensorView>) override {}
+  void all_to_all(std::span<const TensorView> send, std::span<const TensorView> recv) override {
+    begin_all_to_all(send, recv)->finish();
+  }
+  std::unique_ptr<PendingExchange> begin_all_to_all(std::span<const TensorView> send,
+                                                    std::span<const TensorView> recv) override {
+    auto pending = std::make_unique<Packs>();
+    if (packs_ == nullptr) return pending;
+    for (const auto& views : {send, recv})
+      for (const TensorView& view : views.subspan(1))  // the first is this rank's own
+        if (!view.is_contiguous()) pending->packed.emplace_back(*packs_, view.dtype(), view.shape());
+    return pending;
+  }
   void all_gather(const TensorView&, std::span<const TensorView>) override {}
   void broadcast(const TensorView&, int) override {}
   void barrier() override {}
   void abort(const Error&) noexcept override {}
 
  private:
+  struct Packs final : PendingExchange {
+    void finish() override { packed.clear(); }
+    std::vector<Tensor> packed;
+  };
+
   int size_;
+  Allocator* packs_;
 };
 
 /// A pass that runs here takes the memory that the real one takes.
 struct Rehearsal {
   /// As on `real`; nullptr: on a host whose ops take nothing.
-  explicit Rehearsal(Backend* real, int ranks = 1) : backend(real), communicator(ranks) {}
+  /// `packs`: exchanges take memory for views that are not contiguous.
+  explicit Rehearsal(Backend* real, int ranks = 1, bool packs = false)
+      : backend(real), communicator(ranks, packs ? &backend.allocator() : nullptr) {}
   /// As on such a device, whose ops take nothing.
   explicit Rehearsal(Device device) : backend(device) {}
   Rehearsal(const Rehearsal&) = delete;

@@ -23,6 +23,7 @@ bool ExecContext::agree(bool answer) const {
   backend.upload(word, shared);
   communicator.broadcast(shared, 0);
   backend.download(shared, word);
+  communicator.check();  // or it is not rank 0's
   return *word.as<float>() != 0.0f;
 }
 

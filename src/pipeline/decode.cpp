@@ -36,6 +36,7 @@ class Delivery {
   void take(const TensorView& frames) {
     next_.resize(static_cast<std::size_t>(frames.elements()));
     run_.exec.backend.download(frames, TensorView(next_.data(), DType::kF32, frames.shape()));
+    run_.exec.communicator.check();  // or they are of what another rank did not send
     wait();
     std::swap(pixels_, next_);
     pending_ = std::async(std::launch::async, [this, count = frames.dim(0)] { deliver(count); });

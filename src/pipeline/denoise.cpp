@@ -155,6 +155,8 @@ void DenoiseLoop::guide(int step) {
     args.terms.push_back({guided.unconditional, predictions_[kNegative]});
   linear_combination(run_.exec, args);
   const std::int64_t broken = count_non_finite(run_.exec, velocity());
+  run_.exec.communicator
+      .check();  // where another rank has failed, the device is through with what it did not get
   WAN_CHECK(
       broken == 0, kInternal,
       "step {} of {} ({}, timestep {}) predicted {} values that are not finite; the weights are "

@@ -15,11 +15,12 @@ Tensor on_device_of(Backend& backend, Tensor context) {
   return uploaded;
 }
 
-Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder, int text_len,
-              const std::string& text, const std::string& name) {
-  const TokenizedPrompt tokens = tokenizer.tokenize(text, text_len);
+/// On rank 0.
+Tensor encode(const RunContext& run, const TokenizedPrompt& tokens, const Umt5Encoder& encoder,
+              const TextSize& size, const std::string& name) {
   if (tokens.truncated)
-    run.tell(Notice{format_message("the {} has more than {} tokens; the rest was cut off", name, text_len)});
+    run.tell(
+        Notice{format_message("the {} has more than {} tokens; the rest was cut off", name, size.tokens)});
   if (run.dump != nullptr) {
     const std::int64_t shape[] = {1, static_cast<std::int64_t>(tokens.ids.size())};
     run.dump->integers("tokens_" + name, tokens.ids, shape);
@@ -27,7 +28,7 @@ Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encod
   }
   const std::span<const std::int64_t> used(tokens.ids.data(), static_cast<std::size_t>(tokens.used));
   ExecContext& exec = run.text_exec;
-  Tensor context(exec.backend.allocator(), DType::kF32, {tokens.used, encoder.config().dim});
+  Tensor context(exec.backend.allocator(), DType::kF32, {tokens.used, size.dim});
   encoder.encode(exec, used, context);
   const std::int64_t broken = count_non_finite(exec, context);
   WAN_CHECK(broken == 0, kBadFile,
@@ -37,16 +38,30 @@ Tensor encode(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encod
   return on_device_of(run.exec.backend, std::move(context));
 }
 
+/// On every rank.
+Tensor encode_for_all(const RunContext& run, const TokenizedPrompt& tokens, const Umt5Encoder* encoder,
+                      const TextSize& size, const std::string& name) {
+  Communicator& ranks = run.exec.communicator;
+  Tensor context = ranks.rank() == 0
+                       ? encode(run, tokens, *encoder, size, name)
+                       : Tensor(run.exec.backend.allocator(), DType::kF32, {tokens.used, size.dim});
+  if (ranks.size() > 1) ranks.broadcast(context, 0);
+  return context;
+}
+
 }  // namespace
 
-EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder,
-                        int text_len, bool needs_negative) {
+EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder* encoder,
+                        const TextSize& size, bool needs_negative) {
+  const auto encoded = [&](const std::string& text, const char* name) {
+    return encode_for_all(run, tokenizer.tokenize(text, static_cast<int>(size.tokens)), encoder, size, name);
+  };
   PhaseReporter phase(run.on_event, Phase::kText, needs_negative ? 2 : 1);
   EncodedText text;
-  text.prompt = encode(run, tokenizer, encoder, text_len, run.settings.prompt, "prompt");
+  text.prompt = encoded(run.settings.prompt, "prompt");
   phase.progress(1);
   if (needs_negative) {
-    text.negative = encode(run, tokenizer, encoder, text_len, run.settings.negative_prompt, "negative");
+    text.negative = encoded(run.settings.negative_prompt, "negative");
     phase.progress(2);
   }
   if (&run.text_exec != &run.exec) run.text_exec.workspace.release();  // nothing else runs there

@@ -13,8 +13,14 @@ struct EncodedText {
   Tensor negative;  // empty where no step needs it
 };
 
-/// `text_len`: tokens that the transformer takes. A prompt that is too long is cut, and a Notice says so.
-EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder& encoder,
-                        int text_len, bool needs_negative);
+/// What the transformers take.
+struct TextSize {
+  std::int64_t tokens;  // at most
+  std::int64_t dim;
+};
+
+/// Rank 0 encodes, and gives the others what it has made; `encoder` is its own. A prompt that is too long is cut, and a Notice says so.
+EncodedText encode_text(const RunContext& run, const Tokenizer& tokenizer, const Umt5Encoder* encoder,
+                        const TextSize& size, bool needs_negative);
 
 }  // namespace wan

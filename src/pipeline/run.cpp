@@ -59,14 +59,15 @@ void broadcast_from_host(const ExecContext& exec, const TensorView& values) {
 
 }  // namespace
 
-void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
+void set_schedules(const Umt5Encoder* text_encoder, int prompts, BlockResidency& experts,
                    const std::vector<BlockId>& denoising) {
-  const std::vector<BlockId> encoding = text_encoder.schedule();
+  if (text_encoder == nullptr) return experts.set_schedule(denoising);
+  const std::vector<BlockId> encoding = text_encoder->schedule();
   std::vector<BlockId> schedule;
   for (int prompt = 0; prompt < prompts; ++prompt)
     schedule.insert(schedule.end(), encoding.begin(), encoding.end());
-  if (&text_encoder.residency() != &experts) {
-    text_encoder.residency().set_schedule(schedule);
+  if (&text_encoder->residency() != &experts) {
+    text_encoder->residency().set_schedule(schedule);
     schedule.clear();
   }
   schedule.insert(schedule.end(), denoising.begin(), denoising.end());
@@ -170,12 +171,13 @@ void Run::begin(int first_step) {
     const std::vector<BlockId> whole = denoise_schedule(scheduler_, guidance_, models_.experts, 0);
     denoising.insert(denoising.end(), whole.begin(), whole.end());
   }
-  set_schedules(models_.text_encoder, needs_negative ? 2 : 1, models_.residency, denoising);
+  const int prompts = needs_negative ? 2 : 1;
+  set_schedules(models_.text_encoder, writes() ? prompts : 0, models_.residency, denoising);
   const WanTransformer* expert = models_.experts[0] != nullptr ? models_.experts[0] : models_.experts[1];
   contexts_.emplace(static_cast<int>(models_.experts.size()), kBranches);
   try {
     text_ = encode_text(run_, models_.tokenizer, models_.text_encoder,
-                        static_cast<int>(expert->config().text_len), needs_negative);
+                        {expert->config().text_len, expert->config().text_dim}, needs_negative);
     // What ranks hold of the text encoder for one another has gone before any of them takes memory for the steps.
     run_.exec.communicator.barrier();
   } catch (...) {

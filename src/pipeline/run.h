@@ -29,7 +29,7 @@ namespace wan {
 /// Everything that a pipeline runs.
 struct PipelineModels {
   const Tokenizer& tokenizer;
-  const Umt5Encoder& text_encoder;
+  const Umt5Encoder* text_encoder;  // rank 0's; the others' where they hold a share of it, otherwise nullptr
   Experts experts;
   BlockResidency& residency;  // of the experts' blocks
   const VideoVae& vae;
@@ -80,8 +80,8 @@ struct DecodedFrames {
 };
 
 /// Tells the residencies of the text encoder and the experts, which may be one, what a run acquires: the text encoder's
-/// blocks for so many prompts, then the experts'.
-void set_schedules(const Umt5Encoder& text_encoder, int prompts, BlockResidency& experts,
+/// blocks for so many prompts, then the experts'. Without a text encoder the experts' alone.
+void set_schedules(const Umt5Encoder* text_encoder, int prompts, BlockResidency& experts,
                    const std::vector<BlockId>& denoising);
 
 /// Every rank of a group makes the same calls. Rank 0 writes the video, keeps latents, dumps and tells events; the others take part in

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "tensor/device_group.h"
 #include "tensor/row_copy.h"
 
 namespace wan {
@@ -88,6 +89,16 @@ class ComputeDevice {
   /// Fills args.out with the values of PyTorch's CUDA generator, to the bit; false where the device has no such kernel. Grid and
   /// offset: see diffusion/random.h.
   virtual bool draw_cuda_normals(const CudaNormalsArgs&) { return false; }
+
+  /// Exchanges with devices of this kind that other processes have; see DeviceGroup. The id is made by one member and given to all; a
+  /// member does not outlive its device. Throw Device, and Unsupported where group_support() says that there is no way.
+  virtual DeviceGroupSupport group_support() const { return {}; }
+  virtual DeviceGroupId make_group_id() {
+    fail(ErrorCode::kUnsupported, "{} is in no groups", MessagePart{name()});
+  }
+  virtual std::unique_ptr<DeviceGroup> join_group(const DeviceGroupId&, int /*rank*/, int /*size*/) {
+    fail(ErrorCode::kUnsupported, "{} is in no groups", MessagePart{name()});
+  }
 
   /// What the allocator has given out, in bytes; 0 where nobody counts.
   struct MemoryUse {

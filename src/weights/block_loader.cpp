@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "tensor/row_copy.h"
+
 namespace wan {
 
 namespace {
@@ -33,8 +35,8 @@ void ReadAhead::begin(const Checkpoint& checkpoint, BlockId id, std::optional<Bl
   });
 }
 
-BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload)
-    : groups_(std::move(groups)), upload_(std::move(upload)) {
+BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload, BlockCopy copy)
+    : groups_(std::move(groups)), upload_(std::move(upload)), copy_(std::move(copy)) {
   WAN_CHECK(!groups_.empty(), kInternal, "[residency] no groups of blocks");
   for (const BlockGroup& group : groups_) {
     first_.push_back(block_count_);
@@ -52,6 +54,11 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUplo
   }
   WAN_CHECK(loaders_.empty() || loaders_.size() == groups_.size(), kInternal,
             "[residency] some groups load and some only describe");
+}
+
+BlockLoader::~BlockLoader() {
+  for (const BlockGroup& group : groups_)
+    if (group.share.common) group.share.common->leave(group.share.rank);
 }
 
 WeightTarget BlockLoader::target_of(const BlockGroup& group, int threads) const {
@@ -118,19 +125,42 @@ void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const W
 
 void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   WAN_CHECK(!loaders_.empty(), kInternal, "[residency] acquiring from a scope that only describes");
+  const BlockGroup& group = group_of(id);
+  const BlockShare& share = group.share;
+  if (!share.common) return load_here(id, views, loaders_[static_cast<std::size_t>(id.group)]);
+  const DType dtype = group.scope.compute_dtype();
+  const std::size_t bytes = bytes_of(id.group);
+  const auto fill = [&](std::byte* memory) {
+    const WeightLoader on_host({.compute_dtype = dtype});
+    load_here(id, block_views(group.layout, dtype, memory, Device{}), on_host);
+  };
+  const auto take = [&](std::byte* memory) {
+    const Shape shape{static_cast<std::int64_t>(bytes)};
+    const TensorView from(memory, DType::kU8, shape);
+    const TensorView to(views.front().data(), DType::kU8, shape, allocator().device());
+    if (copy_)
+      copy_(from, to);
+    else
+      copy_rows(row_copy(from, to));
+  };
+  share.common->take(share.rank, {share.model, id.index}, bytes, fill, take);
+}
+
+void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader) {
   std::vector<WeightRun> runs;
   for (std::size_t i = 0; i < views.size(); ++i) runs.push_back({i, 0, views[i]});
   const BlockId next{id.group, id.index + 1};
-  load_runs(id, runs, loaders_[static_cast<std::size_t>(id.group)],
-            next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
+  load_runs(id, runs, loader, next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
 }
 
 void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,
                            ReadAhead& ahead) const {
   const BlockGroup& group = group_of(id);
+  WeightTarget target = target_of(group, 0);
+  target.loaders = group.share.shards->ranks();  // each has its part to load
   load_runs(
       id, weight_runs(group.layout, group.scope.compute_dtype(), id.index, run, memory, allocator().device()),
-      WeightLoader(target_of(group, 0)), next, ahead);
+      WeightLoader(std::move(target)), next, ahead);
 }
 
 }  // namespace wan

@@ -25,8 +25,11 @@ class ReadAhead {
 /// Declares the blocks' weights when made. load() is for one thread; all else for any.
 class BlockLoader {
  public:
-  /// `threads` for conversions and `upload`: 0 and empty: as the scopes say.
-  BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload);
+  /// `threads` for conversions and `upload`: 0 and empty: as the scopes say. `copy` as ResidencyOptions::copy.
+  BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUpload upload, BlockCopy copy = {});
+  ~BlockLoader();
+  BlockLoader(const BlockLoader&) = delete;
+  BlockLoader& operator=(const BlockLoader&) = delete;
 
   const std::vector<BlockGroup>& groups() const { return groups_; }
   const BlockGroup& group_of(BlockId id) const { return groups_[static_cast<std::size_t>(id.group)]; }
@@ -45,7 +48,8 @@ class BlockLoader {
   std::span<const TensorView> views_of(BlockId id, std::span<const TensorView> views) const {
     return views.first(group_of(id).layout.count(id.index));
   }
-  /// `views` are the block's own. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
+  /// `views` are the block's own. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
+  /// enqueued work uses. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
   /// Fills `memory` with `run` of the block's bytes, with as many threads as the scope says; meanwhile the same run of `next`, of the
@@ -62,8 +66,12 @@ class BlockLoader {
   void load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
                  std::optional<BlockId> next, ReadAhead& ahead) const;
 
+  /// From the checkpoint to `views`, by `loader`.
+  void load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader);
+
   std::vector<BlockGroup> groups_;
   WeightUpload upload_;
+  BlockCopy copy_;
   std::vector<std::size_t> first_;  // number of each group's first block
   std::size_t block_count_ = 0;
   std::vector<WeightLoader> loaders_;                                  // by group; none when describing

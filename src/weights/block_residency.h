@@ -8,7 +8,8 @@
 //   for (id : ids) { BlockLease lease = residency.acquire(id); run_block(lease.weights()); }
 //
 // Where ranks divide a group's blocks (BlockGroup::share), a place is filled by copies out of the ranks' memory instead of from the
-// checkpoint. Each rank does so when its own schedule wants the block; what no rank's schedule names any more goes.
+// checkpoint. Each rank does so when its own schedule wants the block; what no rank's schedule names any more goes. What does come from the
+// checkpoint, of ranks with devices, is read once for all of them (CommonBlocks).
 
 #include <cstdint>
 #include <functional>

@@ -8,6 +8,7 @@
 
 #include "parallel/partition.h"
 #include "tensor/buffer.h"
+#include "weights/common_blocks.h"
 
 namespace wan {
 
@@ -43,10 +44,13 @@ class BlockShards {
   std::vector<Block> blocks_;
 };
 
-/// A rank's part in them.
+/// A rank's part in a model's blocks.
 struct BlockShare {
   std::shared_ptr<BlockShards> shards = nullptr;  // none: every block comes whole, from the checkpoint
   int rank = 0;
+  std::shared_ptr<CommonBlocks> common =
+      nullptr;    // through which whole blocks come; none: each rank reads them
+  int model = 0;  // among those of `common`
 };
 
 }  // namespace wan

@@ -7,7 +7,8 @@
 namespace wan {
 
 ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOptions& options)
-    : loader_(std::move(groups), 0, options.upload),
+    : loader_(std::move(groups), 0, options.upload, options.copy),
+      mark_use_(options.mark_use),
       keep_(options.keep),
       bytes_(residency_bytes(loader_.groups(), {})),
       places_(loader_.block_count()) {
@@ -22,6 +23,9 @@ void ResidentBlocks::load(BlockId id) {
     target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
     target.views = loader_.views(id.group, target.memory.data());
     target.views.resize(loader_.group_of(id).layout.count(id.index));
+    // A device's allocator may give out what work that is enqueued still uses.
+    if (mark_use_ && loader_.group_of(id).share.common)
+      if (const std::function<void()> wait_until_unused = mark_use_()) wait_until_unused();
   }
   loader_.load(id, target.views);
   target.loaded = true;

@@ -36,6 +36,7 @@ class ResidentBlocks final : public BlockResidency {
   void drop_if_done(Place& place) noexcept;
 
   BlockLoader loader_;
+  std::function<std::function<void()>()> mark_use_;
   bool keep_;
   std::vector<BlockId> schedule_;
   std::size_t next_ = 0;

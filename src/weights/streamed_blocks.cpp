@@ -15,7 +15,7 @@ constexpr std::size_t kAhead = 2;
 }  // namespace
 
 StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions options)
-    : loader_(std::move(groups), options.threads, options.upload),
+    : loader_(std::move(groups), options.threads, options.upload, options.copy),
       options_(std::move(options)),
       gathering_(loader_, options_.copy),
       bytes_(residency_bytes(loader_.groups(), options_)) {

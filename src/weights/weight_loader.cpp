@@ -38,9 +38,9 @@ std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   return pieces;
 }
 
-int thread_count([[maybe_unused]] int wanted, std::size_t pieces) {
+int thread_count([[maybe_unused]] const WeightTarget& target, std::size_t pieces) {
 #ifdef _OPENMP
-  const int most = wanted > 0 ? wanted : omp_get_max_threads();
+  const int most = target.threads > 0 ? target.threads : omp_get_max_threads() / target.loaders;
   return std::max(1, static_cast<int>(std::min(static_cast<std::size_t>(most), pieces)));
 #else
   return 1;
@@ -83,7 +83,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     return;
   }
   const std::vector<Piece> pieces = pieces_of(weights);
-  for_each_piece(pieces, thread_count(target_.threads, pieces.size()), [&](const Piece& piece) {
+  for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
       convert_part(piece.source, piece.first, piece.destination);
       return;

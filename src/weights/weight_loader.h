@@ -21,8 +21,9 @@ struct WeightTarget {
   WeightUpload upload{};
   /// Fills `destination` from a checkpoint's tensor instead of conversion on the host and upload: where the device has the tensor's values already. Empty: by those. Whole tensors only.
   std::function<void(const TensorView& source, const TensorView& destination)> fill{};
-  /// For reading, conversion and upload; 0: as many as OpenMP would take.
+  /// For reading, conversion and upload; 0: an equal part of as many as OpenMP would take, of so many loaders that load at one time.
   int threads = 0;
+  int loaders = 1;
 };
 
 /// `destination` (row-major, on the target's device) is to be filled from `entry`, which has its shape, or with as many elements of it

@@ -1,5 +1,5 @@
 // Ranks in several processes. Every process runs all tests, in the same order; mpirun starts them (see CMakeLists.txt). Each has two
-// ranks, threads of it.
+// ranks, threads of it, which have their values where rank_memory.h says.
 
 #include <gtest/gtest.h>
 
@@ -9,14 +9,12 @@
 #include <functional>
 #include <thread>
 
-#include "parallel/mpi/process_communicator.h"
+#include "distributed/rank_memory.h"
 #include "parallel/partition.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
 namespace {
-
-constexpr int kRanks = 2;  // of each process
 
 ProcessGroup& processes() {
   static ProcessGroup group(find_launch(), "1", {});
@@ -41,6 +39,16 @@ RankGroup all_ranks(std::uint32_t connection) {
   return group;
 }
 
+/// Of all ranks, this process's.
+std::vector<RankMemory> join_all(const RankGroup& group) {
+  return join_ranks(processes(), group, {0, 1});
+}
+
+/// Of a rank of any process where all ranks are the group.
+Tensor tensor_of(const Communicator& c, const Shape& shape) {
+  return {rank_allocator(c.rank() % kRanks), DType::kF32, shape};
+}
+
 constexpr std::chrono::milliseconds kPatience{20000};
 
 using Outcomes =
@@ -52,9 +60,10 @@ Outcomes run_ranks(const std::function<void(Communicator&)>& body,
   const RankGroup group = all_ranks(next_connection());
   Outcomes outcomes;
   std::array<std::unique_ptr<Communicator>, kRanks> communicators;
-  for (int i = 0; i < kRanks; ++i)
-    communicators[static_cast<std::size_t>(i)] =
-        make_process_communicator(processes(), group, processes().rank() * kRanks + i, nullptr, timeout);
+  std::vector<RankMemory> memory = join_all(group);
+  for (std::size_t i = 0; i < kRanks; ++i)
+    communicators[i] = make_process_communicator(
+        processes(), group, processes().rank() * kRanks + static_cast<int>(i), std::move(memory[i]), timeout);
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < kRanks; ++i)
     threads.emplace_back([&, i] {
@@ -89,8 +98,8 @@ TEST(Processes, AllToAllMovesUnequalCounts) {
       std::vector<TensorView> send;
       std::vector<TensorView> recv;
       for (int peer = 0; peer < c.size(); ++peer) {
-        out.emplace_back(DType::kF32, Shape{count(c.rank(), peer)});
-        in.emplace_back(DType::kF32, Shape{count(peer, c.rank())});
+        out.push_back(tensor_of(c, {count(c.rank(), peer)}));
+        in.push_back(tensor_of(c, {count(peer, c.rank())}));
         for (std::int64_t i = 0; i < out.back().elements(); ++i)
           out.back().as<float>()[i] = value(c.rank(), peer, i + pass);
         send.push_back(out.back());
@@ -111,10 +120,10 @@ TEST(Processes, RowsOfLargerTensorsTravel) {
   expect_success(run_ranks([](Communicator& c) {
     const std::int64_t heads = 2 * c.size() - 1;  // not divided evenly
     const Range mine = even_share(heads, c.size(), c.rank());
-    const Tensor out(DType::kF32, {kTokens, heads, kWidth});
+    const Tensor out = tensor_of(c, {kTokens, heads, kWidth});
     for (std::int64_t i = 0; i < out.elements(); ++i) out.as<float>()[i] = value(c.rank(), 0, i % 9973);
-    const Tensor in(DType::kF32, {c.size(), kTokens, mine.size(), kWidth});
-    const Tensor back(DType::kF32, out.shape());
+    const Tensor in = tensor_of(c, {c.size(), kTokens, mine.size(), kWidth});
+    const Tensor back = tensor_of(c, out.shape());
     std::vector<TensorView> send;
     std::vector<TensorView> recv;
     std::vector<TensorView> returned;
@@ -137,12 +146,12 @@ TEST(Processes, RowsOfLargerTensorsTravel) {
 
 TEST(Processes, GatherAndBroadcast) {
   expect_success(run_ranks([](Communicator& c) {
-    const Tensor mine(DType::kF32, {2 + c.rank()});
+    const Tensor mine = tensor_of(c, {2 + c.rank()});
     for (std::int64_t i = 0; i < mine.elements(); ++i) mine.as<float>()[i] = value(c.rank(), 0, i);
     std::vector<Tensor> all;
     std::vector<TensorView> recv;
     for (int peer = 0; peer < c.size(); ++peer) {
-      all.emplace_back(DType::kF32, Shape{2 + peer});
+      all.push_back(tensor_of(c, {2 + peer}));
       recv.push_back(all.back());
     }
     c.all_gather(mine, recv);
@@ -150,7 +159,7 @@ TEST(Processes, GatherAndBroadcast) {
       for (std::int64_t i = 0; i < 2 + peer; ++i)
         ASSERT_EQ(all[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, 0, i));
     for (int root = 0; root < c.size(); ++root) {
-      const Tensor data(DType::kF32, {5});
+      const Tensor data = tensor_of(c, {5});
       for (std::int64_t i = 0; i < 5; ++i) data.as<float>()[i] = value(c.rank(), root, i);
       c.broadcast(data, root);
       for (std::int64_t i = 0; i < 5; ++i) ASSERT_EQ(data.as<float>()[i], value(root, root, i));
@@ -162,22 +171,31 @@ TEST(Processes, GatherAndBroadcast) {
 TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
   const RankGroup all = all_ranks(next_connection());
   const int size = static_cast<int>(all.processes.size());
+  // Each half has one rank of every process.
+  std::array<RankGroup, kRanks> halves{RankGroup{.connection = all.connection, .number = 1, .processes = {}},
+                                       RankGroup{.connection = all.connection, .number = 2, .processes = {}}};
+  std::array<std::vector<RankMemory>, kRanks> memory;
+  for (int i = 0; i < kRanks; ++i) {
+    RankGroup& half = halves[static_cast<std::size_t>(i)];
+    for (int process = 0; process < processes().size(); ++process) half.processes.push_back(process);
+    memory[static_cast<std::size_t>(i)] = join_ranks(processes(), half, {i});
+  }
   std::vector<std::thread> threads;
   std::array<float, kRanks> sums{};
   for (int i = 0; i < kRanks; ++i)
     threads.emplace_back([&, i] {
       const int rank = processes().rank() * kRanks + i;
-      RankGroup half{
-          .connection = all.connection, .number = 1 + static_cast<std::uint32_t>(rank % 2), .processes = {}};
-      for (int member = rank % 2; member < size; member += 2)
-        half.processes.push_back(all.processes[static_cast<std::size_t>(member)]);
-      const auto communicator = make_process_communicator(processes(), half, rank / 2, nullptr, kPatience);
-      const Tensor mine(DType::kF32, {1});
+      const RankGroup& half = halves[static_cast<std::size_t>(i)];
+      const auto communicator =
+          make_process_communicator(processes(), half, processes().rank(),
+                                    std::move(memory[static_cast<std::size_t>(i)].front()), kPatience);
+      const auto one = [&] { return Tensor(rank_allocator(i), DType::kF32, {1}); };
+      const Tensor mine = one();
       *mine.as<float>() = static_cast<float>(rank);
       std::vector<Tensor> theirs;
       std::vector<TensorView> recv;
       for (std::size_t member = 0; member < half.processes.size(); ++member) {
-        theirs.emplace_back(DType::kF32, Shape{1});
+        theirs.push_back(one());
         recv.push_back(theirs.back());
       }
       communicator->all_gather(mine, recv);
@@ -186,8 +204,7 @@ TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
   for (std::thread& thread : threads) thread.join();
   for (int i = 0; i < kRanks; ++i) {
     float expected = 0;
-    for (int member = (processes().rank() * kRanks + i) % 2; member < size; member += 2)
-      expected += static_cast<float>(member);
+    for (int member = i; member < size; member += kRanks) expected += static_cast<float>(member);
     EXPECT_EQ(sums[static_cast<std::size_t>(i)], expected);
   }
 }
@@ -203,6 +220,7 @@ TEST(Processes, WhoeverComesFirstWaits) {
     const double before = c.waited_seconds();
     if (c.rank() == 0) std::this_thread::sleep_for(kLate);
     c.barrier();
+    if (rank_allocator(0).device().kind != DeviceKind::kCpu) return;  // the device waits, not the thread
     const double waited = c.waited_seconds() - before;
     const double late = std::chrono::duration<double>(kLate).count();
     if (c.rank() == 0)
@@ -214,7 +232,7 @@ TEST(Processes, WhoeverComesFirstWaits) {
 
 TEST(Processes, CountsThatDifferEndAllRanks) {
   expect_failure(run_ranks([](Communicator& c) {
-                   const Tensor data(DType::kF32, {c.rank() == 1 ? 4 : 3});
+                   const Tensor data = tensor_of(c, {c.rank() == 1 ? 4 : 3});
                    c.broadcast(data, 0);
                    c.barrier();
                  }),
@@ -223,7 +241,7 @@ TEST(Processes, CountsThatDifferEndAllRanks) {
 
 TEST(Processes, CallsThatDifferEndAllRanks) {
   expect_failure(run_ranks([](Communicator& c) {
-                   const Tensor data(DType::kF32, {0});
+                   const Tensor data = tensor_of(c, {0});
                    if (c.rank() == 1) {
                      c.broadcast(data, 0);
                    } else {
@@ -262,14 +280,15 @@ TEST(Processes, ARankThatDoesNotComeEndsTheOthers) {
 }
 
 TEST(Processes, ARankThatLeavesEndsWhoWaitsForIt) {
-  const std::uint32_t connection = next_connection();
+  const RankGroup group = all_ranks(next_connection());
+  std::vector<RankMemory> memory = join_all(group);
   std::vector<std::thread> threads;
   Outcomes outcomes;
   for (int i = 0; i < kRanks; ++i)
     threads.emplace_back([&, i] {
       const int rank = processes().rank() * kRanks + i;
-      const auto communicator =
-          make_process_communicator(processes(), all_ranks(connection), rank, nullptr, kPatience);
+      const auto communicator = make_process_communicator(
+          processes(), group, rank, std::move(memory[static_cast<std::size_t>(i)]), kPatience);
       try {
         communicator->barrier();
         if (rank != 0) communicator->barrier();
@@ -282,6 +301,23 @@ TEST(Processes, ARankThatLeavesEndsWhoWaitsForIt) {
   for (int i = processes().rank() == 0 ? 1 : 0; i < kRanks; ++i)
     EXPECT_NE(outcomes[static_cast<std::size_t>(i)].find("another rank"), std::string::npos)
         << outcomes[static_cast<std::size_t>(i)];
+}
+
+// The rank has come to the exchange, and its device has not.
+TEST(Processes, ADeviceThatDoesNotComeEndsAllRanks) {
+  if (rank_allocator(0).device().kind == DeviceKind::kCpu) return;
+  if (processes().rank() == 1) drop_next_exchange();
+  const auto start = std::chrono::steady_clock::now();
+  expect_failure(run_ranks(
+                     [](Communicator& c) {
+                       const Tensor data = tensor_of(c, {7});
+                       for (int pass = 0; pass < 3; ++pass)
+                         for (int root = 0; root < c.size(); ++root) c.broadcast(data, root);
+                       c.barrier();
+                     },
+                     std::chrono::milliseconds(500)),
+                 "within 0.5 s");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
 }
 
 TEST(Processes, AFailedConnectionDoesNotReachTheNextOne) {

@@ -109,6 +109,20 @@ class SameVideo(ProcessesTest):
             with self.subTest(processes=count, ranks=ranks):
                 self.assert_same_video(self.together(count, f"by{count}_{ranks}", ulysses_size=ranks), expected)
 
+    def test_each_process_divides_weights_over_its_ranks(self):
+        expected = self.alone("alone")
+        options = {"ulysses_size": 4, "dit_fsdp": True, "t5_fsdp": True}
+        self.assert_same_video(self.together(2, "divided", **options), expected)
+        done = self.run_processes(2, *self.arguments(save_file="a_%05d.png", plan=True, json=True, **options))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        plan = json.loads(done.stdout)
+        self.assertEqual((plan["ranks"], plan["shards"], plan["transport"]), (4, 2, "mpi"))
+        self.assertGreater(plan["sharded_blocks"], 0)
+        done = self.run_processes(2, *self.arguments(save_file="b_%05d.png", json=True, dit_fsdp=True))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        notices = [event["message"] for event in map(json.loads, done.stdout.splitlines()) if event["event"] == "notice"]
+        self.assertTrue(any("each process has one rank" in notice for notice in notices), notices)
+
     def test_a_seed_that_is_drawn_is_the_same_everywhere(self):
         done = self.run_processes(2, *self.arguments(base_seed="-1", save_file="drawn_%05d.png", dump="drawn", json=True))
         self.assertEqual(done.returncode, 0, done.stderr)

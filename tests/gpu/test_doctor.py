@@ -28,6 +28,8 @@ class Doctor(unittest.TestCase):
         self.assertGreaterEqual(cuda["driver_cuda"], cuda["runtime"] // 1000 * 1000)
         self.assertGreaterEqual(cuda["cudnn"], 90000)
         self.assertRegex(cuda["driver"], r"\d+\.\d+|^$")
+        self.assertEqual(cuda["between_processes"], "mpi" if cuda["nccl_reason"] else "nccl")
+        self.assertEqual(cuda["nccl_reason"] == "", cuda["nccl"] >= 21400)
 
     def test_devices(self):
         for device in self.report["devices"]:

@@ -126,6 +126,20 @@ class BlockShardsTest : public testing::TestWithParam<int> {
     return made;
   }
 
+  /// Ranks that read the transformer's blocks once for all of them; the text encoder's each for itself.
+  Ranks make_ranks_that_share(int ranks, const ResidencyOptions& options,
+                              const std::shared_ptr<CommonBlocks>& common) const {
+    Ranks made = make_ranks(ranks, options.keep, DType::kF32, /*divided=*/0, /*text=*/false);
+    for (Rank& rank : made) {
+      rank.groups[0].share = {.rank = rank.groups[0].share.rank, .common = common};
+      const BlockCopy copy = rank.options.copy;
+      rank.options = options;
+      rank.options.copy = copy;
+      rank.residency = make_residency(rank.groups, rank.options);
+    }
+    return made;
+  }
+
   static std::vector<BlockId> schedule(int passes) {
     std::vector<BlockId> ids;
     for (int i = 0; i < kTextLayers; ++i) ids.push_back({1, i});
@@ -273,6 +287,71 @@ TEST_P(BlockShardsTest, WithoutARanksPartBlocksComeFromTheCheckpoint) {
   last.residency->set_schedule(schedule(1));
   for (const BlockId id : schedule(1)) expect_block(last.residency->acquire(id), id);
   EXPECT_EQ(last.device->copies, 0);
+}
+
+TEST_P(BlockShardsTest, WhatIsStreamedIsReadOnceForAllRanks) {
+  constexpr int kPasses = 4;
+  const int ranks = GetParam();
+  RankDevice host(9);
+  for (const bool keep : {false, true}) {
+    const auto common = std::make_shared<CommonBlocks>(ranks, 3, host);
+    {
+      Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kStreamed, .keep = keep}, common);
+      for (Rank& rank : all) rank.residency->set_schedule(schedule(kPasses));
+      for (const BlockId id : schedule(kPasses))
+        for (Rank& rank : all) expect_block(rank.residency->acquire(id), id);
+      EXPECT_EQ(common->filled(), kPasses * kLayers);
+      EXPECT_EQ(uploaded(all), ranks * kTextLayers * 3) << "nothing else came from the checkpoint";
+      EXPECT_LE(host.count.now(),
+                static_cast<std::int64_t>(3 * block_bytes(transformer_layout(), DType::kF32)));
+    }
+    const auto kept = std::make_shared<CommonBlocks>(ranks, 3, host);
+    Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kResident, .keep = keep}, kept);
+    std::vector<std::thread> threads;
+    for (Rank& rank : all) threads.emplace_back([&] { rank.residency->preload({}); });
+    for (std::thread& thread : threads) thread.join();
+    for (Rank& rank : all)
+      for (const BlockId id : schedule(1)) expect_block(rank.residency->acquire(id), id);
+    EXPECT_EQ(kept->filled(), kLayers);
+  }
+  EXPECT_EQ(host.count.now(), 0);
+}
+
+TEST_P(BlockShardsTest, ARankThatStopsHoldsNobodyWhoSharesItsReading) {
+  const int ranks = GetParam();
+  if (ranks == 1) return;
+  RankDevice host(9);
+  const auto common = std::make_shared<CommonBlocks>(ranks, 2, host, std::chrono::milliseconds(20));
+  Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kStreamed}, common);
+  const auto start = std::chrono::steady_clock::now();
+  // The first rank's device has stopped; later it goes.
+  for (std::size_t i = 1; i < all.size(); ++i) all[i].residency->set_schedule(schedule(2));
+  for (const BlockId id : schedule(1))
+    for (std::size_t i = 1; i < all.size(); ++i) expect_block(all[i].residency->acquire(id), id);
+  all.front().residency.reset();
+  const std::int64_t before = common->filled();
+  for (int i = 0; i < kLayers; ++i)
+    for (std::size_t rank = 1; rank < all.size(); ++rank)
+      expect_block(all[rank].residency->acquire({0, i}), {0, i});
+  EXPECT_LE(common->filled() - before, kLayers);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+}
+
+TEST(CommonBlocks, WhatFailsToBeReadFailsForEachThatWantsIt) {
+  CommonBlocks common(2, 1, cpu_allocator());
+  const auto fails = [](std::byte*) { fail(ErrorCode::kBadFile, "the file is gone"); };
+  const auto nothing = [](std::byte*) {};
+  for (int rank = 0; rank < 2; ++rank)
+    test::expect_error(ErrorCode::kBadFile, "the file is gone", [&] {
+      common.take(rank, {0, 1}, 64, fails, nothing);
+    });
+  EXPECT_EQ(common.filled(), 0);
+  common.take(0, {0, 1}, 64, nothing, nothing);
+  test::expect_error(ErrorCode::kDevice, "the copy failed", [&] {
+    common.take(1, {0, 1}, 64, fails, [](std::byte*) { fail(ErrorCode::kDevice, "the copy failed"); });
+  });
+  common.take(1, {0, 1}, 64, fails, nothing);
+  EXPECT_EQ(common.filled(), 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, BlockShardsTest, testing::Values(1, 2, 3, 4, 7));

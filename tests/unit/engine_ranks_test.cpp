@@ -1,8 +1,10 @@
 // Several ranks of one engine: the video of one, what their events and plans tell, and how they stop together.
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "backends/cpu/cpu_backend.h"
+#include "engine/device_group_agreement.h"
 #include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
 #include "kept/saved_latents.h"
@@ -92,7 +94,8 @@ TEST_F(EngineRanksTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
                         .plan(request());
   EXPECT_EQ(plan.layout_reason, "every step has two passes");
   ASSERT_EQ(plan.rank_memory.size(), 2u);
-  EXPECT_EQ(plan.rank_memory[1].peak, plan.peak);
+  EXPECT_EQ(plan.rank_memory[0].peak, plan.peak);
+  EXPECT_LE(plan.rank_memory[1].peak, plan.peak) << "it encodes no text";
   EXPECT_EQ(plan.rank_memory[1].available, 500'000'000);
   EXPECT_EQ(to_string(plan).find("rank 1"), std::string::npos) << "they are alike";
   plan.rank_memory[1].device = "cuda:3";
@@ -100,11 +103,61 @@ TEST_F(EngineRanksTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
   EXPECT_NE(to_string(plan).find("of 2.000 GB, cuda:3"), std::string::npos) << to_string(plan);
   const nlohmann::json json = nlohmann::json::parse(to_json(plan));
   EXPECT_EQ(json["layout_reason"], "every step has two passes");
+  EXPECT_EQ(json["transport"], "host");
   EXPECT_EQ(json["rank_memory"][1],
-            (nlohmann::json{{"device", "cuda:3"}, {"peak", plan.peak}, {"available", 2'000'000'000}}));
+            (nlohmann::json{
+                {"device", "cuda:3"}, {"peak", plan.rank_memory[1].peak}, {"available", 2'000'000'000}}));
   const nlohmann::json alone =
       nlohmann::json::parse(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())));
-  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("rank_memory"));
+  EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("transport") ||
+               alone.contains("rank_memory"));
+}
+
+TEST_F(EngineRanksTest, OneRankEncodesTextForAll) {
+  /// Counts ops of the text encoder's alone.
+  class Counting final : public PlainBackend {
+   public:
+    explicit Counting(int& count) : count_(count) {}
+    using PlainBackend::supports;
+    bool supports(const EmbeddingArgs&) const override {
+      ++count_;
+      return false;
+    }
+
+   private:
+    int& count_;
+  };
+  std::array<int, 2> counts{};
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int& count : counts) backends.push_back(std::make_unique<Counting>(count));
+  GenerationRequest asked = request();
+  asked.size = VideoSize{48, 32};
+  Engine engine = make_engine({.ckpt_dir = kCheckpoint, .keep_models = false}, std::move(backends));
+  const MemoryPlan plan = engine.plan(asked);
+  ASSERT_EQ(plan.rank_memory.size(), counts.size());
+  EXPECT_LT(plan.rank_memory[1].peak, plan.rank_memory[0].peak);
+  EXPECT_NE(to_string(plan).find("rank 0 encodes for all"), std::string::npos) << to_string(plan);
+  engine.generate(asked);
+  EXPECT_GT(counts[0], 0);
+  EXPECT_EQ(counts[1], 0);
+}
+
+TEST(DeviceGroups, AreAgreedOnWhereAllProcessesHaveThemAndADeviceForEachRank) {
+  const DeviceGroupSupport first{.library = "NCCL 2.28.9", .device = "a"};
+  const auto reason = [&](const DeviceGroupSupport& second) {
+    DeviceGroupAgreement agreement;
+    agreement.add(first, "node1");
+    agreement.add(second, "node2");
+    return agreement.reason();
+  };
+  EXPECT_EQ(reason({.library = "NCCL 2.28.9", .device = "b"}), "");
+  EXPECT_EQ(reason({.library = "NCCL 2.27.7", .device = "b"}), "node2 has NCCL 2.27.7, others NCCL 2.28.9");
+  EXPECT_EQ(reason({.reason = "NCCL is not installed"}), "on node2 NCCL is not installed");
+  EXPECT_EQ(reason({.library = "NCCL 2.28.9", .device = "a"}),
+            "two ranks share a device, one of them on node2");
+  DeviceGroupAgreement none;
+  none.add({}, "node1");
+  EXPECT_EQ(none.library() + none.reason(), "") << "the host's memory needs none";
 }
 
 TEST_F(EngineRanksTest, RanksStopAtTheSameStep) {

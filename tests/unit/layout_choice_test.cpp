@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/cpu/cpu_backend.h"
+#include "engine/layout_times.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
@@ -29,6 +31,54 @@ TEST(LayoutChoice, HalvesComeFirstWhereEveryStepHasTwoPasses) {
   EXPECT_EQ(layouts(asking("auto", 0, {0, 1}), kOfSteps - 1), (Layouts{{2, 1}}));
   EXPECT_EQ(layouts(asking("auto", 0, {0, 1}), 0), (Layouts{{2, 1}}));
   EXPECT_EQ(layouts(asking("auto", 0)), (Layouts{{1, 1}}));
+}
+
+// Half of the steps have two passes: halves run these at once and the others twice.
+TEST(LayoutChoice, LinksDecideWhereSomeStepsHaveTwoPasses) {
+  const PassDemand work{.flops = 1e15, .bytes = 1e10};
+  const EngineOptions options = asking("auto", 0, {0, 1});
+  const auto chosen = [&](const RankRates& rates, int guided) {
+    return possible_layouts(options, 2, 40, guided, kOfSteps, [&](const RankLayout& layout) {
+      return step_times(work, rates, layout, guided, kOfSteps).all();
+    });
+  };
+  const RankRates fast{.flops_per_second = 1e14, .link_bytes_per_second = 2e11};
+  const RankRates slow{.flops_per_second = 1e14, .link_bytes_per_second = 1e9};
+  EXPECT_EQ(chosen(fast, kOfSteps / 2), (Layouts{{2, 1}}));
+  EXPECT_EQ(chosen(slow, kOfSteps / 2), (Layouts{{1, 2}, {2, 1}}));
+  EXPECT_EQ(chosen(fast, kOfSteps), (Layouts{{1, 2}, {2, 1}}));
+  EXPECT_EQ(chosen(slow, 0), (Layouts{{2, 1}}));
+  EXPECT_EQ(layout_reason(options, {1, 2}, kOfSteps / 2, kOfSteps), "faster by the links as measured");
+  EXPECT_FALSE(depends_on_times(options, 2, kOfSteps, kOfSteps));
+  EXPECT_FALSE(depends_on_times(asking("off", 0, {0, 1}), 2, 1, kOfSteps));
+}
+
+/// 1280x720x81 of A14B, on two ranks: the numbers of docs/multi-gpu.md.
+TEST(LayoutChoice, TimesOfAStepAreThoseOfItsWork) {
+  WanConfig config{};
+  config.dim = 5120;
+  config.ffn_dim = 13824;
+  config.num_layers = 40;
+  config.patch = {1, 2, 2};
+  const PassDemand work = pass_demand(config, {16, 21, 90, 160}, DType::kBF16);
+  EXPECT_NEAR(work.flops, 6.5e15, 0.1e15);
+  const RankRates rates{.flops_per_second = 1e14, .link_bytes_per_second = 22e9};
+  const StepTimes one = step_times(work, rates, {2, 1}, kOfSteps, kOfSteps);
+  EXPECT_NEAR(one.exchanging * rates.link_bytes_per_second, 2 * 31.0e9, 1e9);
+  EXPECT_NEAR(one.computing, 65, 1);
+  EXPECT_EQ(step_times(work, rates, {1, 2}, kOfSteps, kOfSteps).exchanging, 0);
+}
+
+TEST(LayoutChoice, RatesOfRanksAreMeasured) {
+  std::vector<std::unique_ptr<Backend>> ranks;
+  std::vector<Backend*> backends;
+  for (int rank = 0; rank < 2; ++rank) {
+    ranks.push_back(make_cpu_backend({.threads = 1}));
+    backends.push_back(ranks.back().get());
+  }
+  const RankRates rates = measure_rates(backends, DType::kF32, {});
+  EXPECT_GT(rates.flops_per_second, 1e8);
+  EXPECT_GT(rates.link_bytes_per_second, 1e7);
 }
 
 TEST(LayoutChoice, WhatIsAskedForIsDone) {

@@ -299,15 +299,16 @@ TEST(Schedules, GoToTheResidencyThatHasTheBlocks) {
   const std::vector<BlockId> denoising = {{1, 0}, {1, 1}, {0, 0}};
 
   ScheduleRecorder shared;
-  set_schedules(Umt5Encoder(config, scope, shared, 2, ""), 2, shared, denoising);
+  const Umt5Encoder together(config, scope, shared, 2, "");
+  set_schedules(&together, 2, shared, denoising);
   EXPECT_EQ(shared.blocks, (std::vector<BlockId>{{2, 0}, {2, 1}, {2, 0}, {2, 1}, {1, 0}, {1, 1}, {0, 0}}));
 
   ScheduleRecorder own;
   const Umt5Encoder apart(config, scope, own, 0, "");
-  set_schedules(apart, 2, shared, denoising);
+  set_schedules(&apart, 2, shared, denoising);
   EXPECT_EQ(own.blocks, (std::vector<BlockId>{{0, 0}, {0, 1}, {0, 0}, {0, 1}}));
   EXPECT_EQ(shared.blocks, denoising);
-  set_schedules(apart, 0, shared, {});
+  set_schedules(&apart, 0, shared, {});
   EXPECT_TRUE(own.blocks.empty());
   EXPECT_TRUE(shared.blocks.empty());
 }

@@ -103,36 +103,27 @@ std::size_t StreamAllocator::kept() const {
   return reserved > in_use ? reserved - in_use : 0;
 }
 
-namespace {
-
-class PinnedAllocator final : public Allocator {
- public:
-  Device device() const override { return {}; }
-  std::byte* allocate(std::size_t bytes) override {
-    if (bytes == 0) return nullptr;
-    void* data = nullptr;
-    const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
-    if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      fail(ErrorCode::kOutOfMemory,
-           "{:.3f} GB of the host's memory could not be locked for the GPUs to exchange through; allow more "
-           "(ulimit -l), "
-           "or use fewer GPUs",
-           static_cast<double>(bytes) * 1e-9);
-    }
-    check(status, "cudaHostAlloc", __FILE__, __LINE__);
-    return static_cast<std::byte*>(data);
+std::byte* PinnedAllocator::allocate(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const CurrentDevice here(by_device_);
+  void* data = nullptr;
+  const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    fail(ErrorCode::kOutOfMemory,
+         "{:.3f} GB of the host's memory could not be locked for the GPUs to exchange through; allow more "
+         "(ulimit -l), "
+         "or use fewer GPUs",
+         static_cast<double>(bytes) * 1e-9);
   }
-  void release(std::byte* data, std::size_t) noexcept override {
-    if (data != nullptr) cudaFreeHost(data);
-  }
-};
+  check(status, "cudaHostAlloc", __FILE__, __LINE__);
+  return static_cast<std::byte*>(data);
+}
 
-}  // namespace
-
-Allocator& pinned_allocator() {
-  static PinnedAllocator allocator;
-  return allocator;
+void PinnedAllocator::release(std::byte* data, std::size_t) noexcept {
+  if (data == nullptr) return;
+  const CurrentDevice here(by_device_, std::nothrow);
+  cudaFreeHost(data);
 }
 
 }  // namespace wan::cuda

@@ -46,7 +46,17 @@ class StreamAllocator final : public Allocator {
   std::atomic<std::size_t> peak_{0};
 };
 
-/// Page-locked memory of the host, for all devices alike. It may wait for them.
-Allocator& pinned_allocator();
+/// Page-locked memory of the host, for all devices alike; taken by way of one of them, so that no other gets a context for it. It may wait
+/// for them.
+class PinnedAllocator final : public Allocator {
+ public:
+  explicit PinnedAllocator(int by_device) : by_device_(by_device) {}
+  Device device() const override { return {}; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* data, std::size_t bytes) noexcept override;
+
+ private:
+  int by_device_;
+};
 
 }  // namespace wan::cuda

@@ -7,6 +7,8 @@
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/random.h"
+#include "backends/cuda/nccl_group.h"
+#include "backends/cuda/nccl_library.h"
 #include "base/error.h"
 
 namespace wan::cuda {
@@ -52,6 +54,7 @@ CudaBackend::CudaBackend(const CudaBackendOptions& options)
       options_(options),
       info_(cuda_device_info(options.device)),
       allocator_(options.device, stream_),
+      pinned_(options.device),
       products_(options.tune ? &tuner_ : nullptr),
       convolutions_(options.tf32_convolutions, options.tune ? &tuner_ : nullptr),
       counter_(allocator_, sizeof(unsigned long long)),
@@ -126,10 +129,6 @@ void CudaBackend::share_memory_with(const ComputeDevice& reader) {
   allocator_.share_with(reader.device().index);
 }
 
-Allocator& CudaBackend::transfer_allocator() {
-  return pinned_allocator();
-}
-
 void CudaBackend::copy_from(const TensorView& from, const TensorView& to) {
   check_on(to, device());
   enqueue_copy(options_.device, from, to, stream_);
@@ -162,6 +161,24 @@ bool CudaBackend::draw_cuda_normals(const CudaNormalsArgs& args) {
   const CurrentDevice here(options_.device);
   launch_normal(stream_, args);
   return true;
+}
+
+DeviceGroupSupport CudaBackend::group_support() const {
+  const Nccl& library = nccl();
+  if (!library.reason.empty()) return {.reason = library.reason};
+  cudaDeviceProp properties{};
+  WAN_CUDA(cudaGetDeviceProperties(&properties, options_.device));
+  const char* const uuid = properties.uuid.bytes;
+  return {.library = "NCCL " + nccl_version_text(library.version),
+          .device = std::string(uuid, sizeof properties.uuid.bytes)};
+}
+
+DeviceGroupId CudaBackend::make_group_id() {
+  return make_nccl_id();
+}
+
+std::unique_ptr<DeviceGroup> CudaBackend::join_group(const DeviceGroupId& id, int rank, int size) {
+  return std::make_unique<NcclGroup>(options_.device, stream_, id, rank, size);
 }
 
 std::int64_t CudaBackend::free_bytes() const {

@@ -34,12 +34,15 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void wait_for(const WorkMark& mark) override;
   double waited_seconds() override;
   void share_memory_with(const ComputeDevice& reader) override;
-  Allocator& transfer_allocator() override;
+  Allocator& transfer_allocator() override { return pinned_; }
   void copy_from(const TensorView& from, const TensorView& to) override;
   void copy_out(const TensorView& from, const TensorView& to) override;
   void copy_beside(const TensorView& from, const TensorView& to) override;
   std::unique_ptr<CopyQueue> make_copy_queue() override;
   bool draw_cuda_normals(const CudaNormalsArgs& args) override;
+  DeviceGroupSupport group_support() const override;
+  DeviceGroupId make_group_id() override;
+  std::unique_ptr<DeviceGroup> join_group(const DeviceGroupId& id, int rank, int size) override;
   MemoryUse memory_use() const override;
   std::int64_t free_bytes() const override;
   std::int64_t reserved_bytes() const override;
@@ -88,6 +91,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   Stream stream_;
   WaitTimes waits_;
   StreamAllocator allocator_;
+  PinnedAllocator pinned_;
   Staging staging_;
   // For what goes beside the work that is enqueued: this staging does not wait for that work.
   Stream copies_;

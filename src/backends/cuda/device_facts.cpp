@@ -2,8 +2,8 @@
 
 #include <cuda_runtime_api.h>
 #include <cudnn_version.h>
-#include <dlfcn.h>
 
+#include "backends/cuda/nccl_library.h"
 #include "backends/cuda/nvml.h"
 
 extern "C" std::size_t cudnnGetVersion();
@@ -19,17 +19,6 @@ constexpr int kSeveralSwitches = 20;
 constexpr int kHostBridge = 30;
 constexpr int kNode = 40;
 constexpr unsigned int kMostNvlinks = 18;
-
-/// NCCL is loaded to be asked for its version alone.
-int nccl_version() {
-  void* const library = ::dlopen("libnccl.so.2", RTLD_LAZY | RTLD_LOCAL);
-  if (library == nullptr) return 0;
-  int version = 0;
-  auto* const get = reinterpret_cast<int (*)(int*)>(::dlsym(library, "ncclGetVersion"));
-  if (get == nullptr || get(&version) != 0) version = 0;
-  ::dlclose(library);
-  return version;
-}
 
 int asked(int (*function)(void*, unsigned int*), void* device) {
   unsigned int value = 0;
@@ -52,7 +41,8 @@ CudaVersions cuda_versions() {
                         .driver = {},
                         .cudnn = static_cast<int>(cudnnGetVersion()),
                         .cudnn_built = CUDNN_VERSION,
-                        .nccl = nccl_version()};
+                        .nccl = cuda::nccl().version,
+                        .nccl_reason = cuda::nccl().reason};
   if (cudaDriverGetVersion(&versions.driver_cuda) != cudaSuccess) versions.driver_cuda = 0;
   if (cudaRuntimeGetVersion(&versions.runtime) != cudaSuccess) versions.runtime = 0;
   cudaGetLastError();

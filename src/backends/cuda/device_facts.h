@@ -15,8 +15,9 @@ struct CudaVersions {
   int driver_cuda = 0;  // the newest CUDA that the driver runs
   int runtime = 0;
   int cudnn = 0;
-  int cudnn_built = 0;  // of the headers that this build was made with
-  int nccl = 0;         // which this program does not use: others do
+  int cudnn_built = 0;      // of the headers that this build was made with
+  int nccl = 0;             // by which GPUs of several processes exchange
+  std::string nccl_reason;  // why it cannot be used; empty: it can
 };
 CudaVersions cuda_versions();
 

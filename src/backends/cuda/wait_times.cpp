@@ -3,14 +3,25 @@
 namespace wan::cuda {
 
 void WaitTimes::wait(cudaStream_t stream, cudaEvent_t event) {
+  during(stream, [&] { WAN_CUDA(cudaStreamWaitEvent(stream, event)); });
+}
+
+void WaitTimes::during(cudaStream_t stream, const std::function<void()>& enqueue) {
+  Wait wait = take_spare();
+  wait.before.record(stream);
+  enqueue();
+  wait.after.record(stream);
+  const std::lock_guard lock(mutex_);
+  waits_.push_back(std::move(wait));
+}
+
+WaitTimes::Wait WaitTimes::take_spare() {
   const std::lock_guard lock(mutex_);
   count();
-  if (spare_.empty()) spare_.emplace_back();
-  Wait& wait = waits_.emplace_back(std::move(spare_.back()));
+  if (spare_.empty()) return {};
+  Wait wait = std::move(spare_.back());
   spare_.pop_back();
-  wait.before.record(stream);
-  WAN_CUDA(cudaStreamWaitEvent(stream, event));
-  wait.after.record(stream);
+  return wait;
 }
 
 double WaitTimes::seconds() {
@@ -19,10 +30,18 @@ double WaitTimes::seconds() {
   return seconds_;
 }
 
+std::optional<std::uint64_t> WaitTimes::under_way() {
+  const std::lock_guard lock(mutex_);
+  count();
+  if (waits_.empty() || !waits_.front().before.is_over()) return std::nullopt;
+  return counted_;
+}
+
 void WaitTimes::count() {
   for (; !waits_.empty() && waits_.front().after.is_over(); waits_.pop_front()) {
     Wait& wait = waits_.front();
     seconds_ += 1e-3 * wait.after.milliseconds_since(wait.before);
+    ++counted_;
     spare_.push_back(std::move(wait));
   }
 }

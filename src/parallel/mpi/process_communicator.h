@@ -1,5 +1,6 @@
 #pragma once
-// A Communicator among ranks of several processes, which may have several ranks each: by letters, through the host's memory.
+// A Communicator among ranks of several processes, which may have several ranks each. Ranks meet by letters; what they exchange goes with
+// these, through the hosts' memory, or straight between their devices where these are a DeviceGroup.
 
 #include <memory>
 
@@ -17,11 +18,18 @@ struct RankGroup {
   std::vector<int> processes;  // that each of its members is in
 };
 
-/// The communicator of a member, on whose thread it is used. `device` is where its views are, nullptr for the host's memory; both outlive
-/// it. A member that does not come to an exchange within `timeout`, or whose process is gone, ends all ranks of the connection, as abort()
-/// does. Ranks that an exchange does not wait for may learn of a failure in it in their next one.
+/// Where a member's views are.
+struct RankMemory {
+  ComputeDevice* device = nullptr;  // none: in the host's memory
+  std::shared_ptr<DeviceGroup> devices =
+      nullptr;  // of all members, each in its place; none: letters carry what is exchanged
+};
+
+/// The communicator of a member, on whose thread it is used; `processes` and the device outlive it. A member that does not come to an
+/// exchange within `timeout`, or whose process is gone, ends all ranks of the connection, as abort() does; so does a device that stands
+/// in an exchange for so long. Ranks that an exchange does not wait for may learn of a failure in it in their next one. With a DeviceGroup
+/// what is received after a failure is of no use, and check() says so once the device has been waited for.
 std::unique_ptr<Communicator> make_process_communicator(ProcessGroup& processes, RankGroup group, int rank,
-                                                        ComputeDevice* device,
-                                                        std::chrono::milliseconds timeout);
+                                                        RankMemory memory, std::chrono::milliseconds timeout);
 
 }  // namespace wan
