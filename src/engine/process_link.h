@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "engine/letters.h"
@@ -79,7 +80,9 @@ class ProcessLink {
     std::uint32_t number = 0;
     int first = 0;
     int size = 0;
-    friend auto operator<=>(const Members&, const Members&) = default;
+    friend bool operator<(const Members& a, const Members& b) {
+      return std::tie(a.number, a.first, a.size) < std::tie(b.number, b.first, b.size);
+    }
   };
   static std::vector<Members> groups_of(const RankLayout& layout);
   std::vector<int> processes_of(const Members& members) const;
