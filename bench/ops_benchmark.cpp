@@ -133,6 +133,12 @@ void run_rows(benchmark::State& state, const std::string& op, std::int64_t rows,
     measure(state, 0, bytes, [&] { rms_norm_rope(bench.ctx, {x, vector, 1e-6f, table, heads}); });
   if (op == "gated_residual")
     measure(state, 0, 1.5 * bytes, [&] { gated_residual(bench.ctx, {x, y, row, {ends}}); });
+  if (op == "join_attention") {
+    const Tensor sums = filled(DType::kF32, {width / head, rows});
+    measure(state, 0, 1.5 * bytes, [&] {
+      join_attention(bench.ctx, {x.view().reshape(heads.shape()), sums, heads, sums});
+    });
+  }
   if (op == "channel_norm_silu")
     measure(state, 0, bytes, [&] { channel_norm(bench.ctx, {x, vector, ActivationKind::kSiLU, y}); });
   if (op == "gelu")
@@ -193,7 +199,8 @@ void register_all(int threads) {
             "/" + std::to_string(s.in) + "to" + std::to_string(s.out) + "/" + std::to_string(s.kt) + "x" +
             std::to_string(s.k) + "x" + std::to_string(s.k) + (s.residual ? "/residual" : ""),
         threads, run_conv, s);
-  for (const char* op : {"layer_norm", "rms_norm", "rms_norm_rope", "gated_residual", "gelu"})
+  for (const char* op :
+       {"layer_norm", "rms_norm", "rms_norm_rope", "gated_residual", "join_attention", "gelu"})
     for (const auto& [rows, width] : {std::pair{320, 192}, {512, 5120}})
       add("rows/" + std::string(op) + "/" + std::to_string(rows) + "x" + std::to_string(width), threads,
           run_rows, std::string(op), std::int64_t{rows}, std::int64_t{width});

@@ -108,10 +108,14 @@ std::string as_text(const BenchOptions& options, const BenchmarkResult& result) 
 
 void run_bench(BenchOptions& options) {
   BenchmarkOptions& o = options.benchmark;
-  const bool small_model = o.task == "ti2v-5B";
-  o.size = options.size.empty() ? (small_model ? VideoSize{1280, 704} : VideoSize{832, 480})
-                                : parse_video_size(options.size);
-  if (o.frame_num == 0) o.frame_num = small_model ? 121 : 81;
+  struct Usual {
+    VideoSize size{832, 480};
+    int frame_num = 81;
+  } usual;
+  if (o.task == "ti2v-5B") usual = {{1280, 704}, 121};
+  if (o.task == "s2v-14B") usual = {{1024, 704}, 80};
+  o.size = options.size.empty() ? usual.size : parse_video_size(options.size);
+  if (o.frame_num == 0) o.frame_num = usual.frame_num;
   if (options.phases != std::vector<std::string>{"all"}) o.phases = options.phases;
   const BenchmarkResult result = run_benchmark(o, [](const BenchmarkRow& row) {
     write_note(stderr, fmt::format("{}: {:.4f} s\n", row.phase, row.median_seconds()));
@@ -142,13 +146,14 @@ Command add_bench_command(CLI::App& app) {
             description)
         ->type_name("INT");
   };
-  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B or ti2v-5B")->capture_default_str();
-  command->add_option("--size", options->size, "Width*height in pixels (832*480; ti2v-5B: 1280*704)");
-  number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121)");
+  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B or s2v-14B")->capture_default_str();
+  command->add_option("--size", options->size,
+                      "Width*height in pixels (832*480; ti2v-5B: 1280*704; s2v-14B: 1024*704)");
+  number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121); s2v-14B: a clip's, 4n (80)");
   command
       ->add_option("--phases", options->phases,
                    "Of text, forward (one transformer pass), step (both of guidance's), decode, encode, with "
-                   "commas between; or all")
+                   "commas between; or all. s2v-14B: of a later clip; first: a pass of a first one")
       ->type_name("TEXT")
       ->delimiter(',')
       ->default_str("all");

@@ -13,6 +13,7 @@
 #include "output.h"
 #include "progress.h"
 #include "requests_command.h"
+#include "tts_command.h"
 #include "wan/engine.h"
 
 namespace wan {
@@ -67,6 +68,7 @@ void run_generate(const GenerateOptions& options) {
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);
   if (request.save_file.empty()) request.save_file = unnamed_output(options, request);
+  speak_where_asked(options, request, notices);
   Engine engine(engine_options);
   engine.check(request);
   if (options.plan) {

@@ -56,16 +56,20 @@ std::string beginning(const std::string& text, int count, std::size_t bytes) {
 }  // namespace
 
 void add_generate_options(CLI::App& command, GenerateOptions& o) {
-  command.add_option("--task", o.task, "What to generate: t2v-A14B, i2v-A14B or ti2v-5B")
+  command.add_option("--task", o.task, "What to generate: t2v-A14B, i2v-A14B, ti2v-5B or s2v-14B")
       ->capture_default_str()
       ->group(kOfficial);
-  command.add_option("--size", o.size, "Width*height in pixels (832*480); with an image, the video's area")
+  command
+      .add_option("--size", o.size,
+                  "Width*height in pixels (832*480); with an image, the video's area, of s2v-14B the largest")
       ->group(kOfficial);
   add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
   command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
-  command.add_option("--image", o.image, "Picture that the video begins with (JPEG, PNG, WebP)")
+  command
+      .add_option("--image", o.image,
+                  "Picture that the video begins with (JPEG, PNG, WebP); s2v-14B: of who speaks")
       ->group(kOfficial);
   command.add_option("--save_file", o.save_file, "NAME.mp4, NAME.png (a still) or NAME_%05d.png (frames)")
       ->group(kOfficial);
@@ -109,6 +113,50 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "srun started (default: one a GPU)")
       ->group(kOfficial);
 
+  command.add_option("--audio", o.audio, "s2v-14B: the sound of who speaks, any file that FFmpeg decodes")
+      ->group(kOfficial);
+  add_number<int>(command, "--num_clip", o.num_clip,
+                  "s2v-14B: clips at most (default: as many as the sound fills)")
+      ->group(kOfficial);
+  add_number<int>(command, "--infer_frames", o.infer_frames, "s2v-14B: frames of a clip, 4n up to 120")
+      ->default_str("80")
+      ->group(kOfficial);
+  command.add_option("--pose_video", o.pose_video, "s2v-14B: a video of the poses to take")->group(kOfficial);
+  command.add_flag("--start_from_ref", o.start_from_ref, "s2v-14B: the video begins with the picture itself")
+      ->group(kOfficial);
+  command
+      .add_flag("--enable_tts", o.enable_tts,
+                "s2v-14B: --tts_command speaks --tts_text, and that is the sound")
+      ->group(kOfficial);
+  command.add_option("--tts_text", o.tts_text, "What is said")->group(kOfficial);
+  command.add_option("--tts_prompt_audio", o.tts_prompt_audio, "A voice to speak with, for {prompt_audio}")
+      ->group(kOfficial);
+  command.add_option("--tts_prompt_text", o.tts_prompt_text, "What that voice says, for {prompt_text}")
+      ->group(kOfficial);
+
+  add_number<double>(command, "--audio_start", o.audio_start,
+                     "s2v-14B: seconds of the sound to leave out first")
+      ->default_str("0")
+      ->group(kMore);
+  add_number<double>(command, "--audio_duration", o.audio_duration,
+                     "s2v-14B: seconds of the sound to take (default: all)")
+      ->group(kMore);
+  command
+      .add_option(
+          "--pose_frames", o.pose_frames,
+          "Frames of the pose video: every-nth, the official choice, which may drift against the sound, "
+          "or time (default: every-nth)")
+      ->group(kMore);
+  command
+      .add_flag("--official_sync", o.official_sync,
+                "s2v-14B: the picture 3 frames ahead of the sound, as the official code leaves it")
+      ->group(kMore);
+  command
+      .add_option(
+          "--tts_command", o.tts_command,
+          "A program and its words, run without a shell: {out} is the .wav to write, {text} what is said, "
+          "which is on its standard input too, {prompt_audio} and {prompt_text} the voice's")
+      ->group(kMore);
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
       ->group(kMore);
   command
@@ -195,13 +243,10 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
   for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
-  for (const char* name : {"--audio", "--src_root_path", "--refert_num", "--num_clip", "--tts_prompt_audio",
-                           "--tts_prompt_text", "--tts_text", "--pose_video", "--infer_frames"})
-    add_refused(command, name, "belongs to s2v-14B or animate-14B, which are not built yet; leave it out",
-                false);
-  for (const char* name : {"--replace_flag", "--use_relighting_lora", "--enable_tts", "--start_from_ref"})
-    add_refused(command, name, "belongs to s2v-14B or animate-14B, which are not built yet; leave it out",
-                true);
+  for (const char* name : {"--src_root_path", "--refert_num"})
+    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", false);
+  for (const char* name : {"--replace_flag", "--use_relighting_lora"})
+    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", true);
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -233,6 +278,15 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.rng = o.rng;
   request.image = o.image;
   request.last_image = o.last_image;
+  request.speech = {.audio = o.audio,
+                    .audio_start = o.audio_start,
+                    .audio_duration = o.audio_duration,
+                    .pose_video = o.pose_video,
+                    .pose_frames = o.pose_frames,
+                    .num_clip = o.num_clip,
+                    .infer_frames = o.infer_frames,
+                    .start_from_ref = o.start_from_ref,
+                    .official_sync = o.official_sync};
   request.save_file = o.save_file;
   request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;

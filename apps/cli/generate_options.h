@@ -30,7 +30,21 @@ struct GenerateOptions {
   std::optional<double> sample_shift;
   std::optional<std::string> sample_guide_scale;
   bool convert_model_dtype = false;
+  std::string audio;
+  bool enable_tts = false;
+  std::string tts_prompt_audio;
+  std::optional<std::string> tts_prompt_text;
+  std::optional<std::string> tts_text;
+  std::optional<int> num_clip;
+  std::string pose_video;
+  bool start_from_ref = false;
+  std::optional<int> infer_frames;
   // ours
+  std::optional<double> audio_start;
+  std::optional<double> audio_duration;
+  std::optional<std::string> pose_frames;
+  bool official_sync = false;
+  std::string tts_command;
   std::string last_image;
   std::optional<std::string> negative_prompt;
   std::string device = "auto";

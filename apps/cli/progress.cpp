@@ -19,6 +19,8 @@ const char* title(Phase phase) {
   switch (phase) {
     case Phase::kLoad:
       return "load";
+    case Phase::kAudio:
+      return "audio";
     case Phase::kImage:
       return "image";
     case Phase::kText:
@@ -49,6 +51,8 @@ std::string amount(const PhaseProgress& event) {
       return fmt::format("step {}/{}", event.step, event.steps);
     case Phase::kText:
       return fmt::format("{}/{} prompts", event.done, event.total);
+    case Phase::kAudio:
+      return fmt::format("{}/{} layers", event.done, event.total);
     case Phase::kImage:
     case Phase::kDecode:
     case Phase::kEncode:

@@ -12,6 +12,7 @@
 #include "make_in_order.h"
 #include "media/output.h"
 #include "request_lines.h"
+#include "tts_command.h"
 
 namespace wan {
 
@@ -39,9 +40,11 @@ std::vector<Request> read_requests(const GenerateOptions& defaults) {
       const GenerateOptions options = options_of_line(defaults, line.text);
       request.request = make_request(options, request.notices);
       request.engine = make_engine_options(options);
-      if (!request.request.save_file.empty()) return;
-      const fs::path name = unnamed_output(options, request.request);
-      request.request.save_file = options.from_latents.empty() ? free_name(name, taken) : name;
+      if (request.request.save_file.empty()) {
+        const fs::path name = unnamed_output(options, request.request);
+        request.request.save_file = options.from_latents.empty() ? free_name(name, taken) : name;
+      }
+      speak_where_asked(options, request.request, request.notices);
     });
   }
   return requests;
@@ -59,8 +62,7 @@ std::vector<NamedFile> written_files(const Request& request) {
   std::vector<NamedFile> files;
   for (const fs::path& file : output_files(r.save_file, frames)) files.push_back({"--save_file", file});
   files.push_back({"--save_latents", r.save_latents});
-  const fs::path video = r.keep_dir.empty() ? r.save_file : r.keep_dir / r.save_file.filename();
-  const fs::path latents = video.string() + ".latents.safetensors";
+  const fs::path latents = latents_of_video(r.save_file, r.keep_dir);
   if (r.save_latents.empty()) files.push_back({"latents' file", latents});
   files.push_back({"latents' file", earlier_generation(latents)});
   files.push_back({"--dump", r.dump_dir});
@@ -69,8 +71,11 @@ std::vector<NamedFile> written_files(const Request& request) {
 
 std::vector<NamedFile> read_files(const Request& request) {
   const GenerationRequest& r = request.request;
-  return of_line(request.line,
-                 {{"--image", r.image}, {"--last_image", r.last_image}, {"--from_latents", r.from_latents}});
+  return of_line(request.line, {{"--image", r.image},
+                                {"--last_image", r.last_image},
+                                {"--audio", r.speech.audio},
+                                {"--pose_video", r.speech.pose_video},
+                                {"--from_latents", r.from_latents}});
 }
 
 void check_apart(std::vector<Request>& requests) {

@@ -24,7 +24,9 @@ struct BenchmarkOptions {
   std::string precision = {};  // of the weights: "fp32", "bf16"; empty: bf16 on a GPU, fp32 on the CPU
   std::string vae_precision = "fp32";  // or "bf16"
   /// Of "text" (a prompt of 512 tokens), "forward" (one pass of one transformer, one guidance branch), "step" (both branches, and both
-  /// predictions on every rank), "decode", "encode" (a whole clip); in this order whatever the order here.
+  /// predictions on every rank), "decode", "encode" (a whole clip; of speech a later one: with the frames before it, which alone are
+  /// encoded), and of speech "first" (a pass of a first clip, which has none before it); text, first, forward, step, decode, encode
+  /// whatever the order here.
   std::vector<std::string> phases = {"text", "forward", "step", "decode", "encode"};
   int repeats = 5;
   int warmup = 1;                 // repeats before those that count

@@ -105,11 +105,14 @@ struct MemoryPlan {
   /// With t5_cpu on a GPU: the text encoder's weights and scratch in the host's memory; then nothing of it is in any other
   /// number here. Otherwise 0.
   std::int64_t text_encoder_host = 0;
+  std::int64_t audio_encoder =
+      0;  // of tasks that take sound: weights, outside of its layers, which come and go
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch
-  std::int64_t latents = 0;      // the latent, the solver's history, the branches' predictions
+  std::int64_t latents =
+      0;  // the latent, the solver's history, the branches' predictions, what a clip is made from
   /// The largest sum that is alive at once. Not in it: the tokenizer, the video's encoder, the host's copy of a
   /// state that is kept (as large as `latents`), and pages of the mapped files, which are page cache.
   std::int64_t peak = 0;

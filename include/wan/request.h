@@ -45,6 +45,29 @@ struct OutputOptions {
   std::optional<int> crf;
 };
 
+/// What a video of a person who speaks is made from, beside the picture of the person: s2v-14B.
+struct SpeechRequest {
+  /// The sound, in any file that FFmpeg's libraries read. Must be given, unless from_latents is.
+  std::filesystem::path audio;
+  /// Seconds of it that are left out at its beginning; 0 or more.
+  std::optional<double> audio_start;
+  /// Seconds of it that are taken from there; unset: all.
+  std::optional<double> audio_duration;
+  /// Poses that the person takes, a video of drawn skeletons; empty: as the model likes.
+  std::filesystem::path pose_video;
+  /// Which of its frames are taken: "every-nth", the official choice, which drifts against the sound at rates that are no multiple
+  /// of the model's, or "time", the frame that is shown at each moment. Unset: every-nth.
+  std::optional<std::string> pose_frames;
+  /// Clips at most; unset: as many as the sound fills.
+  std::optional<int> num_clip;
+  /// Frames of a clip, a multiple of 4 up to 120; unset: 80.
+  std::optional<int> infer_frames;
+  /// The video begins with the picture itself.
+  bool start_from_ref = false;
+  /// The picture runs ahead of the sound by three frames, as in the official code's files; otherwise the first one is held so long.
+  bool official_sync = false;
+};
+
 struct GenerationRequest {
   std::string task = "t2v-A14B";
   /// UTF-8; not empty where neither an image nor from_latents is given.
@@ -52,9 +75,9 @@ struct GenerationRequest {
   /// Empty text means an empty negative prompt; unset, the model's default one.
   std::optional<std::string> negative_prompt;
   /// For a video from text: multiples of VAE stride x patch (16 for A14B, 32 for TI2V-5B). For a video from an image: its
-  /// area; width and height follow the image's shape.
+  /// area, of s2v-14B its largest one; width and height follow the image's shape.
   std::optional<VideoSize> size;
-  /// Video frames: 4n + 1; 1 is a still.
+  /// Video frames: 4n + 1; 1 is a still. A video from a sound has as many as its clips.
   std::optional<int> frame_num;
   /// 0 to 2^63 - 1; unset or negative: drawn at random and reported.
   std::optional<std::int64_t> seed;
@@ -68,10 +91,11 @@ struct GenerationRequest {
   /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name". Empty: torch-cpu on the CPU, on a GPU
   /// torch-cuda with that GPU's launch grid.
   std::string rng = {};
-  /// The picture that the video begins with (JPEG, PNG or WebP): i2v-A14B, and ti2v-5B where given.
+  /// The picture that the video begins with (JPEG, PNG or WebP): i2v-A14B, and ti2v-5B where given; of who speaks: s2v-14B.
   std::filesystem::path image;
   /// The picture that it ends with, with `image` or alone: i2v-A14B.
   std::filesystem::path last_image;
+  SpeechRequest speech = {};
 
   /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
   std::filesystem::path save_file;

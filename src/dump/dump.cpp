@@ -60,8 +60,8 @@ DumpWriter::~DumpWriter() {
   }
 }
 
-void DumpWriter::begin_segment(int segment) {
-  prefix_ = segment == 0 ? "" : fmt::format("segment_{}_", segment);
+void DumpWriter::begin_clip(int clip) {
+  prefix_ = fmt::format("clip_{:02}_", clip);
 }
 
 void DumpWriter::integers(const std::string& name, std::span<const std::int64_t> values,
@@ -72,6 +72,28 @@ void DumpWriter::integers(const std::string& name, std::span<const std::int64_t>
 void DumpWriter::floats(const std::string& name, std::span<const float> values,
                         std::span<const std::int64_t> shape) {
   write_npy(path_of(name, "float32", shape), values, shape);
+}
+
+void DumpWriter::bytes(const std::string& name, std::span<const std::uint8_t> values,
+                       std::span<const std::int64_t> shape) {
+  NpyWriter file(path_of(name, "uint8", shape), NpyType::kU8, shape);
+  file.append(values);
+  file.finish();
+}
+
+void DumpWriter::planes(const std::string& name, const TensorView& frames) {
+  const std::int64_t count = frames.dim(0);
+  const std::int64_t pixels = frames.dim(1) * frames.dim(2);
+  const std::int64_t shape[] = {3, count, frames.dim(1), frames.dim(2)};
+  NpyWriter file(path_of(name, "float32", shape), NpyType::kF32, shape);
+  std::vector<float> plane(static_cast<std::size_t>(pixels));
+  for (std::int64_t channel = 0; channel < 3; ++channel)
+    for (std::int64_t frame = 0; frame < count; ++frame) {
+      const float* const from = frames.as<float>() + frame * pixels * 3 + channel;
+      for (std::int64_t i = 0; i < pixels; ++i) plane[static_cast<std::size_t>(i)] = from[3 * i];
+      file.write_at((channel * count + frame) * pixels, std::span<const float>(plane));
+    }
+  file.finish();
 }
 
 void DumpWriter::tensor(ExecContext& ctx, const std::string& name, const TensorView& view) {

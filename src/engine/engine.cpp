@@ -88,7 +88,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   models.tokenizer();  // a damaged one is told before weights are loaded
   if (link != nullptr) {
     link->command(ProcessLink::Command::kGenerate, [&](LetterWriter& letter) {
-      put_request(letter, settings, resolved.latent, layout, resolved.images, resolved.resumed,
+      put_request(letter, settings, resolved.latent, layout, resolved.inputs.images, resolved.resumed,
                   request.check);
     });
     agree_on_vae_plans([] {}, plans);
@@ -116,7 +116,7 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
     if (link != nullptr) stops.emplace(*link, cancelled);
     const RankRun every{.models = models,
                         .settings = settings,
-                        .images = resolved.images,
+                        .inputs = resolved.inputs,
                         .latent = resolved.latent,
                         .output = {resolved.save_file, resolved.latents},
                         .resumed = resumed,

@@ -104,7 +104,7 @@ struct Engine::Impl {
                                         bool keep) const;
   /// Further plans with blocks that stay give no more of them a place, and divide no more of them, than this one does.
   void hold_to(const PlannedRun& run);
-  /// The clip that the request's images become.
+  /// The clip that the request's images become, or what comes before the clips of a sound.
   std::optional<LatentExtent> encoded_clip(const ResolvedRequest& request) const;
   /// Once, so that every plan of this engine holds the text encoder alike.
   std::optional<TextEncoderHost> describe_text_encoder_host() const;

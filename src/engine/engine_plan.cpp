@@ -30,14 +30,17 @@ JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
   const auto steps = static_cast<int>(scheduler.timesteps().size());
   const std::optional<RankRates> known =
       depends_on_times(options, all_ranks(), guided, steps) ? rates() : std::nullopt;
-  const PassDemand work = pass_demand(models.config(), request.latent, compute_dtype(first().backend(), weights));
+  const PassDemand work =
+      pass_demand(models.config(), request.latent, compute_dtype(first().backend(), weights));
   const auto times = [&](const RankLayout& layout) {
     return known ? step_times(work, *known, layout, guided, steps) : StepTimes();
   };
   std::function<double(const RankLayout&)> seconds;
   if (known) seconds = [&](const RankLayout& layout) { return times(layout).all(); };
-  const std::vector<RankLayout> layouts =
+  std::vector<RankLayout> layouts =
       possible_layouts(options, all_ranks(), models.config().num_heads, guided, steps, seconds);
+  if (link != nullptr)
+    for (RankLayout& layout : layouts) layout = on_machines(layout, link->machine_of_ranks());
   const auto planned = [&](const RankLayout& layout) {
     return JointPlan{.layout = layout,
                      .reason = layout_reason(options, layout, guided, steps),
@@ -110,6 +113,9 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
                    .device_groups = link != nullptr && link->has_device_groups(),
                    .sharers = machine_ranks(),
                    .text_tokens = text_tokens(settings, scheduler, keep),
+                   .segments = settings.segments(),
+                   .decoded_latents = models.task().decoded_latents(request.latent[1]),
+                   .speech_samples = static_cast<std::int64_t>(request.inputs.speech.size()),
                    .sampler_slots = scheduler.slots()});
 }
 
@@ -158,7 +164,8 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
 }
 
 std::optional<LatentExtent> Engine::Impl::encoded_clip(const ResolvedRequest& request) const {
-  if (!request.images.first && !request.images.last) return std::nullopt;
+  const InputImages& images = request.inputs.images;
+  if (!images.first && !images.last && !models.task().facts().takes_sound) return std::nullopt;
   const Shape condition = models.task().condition_shape(models.vae->geometry(), request.latent);
   return LatentExtent{condition[1], request.latent[2], request.latent[3]};
 }

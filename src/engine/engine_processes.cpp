@@ -145,7 +145,7 @@ void Engine::Impl::connect(const RankLayout& layout) {
 void Engine::Impl::make_share(const SharedRequest& request) {
   const ResolvedRequest resolved{.settings = request.settings,
                                  .latent = request.latent,
-                                 .images = request.images,
+                                 .inputs = {.images = request.images},
                                  .save_file = {},
                                  .latents = {},
                                  .resumed = {},
@@ -163,7 +163,7 @@ void Engine::Impl::make_share(const SharedRequest& request) {
   together_connected([&] {
     const RankRun every{.models = models,
                         .settings = request.settings,
-                        .images = request.images,
+                        .inputs = resolved.inputs,
                         .latent = request.latent,
                         .output = {},
                         .resumed = request.resumed ? &*request.resumed : nullptr,

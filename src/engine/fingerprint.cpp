@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "base/fnv_hash.h"
+
 namespace wan {
 
 namespace {
@@ -10,21 +12,8 @@ namespace {
 constexpr std::size_t kSampledTensors = 32;
 constexpr std::size_t kSampleBytes = 4096;
 
-/// FNV-1a.
-class Hash {
- public:
-  void add(std::span<const std::byte> bytes) {
-    for (const std::byte byte : bytes) value_ = (value_ ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3u;
-  }
-  void add(std::string_view text) { add(std::as_bytes(std::span(text.data(), text.size()))); }
-  std::uint64_t value() const { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325u;
-};
-
 std::uint64_t hash_of(const Checkpoint& checkpoint) {
-  Hash hash;
+  FnvHash hash;
   const std::span<const TensorEntry> entries = checkpoint.entries();
   for (const TensorEntry& entry : entries) {
     hash.add(entry.name);
@@ -52,6 +41,7 @@ std::vector<std::pair<std::string, std::uint64_t>> checkpoint_fingerprint(const 
   for (const Checkpoint& checkpoint : models.transformer_checkpoints) add(checkpoint);
   add(models.text_checkpoint);
   add(models.vae_checkpoint);
+  if (models.audio_checkpoint) add(*models.audio_checkpoint);
   return parts;
 }
 

@@ -60,36 +60,37 @@ bool may_take(const fs::path& path, const SavedLatents* resumed, std::vector<fs:
   return false;
 }
 
-/// The first free name for latents of the video `save_file`.
-fs::path first_free(const fs::path& save_file, const SavedLatents* resumed, std::vector<fs::path>& found) {
+/// The first free one of the names for latents of `video`.
+fs::path first_free(const fs::path& video, const fs::path& keep_dir, const SavedLatents* resumed,
+                    std::vector<fs::path>& found) {
   for (int number = 1;; ++number) {
-    const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
-    fs::path path = save_file.string() + mark + ".latents.safetensors";
+    fs::path path = latents_of_video(video, keep_dir, number);
     if (may_take(path, resumed, found)) return path;
   }
 }
 
 /// Latents kept for the last of the videos whose names differ from this one in the time at their end alone: an unnamed video is
 /// called otherwise at each start.
-std::optional<fs::path> kept_at_another_time(const fs::path& save_file) {
+std::optional<fs::path> kept_at_another_time(const fs::path& video, const fs::path& keep_dir) {
   constexpr std::string_view kTime = "_dddddddd_dddddd";
   const auto is_time = [&](std::string_view text) {
     return std::equal(text.begin(), text.end(), kTime.begin(), kTime.end(), [](char c, char pattern) {
       return pattern == 'd' ? c >= '0' && c <= '9' : c == pattern;
     });
   };
-  const std::string stem = save_file.stem().string();
+  const fs::path latents = latents_of_video(video, keep_dir);
+  const std::string stem = video.stem().string();
   if (stem.size() < kTime.size()) return std::nullopt;
   const std::string prefix = stem.substr(0, stem.size() - kTime.size());
   if (!is_time(std::string_view(stem).substr(prefix.size()))) return std::nullopt;
-  const std::string suffix = save_file.extension().string() + ".latents.safetensors";
+  const std::string suffix = latents.filename().string().substr(stem.size());
   std::optional<fs::path> last;
   try {
-    for (const fs::path& path : list_folder(folder_of(save_file))) {
+    for (const fs::path& path : list_folder(folder_of(latents))) {
       const std::string name = path.filename().string();
       if (name.size() == prefix.size() + kTime.size() + suffix.size() && name.starts_with(prefix) &&
           name.ends_with(suffix) && is_time(std::string_view(name).substr(prefix.size(), kTime.size())))
-        last = save_file.parent_path() / name;
+        last = latents.parent_path() / name;
     }
   } catch (const Error&) {  // whoever writes there is told
   }
@@ -133,10 +134,9 @@ LatentsFile choose_latents_file(const GenerationRequest& request, const std::opt
   const fs::path& folder = request.keep_dir;
   std::vector<fs::path> found;
   LatentsFile file{.path = request.save_latents, .requested = !request.save_latents.empty()};
-  const fs::path name = folder.empty() ? video : folder / video.filename();
-  const fs::path own = first_free(name, file.requested ? kept_by_itself : kept, found);
+  const fs::path own = first_free(video, folder, file.requested ? kept_by_itself : kept, found);
   file.spares.push_back(own);
-  if (!folder.empty()) file.spares.push_back(first_free(video, kept_by_itself, found));
+  if (!folder.empty()) file.spares.push_back(first_free(video, {}, kept_by_itself, found));
   if (!file.requested) {
     file.path = own;
     file.requested = kept != nullptr && !kept->automatic && is_same_file(own, kept->file);
@@ -144,7 +144,7 @@ LatentsFile choose_latents_file(const GenerationRequest& request, const std::opt
     file.unfinished = own;
   }
   if (kept != nullptr) return file;
-  if (const auto path = kept_at_another_time(name)) found.push_back(*path);
+  if (const auto path = kept_at_another_time(video, folder)) found.push_back(*path);
   for (const fs::path& path : found) {
     const std::string left = left_by_another(path);
     if (!left.empty()) notices.push_back(left);

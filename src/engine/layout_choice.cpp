@@ -90,10 +90,40 @@ std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks
   return layouts;
 }
 
-std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
-                          int steps) {
+std::vector<std::vector<int>> machine_ranks(const RankLayout& layout, int group,
+                                            std::span<const int> machine_of) {
+  std::vector<std::vector<int>> ranks;
+  std::vector<int> machines;  // in the order of their first ranks
+  const std::size_t first = static_cast<std::size_t>(layout.first_of(group));
+  for (int member = 0; member < layout.sequence; ++member) {
+    const int machine = machine_of[first + static_cast<std::size_t>(member)];
+    const auto found = std::ranges::find(machines, machine);
+    const auto place = static_cast<std::size_t>(found - machines.begin());
+    if (found == machines.end()) {
+      machines.push_back(machine);
+      ranks.emplace_back();
+    }
+    ranks[place].push_back(member);
+  }
+  const bool alike = std::ranges::all_of(
+      ranks, [&](const std::vector<int>& members) { return members.size() == ranks.front().size(); });
+  if (ranks.size() == 1 || !alike) ranks.clear();
+  return ranks;
+}
+
+RankLayout on_machines(RankLayout layout, std::span<const int> machine_of) {
+  const std::size_t machines = machine_ranks(layout, 0, machine_of).size();
+  layout.machines = std::max(static_cast<int>(machines), 1);
+  for (int group = 1; group < layout.groups; ++group)
+    if (machine_ranks(layout, group, machine_of).size() != machines) layout.machines = 1;
+  return layout;
+}
+
+namespace {
+
+std::string reason_for_groups(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
+                              int steps) {
   const int ranks = chosen.ranks();
-  if (ranks == 1) return "";
   if (guidance_choice(options) != Choice::kAuto || options.ulysses_size > 0) return "asked for";
   if (chosen.groups > 1)
     return guided_steps == steps ? "every step has two passes" : "faster by the links as measured";
@@ -101,6 +131,16 @@ std::string layout_reason(const EngineOptions& options, const RankLayout& chosen
   if (guided_steps < steps)
     return guided_steps == 0 ? "no step has two passes" : "not every step has two passes";
   return "in halves the video would not fit as a whole";
+}
+
+}  // namespace
+
+std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
+                          int steps) {
+  if (chosen.ranks() == 1) return "";
+  std::string reason = reason_for_groups(options, chosen, guided_steps, steps);
+  if (chosen.machines > 1) reason += fmt::format("; keys and values go round {} machines", chosen.machines);
+  return reason;
 }
 
 }  // namespace wan

@@ -29,6 +29,14 @@ std::vector<RankLayout> possible_layouts(const EngineOptions& options, int ranks
 /// Whether it would ask for `seconds`.
 bool depends_on_times(const EngineOptions& options, int ranks, int guided_steps, int steps);
 
+/// The ranks of a group on each of its machines, by their numbers in the group: `machine_of` says each rank's, among all ranks. Empty where
+/// they are on one machine, or not as many on each.
+std::vector<std::vector<int>> machine_ranks(const RankLayout& layout, int group,
+                                            std::span<const int> machine_of);
+
+/// `layout` with as many machines as each of its groups is on; with one where the groups differ.
+RankLayout on_machines(RankLayout layout, std::span<const int> machine_of);
+
 /// plan(layout) of the first of `layouts` for which is_whole() holds, otherwise of the last. What does not fit in an earlier one
 /// (OutOfMemory) is tried in the next.
 template <typename Plan, typename IsWhole>
@@ -44,7 +52,7 @@ auto plan_in_first(const std::vector<RankLayout>& layouts, const Plan& plan, con
   return plan(layouts.back());
 }
 
-/// Why `chosen` of possible_layouts(), in a few words; empty for one rank.
+/// Why `chosen` of possible_layouts(), in a few words, and what its machines do; empty for one rank.
 std::string layout_reason(const EngineOptions& options, const RankLayout& chosen, int guided_steps,
                           int steps);
 

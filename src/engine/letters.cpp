@@ -62,7 +62,7 @@ void put_latents(LetterWriter& letter, const std::optional<SavedLatents>& latent
   put_tensors(letter, latents->slots);
   letter.put(latents->segment);
   letter.put(latents->segments);
-  put_tensors(letter, latents->done);
+  letter.put(latents->done.size());  // the first process alone has what they are
   letter.put(latents->condition);
   letter.put(latents->next_step);
   letter.put(latents->automatic);
@@ -77,7 +77,7 @@ std::optional<SavedLatents> get_latents(LetterReader& letter) {
   latents.slots = get_tensors(letter);
   latents.segment = letter.get<int>();
   latents.segments = letter.get<int>();
-  latents.done = get_tensors(letter);
+  for (auto count = letter.get<std::size_t>(); count > 0; --count) latents.done.add_elsewhere();
   latents.condition = letter.tensor();
   latents.next_step = letter.get<int>();
   latents.automatic = letter.get<bool>();
@@ -205,6 +205,7 @@ void put_request(LetterWriter& letter, const GenerationSettings& settings, const
   letter.put(latent);
   letter.put(layout.sequence);
   letter.put(layout.groups);
+  letter.put(layout.machines);
   put_image(letter, images.first);
   put_image(letter, images.last);
   put_latents(letter, resumed);
@@ -255,6 +256,7 @@ SharedRequest get_request(LetterReader& letter) {
   request.latent = letter.shape();
   request.layout.sequence = letter.get<int>();
   request.layout.groups = letter.get<int>();
+  request.layout.machines = letter.get<int>();
   request.images.first = get_image(letter);
   request.images.last = get_image(letter);
   request.resumed = get_latents(letter);

@@ -21,6 +21,11 @@ struct Sharding {
   friend bool operator==(const Sharding&, const Sharding&) = default;
 };
 
+/// The audio encoder's layers, which a sound needs once, for seconds.
+inline ResidencyOptions audio_places(bool keep) {
+  return {.kind = ResidencyKind::kStreamed, .keep = keep, .places = 2, .threads = 0};
+}
+
 struct LoadOptions {
   struct Blocks {
     DType weights;  // f32 or bf16

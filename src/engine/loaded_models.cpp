@@ -109,6 +109,17 @@ void check_parts_fit(const CheckpointModels& models) {
         "the one that came with the transformers",
         models.files.text_encoder.string(), models.text_encoder.dim, other.text_dim);
   }
+  if (models.audio_encoder) {
+    const SpeechConfig& speech = *config.speech;
+    WAN_CHECK(
+        speech.audio_dim == models.audio_encoder->dim &&
+            speech.audio_layers == models.audio_encoder->num_layers + 1,
+        kBadFile,
+        "{} gives {} layers of {} features, the transformer takes {} of {}: it is another model's audio "
+        "encoder; put there the one that came with the transformer",
+        models.files.audio_encoder.string(), models.audio_encoder->num_layers + 1, models.audio_encoder->dim,
+        speech.audio_layers, speech.audio_dim);
+  }
   const VaeGeometry vae = models.vae->geometry();
   WAN_CHECK(
       vae.z_dim == config.out_dim, kBadFile,
@@ -140,11 +151,18 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   }
   WeightReport text(text_checkpoint, "text encoder");
   text_encoder = check_text_encoder(text);
+  std::optional<WeightReport> audio;
+  if (files.task->facts().takes_sound) {
+    audio_checkpoint = Checkpoint::open(files.audio_encoder);
+    audio.emplace(*audio_checkpoint, "audio encoder");
+    audio_encoder = check_audio_encoder(files.audio_encoder, *audio);
+  }
   vae_report = std::make_unique<WeightReport>(vae_checkpoint, "VAE");
   vae = make_vae(WeightScope::describing(*vae_report), vae_precision);
   std::vector<const WeightReport*> findings;
   for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
   findings.insert(findings.end(), {&text, vae_report.get()});
+  if (audio) findings.push_back(&*audio);
   throw_findings(findings);
   check_parts_fit(*this);
 }
@@ -165,7 +183,8 @@ ModelShapes CheckpointModels::shapes() const {
   return {.transformers = transformers,
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
-          .vae_precision = vae_precision};
+          .vae_precision = vae_precision,
+          .audio_encoder = audio_encoder};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
@@ -215,6 +234,15 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
         models.text_encoder, scopes.text_encoder(), text_residency_ ? *text_residency_ : *residency_,
         text_residency_ ? 0 : static_cast<int>(count), "text_encoder.");
   vae_ = make_vae(scopes.vae(), models.vae_precision);
+  if (models.audio_encoder) {
+    scopes.reports.push_back(std::make_unique<WeightReport>(*models.audio_checkpoint, "audio encoder"));
+    const WeightScope top(*scopes.reports.back(), target_of(backend, DType::kF32));
+    const Wav2Vec2Config& config = *models.audio_encoder;
+    audio_residency_ = make_residency(
+        {{wav2vec2_scope(top), wav2vec2_block_layout(config), static_cast<int>(config.num_layers)}},
+        on_device(audio_places(options.residency.keep), backend));
+    audio_encoder_ = std::make_unique<Wav2Vec2>(config, top, *audio_residency_, 0, "audio_encoder.");
+  }
   reports_ = std::move(scopes.reports);
 }
 
@@ -230,7 +258,9 @@ PipelineModels LoadedModels::pipeline() const {
           .text_encoder = text_encoder_.get(),
           .experts = experts,
           .residency = *residency_,
-          .vae = *vae_};
+          .vae = *vae_,
+          .audio_encoder = audio_encoder_.get(),
+          .audio_residency = audio_residency_.get()};
 }
 
 }  // namespace wan

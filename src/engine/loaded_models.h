@@ -27,8 +27,10 @@ struct CheckpointModels {
   std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
-  std::vector<WanConfig> transformers;  // likewise
+  std::optional<Checkpoint> audio_checkpoint;  // of tasks that take sound
+  std::vector<WanConfig> transformers;         // likewise
   Umt5Config text_encoder;
+  std::optional<Wav2Vec2Config> audio_encoder;
   VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry
@@ -68,8 +70,10 @@ class LoadedModels {
   const CheckpointModels& models_;
   std::vector<std::unique_ptr<WeightReport>> reports_;  // scopes point to them
   std::unique_ptr<BlockResidency> residency_;
-  std::unique_ptr<BlockResidency> text_residency_;  // the text encoder's, where it is not the transformers'
-  std::unique_ptr<Umt5Encoder> text_encoder_;       // unless it is another rank's
+  std::unique_ptr<BlockResidency> text_residency_;   // the text encoder's, where it is not the transformers'
+  std::unique_ptr<Umt5Encoder> text_encoder_;        // unless it is another rank's
+  std::unique_ptr<BlockResidency> audio_residency_;  // of tasks that take sound
+  std::unique_ptr<Wav2Vec2> audio_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;
 };

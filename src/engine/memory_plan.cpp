@@ -75,10 +75,11 @@ struct HeldBlocks {
   std::int64_t encoding, denoising, decoding;
 };
 
-HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep) {
+HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep, bool decodes_between) {
   const auto all = static_cast<std::int64_t>(blocks.all());
   if (keep) return {all, all, all};
-  return {all, static_cast<std::int64_t>(blocks.transformers), 0};
+  const auto transformers = static_cast<std::int64_t>(blocks.transformers);
+  return {all, transformers, decodes_between ? transformers : 0};
 }
 
 /// A way to run: how many blocks have a place, whether frames may be cut into tiles, and what ranks divide.
@@ -153,7 +154,8 @@ class Budget {
   /// The peak before frames are decoded, images apart.
   std::int64_t before_decoding(const HeldBlocks& held) const {
     const RunBytes& run = rehearsal_.bytes();
-    return program_ + std::max(held.encoding + run.encoding_text, held.denoising + run.denoising);
+    return program_ + std::max({held.encoding + run.encoding_text, held.encoding + run.hearing,
+                                held.denoising + run.denoising});
   }
   /// What is left for the VAE's scratch.
   std::int64_t for_encoding(const HeldBlocks& held) const {
@@ -206,7 +208,7 @@ ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const st
     load.sharding = way.sharding;
     chosen.places = way.places;
     chosen.blocks = planned_residency_bytes(input.models, load);
-    chosen.held = held_blocks(chosen.blocks, input.keep_models);
+    chosen.held = held_blocks(chosen.blocks, input.keep_models, input.segments > 1);
     chosen.fits = budget.fits(chosen.held, way.tiles);
     if (chosen.fits) break;
   }
@@ -224,6 +226,9 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
           .text_weights = load.text_weights(),
           .latent = input.latent,
           .encodes = input.encodes,
+          .segments = input.segments,
+          .decoded_latents = input.decoded_latents > 0 ? input.decoded_latents : input.latent[1],
+          .speech_samples = input.speech_samples,
           .text_tokens =
               input.text_tokens.empty() ? std::vector<std::int64_t>{text_len, text_len} : input.text_tokens,
           .sampler_slots = input.sampler_slots,
@@ -308,8 +313,9 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.text_encoder = static_cast<std::int64_t>(blocks.text_encoder) + bytes.text_encoder;
   plan.context_cache = bytes.context_cache;
   plan.activations = bytes.activations;
-  plan.latents = bytes.latents;
+  plan.latents = bytes.latents + bytes.clip;
   plan.vae = bytes.vae + std::max(decode_bytes, encode_bytes);
+  plan.audio_encoder = bytes.audio_encoder;
   if (is_tiled(run.decode, {input.latent[1], input.latent[2], input.latent[3]}))
     plan.vae_tile = static_cast<int>(std::max(run.decode.tile_height, run.decode.tile_width)) *
                     geometry_of(input.models.vae).spatial_stride;
@@ -349,15 +355,15 @@ std::string ranks_json(const MemoryPlan& plan) {
 
 std::string to_json(const MemoryPlan& plan) {
   return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
-                     R"("text_encoder":{},"text_encoder_host":{},"transformers":{},)"
+                     R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},)"
                      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
                      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
                      R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
                      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
-                     plan.text_encoder_host, plan.transformers, plan.context_cache, plan.activations,
-                     plan.vae, plan.latents, plan.peak, plan.available, plan.blocks_resident,
-                     plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
-                     plan.vae_tile, ranks_json(plan));
+                     plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.context_cache,
+                     plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
+                     plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks,
+                     plan.feed_forward_pieces, plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
@@ -438,6 +444,7 @@ std::string to_string(const MemoryPlan& plan) {
          fmt::format(
              "program        {:8.3f} GB\n"
              "text encoder   {:8.3f} GB{}\n"
+             "{}"
              "transformers   {:8.3f} GB  ({})\n"
              "context cache  {:8.3f} GB\n"
              "activations    {:8.3f} GB{}\n"
@@ -447,8 +454,9 @@ std::string to_string(const MemoryPlan& plan) {
              "{}"
              "not counted: the tokenizer, the video's encoder, and pages of the mapped files, which are page "
              "cache\n",
-             gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan), gb(plan.transformers),
-             blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
+             gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan),
+             plan.audio_encoder > 0 ? fmt::format("audio encoder  {:8.3f} GB\n", gb(plan.audio_encoder)) : "",
+             gb(plan.transformers), blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
              plan.feed_forward_pieces > 1
                  ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
                  : "",

@@ -42,7 +42,10 @@ struct PlanInput {
   int sharers = 0;  // of them, that divide the memory, on the CPU; 0: all
   /// Tokens of each guidance branch's text; empty: of two branches, as many as the transformers take.
   std::vector<std::int64_t> text_tokens = {};
-  int sampler_slots = 5;  // Scheduler::slots(); no solver has more
+  int segments = 1;                  // clips; between them the transformers stay
+  std::int64_t decoded_latents = 0;  // latent frames that are decoded at a time; 0: the latent's
+  std::int64_t speech_samples = 0;   // of the sound, on a rank that hears it
+  int sampler_slots = 5;             // Scheduler::slots(); no solver has more
 };
 
 struct PlannedRun {

@@ -10,11 +10,8 @@ namespace {
 template <typename Weights, typename Config>
 void declare(const WeightScope& scope, const Config& config, const BlockLayout& layout) {
   for (const WeightSpec& spec : list_weights<Weights>(config)) scope.declare(spec);
-  for (int block = 0; block < config.num_layers; ++block) {
-    const std::string prefix = layout.block_prefix(block);
-    const WeightScope child = scope.child(prefix.substr(0, prefix.size() - 1));
-    for (const WeightSpec& spec : layout.weights) child.declare(spec);
-  }
+  for (int block = 0; block < config.num_layers; ++block)
+    for (const WeightSpec& spec : layout.block_weights(block)) scope.declare(spec);
 }
 
 }  // namespace
@@ -38,6 +35,17 @@ Umt5Config check_text_encoder(WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
   const Umt5Config config = umt5_config(scope);
   declare_text_encoder(config, scope);
+  return config;
+}
+
+Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report) {
+  const WeightScope top = WeightScope::describing(report);
+  const Wav2Vec2Config config = read_wav2vec2_config(folder);
+  const WeightScope encoder = wav2vec2_scope(top);
+  declare<Wav2Vec2OuterWeights>(encoder, config, wav2vec2_block_layout(config));
+  load_convolutions(encoder, config);
+  load_positions(encoder, config);
+  skip_unneeded(top);
   return config;
 }
 

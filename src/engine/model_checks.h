@@ -3,6 +3,7 @@
 
 #include "models/umt5/umt5_encoder.h"
 #include "models/wan/transformer.h"
+#include "models/wav2vec2/wav2vec2.h"
 #include "weights/weight_report.h"
 
 namespace wan {
@@ -10,6 +11,7 @@ namespace wan {
 /// Dimensions of a model, and what its file lacks or has too many (in the report that was passed).
 WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
+Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report);
 
 /// Ask a scope for every weight of a model and load none: what is missing then is what the model's file holds.
 void declare_transformer(const WanConfig& config, const WeightScope& scope);

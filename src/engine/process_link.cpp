@@ -4,6 +4,7 @@
 #include <numeric>
 #include <thread>
 
+#include "engine/layout_choice.h"
 #include "kept/recovery.h"
 #include "parallel/mpi/process_communicator.h"
 
@@ -111,28 +112,63 @@ int ProcessLink::first_rank() const {
   return std::accumulate(ranks_.begin(), ranks_.begin() + processes_.rank(), 0);
 }
 
-std::vector<ProcessLink::Members> ProcessLink::groups_of(const RankLayout& layout) {
-  std::vector<Members> groups{{.number = 0, .first = 0, .size = layout.ranks()}};
+std::vector<int> ProcessLink::machine_of_ranks() const {
+  std::vector<int> machines;
+  for (int process = 0; process < processes_.size(); ++process)
+    machines.insert(machines.end(), static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]),
+                    processes_.machine(process));
+  return machines;
+}
+
+std::vector<ProcessLink::Members> ProcessLink::groups_of(const RankLayout& layout) const {
+  std::vector<Members> groups;
+  const auto add = [&](Part part, std::vector<int> ranks) {
+    groups.push_back(
+        {.part = part, .number = static_cast<std::uint32_t>(groups.size()), .ranks = std::move(ranks)});
+  };
+  const auto consecutive = [](int first, int size) {
+    std::vector<int> ranks(static_cast<std::size_t>(size));
+    std::iota(ranks.begin(), ranks.end(), first);
+    return ranks;
+  };
+  add(Part::kAll, consecutive(0, layout.ranks()));
   for (int group = 0; layout.groups > 1 && group < layout.groups; ++group)
-    groups.push_back({.number = 1 + static_cast<std::uint32_t>(group),
-                      .first = layout.first_of(group),
-                      .size = layout.sequence});
+    add(Part::kHalf, consecutive(layout.first_of(group), layout.sequence));
+  for (int group = 0; layout.machines > 1 && group < layout.groups; ++group) {
+    std::vector<std::vector<int>> machines = machine_ranks(layout, group, machine_of_ranks());
+    for (std::vector<int>& ranks : machines) {
+      for (int& rank : ranks) rank += layout.first_of(group);
+      add(Part::kWithinMachine, ranks);
+    }
+    for (std::size_t place = 0; place < machines.front().size(); ++place) {
+      std::vector<int> ranks;
+      for (const std::vector<int>& machine : machines) ranks.push_back(machine[place]);
+      add(Part::kAcrossMachines, std::move(ranks));
+    }
+  }
   return groups;
+}
+
+std::optional<int> ProcessLink::Members::place_of(int rank) const {
+  const auto found = std::ranges::find(ranks, rank);
+  if (found == ranks.end()) return std::nullopt;
+  return static_cast<int>(found - ranks.begin());
 }
 
 std::vector<int> ProcessLink::processes_of(const Members& members) const {
   std::vector<int> all;
   for (int process = 0; process < processes_.size(); ++process)
     all.insert(all.end(), static_cast<std::size_t>(ranks_[static_cast<std::size_t>(process)]), process);
-  const auto first = all.begin() + members.first;
-  return {first, first + members.size};
+  std::vector<int> theirs;
+  for (const int rank : members.ranks) theirs.push_back(all[static_cast<std::size_t>(rank)]);
+  return theirs;
 }
 
 bool ProcessLink::has_live(std::span<const Members> wanted) const {
   const int own = first_rank();
   for (const Members& members : wanted)
     for (int rank = own; rank < own + ranks_[static_cast<std::size_t>(processes_.rank())]; ++rank) {
-      if (rank < members.first || rank >= members.first + members.size) continue;
+      if (!members.place_of(rank)) continue;
       const auto joined = joined_.find({members, rank});
       if (joined == joined_.end() || joined->second->is_aborted()) return false;
     }
@@ -150,9 +186,10 @@ void ProcessLink::join(std::span<ComputeDevice* const> devices, std::span<const 
     std::vector<DeviceGroup*> joining;
     for (std::size_t i = 0; i < devices.size(); ++i) {
       const int rank = first_rank() + static_cast<int>(i);
-      if (rank < members.first || rank >= members.first + members.size) continue;
+      const std::optional<int> place = members.place_of(rank);
+      if (!place) continue;
       auto& joined = joined_[{members, rank}];
-      joined = devices[i]->join_group(id, rank - members.first, members.size);
+      joined = devices[i]->join_group(id, *place, static_cast<int>(members.ranks.size()));
       joining.push_back(joined.get());
     }
     // One group after the other: each takes memory of the device.
@@ -173,7 +210,8 @@ void ProcessLink::open_connection(std::span<ComputeDevice* const> devices, const
   connection_ = ++last_connection();
   processes_.open_connection(connection_);
   if (!device_groups_) return;
-  const std::vector<Members> wanted = groups_of(layout);
+  std::vector<Members> wanted = groups_of(layout);
+  std::erase_if(wanted, [](const Members& members) { return members.ranks.size() == 1; });
   const Letter ids = together(
       [&] {
         LetterWriter mine;
@@ -215,19 +253,35 @@ std::unique_ptr<Communicator> ProcessLink::make_communicator(const Members& memb
   const auto joined = joined_.find({members, rank});
   return make_process_communicator(
       processes_, {.connection = connection_, .number = members.number, .processes = processes_of(members)},
-      rank - members.first, {.device = device, .devices = joined != joined_.end() ? joined->second : nullptr},
-      timeout);
+      *members.place_of(rank),
+      {.device = device, .devices = joined != joined_.end() ? joined->second : nullptr}, timeout);
 }
 
 RankConnection ProcessLink::connect(int rank, ComputeDevice& device, const RankLayout& layout,
                                     std::chrono::milliseconds timeout) const {
   ComputeDevice* const memory = device.device().kind == DeviceKind::kCpu ? nullptr : &device;
   const int own = first_rank() + rank;
-  const std::vector<Members> groups = groups_of(layout);
-  RankConnection ways{.layout = layout, .all = make_communicator(groups[0], own, memory, timeout)};
-  if (layout.groups > 1)
-    ways.group =
-        make_communicator(groups[1 + static_cast<std::size_t>(layout.group_of(own))], own, memory, timeout);
+  RankConnection ways{.layout = layout};
+  if (layout.machines > 1)
+    ways.machine_ranks = machine_ranks(layout, layout.group_of(own), machine_of_ranks());
+  for (const Members& members : groups_of(layout)) {
+    if (!members.place_of(own)) continue;
+    auto communicator = make_communicator(members, own, memory, timeout);
+    switch (members.part) {
+      case Part::kAll:
+        ways.all = std::move(communicator);
+        break;
+      case Part::kHalf:
+        ways.group = std::move(communicator);
+        break;
+      case Part::kWithinMachine:
+        ways.within = std::move(communicator);
+        break;
+      case Part::kAcrossMachines:
+        ways.across = std::move(communicator);
+        break;
+    }
+  }
   return ways;
 }
 

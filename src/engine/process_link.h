@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -45,6 +46,8 @@ class ProcessLink {
   int ranks() const;
   /// The first of this process's, among all.
   int first_rank() const;
+  /// Each rank's machine, a number.
+  std::vector<int> machine_of_ranks() const;
   bool has_device_groups() const { return device_groups_; }
 
   /// A new way between all ranks, of which `devices` are this process's; communicators of an earlier one are of no use any more. Groups of
@@ -75,16 +78,18 @@ class ProcessLink {
  private:
   Letter hear(int process) const;
   void tell(int process, Letter letter) const;
-  /// Consecutive ranks that exchange; number 0 is all of them.
+  enum class Part { kAll, kHalf, kWithinMachine, kAcrossMachines };
+  /// Ranks that exchange; number 0 is all of them.
   struct Members {
+    Part part = Part::kAll;
     std::uint32_t number = 0;
-    int first = 0;
-    int size = 0;
+    std::vector<int> ranks;  // among all, in the order of their places
+    std::optional<int> place_of(int rank) const;
     friend bool operator<(const Members& a, const Members& b) {
-      return std::tie(a.number, a.first, a.size) < std::tie(b.number, b.first, b.size);
+      return std::tie(a.part, a.number, a.ranks) < std::tie(b.part, b.number, b.ranks);
     }
   };
-  static std::vector<Members> groups_of(const RankLayout& layout);
+  std::vector<Members> groups_of(const RankLayout& layout) const;
   std::vector<int> processes_of(const Members& members) const;
   /// Of all groups of `wanted`, this process's parts.
   bool has_live(std::span<const Members> wanted) const;

@@ -1,6 +1,7 @@
 #include "engine/rank.h"
 
 #include "engine/residency_bytes.h"
+#include "engine/speech_inputs.h"
 #include "pipeline/phase_reporter.h"
 #include "tasks/task.h"
 
@@ -73,6 +74,11 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   Workspace workspace(backend_->allocator());
   ExecContext exec = context_on(*backend_, workspace, *connection_.all);
   ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all());
+  std::unique_ptr<const MachineRanks> machines;
+  if (connection_.across) {
+    machines.reset(new MachineRanks{*connection_.within, *connection_.across, connection_.machine_ranks});
+    (connection_.group ? group_exec : exec).machines = machines.get();
+  }
   Workspace text_workspace(text_encoder_backend().allocator());
   ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *connection_.all);
   if (run.dump_taps)
@@ -92,12 +98,16 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   loaded_->set_feed_forward_pieces(plan.load.feed_forward_pieces);
   Run video(context, loaded_->pipeline(),
             {.latent = run.latent,
+             .segments = run.settings.segments(),
              .decode = plan.decode,
              .encode = plan.encode,
              .output = run.output,
+             .sound = run.settings.speech && !run.output.save_file.empty()
+                          ? std::optional(sound_track_of(*run.settings.speech))
+                          : std::nullopt,
              .resumed = run.resumed,
              .keep = run.keep});
-  run.models.task().run(video, run.images);
+  run.models.task().run(video, run.inputs);
   video.finish();
 }
 

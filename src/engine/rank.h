@@ -20,7 +20,7 @@ namespace wan {
 struct RankRun {
   const CheckpointModels& models;
   const GenerationSettings& settings;
-  const InputImages& images;
+  const RunInputs& inputs;
   Shape latent;
   VideoOutput output;
   const SavedLatents* resumed = nullptr;

@@ -6,11 +6,15 @@ namespace wan {
 
 void RankConnection::abort(const Error& cause) const noexcept {
   all->abort(cause);
-  if (group) group->abort(cause);
+  for (const auto* const each : {&group, &within, &across})
+    if (*each) (*each)->abort(cause);
 }
 
 double RankConnection::waited_seconds() const {
-  return all->waited_seconds() + (group ? group->waited_seconds() : 0);
+  double seconds = 0;
+  for (const auto* const each : {&all, &group, &within, &across})
+    if (*each) seconds += (*each)->waited_seconds();
+  return seconds;
 }
 
 Links parse_p2p(const std::string& p2p) {

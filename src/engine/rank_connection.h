@@ -16,6 +16,11 @@ struct RankConnection {
   std::unique_ptr<Communicator> all = std::make_unique<SelfCommunicator>();
   std::unique_ptr<Communicator> group = {};  // of those that divide a pass with this one; nullptr: all do
 
+  // Where those that divide a pass are on several machines (RankLayout::machines); see MachineRanks.
+  std::unique_ptr<Communicator> within = {};
+  std::unique_ptr<Communicator> across = {};
+  std::vector<std::vector<int>> machine_ranks = {};
+
   Communicator& group_or_all() const { return group ? *group : *all; }
   /// Ends the other ranks' work with this one.
   void abort(const Error& cause) const noexcept;

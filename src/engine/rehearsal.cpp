@@ -7,7 +7,9 @@
 #include "engine/vae_factory.h"
 #include "models/umt5/umt5_encoder.h"
 #include "models/wan/context_cache.h"
+#include "models/wan/s2v/speech_conditioning.h"
 #include "models/wan/transformer.h"
+#include "models/wav2vec2/wav2vec2.h"
 
 namespace wan {
 
@@ -79,6 +81,68 @@ struct RehearsedTransformer {
   WanTransformer model;
 };
 
+/// The first rank of several machines with so many ranks each.
+struct IdleMachines {
+  IdleMachines(int machines, int ranks_of_each) : within(ranks_of_each), across(machines) {
+    for (int rank = 0; rank < machines * ranks_of_each; ++rank) {
+      if (rank % ranks_of_each == 0) ranks.emplace_back();
+      ranks.back().push_back(rank);
+    }
+    all.ranks = ranks;
+  }
+  IdleMachines(const IdleMachines&) = delete;
+  IdleMachines& operator=(const IdleMachines&) = delete;
+  IdleCommunicator within, across;
+  std::vector<std::vector<int>> ranks = {};
+  MachineRanks all{within, across, {}};
+};
+
+struct RehearsedAudio {
+  RehearsedAudio(const Wav2Vec2Config& config, CountingBackend& backend)
+      : report(Checkpoint::from_files({}, kNoFile), "audio encoder"),
+        blocks(wav2vec2_block_layout(config), DType::kF32, backend.device()),
+        model(config, WeightScope::rehearsing(report, backend.allocator(), DType::kF32), blocks, 0, "") {}
+
+  WeightReport report;
+  RehearsedBlocks blocks;
+  Wav2Vec2 model;
+};
+
+/// What a clip of a sound's video is made from, on the device, and what the transformer makes of it.
+struct RehearsedClip {
+  RehearsedClip(ExecContext& ctx, const WanTransformer& model, const RehearsedRun& run, int branches) {
+    const SpeechConfig& speech = *model.config().speech;
+    const Shape& latent = run.latent;
+    const auto latents = [&](std::int64_t frames) {
+      return Tensor(ctx.backend.allocator(), DType::kF32, {latent[0], frames, latent[2], latent[3]});
+    };
+    audio = Tensor(ctx.backend.allocator(), DType::kF32,
+                   {speech.audio_layers, speech.audio_dim, kFramesOfLatent * latent[1]});
+    decoded = latents(run.decoded_latents);
+    kept_reference = latents(1);
+    reference = latents(1);
+    motion = latents(kMotionLatents);
+    pose = latents(latent[1]);
+    if (run.backend.device().kind == DeviceKind::kCpu) host = host_memory(ctx, speech, run);
+    conditioning.emplace(ctx, model,
+                         SpeechInput{.audio = audio, .reference = reference, .motion = motion, .pose = pose},
+                         branches);
+  }
+
+  /// Of the frames before a clip, those that will be before the next one, and what all frames hear.
+  static Tensor host_memory(ExecContext& ctx, const SpeechConfig& speech, const RehearsedRun& run) {
+    constexpr std::int64_t kPixels = 8 * 8;  // of a latent
+    const std::int64_t frames = 2 * kMotionFrames * run.latent[2] * run.latent[3] * kPixels * 3;
+    const std::int64_t heard =
+        run.segments * speech.audio_layers * speech.audio_dim * kFramesOfLatent * run.latent[1];
+    return {ctx.backend.allocator(), DType::kF32, {frames + heard}};
+  }
+
+  static constexpr std::int64_t kFramesOfLatent = 4;
+  Tensor audio, decoded, kept_reference, reference, motion, pose, host;
+  std::optional<SpeechConditioning> conditioning;
+};
+
 /// What the images become: channels beside the latent where the transformers take them, otherwise the clip's latents.
 Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
   const WanConfig& config = run.models.transformers[0];
@@ -97,8 +161,8 @@ RunRehearsal::RunRehearsal(const RehearsedRun& run)
   if (run.text_apart) rehearse_text_apart(run);
   rehearse(run);
   if (run.encodes) encodes_ = vae_->encode_plans(*run.encodes, &run.backend, run.layout.ranks());
-  decodes_ =
-      vae_->decode_plans({run.latent[1], run.latent[2], run.latent[3]}, &run.backend, run.layout.ranks());
+  decodes_ = vae_->decode_plans({run.decoded_latents, run.latent[2], run.latent[3]}, &run.backend,
+                                run.layout.ranks());
 }
 
 RunRehearsal::~RunRehearsal() = default;
@@ -130,6 +194,9 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   vae_ = make_vae(WeightScope::rehearsing(*vae_report_, backend.allocator(), DType::kF32),
                   run.models.vae_precision, run.models.vae);
   bytes_.vae = added();
+  std::optional<RehearsedAudio> audio;
+  if (run.models.audio_encoder) audio.emplace(*run.models.audio_encoder, backend);
+  bytes_.audio_encoder = added();
   const Tensor condition = condition_of(run, backend.allocator());
   bytes_.encoding_images = backend.memory_use().now;
   std::vector<Tensor> slots;
@@ -141,6 +208,16 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const WanConfig& config = run.models.transformers[0];
   std::vector<Tensor> encoded;
   backend.take_peak();
+  std::optional<RehearsedClip> clip;
+  if (audio) {
+    if (run.speech_samples > 0) audio->model.rehearse(ctx, run.speech_samples);
+    const Wav2Vec2Config& heard = *run.models.audio_encoder;
+    const std::size_t layers = 2 * block_bytes(wav2vec2_block_layout(heard), DType::kF32);
+    bytes_.hearing = backend.take_peak() + static_cast<std::int64_t>(layers);
+    ctx.workspace.release();
+    clip.emplace(ctx, transformers[0]->model, run, static_cast<int>(run.text_tokens.size()));
+    bytes_.clip = added();
+  }
   for (const std::int64_t tokens : run.text_tokens)
     encoded.push_back(text ? text->encode(ctx, tokens)
                            : Tensor(backend.allocator(), DType::kF32, {tokens, config.text_dim}));
@@ -150,8 +227,9 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   const bool channels = config.in_dim > config.out_dim;
   const std::int64_t given = run.encodes && !channels ? run.encodes->frames : 0;
   const TokenLayout layout =
-      TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
-                         latent[3] / config.patch[2], run.layout.sequence, 0, given / config.patch[0]);
+      clip ? speech_layout(config, latent, /*motion=*/true, run.layout.sequence, 0)
+           : TokenLayout::video(latent[1] / config.patch[0], latent[2] / config.patch[1],
+                                latent[3] / config.patch[2], run.layout.sequence, 0, given / config.patch[0]);
   Conditioning conditioning;
   if (channels) conditioning.channels = condition;
   const Tensor rope(backend.allocator(), DType::kF32, transformers[0]->model.rope_shape(layout));
@@ -162,6 +240,8 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
       static_cast<std::size_t>(std::ranges::max_element(run.text_tokens) - run.text_tokens.begin());
   const double timesteps[] = {900.0, 0.0};
   ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
+  IdleMachines machines(run.layout.machines, run.layout.sequence / run.layout.machines);
+  if (run.layout.machines > 1) ctx.machines = &machines.all;
   for (std::size_t expert = transformers.size(); expert-- > 0;) {
     WanTransformer& model = transformers[expert]->model;
     model.set_feed_forward_pieces(run.feed_forward_pieces);
@@ -170,17 +250,26 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
       if (run.layout.groups > 1 && branch != longest) continue;  // of the others, another group's
       TextContext& context = contexts.at(static_cast<int>(expert), static_cast<int>(branch));
       model.embed_text(ctx, encoded[branch], context);
-      branches.push_back({&context, &conditioning, predictions[branch]});
+      const Conditioning& own = clip ? clip->conditioning->branch(static_cast<int>(branch)) : conditioning;
+      branches.push_back({&context, &own, predictions[branch]});
     }
     model.forward(ctx, {.latent = slots[0], .timesteps = timesteps, .layout = layout, .rope = rope},
                   branches);
   }
+  ctx.machines = nullptr;
   bytes_.denoising = backend.take_peak();
   bytes_.latents += static_cast<std::int64_t>(kPredictions * predictions[0].bytes());
   bytes_.context_cache = static_cast<std::int64_t>(contexts.bytes());
   for (const Tensor& context : encoded) bytes_.context_cache += static_cast<std::int64_t>(context.bytes());
+  if (clip) {
+    // Later clips are encoded and decoded beside what the steps of all of them need.
+    bytes_.decoding +=
+        static_cast<std::int64_t>(clip->decoded.bytes() + clip->kept_reference.bytes() + clip->host.bytes()) +
+        (run.segments > 1 ? bytes_.context_cache : 0);
+    bytes_.encoding_images = bytes_.decoding;
+  }
   bytes_.activations = bytes_.denoising - bytes_.transformers - bytes_.text_encoder - bytes_.vae -
-                       bytes_.latents - bytes_.context_cache;
+                       bytes_.latents - bytes_.context_cache - bytes_.audio_encoder - bytes_.clip;
 }
 
 }  // namespace wan

@@ -20,8 +20,11 @@ struct RehearsedRun {
   bool text_apart;        // whether it is
   DType weights;
   DType text_weights;
-  Shape latent;                           // [z, F, h, w]
-  std::optional<LatentExtent> encodes;    // the clip that images become
+  Shape latent;                         // [z, F, h, w]
+  std::optional<LatentExtent> encodes;  // the clip that images become
+  int segments;
+  std::int64_t decoded_latents;           // latent frames that are decoded at a time
+  std::int64_t speech_samples;            // of the sound; 0 where this rank hears none
   std::vector<std::int64_t> text_tokens;  // of each guidance branch
   int sampler_slots;
   int feed_forward_pieces;
@@ -31,10 +34,12 @@ struct RehearsedRun {
 
 /// Bytes on the device. Blocks' weights are in none of them.
 struct RunBytes {
-  std::int64_t transformers = 0;  // weights outside of blocks
-  std::int64_t text_encoder = 0;  // likewise; 0 where it is apart
-  std::int64_t vae = 0;           // weights
-  std::int64_t latents = 0;       // sampler's state, predictions, what images became
+  std::int64_t transformers = 0;   // weights outside of blocks
+  std::int64_t text_encoder = 0;   // likewise; 0 where it is apart
+  std::int64_t vae = 0;            // weights
+  std::int64_t audio_encoder = 0;  // weights outside of blocks
+  std::int64_t clip = 0;           // of a sound: what it is made from, and what the transformer makes of that
+  std::int64_t latents = 0;        // sampler's state, predictions, what images became
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // beside these while a transformer runs
   std::int64_t text_host = 0;    // peak of the text encoder where it is apart
@@ -44,6 +49,7 @@ struct RunBytes {
   std::int64_t encoding_images = 0;
   std::int64_t decoding = 0;
   std::int64_t encoding_text = 0;
+  std::int64_t hearing = 0;  // likewise while the audio encoder runs
   std::int64_t denoising = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "engine/resume_checks.h"
 
+#include <limits>
+
 #include "base/files.h"
 #include "base/untrusted_text.h"
 
@@ -16,6 +18,27 @@ void check_agrees(const char* member, const std::optional<Given>& given, const K
   WAN_CHECK(!given || *given == kept, kInvalidArgument,
             "{} contradicts the latents, which were begun with {}; leave it out to go on with them", member,
             shortened(shown));
+}
+
+/// The file of the sound may have another name now: its samples are compared.
+void check_speech_agreement(const SpeechRequest& request, const SpeechSettings& kept) {
+  check_agrees("`audio_start`", request.audio_start, kept.audio_start, fmt::format("{}", kept.audio_start));
+  const double all = std::numeric_limits<double>::infinity();
+  check_agrees("`audio_duration`", request.audio_duration, kept.audio_duration.value_or(all),
+               kept.audio_duration ? fmt::format("{}", *kept.audio_duration) : "all of the sound");
+  const std::optional<std::string> pose =
+      request.pose_video.empty() ? std::nullopt : std::optional(request.pose_video.string());
+  check_agrees("`pose_video`", pose, kept.pose_video,
+               kept.pose_video.empty() ? "no pose video" : kept.pose_video);
+  check_agrees("`pose_frames`", request.pose_frames, pose_frames_name(kept.pose_frames),
+               std::string(pose_frames_name(kept.pose_frames)));
+  check_agrees("`num_clip`", request.num_clip, kept.clips, std::to_string(kept.clips));
+  check_agrees("`infer_frames`", request.infer_frames, kept.clip_frames, std::to_string(kept.clip_frames));
+  const auto check_flag = [](const char* member, bool given, bool held) {
+    check_agrees(member, given ? std::optional(true) : std::nullopt, held, held ? "it" : "no such thing");
+  };
+  check_flag("`start_from_ref`", request.start_from_ref, kept.start_from_ref);
+  check_flag("`official_sync`", request.official_sync, kept.official_sync);
 }
 
 void check_agreement(const GenerationRequest& request, const GenerationSettings& kept,
@@ -35,6 +58,7 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
   };
   check_image("`image`", request.image, kept.image);
   check_image("`last_image`", request.last_image, kept.last_image);
+  if (kept.speech) check_speech_agreement(request.speech, *kept.speech);
   check_agrees("`frame_num`", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
   check_agrees("`seed`", request.seed, kept.seed, std::to_string(kept.seed));
   check_agrees("`sample_solver`", request.sample_solver, std::string(solver_name(kept.solver)),
@@ -63,6 +87,7 @@ void check_whole(const GenerationSettings& settings, const Task& task, const std
   check(facts.takes_image, settings.area.has_value(), "area");
   check(facts.takes_image, settings.image.has_value(), "image");
   check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
+  check(facts.takes_sound, settings.speech.has_value(), "audio");
 }
 
 }  // namespace
@@ -75,6 +100,8 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                   shortened(settings.task));
   check_whole(settings, models.task(), saved.file.string());
   check_agreement(request, settings, engine);
+  if (settings.speech && !request.speech.audio.empty())
+    settings.speech->audio = request.speech.audio.string();
   WAN_CHECK_FIELD(saved.finished() || settings.precision == engine.precision, kInvalidArgument, "precision",
                   "the unfinished run was begun with `precision` {}; go on with it", settings.precision);
   WAN_CHECK_FIELD(saved.finished() || settings.vae_precision == engine.vae_precision, kInvalidArgument,
@@ -112,7 +139,8 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
 
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models) {
-  if (saved.finished() || !settings.has_images()) return;
+  const bool needed = !saved.finished() || models.task().facts().decodes_condition;
+  if (!needed || !settings.has_images()) return;
   const Shape expected = models.task().condition_shape(models.vae->geometry(), latent);
   WAN_CHECK_FIELD(
       !saved.condition.empty() && saved.condition.shape() == expected, kBadFile, "from_latents",

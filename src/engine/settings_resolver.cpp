@@ -12,9 +12,11 @@
 #include "dump/dump_folder.h"
 #include "engine/kept_places.h"
 #include "engine/resume_checks.h"
+#include "engine/speech_inputs.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
+#include "models/wan/s2v/speech_conditioning.h"
 #include "request/attributed.h"
 #include "tasks/task_table.h"
 
@@ -115,6 +117,7 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
     s.image = request.image.string();
   }
   if (task.takes_last_image) s.last_image = request.last_image.string();
+  if (task.takes_sound) s.speech = speech_settings_of(request);
   return s;
 }
 
@@ -138,8 +141,8 @@ void check_image_options(const GenerationRequest& request, const TaskFacts& task
             "`last_image`: {} takes none; {} does", task.name, takers(&TaskFacts::takes_last_image, "and"));
   if (!request.from_latents.empty()) return;
   const bool given = !request.image.empty() || !request.last_image.empty();
-  WAN_CHECK(given || !task.needs_image, kInvalidArgument,
-            "`image` is missing: name the picture that the video begins with");
+  WAN_CHECK(given || !task.needs_image, kInvalidArgument, "`image` is missing: name the picture {}",
+            task.image_role);
   WAN_CHECK(given || !cleaned("`prompt`", request.prompt).empty(), kInvalidArgument,
             "`prompt` is empty: say what the video shows");
 }
@@ -149,6 +152,14 @@ InputImages load_images(const GenerationRequest& request) {
   if (!request.image.empty()) images.first = with_field("image", [&] { return load_image(request.image); });
   if (!request.last_image.empty())
     images.last = with_field("last_image", [&] { return load_image(request.last_image); });
+  return images;
+}
+
+/// The picture itself is wanted again where it is among the frames before a later clip.
+InputImages images_of_history(const GenerationSettings& settings) {
+  if (!settings.speech->start_from_ref || settings.speech->clip_frames >= kMotionFrames) return {};
+  InputImages images;
+  images.first = with_field("image", [&] { return load_image(*settings.image); });
   return images;
 }
 
@@ -197,12 +208,19 @@ void check_dump(const fs::path& folder) {
   }
 }
 
+/// Of a video that has one.
+std::optional<SoundTrack> sound_of(const GenerationSettings& settings) {
+  if (!settings.speech) return std::nullopt;
+  return sound_track_of(*settings.speech);
+}
+
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved,
                    const CheckpointModels& models) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
             "`save_file` is missing: name the video, such as video.mp4");
   with_field("save_file", [&] {
-    check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding);
+    check_output_writable(request.save_file, resolved.settings.frame_num, resolved.settings.encoding,
+                          sound_of(resolved.settings));
   });
   WAN_CHECK(request.save_latents.empty() || request.save_latents.extension() == ".safetensors",
             kInvalidArgument, "`save_latents` {}: expected a name that ends in .safetensors",
@@ -229,6 +247,10 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   std::vector<NamedFile> read = weight_files(models);
   add(read, named("`image`", {request.image}));
   add(read, named("`last_image`", {request.last_image}));
+  if (const auto& speech = resolved.settings.speech) {
+    add(read, named("`audio`", {speech->audio}));
+    add(read, named("`pose_video`", {speech->pose_video}));
+  }
   check_files_apart(written, read);
 }
 
@@ -250,6 +272,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   WAN_CHECK_FIELD(task.facts().name == request.task, kInvalidArgument, "task", "{} holds {}; use `task` {}",
                   models.files.root.string(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
+  check_speech_options(request, task.facts());
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
   GenerationSettings& settings = resolved.settings;
@@ -259,37 +282,51 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   const bool kept = resolved.resumed && resolved.resumed->settings;
   if (kept) {
     settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
+    if (settings.speech) resolved.inputs.images = images_of_history(settings);
     where = {request.from_latents.string(), "from_latents"};
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
     settings.model = real_path(models.files.root).filename().string();
+    WAN_CHECK_FIELD(!resolved.resumed || !task.facts().decodes_condition, kInvalidArgument, "from_latents",
+                    "{}: these latents were not kept by this program; {} goes on with its own alone",
+                    request.from_latents.string(), task.facts().name);
     if (resolved.resumed) {
       take_size_of_latents(request, *resolved.resumed, vae, settings);
       where = {request.from_latents.string(), "from_latents"};
     } else {
-      resolved.images = load_images(request);
-      const InputImages& images = resolved.images;
+      resolved.inputs.images = load_images(request);
+      const InputImages& images = resolved.inputs.images;
       if (images.first || images.last) {
         check_area(settings.size);
         settings.size = task.size_from_image(images.first ? *images.first : *images.last, settings.size, vae,
                                              models.config().patch);
+        std::string told = task.told_of_image(images.first ? *images.first : *images.last, settings.size);
+        if (!told.empty()) resolved.notices.push_back(std::move(told));
       }
     }
+  }
+  if (settings.speech) {
+    SpeechSettings& speech = *settings.speech;
+    resolved.inputs.speech = read_speech_of(request, models, /*new_run=*/!kept, settings.fps, speech);
+    settings.frame_num = speech.frames();
   }
   where.checked(!kept, "prompt", [&] { cleaned("`prompt`", settings.prompt); });
   where.checked(!kept, "negative_prompt", [&] { cleaned("`negative_prompt`", settings.negative_prompt); });
   where.checked(request.size.has_value(), "size",
                 [&] { check_size(settings.size, models.config().patch, vae); });
-  where.checked(request.frame_num.has_value(), "frame_num",
-                [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
+  if (!settings.speech)
+    where.checked(request.frame_num.has_value(), "frame_num",
+                  [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
   WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
             "`last_image` with `frame_num` 1: a still has no last frame; use `image`");
   // Throws for steps and shifts that cannot be.
   const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
   const Guidance guidance(settings.guide_scale, settings.boundary);
 
-  resolved.latent = {vae.z_dim, vae.latent_frames(settings.frame_num),
-                     settings.size.height / vae.spatial_stride, settings.size.width / vae.spatial_stride};
+  const std::int64_t latent_frames =
+      task.segment_latents(vae, settings.speech ? settings.speech->clip_frames : settings.frame_num);
+  resolved.latent = {vae.z_dim, latent_frames, settings.size.height / vae.spatial_stride,
+                     settings.size.width / vae.spatial_stride};
   if (resolved.resumed) {
     const SavedLatents& resumed = *resolved.resumed;
     WAN_CHECK_FIELD(resumed.slots[0].shape() == resolved.latent, kBadFile, "from_latents",

@@ -12,8 +12,8 @@ namespace wan {
 /// Everything that a generation needs to know, decided.
 struct ResolvedRequest {
   GenerationSettings settings;
-  Shape latent;        // [z, F, h, w]
-  InputImages images;  // none where resumed: what they became is kept with the latents
+  Shape latent;      // [z, F, h, w]
+  RunInputs inputs;  // no images where resumed: what they became is kept with the latents
   std::filesystem::path save_file;
   LatentsFile latents;
   std::optional<SavedLatents> resumed;

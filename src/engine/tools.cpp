@@ -1,5 +1,7 @@
 #include "wan/tools.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/files.h"
@@ -23,14 +25,28 @@ constexpr int kTextLength = 512;
 using Dimensions = std::vector<std::pair<std::string, std::string>>;
 
 Dimensions describe(const WanConfig& config) {
-  return {{"type", config.model_type},
-          {"dim", fmt::format("{}", config.dim)},
-          {"ffn_dim", fmt::format("{}", config.ffn_dim)},
+  Dimensions dimensions = {
+      {"type", config.model_type},
+      {"dim", fmt::format("{}", config.dim)},
+      {"ffn_dim", fmt::format("{}", config.ffn_dim)},
+      {"heads", fmt::format("{} of {}", config.num_heads, config.head_dim())},
+      {"layers", fmt::format("{}", config.num_layers)},
+      {"channels", fmt::format("{} in, {} out", config.in_dim, config.out_dim)},
+      {"patch", fmt::format("{}x{}x{}", config.patch[0], config.patch[1], config.patch[2])},
+      {"text", fmt::format("{} tokens of {}", config.text_len, config.text_dim)}};
+  if (config.speech)
+    dimensions.emplace_back(
+        "sound", fmt::format("{} layers of {}, after blocks {}", config.speech->audio_layers,
+                             config.speech->audio_dim, fmt::join(config.speech->inject_layers, ", ")));
+  return dimensions;
+}
+
+Dimensions describe(const Wav2Vec2Config& config) {
+  return {{"dim", fmt::format("{}", config.dim)},
+          {"ffn_dim", fmt::format("{}", config.dim_ffn)},
           {"heads", fmt::format("{} of {}", config.num_heads, config.head_dim())},
           {"layers", fmt::format("{}", config.num_layers)},
-          {"channels", fmt::format("{} in, {} out", config.in_dim, config.out_dim)},
-          {"patch", fmt::format("{}x{}x{}", config.patch[0], config.patch[1], config.patch[2])},
-          {"text", fmt::format("{} tokens of {}", config.text_len, config.text_dim)}};
+          {"samples", fmt::format("{} from one state to the next", config.hop())}};
 }
 
 Dimensions describe(const Umt5Config& config) {
@@ -59,6 +75,13 @@ Dimensions describe(const Vae22Config& config) {
           {"patch", fmt::format("{0}x{0}", Vae22Config::kPatch)}};
 }
 
+bool looks_like_wav2vec2(const Checkpoint& checkpoint) {
+  for (const char* name :
+       {"wav2vec2.feature_projection.projection.weight", "feature_projection.projection.weight"})
+    if (checkpoint.find(name) != nullptr) return true;
+  return false;
+}
+
 /// Recognises a model by its tensors and checks it; a file that is no model of Wan2.2 is only listed.
 void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedModel& model) {
   WeightReport report(checkpoint, model.path);
@@ -68,6 +91,9 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   } else if (checkpoint.find("token_embedding.weight") != nullptr) {
     model.kind = "umT5 text encoder";
     model.dimensions = describe(check_text_encoder(report));
+  } else if (looks_like_wav2vec2(checkpoint) && file_exists(path / "config.json")) {
+    model.kind = "wav2vec 2.0 audio encoder";
+    model.dimensions = describe(check_audio_encoder(path, report));
   } else if (looks_like_vae22(checkpoint)) {
     model.kind = "VAE 2.2";
     model.dimensions = describe(Vae22(WeightScope::describing(report)).config());

@@ -13,6 +13,12 @@ constexpr const char* kEarlier = ".earlier";
 
 }  // namespace
 
+fs::path latents_of_video(const fs::path& video, const fs::path& keep_dir, int number) {
+  const fs::path name = keep_dir.empty() ? video : keep_dir / video.filename();
+  const std::string mark = number == 1 ? "" : fmt::format(".{}", number);
+  return name.string() + mark + ".latents.safetensors";
+}
+
 fs::path earlier_generation(const fs::path& newest) {
   return newest.parent_path() / (newest.stem().string() + kEarlier + newest.extension().string());
 }

@@ -8,6 +8,11 @@
 
 namespace wan {
 
+/// What latents of a video are called unless the user says: "video.mp4.latents.safetensors", beside it, or in `keep_dir` where that is
+/// not empty; of a later `number`, where earlier ones are taken, "video.mp4.2.latents.safetensors".
+std::filesystem::path latents_of_video(const std::filesystem::path& video,
+                                       const std::filesystem::path& keep_dir, int number = 1);
+
 /// "video.mp4.latents.earlier.safetensors" of "video.mp4.latents.safetensors".
 std::filesystem::path earlier_generation(const std::filesystem::path& newest);
 

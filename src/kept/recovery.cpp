@@ -32,12 +32,9 @@ SavedLatents copy_to_host(const RunContext& run, const Reached& reached, const L
   saved.automatic = !file.requested;
   saved.segment = reached.segment;
   saved.segments = reached.segments;
-  for (const Tensor& latent : reached.done) {
-    saved.done.emplace_back(DType::kF32, latent.shape());
-    std::copy_n(latent.as<float>(), latent.elements(), saved.done.back().as<float>());
-  }
+  saved.done = reached.done;
   for (const Tensor& slot : reached.state.slots) saved.slots.push_back(to_host(run, slot));
-  if (!reached.condition.empty() && !saved.segment_finished())
+  if (!reached.condition.empty() && (reached.keeps_condition || !saved.segment_finished()))
     saved.condition = to_host(run, reached.condition);
   return saved;
 }

@@ -31,7 +31,8 @@ struct Reached {
   const Tensor& condition;    // see SegmentInput; empty for none
   int segment = 0;
   int segments = 1;
-  const std::vector<Tensor>& done;  // finished latents of the segments before it, on the host
+  const FinishedSegments& done;  // latents of the segments before it
+  bool keeps_condition = false;  // with finished latents too: see SegmentInput
 };
 
 /// A copy of what was reached, to be saved as `file` says.

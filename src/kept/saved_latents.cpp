@@ -23,10 +23,6 @@ std::string slot_name(std::size_t slot) {
   return slot == 0 ? "latents" : fmt::format("slot_{}", slot);
 }
 
-std::string done_name(std::size_t segment) {
-  return fmt::format("segment_{}", segment);
-}
-
 /// Where `latents` stand in their video. Throws BadFile.
 void read_segment(const std::string& text, const std::string& where, SavedLatents& latents) {
   const char* const end = text.data() + text.size();
@@ -62,22 +58,23 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   WAN_ASSERT(latents.done.size() == static_cast<std::size_t>(latents.segment));
   const std::size_t kept = latents.segment_finished() ? 1 : latents.slots.size();
   std::vector<SafetensorsEntry> entries;
-  const auto add = [&](const std::string& name, const Tensor& tensor) {
+  const auto add = [&](const std::string& name, const TensorView& tensor) {
     const auto extents = tensor.shape().extents();
     entries.push_back({name,
                        {extents.begin(), extents.end()},
-                       {tensor.as<float>(), static_cast<std::size_t>(tensor.elements())}});
+                       {tensor.as<float>(), static_cast<std::size_t>(tensor.shape().elements())}});
   };
   for (std::size_t slot = 0; slot < kept; ++slot) add(slot_name(slot), latents.slots[slot]);
   if (!latents.condition.empty()) add(kCondition, latents.condition);
   for (std::size_t segment = 0; segment < latents.done.size(); ++segment)
-    add(done_name(segment), latents.done[segment]);
+    add(finished_segment_name(segment), latents.done[segment]);
   Metadata metadata = to_metadata(*latents.settings);
   metadata.emplace_back(kNextStep, std::to_string(latents.next_step));
   if (latents.segments > 1)
     metadata.emplace_back(kSegment, fmt::format("{}/{}", latents.segment, latents.segments));
   metadata.emplace_back(kKept, latents.automatic ? kAutomatic : kRequested);
   write_safetensors(path, entries, metadata, earlier);
+  latents.done.check_read();
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) {
@@ -92,12 +89,7 @@ SavedLatents load_latents(const std::filesystem::path& path) {
   if (condition != nullptr) latents.condition = read_tensor(file, *condition, condition->shape);
   if (const auto segment = file.metadata().find(kSegment); segment != file.metadata().end())
     read_segment(segment->second, where, latents);
-  for (int segment = 0; segment < latents.segment; ++segment) {
-    const std::string name = done_name(static_cast<std::size_t>(segment));
-    const TensorEntry* entry = file.find(name);
-    WAN_CHECK(entry != nullptr, kBadFile, "{}: expected a tensor {}", where, name);
-    latents.done.push_back(read_tensor(file, *entry, first->shape));
-  }
+  latents.done.read_from(file, static_cast<std::size_t>(latents.segment), first->shape);
   const std::size_t slots = file.entries().size() - (condition != nullptr ? 1 : 0) - latents.done.size();
   for (std::size_t slot = 0; slot < slots; ++slot) {
     const TensorEntry* entry = file.find(slot_name(slot));

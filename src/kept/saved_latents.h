@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "kept/finished_segments.h"
 #include "settings/settings.h"
 #include "tensor/tensor.h"
 
@@ -16,8 +17,9 @@ struct SavedLatents {
       slots;        // [C, F, h, w] f32 each; slot 0 is the latent; a finished segment keeps it alone
   int segment = 0;  // that they are of, out of
   int segments = 1;
-  std::vector<Tensor> done;  // finished latents [C, F, h, w] f32 of the segments before it
-  /// What an unfinished segment's images became [C, F', h, w] f32, so that it needs them no more; empty for none.
+  FinishedSegments done;  // latents of the segments before it
+  /// What an unfinished segment's images became [C, F', h, w] f32, so that it needs them no more; empty for none. Of a finished one where
+  /// it is decoded with them.
   Tensor condition;
   int next_step = 0;  // of the segment; equals the number of steps when finished
   /// Kept by this program on its own, until the video is whole; otherwise because someone asked for it.

@@ -34,28 +34,31 @@ StateKeeper::StateKeeper(const RunContext& run, LatentsFile file, const SavedLat
   }
 }
 
-void StateKeeper::after_step(const Reached& reached, bool before_switch) {
-  if (!schedule_.is_due(before_switch)) return;
+fs::path StateKeeper::after_step(const Reached& reached, bool before_switch) {
+  if (!schedule_.is_due(before_switch)) return {};
+  fs::path kept;
   schedule_.keep([&] {
     try {
-      keep(reached);
+      kept = keep(reached);
     } catch (const std::bad_alloc&) {
       tell_failures({.file = {}, .failures = "there is no memory for a copy of the run's state"});
     }
   });
   log(LogLevel::kDebug, fmt::format("keeping the state after step {} took {:.3f} s", reached.state.next_step,
                                     schedule_.took().count()));
+  return kept;
 }
 
-void StateKeeper::keep(const Reached& reached) {
+fs::path StateKeeper::keep(const Reached& reached) {
   const WrittenLatents written = write_latents(copy_to_host(run_, reached, file_), file_, newest_);
   if (!written.failures.empty()) tell_failures(written);
-  if (written.file.empty()) return;
+  if (written.file.empty()) return {};
   const fs::path before = std::exchange(newest_, written.file);
-  if (before.empty()) return;  // the earlier one stays, where there is one
+  if (before.empty()) return newest_;  // the earlier one stays, where there is one
   const fs::path earlier =
       std::exchange(earlier_, before == written.file ? earlier_generation(before) : before);
   if (!is_same(earlier, earlier_)) remove(earlier, newest_);
+  return newest_;
 }
 
 void StateKeeper::tell_failures(const WrittenLatents& written) {

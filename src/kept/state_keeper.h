@@ -18,7 +18,8 @@ class StateKeeper {
   StateKeeper(const RunContext& run, LatentsFile file, const SavedLatents* resumed, KeepInterval interval);
 
   /// Between two steps: keeps what was reached where it is time. What goes wrong is told, once for each place, and the run goes on.
-  void after_step(const Reached& reached, bool before_switch);
+  /// Returns where the state is; empty where it was not kept now.
+  std::filesystem::path after_step(const Reached& reached, bool before_switch);
 
   /// Rethrows a failure of the denoising loop, in a step after the first that was done, after keeping what the run has reached.
   [[noreturn]] void keep_and_rethrow(const Reached& reached, const Error& error);
@@ -30,7 +31,7 @@ class StateKeeper {
   void finish(const std::filesystem::path& kept);
 
  private:
-  void keep(const Reached& reached);
+  std::filesystem::path keep(const Reached& reached);
   void tell_failures(const WrittenLatents& written);
   void remove(const std::filesystem::path& state, const std::filesystem::path& kept) const;
 

@@ -88,4 +88,64 @@ CoverCrop cover_crop(ImageSize image, ImageSize target) {
   return {resized, (resized.width - target.width) / 2, (resized.height - target.height) / 2};
 }
 
+ImageSize size_within_area(ImageSize image, std::int64_t largest_area, int step) {
+  check_request(image, largest_area, step, step);
+  const double width = image.width;
+  const double height = image.height;
+  const auto most = static_cast<double>(largest_area);
+  double largest = 1.0;
+  double least = 0.1;
+  if (std::int64_t{image.width} * image.height > largest_area) {
+    // From the scale that would fit without rounding up to the one that fits with the most of it.
+    const double d = step - 1;
+    const double a = width * height;
+    const double b = d * (height + width);
+    const double c = d * d - most;
+    least = (-b + std::sqrt(b * b - 2 * a * c)) / (2 * a);
+    largest = std::sqrt(most / a);
+  }
+  const auto up = [step](double side) { return (static_cast<int>(side) + step - 1) / step * step; };
+  constexpr int kSteps = 100;
+  for (int i = 0; i < kSteps; ++i) {
+    const double scale = largest - (largest - least) * i / kSteps;
+    const ImageSize size{up(width * scale), up(height * scale)};
+    if (size.width > 0 && size.height > 0 && std::int64_t{size.width} * size.height <= largest_area)
+      return size;
+  }
+  const double aspect = width / height;
+  const auto down = [step](double side) { return static_cast<int>(floor_divide(side, step)) * step; };
+  ImageSize size{down(std::pow(most * aspect, 0.5)), down(std::pow(most / aspect, 0.5))};
+  if (size.width >= image.width || size.height >= image.height)
+    size = {image.width / step * step, image.height / step * step};
+  if (size.width == 0 || size.height == 0) refuse(image, largest_area, step, step);
+  return size;
+}
+
+ImageSize short_side_size(ImageSize image, int side) {
+  WAN_CHECK(image.width > 0 && image.height > 0 && side > 0, kInvalidArgument,
+            "[size] expected positive sizes, got {}x{} to {}", image.width, image.height, side);
+  const int shorter = std::min(image.width, image.height);
+  const std::int64_t longer = std::int64_t{side} * std::max(image.width, image.height) / shorter;
+  constexpr std::int64_t kMost = 1 << 20;
+  WAN_CHECK(longer <= kMost, kInvalidArgument,
+            "[size] an image of {}x{} cannot become {} on its short side; crop it to a less extreme aspect "
+            "ratio",
+            image.width, image.height, side);
+  return image.width <= image.height ? ImageSize{side, static_cast<int>(longer)}
+                                     : ImageSize{static_cast<int>(longer), side};
+}
+
+CenterCrop center_crop(ImageSize image, ImageSize target) {
+  CenterCrop place;
+  // Padded on both sides, the odd line behind; what is longer loses lines, their half rounded to even.
+  const auto along = [&](int has, int wanted, int& padding, int& first) {
+    place.pads = place.pads || has < wanted;
+    padding = std::max(0, (wanted - has) / 2);
+    first = has > wanted ? round_half_even((has - wanted) / 2.0) : 0;
+  };
+  along(image.width, target.width, place.left, place.x);
+  along(image.height, target.height, place.top, place.y);
+  return place;
+}
+
 }  // namespace wan

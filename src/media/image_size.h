@@ -30,4 +30,21 @@ struct CoverCrop {
 };
 CoverCrop cover_crop(ImageSize image, ImageSize target);
 
+/// S2V-14B (get_size_less_than_area in wan/speech2video.py): the image's own size, or what it shrinks to, each side rounded up to
+/// `step`, of at most `largest_area` pixels; an image that fits is not enlarged. Throws InvalidArgument where nothing fits.
+ImageSize size_within_area(ImageSize image, std::int64_t largest_area, int step);
+
+/// torchvision's Resize(side): the shorter side becomes `side`, the longer one is rounded down.
+ImageSize short_side_size(ImageSize image, int side);
+
+/// torchvision's CenterCrop: where the image lies in a picture of another size, and where in it the part that is kept begins.
+struct CenterCrop {
+  int left = 0;  // columns of padding before it
+  int top = 0;
+  int x = 0;  // its first column that is kept
+  int y = 0;
+  bool pads = false;  // whether the image is shorter than the picture on a side
+};
+CenterCrop center_crop(ImageSize image, ImageSize target);
+
 }  // namespace wan

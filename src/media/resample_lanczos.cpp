@@ -11,7 +11,6 @@ namespace wan {
 
 namespace {
 
-constexpr double kLobes = 3.0;
 // Fraction bits of a weight: 32, less the 8 of a level, less a sign and a bit for sums of weights above 1.
 constexpr int kFractionBits = 32 - 8 - 2;
 
@@ -21,9 +20,22 @@ double sinc(double x) {
   return std::sin(x) / x;
 }
 
+/// A filter and how far it reaches from its middle.
+struct Filter {
+  double (*at)(double x);
+  double reach;
+};
+
+constexpr double kLobes = 3.0;
 double lanczos(double x) {
   return x >= -kLobes && x < kLobes ? sinc(x) * sinc(x / kLobes) : 0.0;
 }
+constexpr Filter kLanczos{lanczos, kLobes};
+
+double triangle(double x) {
+  return std::max(0.0, 1.0 - std::abs(x));
+}
+constexpr Filter kBilinear{triangle, 1.0};
 
 /// One output position: a weighted sum of neighbouring inputs.
 struct Window {
@@ -31,10 +43,10 @@ struct Window {
   std::vector<std::int32_t> weights;  // fixed point, in sum about 1
 };
 
-std::vector<Window> windows(int in_size, int out_size) {
+std::vector<Window> windows(const Filter& filter, int in_size, int out_size) {
   const double scale = static_cast<double>(in_size) / out_size;
   const double stretch = std::max(scale, 1.0);  // an enlargement keeps the filter's own width
-  const double reach = kLobes * stretch;
+  const double reach = filter.reach * stretch;
   const double shrink = 1.0 / stretch;
   std::vector<Window> result(static_cast<std::size_t>(out_size));
   std::vector<double> exact;
@@ -47,7 +59,7 @@ std::vector<Window> windows(int in_size, int out_size) {
     exact.clear();
     double sum = 0.0;
     for (int x = window.first; x < end; ++x) {
-      exact.push_back(lanczos((x - center + 0.5) * shrink));
+      exact.push_back(filter.at((x - center + 0.5) * shrink));
       sum += exact.back();
     }
     for (const double weight : exact) {
@@ -64,8 +76,8 @@ std::uint8_t to_level(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
 }
 
-Image resize_rows(const Image& image, int width) {
-  const std::vector<Window> columns = windows(image.width, width);
+Image resize_rows(const Image& image, const Filter& filter, int width) {
+  const std::vector<Window> columns = windows(filter, image.width, width);
   Image result = make_image(width, image.height);
   for (int y = 0; y < image.height; ++y) {
     const std::uint8_t* in = image.row(y);
@@ -89,8 +101,8 @@ Image resize_rows(const Image& image, int width) {
   return result;
 }
 
-Image resize_columns(const Image& image, int height) {
-  const std::vector<Window> rows = windows(image.height, height);
+Image resize_columns(const Image& image, const Filter& filter, int height) {
+  const std::vector<Window> rows = windows(filter, image.height, height);
   Image result = make_image(image.width, height);
   std::vector<std::int32_t> sums(image.row_bytes());
   for (int y = 0; y < height; ++y) {
@@ -106,20 +118,28 @@ Image resize_columns(const Image& image, int height) {
   return result;
 }
 
-}  // namespace
-
-Image resize_lanczos(const Image& image, int width, int height) {
+Image resize(const Image& image, const Filter& filter, int width, int height) {
   WAN_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0, kInvalidArgument,
             "[resize] expected positive sizes, got {}x{} to {}x{}", image.width, image.height, width, height);
   if (width == image.width && height == image.height) return image;
-  if (width == image.width) return resize_columns(image, height);
-  if (height == image.height) return resize_rows(image, width);
+  if (width == image.width) return resize_columns(image, filter, height);
+  if (height == image.height) return resize_rows(image, filter, width);
   // Pillow 13's order, which shows in the last bit. (Earlier versions always begin with the rows.)
   const std::int64_t lost_width = std::int64_t{image.width} - width;
   const std::int64_t lost_height = std::int64_t{image.height} - height;
   if (lost_height > 0 && lost_height > 2 * lost_width)
-    return resize_rows(resize_columns(image, height), width);
-  return resize_columns(resize_rows(image, width), height);
+    return resize_rows(resize_columns(image, filter, height), filter, width);
+  return resize_columns(resize_rows(image, filter, width), filter, height);
+}
+
+}  // namespace
+
+Image resize_lanczos(const Image& image, int width, int height) {
+  return resize(image, kLanczos, width, height);
+}
+
+Image resize_bilinear(const Image& image, int width, int height) {
+  return resize(image, kBilinear, width, height);
 }
 
 }  // namespace wan

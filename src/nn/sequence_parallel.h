@@ -1,6 +1,7 @@
 #pragma once
 // Self-attention over a sequence whose tokens are divided over ranks (Ulysses): all-to-all turns "my tokens, all heads"
-// into "all tokens, my heads" and back. On one rank it is plain attention.
+// into "all tokens, my heads" and back. On one rank it is plain attention. Where the ranks are on several machines (ExecContext::machines)
+// all that is Ulysses's goes on within each of them, on its ranks and their tokens, and attention itself goes round them (attention_ring.h).
 
 #include <memory>
 #include <vector>
@@ -16,7 +17,7 @@ namespace wan {
 /// group. (Ulysses: arXiv 2309.14509.)
 class SequenceParallelAttention {
  public:
-  /// Has memory of the workspace as long as it lives. Throws InvalidArgument where there are more ranks than heads.
+  /// Has memory of the workspace as long as it lives. Throws InvalidArgument where there are more ranks, of a machine, than heads.
   SequenceParallelAttention(ExecContext& ctx, const TokenLayout& layout, DType dtype, std::int64_t heads,
                             std::int64_t width);
 
@@ -33,22 +34,27 @@ class SequenceParallelAttention {
   /// One of attention's inputs, or its output.
   struct Travelling {
     TensorView local;  // [local tokens, H, D]
-    TensorView all;    // [tokens, this rank's heads, D]; on one rank the same
+    TensorView all;    // [tokens of all ranks, this rank's heads, D]; on one rank the same
     Pending groups = {};
   };
 
+  /// How many tokens a rank has.
+  std::int64_t tokens_of(int rank) const;
   Range heads_of(int rank, int group) const;
-  /// All tokens of a group of this rank's heads.
+  /// All ranks' tokens of a group of this rank's heads.
   TensorView group_of(const Travelling& tensor, int group) const;
   /// A view a rank: the local tokens of a group of its heads.
   std::vector<TensorView> heads_by_rank(const TensorView& local, int group) const;
-  /// A view a rank: the rows of [tokens, ...] that it holds.
+  /// A view a rank: the rows of [all ranks' tokens, ...] that it holds.
   std::vector<TensorView> rows_by_rank(const TensorView& rows) const;
   void send(Travelling& tensor, int group);
+  void attend_group(int group);
 
   ExecContext& ctx_;
   Workspace::Scope scope_;
   const TokenLayout& layout_;
+  Communicator& communicator_;  // of the ranks that exchange heads: all, or a machine's
+  int ranks_, rank_;            // of these
   std::int64_t heads_;
   int groups_ = 1;
   Travelling value_, query_, key_, out_;

@@ -19,8 +19,11 @@ TokenLayout::TokenLayout(std::vector<TokenSegment> segments, std::vector<TokenPo
     const std::int64_t first = std::max(begin, mine.begin);
     const std::int64_t last = std::min(end, mine.end);
     if (first < last) {
-      local_run_ends_.push_back(last - mine.begin);
-      local_run_rows_.push_back(segment.modulation_row);
+      if (local_run_rows_.empty() || local_run_rows_.back() != segment.modulation_row) {
+        local_run_rows_.push_back(segment.modulation_row);
+        local_run_ends_.push_back(0);
+      }
+      local_run_ends_.back() = last - mine.begin;
     }
     begin = end;
   }

@@ -31,6 +31,11 @@ void validate(const AttentionArgs& args) {
     WAN_CHECK(args.key_bias.dtype() == DType::kF32 && args.key_bias.is_contiguous(), kInternal,
               "[{}] key_bias must be contiguous f32", kOp);
   }
+  if (args.log_sums) {
+    check_shape(kOp, "log_sums", args.log_sums, {args.q.dim(1), args.q.dim(0)});
+    WAN_CHECK(args.log_sums.dtype() == DType::kF32 && args.log_sums.is_contiguous(), kInternal,
+              "[{}] log_sums must be contiguous f32", kOp);
+  }
 }
 
 void reference(const AttentionArgs& args) {
@@ -52,6 +57,7 @@ void reference(const AttentionArgs& args) {
       }
       double total = 0.0;
       for (double& w : weight) total += w = std::exp(w - highest);
+      if (args.log_sums) store_element(args.log_sums, {h, i}, highest + std::log(total));
       for (std::int64_t d = 0; d < width; ++d) {
         double sum = 0.0;
         for (std::int64_t j = 0; j < keys; ++j)

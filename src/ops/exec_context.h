@@ -27,7 +27,8 @@ struct ExecContext {
   FiniteCheck* check = nullptr;   // looks at every op's result
   std::int64_t* flops = nullptr;  // grows by each op's floating-point operations (ops/dispatch.h)
   const std::atomic<bool>* cancelled_together =
-      nullptr;  // rank 0's, of several that stop together or not at all
+      nullptr;                             // rank 0's, of several that stop together or not at all
+  const MachineRanks* machines = nullptr;  // where the communicator's ranks are on several
 
   /// Tells the check which layer's ops come next; the name is that of the layer's tap.
   void enter(std::string_view layer) const {

@@ -17,6 +17,7 @@
 #include "ops/finite.h"
 #include "ops/gated_gelu.h"
 #include "ops/gated_residual.h"
+#include "ops/join_attention.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/linear_combination.h"
@@ -32,7 +33,7 @@ struct TypeList {};
 
 using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
                         CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-                        GatedResidualArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
+                        GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
                         RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "tensor/tensor.h"
@@ -62,6 +63,13 @@ class Communicator {
   /// Seconds of all calls so far in which this rank had nothing to do until others came. Where a device does the waiting, behind its
   /// work, it counts them (ComputeDevice::waited_seconds()). From any thread.
   virtual double waited_seconds() const { return 0; }
+};
+
+/// A communicator's ranks where they are on several machines, as many on each.
+struct MachineRanks {
+  Communicator& within;  // those of this rank's machine
+  Communicator& across;  // one of each machine, those at this rank's place on it, in the machines' order
+  std::span<const std::vector<int>> ranks;  // of each machine, by their numbers in the communicator
 };
 
 /// While it lives a rank waits for others: adds the seconds to a sum.

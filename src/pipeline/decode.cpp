@@ -49,6 +49,12 @@ class Delivery {
     if (pending_.valid()) pending_.get();
   }
 
+  /// Once everything is delivered; [height, width, 3] of a frame.
+  void dump_all(std::int64_t height, std::int64_t width) {
+    if (run_.dump == nullptr || !to_.dumps_all) return;
+    run_.dump->planes("decoded", {all_.data(), DType::kF32, {total_, height, width, 3}});
+  }
+
  private:
   void deliver(std::int64_t frames) {
     levels_.resize(pixels_.size());
@@ -56,15 +62,26 @@ class Delivery {
     WAN_CHECK(broken == 0, kInternal, "the VAE gave {} values that are not finite in frames {} to {}", broken,
               done_ + 1, done_ + frames);
     carry(pixels_, done_, total_, to_.carried);
-    const std::size_t frame_size = levels_.size() / static_cast<std::size_t>(frames);
+    if (run_.dump != nullptr && to_.dumps_all)
+      for (const float value : pixels_) all_.push_back(std::clamp(value, -1.0f, 1.0f));
+    const auto frame_size = static_cast<std::int64_t>(levels_.size()) / frames;
     const std::int64_t dropped = std::clamp<std::int64_t>(to_.skip - done_, 0, frames);
-    const std::size_t begin = static_cast<std::size_t>(dropped) * frame_size;
-    if (run_.dump != nullptr && dropped < frames)
-      run_.dump->frames(to_.written + done_ + dropped - to_.skip, std::span(pixels_).subspan(begin),
-                        std::span(levels_).subspan(begin));
-    for (std::int64_t i = dropped; i < frames; ++i)
-      output_.write(levels_.data() + static_cast<std::size_t>(i) * frame_size);
+    if (dropped < frames && done_ + dropped == to_.skip)
+      for (std::int64_t shown = 1; shown < to_.first_shown; ++shown)
+        hand_on(dropped, dropped + 1, frame_size);
+    hand_on(dropped, frames, frame_size);
     done_ += frames;
+  }
+
+  /// Frames [first, end) of the group, to the output and the dump.
+  void hand_on(std::int64_t first, std::int64_t end, std::int64_t frame_size) {
+    const auto begin = static_cast<std::size_t>(first * frame_size);
+    const auto size = static_cast<std::size_t>((end - first) * frame_size);
+    if (run_.dump != nullptr && end > first)
+      run_.dump->frames(to_.written + handed_on_, std::span(pixels_).subspan(begin, size),
+                        std::span(levels_).subspan(begin, size));
+    for (std::int64_t i = first; i < end; ++i) output_.write(levels_.data() + i * frame_size);
+    handed_on_ += end - first;
   }
 
   const RunContext& run_;
@@ -72,6 +89,8 @@ class Delivery {
   std::int64_t total_;
   FrameSink& output_;
   std::int64_t done_ = 0;
+  std::int64_t handed_on_ = 0;
+  std::vector<float> all_;     // that were decoded, for the dump
   std::vector<float> pixels_;  // of the group that is being delivered
   std::vector<float> next_;
   std::vector<std::uint8_t> levels_;
@@ -94,9 +113,12 @@ std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePl
     decoded += frames.dim(0);
     phase.progress(decoded);
   });
-  if (delivery) delivery->wait();
+  if (delivery) {
+    delivery->wait();
+    delivery->dump_all(run.settings.size.height, run.settings.size.width);
+  }
   phase.finish();
-  return total - to.skip;
+  return total - to.skip + to.first_shown - 1;
 }
 
 }  // namespace wan

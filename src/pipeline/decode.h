@@ -9,9 +9,11 @@ namespace wan {
 
 /// Where decoded frames go.
 struct FramesTo {
-  std::int64_t skip = 0;     // of the first ones, which nobody gets
-  std::int64_t written = 0;  // frames that are in the output already
-  TensorView carried = {};   // [n, H, W, 3] f32 on the host: the last n, clamped to [-1, 1]; empty for none
+  std::int64_t skip = 0;         // of the first ones, which nobody gets
+  std::int64_t first_shown = 1;  // how often the first of the others is written
+  std::int64_t written = 0;      // frames that are in the output already
+  TensorView carried = {};  // [n, H, W, 3] f32 on the host: the last n, clamped to [-1, 1]; empty for none
+  bool dumps_all = false;   // those that are skipped too, clamped
 };
 
 /// Decodes latents [z, F, h, w] f32 into `output`, which stays open: later segments go on with it. Returns how many frames were written.

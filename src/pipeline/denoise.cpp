@@ -47,7 +47,8 @@ const WanTransformer& any_of(const Experts& experts) {
   return experts[0] != nullptr ? *experts[0] : *experts[1];
 }
 
-TokenLayout video_layout(const Communicator& ranks, const DenoiseInput& input, const Shape& latent) {
+TokenLayout layout_of(const Communicator& ranks, const DenoiseInput& input, const Shape& latent) {
+  if (input.layout) return *input.layout;
   const PatchSize& patch = any_of(input.experts).config().patch;
   const std::int64_t given = input.given_frames ? input.given_frames.dim(1) : 0;
   WAN_CHECK(given % patch[0] == 0, kInternal, "[denoise] {} given latent frames, patches of {}", given,
@@ -60,7 +61,7 @@ DenoiseLoop::DenoiseLoop(const RunContext& run, const DenoiseInput& input, Denoi
     : run_(run),
       in_(input),
       state_(state),
-      layout_(video_layout(run.transformer_exec.communicator, input, sample().shape())),
+      layout_(layout_of(run.transformer_exec.communicator, input, sample().shape())),
       rope_(any_of(input.experts).make_rope_table(run.transformer_exec, layout_)) {
   for (Tensor& prediction : predictions_)
     prediction = Tensor(run.exec.backend.allocator(), DType::kF32, sample().shape());
@@ -136,7 +137,7 @@ void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches)
     const auto branch = static_cast<Branch>(i);
     passes.push_back({&context(expert, branch), in_.conditioning[branch], predictions_[branch]});
   }
-  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by TokenLayout::video's modulation rows
+  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by the layout's modulation rows
   transformer(expert).forward(run_.transformer_exec,
                               {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_},
                               passes);

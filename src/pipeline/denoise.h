@@ -3,6 +3,7 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "kept/denoise_state.h"
@@ -36,6 +37,8 @@ struct DenoiseInput {
   /// [C, n, h, w] f32: the first n latent frames where they are given. They stay as they are, their tokens take timestep
   /// 0. Empty for none.
   TensorView given_frames;
+  /// The tokens, where they are more than the video's; of the rank and ranks of RunContext::transformer_exec.
+  const std::optional<TokenLayout>& layout;
   /// Called between two steps, when state is whole.
   std::function<void()> after_step = {};
 };

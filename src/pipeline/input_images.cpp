@@ -27,16 +27,18 @@ void dump_frame(const RunContext& run, const char* name, const Tensor& frame) {
 }
 
 void encode_clip(const RunContext& run, const VideoVae& vae, const VaePlan& plan, const FillFrame& fill,
-                 const TensorView& latents) {
+                 const TensorView& latents, FramesOf frames_of) {
+  const bool fills = frames_of == FramesOf::kEveryRank || run.exec.communicator.rank() == 0;
   PhaseReporter phase(run.on_event, Phase::kImage, vae.geometry().frames(latents.dim(1)));
   std::int64_t done = 0;
   std::vector<float> host;
   const FrameSource source = [&](std::int64_t first, const TensorView& frames) {
     host.resize(static_cast<std::size_t>(frames.elements()));
     const std::size_t size = host.size() / static_cast<std::size_t>(frames.dim(0));
-    for (std::int64_t i = 0; i < frames.dim(0); ++i)
+    for (std::int64_t i = 0; i < frames.dim(0) && fills; ++i)
       fill(first + i, std::span(host).subspan(static_cast<std::size_t>(i) * size, size));
-    run.exec.backend.upload(TensorView(host.data(), DType::kF32, frames.shape()), frames);
+    if (fills) run.exec.backend.upload(TensorView(host.data(), DType::kF32, frames.shape()), frames);
+    if (frames_of == FramesOf::kFirstRank) run.exec.communicator.broadcast(frames, 0);
     if (first <= done) return;  // tiles ask for the same frames again
     done = first;
     phase.progress(done);

@@ -50,7 +50,7 @@ void release_latents(const VideoOutput& output, const fs::path& kept, const Save
 }
 
 /// Rank 0's values, on every rank.
-void broadcast_from_host(const ExecContext& exec, const Tensor& values) {
+void broadcast_from_host(const ExecContext& exec, const TensorView& values) {
   const Tensor device(exec.backend.allocator(), values.dtype(), values.shape());
   if (exec.communicator.rank() == 0) exec.backend.upload(values, device);
   exec.communicator.broadcast(device, 0);
@@ -101,14 +101,15 @@ Reached Run::reached() const {
           .condition = condition_,
           .segment = segment_,
           .segments = parts_.segments,
-          .done = done_};
+          .done = done_,
+          .keeps_condition = keeps_condition_};
 }
 
 void Run::keep_where_due() {
   if (!writes()) return;
   const auto expert = [&](int step) { return guidance_.expert(scheduler_.timestep(step)); };
   const RankRest rest(run_.exec.communicator);
-  keeper_.after_step(reached(), expert(state_.next_step - 1) != expert(state_.next_step));
+  done_.move_to(keeper_.after_step(reached(), expert(state_.next_step - 1) != expert(state_.next_step)));
 }
 
 void Run::fail_between_steps(const Error& error) const {
@@ -116,10 +117,22 @@ void Run::fail_between_steps(const Error& error) const {
   throw before_first_step(error, parts_.resumed);
 }
 
-Tensor Run::condition(const std::function<Tensor()>& make) {
-  if (is_kept()) return {};
+TensorView Run::resumed_condition() const {
+  return parts_.resumed != nullptr ? parts_.resumed->condition.view() : TensorView();
+}
+
+void Run::before_steps(const std::function<void()>& work) const {
   try {
-    const SavedLatents* here = resumed_here();
+    work();
+  } catch (...) {
+    fail_between_steps(current_failure());
+  }
+}
+
+Tensor Run::condition(const std::function<Tensor()>& make) {
+  const SavedLatents* here = resumed_here();
+  if (is_kept() && here == nullptr) return {};
+  try {
     if (here == nullptr) return make();
     if (here->condition.empty()) return {};
     Tensor condition(run_.exec.backend.allocator(), DType::kF32, here->condition.shape());
@@ -130,12 +143,13 @@ Tensor Run::condition(const std::function<Tensor()>& make) {
   }
 }
 
-void Run::restore_segment() {
+void Run::restore_segment(bool own_noise) {
   const SavedLatents& resumed = *parts_.resumed;
-  noise_.skip(parts_.latent);  // drawn by the earlier run
+  if (!own_noise) noise_.skip(parts_.latent);  // drawn by the earlier run
   if (segment_ < resumed.segment) {
-    run_.exec.backend.upload(resumed.done[static_cast<std::size_t>(segment_)],
-                             state_.slots[Scheduler::kSample]);
+    const TensorView sample = state_.slots[Scheduler::kSample];
+    if (writes()) run_.exec.backend.upload(resumed.done[static_cast<std::size_t>(segment_)], sample);
+    run_.exec.communicator.broadcast(sample, 0);
     state_.next_step = scheduler_.steps();
     return;
   }
@@ -144,6 +158,7 @@ void Run::restore_segment() {
 
 void Run::begin(int first_step) {
   if (text_) return;
+  const SharedNames of_the_video(run_.dump);
   dump_schedule(run_, scheduler_);
   const bool more_segments = segment_ + 1 < parts_.segments;
   const auto timesteps =
@@ -173,11 +188,15 @@ void Run::begin(int first_step) {
 TensorView Run::denoise(SegmentInput input) {
   const bool last = segment_ + 1 == parts_.segments;
   condition_ = std::move(input.condition);
+  keeps_condition_ = input.keeps_condition;
   state_ = make_denoise_state(run_.exec, scheduler_, parts_.latent);
   if (parts_.resumed != nullptr && segment_ <= parts_.resumed->segment) {
-    restore_segment();
+    restore_segment(input.noise_seed.has_value());
   } else {
-    noise_.draw(state_.slots[Scheduler::kSample]);
+    if (input.noise_seed)
+      noise_.draw_rounded(*input.noise_seed, state_.slots[Scheduler::kSample]);
+    else
+      noise_.draw(state_.slots[Scheduler::kSample]);
     if (run_.dump != nullptr) run_.dump->tensor(run_.exec, "noise", state_.slots[Scheduler::kSample]);
   }
   const int began = state_.next_step;
@@ -193,6 +212,7 @@ TensorView Run::denoise(SegmentInput input) {
            .contexts = *contexts_,
            .conditioning = {&input.conditioning, input.negative ? &*input.negative : &input.conditioning},
            .given_frames = input.given_frames,
+           .layout = input.layout,
            .after_step = [this] { keep_where_due(); }},
           state_);
     } catch (...) {  // of any kind: `on_event` is the caller's
@@ -216,7 +236,10 @@ TensorView Run::denoise(SegmentInput input) {
     kept_ = to_do_again ? parts_.resumed->file
                         : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
   }
-  if (writes() && !to_do_again) keeper_.replace_with(kept_);
+  if (writes() && !to_do_again) {
+    keeper_.replace_with(kept_);
+    done_.move_to(kept_);
+  }
   finished_any_ = true;
   return state_.slots[Scheduler::kSample];
 }
@@ -224,7 +247,8 @@ TensorView Run::denoise(SegmentInput input) {
 void Run::open_output() {
   const GenerationSettings& settings = run_.settings;
   const VideoFormat format{settings.size.width, settings.size.height, settings.fps, settings.frame_num};
-  sink_ = make_frame_sink(parts_.output.save_file, format, to_metadata(settings), settings.encoding);
+  sink_ = make_frame_sink(parts_.output.save_file, format, to_metadata(settings), settings.encoding,
+                          parts_.sound);
 }
 
 Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
@@ -237,24 +261,33 @@ Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
       const bool first = !sink_;
       if (first) open_output();
       if (run_.dump != nullptr) {
-        run_.dump->tensor(run_.exec, "latents", latents);
+        const TensorView sample = state_.slots[Scheduler::kSample];
+        run_.dump->tensor(run_.exec, "latents", sample);
+        if (latents.shape() != sample.shape()) run_.dump->tensor(run_.exec, "decode_latents", latents);
+        const SharedNames of_the_video(run_.dump);
         if (first) run_.dump->begin_frames(run_.settings.frame_num, size.height, size.width);
       }
     }
     written_ += decode_into(run_, models_.vae, parts_.decode, latents,
-                            {.skip = frames.skip, .written = written_, .carried = carried}, sink_.get());
-    if (frames.carry > 0 && run_.exec.communicator.size() > 1) broadcast_from_host(run_.exec, carried);
+                            {.skip = frames.skip,
+                             .first_shown = frames.first_shown,
+                             .written = written_,
+                             .carried = carried,
+                             .dumps_all = latents.dim(1) != parts_.latent[1]},
+                            sink_.get());
+    if (frames.carry > 0 && run_.exec.communicator.size() > 1)
+      for (std::int64_t i = 0; i < frames.carry; ++i)
+        broadcast_from_host(run_.exec, carried.view().select(0, i));
     if (parts_.segments > 1) {
       const TensorView sample = state_.slots[Scheduler::kSample];
       Tensor host(DType::kF32, sample.shape());
       run_.exec.backend.download(sample, host);
-      done_.push_back(std::move(host));
+      done_.add(std::move(host));
     }
   } catch (...) {  // of any kind: `on_event` is the caller's
     rethrow_with_latents(kept_, current_failure());
   }
   ++segment_;
-  if (run_.dump != nullptr && segment_ < parts_.segments) run_.dump->begin_segment(segment_);
   return carried;
 }
 

@@ -17,7 +17,9 @@
 #include "kept/saved_latents.h"
 #include "kept/state_keeper.h"
 #include "media/frame_sink.h"
+#include "media/sound_track.h"
 #include "models/video_vae.h"
+#include "models/wav2vec2/wav2vec2.h"
 #include "pipeline/denoise.h"
 #include "pipeline/encode_text.h"
 #include "pipeline/noise.h"
@@ -31,6 +33,9 @@ struct PipelineModels {
   Experts experts;
   BlockResidency& residency;  // of the experts' blocks
   const VideoVae& vae;
+  // Of tasks that take sound:
+  const Wav2Vec2* audio_encoder = nullptr;
+  BlockResidency* audio_residency = nullptr;  // of its layers
 };
 
 /// What a segment is made from beside text and noise.
@@ -42,6 +47,12 @@ struct SegmentInput {
   /// The negative branch's conditioning, where it differs.
   std::optional<Conditioning> negative = {};
   TensorView given_frames = {};  // see DenoiseInput
+  /// Tokens of the sequence for this rank of a pass; empty: the video's, the given frames first.
+  std::optional<TokenLayout> layout = {};
+  /// The segment's noise is of a generator of its own with this seed, rounded to bf16; unset: the run's one stream goes on.
+  std::optional<std::int64_t> noise_seed = {};
+  /// The condition is kept with finished latents too: they are decoded with it.
+  bool keeps_condition = false;
 };
 
 struct VideoOutput {
@@ -56,14 +67,16 @@ struct RunParts {
   VaePlan decode;
   VaePlan encode;  // of given images
   VideoOutput output;
+  std::optional<SoundTrack> sound = {};   // of the video
   const SavedLatents* resumed = nullptr;  // an earlier run's latents to go on from
   KeepInterval keep = {};                 // of the state while it denoises
 };
 
 /// Which of a segment's decoded frames go where.
 struct DecodedFrames {
-  std::int64_t skip = 0;   // of the first ones, that are not part of the video
-  std::int64_t carry = 0;  // of the last ones, that the next segment is made from
+  std::int64_t skip = 0;         // of the first ones, that are not part of the video
+  std::int64_t first_shown = 1;  // how often the first one that is part of it stands there
+  std::int64_t carry = 0;        // of the last ones, that the next segment is made from
 };
 
 /// Tells the residencies of the text encoder and the experts, which may be one, what a run acquires: the text encoder's
@@ -86,8 +99,14 @@ class Run {
   int segment() const { return segment_; }
   int segments() const { return parts_.segments; }
 
-  /// make(), or what it gave the earlier run that this one goes on from; empty where the segment's finished latents are kept.
+  /// make(), or what it gave the earlier run that this one goes on from; empty where the segment's finished latents are kept without it.
   Tensor condition(const std::function<Tensor()>& make);
+  /// Other work before the segment's steps; what it throws is passed on with where kept latents are.
+  void before_steps(const std::function<void()>& work) const;
+  /// Whether the segment's finished latents were kept by the run that this one goes on from: then it is only decoded.
+  bool is_kept() const;
+  /// The condition of the segment that the earlier run ended in, on the host; empty for none.
+  TensorView resumed_condition() const;
 
   /// The segment's finished latent [z, F, h, w] f32 on the device, until the next call. A failure after the run's first step,
   /// Cancelled included, keeps what was reached in output.latents and says so.
@@ -102,12 +121,10 @@ class Run {
 
  private:
   bool writes() const { return run_.exec.communicator.rank() == 0; }
-  /// Whether the segment's finished latents were kept by the run that this one goes on from.
-  bool is_kept() const;
   const SavedLatents* resumed_here() const;
   Reached reached() const;
   void keep_where_due();
-  void restore_segment();
+  void restore_segment(bool own_noise);
   void begin(int first_step);
   std::filesystem::path keep_finished();
   void open_output();
@@ -122,7 +139,8 @@ class Run {
   int segment_ = 0;
   DenoiseState state_;
   Tensor condition_;                 // of the segment
-  std::vector<Tensor> done_;         // latents of the segments before it, on the host
+  bool keeps_condition_ = false;     // SegmentInput
+  FinishedSegments done_;            // latents of the segments before it
   std::optional<EncodedText> text_;  // once a segment needed it
   std::optional<ContextCache> contexts_;
   StateKeeper keeper_;

@@ -11,6 +11,7 @@
 #include "engine/rank_connection.h"
 #include "engine/rank_threads.h"
 #include "engine/vae_factory.h"
+#include "models/wan/s2v/speech_conditioning.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
@@ -23,7 +24,7 @@ namespace wan {
 
 namespace {
 
-constexpr const char* kPhases[] = {"text", "forward", "step", "decode", "encode"};
+constexpr const char* kPhases[] = {"text", "first", "forward", "step", "decode", "encode"};
 
 constexpr int kBranches = 2;  // of guidance
 
@@ -126,6 +127,10 @@ struct Bench {
   std::unique_ptr<RandomGenerator> generator = make_random_generator({}, 1);
 };
 
+bool asks_for(const BenchmarkOptions& options, std::string_view phase) {
+  return std::find(options.phases.begin(), options.phases.end(), phase) != options.phases.end();
+}
+
 /// What is measured: the task's models at a size.
 struct Subject {
   explicit Subject(const BenchmarkOptions& options)
@@ -141,25 +146,60 @@ struct Subject {
     WAN_CHECK(!options.phases.empty(), kInvalidArgument, "`phases` names no phase");
     for (const std::string& phase : options.phases)
       WAN_CHECK(std::find(std::begin(kPhases), std::end(kPhases), phase) != std::end(kPhases),
-                kInvalidArgument, "`phases` {}: expected text, forward, step, decode, encode or all", phase);
+                kInvalidArgument, "`phases` {}: expected text, first, forward, step, decode, encode or all",
+                phase);
+    WAN_CHECK(transformer.speech || !asks_for(options, "first"), kInvalidArgument,
+              "`phases` first: {} makes no video of clips, each of which follows another", task.facts().name);
     if (options.num_layers > 0) {
       transformer.num_layers = options.num_layers;
+      if (transformer.speech)
+        std::erase_if(transformer.speech->inject_layers,
+                      [&](int block) { return block >= options.num_layers; });
       text_encoder.num_layers = options.num_layers;
     }
     latent = official_latent(task, options.size, options.frame_num);
   }
 
-  LatentExtent extent() const { return {latent[1], latent[2], latent[3]}; }
-  /// Of the rank of `ranks`, all by default.
-  TokenLayout layout(const Communicator& ranks = SelfCommunicator()) const {
+  /// What is decoded at a time: a clip of speech with the frames before it.
+  LatentExtent decoded() const {
+    return {latent[1] + (transformer.speech ? kMotionLatents : 0), latent[2], latent[3]};
+  }
+  /// What is encoded: the frames before a clip of speech, otherwise a whole video.
+  LatentExtent encoded() const {
+    return {transformer.speech ? kMotionLatents : latent[1], latent[2], latent[3]};
+  }
+  /// Of the rank of `ranks`, all by default; `first`: of a clip of speech that has none before it.
+  TokenLayout layout(const Communicator& ranks = SelfCommunicator(), bool first = false) const {
+    if (transformer.speech) return speech_layout(transformer, latent, !first, ranks.size(), ranks.rank());
     return TokenLayout::video(latent[1] / transformer.patch[0], latent[2] / transformer.patch[1],
                               latent[3] / transformer.patch[2], ranks.size(), ranks.rank());
+  }
+
+  Shape latents_of(const LatentExtent& extent) const {
+    return {latent[0], extent.frames, extent.height, extent.width};
   }
 
   const Task& task;
   WanConfig transformer;
   Umt5Config text_encoder = official_text_encoder();
   Shape latent;
+};
+
+/// Random inputs of a clip of speech, and what the transformer makes of them.
+struct RandomSpeech {
+  RandomSpeech(Bench& bench, const WanTransformer& model, const Shape& latent, bool first, int branches) {
+    const SpeechConfig& speech = *model.config().speech;
+    audio = bench.normals({speech.audio_layers, speech.audio_dim, 4 * latent[1]});
+    reference = bench.normals({latent[0], 1, latent[2], latent[3]});
+    if (!first) motion = bench.normals({latent[0], kMotionLatents, latent[2], latent[3]});
+    pose = bench.normals({speech.pose_dim, latent[1], latent[2], latent[3]});
+    conditioning.emplace(bench.exec, model,
+                         SpeechInput{.audio = audio, .reference = reference, .motion = motion, .pose = pose},
+                         branches);
+  }
+
+  Tensor audio, reference, motion, pose;
+  std::optional<SpeechConditioning> conditioning;
 };
 
 /// A model's weights, its blocks as the only group of a residency.
@@ -212,7 +252,8 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
 
   const RankConnection& ways = bench.connection;
   const RankLayout& ranks = ways.layout;
-  const TokenLayout layout = subject.layout(ways.group_or_all());
+  const bool first = phase == std::string_view("first");
+  const TokenLayout layout = subject.layout(ways.group_or_all(), first);
   const Tensor rope = transformer.make_rope_table(bench.exec, layout);
   const Tensor latent = bench.normals(subject.latent);
   Tensor channels;
@@ -221,6 +262,8 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
     channels = bench.normals({count, subject.latent[1], subject.latent[2], subject.latent[3]});
     conditioning.channels = channels;
   }
+  std::optional<RandomSpeech> speech;
+  if (config.speech) speech.emplace(bench, transformer, subject.latent, first, branches);
   std::vector<TextContext> contexts(static_cast<std::size_t>(branches));
   std::vector<Tensor> velocities;
   std::vector<GuidanceBranch> passes;
@@ -229,11 +272,12 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
     TextContext& context = contexts[static_cast<std::size_t>(branch)];
     transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
     if (ranks.groups == 1 || branch == ranks.group_of(ways.all->rank()))
-      passes.push_back({&context, &conditioning, velocities.back()});
+      passes.push_back(
+          {&context, speech ? &speech->conditioning->branch(branch) : &conditioning, velocities.back()});
   }
   ExecContext exec{
       .backend = *bench.backend, .workspace = bench.workspace, .communicator = ways.group_or_all()};
-  const double timesteps[] = {900.0};
+  const double timesteps[] = {900.0, 0.0};
   return bench.measure(phase, bench.precision, load_seconds, velocities.back(), [&] {
     exec.flops = bench.exec.flops;
     transformer.forward(exec, {.latent = latent, .timesteps = timesteps, .layout = layout, .rope = rope},
@@ -258,8 +302,8 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
   const VideoSize& size = bench.options.size;
   const int ranks = bench.connection.all->size();
   if (phase == std::string_view("encode")) {
-    const VaePlan plan = vae->plan_encode(subject.extent(), bench.budget(), bench.backend.get(), ranks);
-    const Tensor latents(bench.backend->allocator(), DType::kF32, subject.latent);
+    const VaePlan plan = vae->plan_encode(subject.encoded(), bench.budget(), bench.backend.get(), ranks);
+    const Tensor latents(bench.backend->allocator(), DType::kF32, subject.latents_of(subject.encoded()));
     const Tensor frame = bench.normals({size.height, size.width, 3});
     const FrameSource source = [&](std::int64_t, const TensorView& frames) {
       for (std::int64_t i = 0; i < frames.dim(0); ++i) copy(bench.exec, {frame, frames.select(0, i)});
@@ -267,8 +311,8 @@ BenchmarkRow measure_vae(Bench& bench, const Subject& subject, const char* phase
     return bench.measure(phase, precision.compute, load_seconds, latents,
                          [&] { vae->encode(bench.exec, source, plan, latents); });
   }
-  const VaePlan plan = vae->plan_decode(subject.extent(), bench.budget(), bench.backend.get(), ranks);
-  const Tensor latents = bench.normals(subject.latent);
+  const VaePlan plan = vae->plan_decode(subject.decoded(), bench.budget(), bench.backend.get(), ranks);
+  const Tensor latents = bench.normals(subject.latents_of(subject.decoded()));
   const Tensor last(bench.backend->allocator(), DType::kF32, {size.height, size.width, 3});
   return bench.measure(phase, precision.compute, load_seconds, last, [&] {
     vae->decode(bench.exec, latents, plan, [&](const TensorView& frames) {
@@ -329,7 +373,7 @@ EngineOptions engine_options(const BenchmarkOptions& options) {
 BenchmarkRow measure_part(Bench& bench, const Subject& subject, const char* phase) {
   const std::string_view name = phase;
   if (name == "text") return measure_text(bench, subject);
-  if (name == "forward") return measure_passes(bench, subject, phase, 1);
+  if (name == "forward" || name == "first") return measure_passes(bench, subject, phase, 1);
   if (name == "step") return measure_passes(bench, subject, phase, kBranches);
   return measure_vae(bench, subject, phase);
 }
@@ -383,7 +427,7 @@ BenchmarkResult run_benchmark(const BenchmarkOptions& options,
     measure_ceilings(bench, result);
   }
   for (const char* const phase : kPhases) {
-    if (std::find(options.phases.begin(), options.phases.end(), phase) == options.phases.end()) continue;
+    if (!asks_for(options, phase)) continue;
     result.rows.push_back(measure_together(options, subject, phase, make_backends()));
     if (on_row) on_row(result.rows.back());
   }

@@ -27,7 +27,7 @@ constexpr int kMostGpus = 64;
 
 constexpr PublishedVideo kVideos[] = {
     {"t2v-A14B", {832, 480}},  {"t2v-A14B", {1280, 720}}, {"i2v-A14B", {832, 480}},
-    {"i2v-A14B", {1280, 720}}, {"ti2v-5B", {1280, 704}},
+    {"i2v-A14B", {1280, 720}}, {"ti2v-5B", {1280, 704}},  {"s2v-14B", {1024, 704}},
 };
 
 std::string lower(std::string_view text) {
@@ -66,8 +66,9 @@ std::int64_t count_vae(const Task& task, const Shape& latent, const std::optiona
   constexpr std::size_t kEnough = std::size_t{1} << 42;  // for whole frames
   std::int64_t flops = 0;
   rehearsal.ctx.flops = &flops;
-  const Tensor latents(memory, DType::kF32, latent);
-  vae->decode(rehearsal.ctx, latents, vae->plan_decode({latent[1], latent[2], latent[3]}, kEnough),
+  const std::int64_t frames = task.decoded_latents(latent[1]);
+  const Tensor latents(memory, DType::kF32, {latent[0], frames, latent[2], latent[3]});
+  vae->decode(rehearsal.ctx, latents, vae->plan_decode({frames, latent[2], latent[3]}, kEnough),
               [](const TensorView&) {});
   if (!encodes) return flops;
   const Tensor clip(memory, DType::kF32, {latent[0], encodes->frames, encodes->height, encodes->width});
@@ -94,6 +95,7 @@ struct VideoWork {
   ModelShapes models;
   Shape latent;
   std::optional<LatentExtent> encodes;
+  PublishedSound sound = published_sound(task);
   std::unique_ptr<Backend> gpu;
   std::int64_t free;
   PassWork work;
@@ -114,7 +116,10 @@ std::optional<PlannedRun> plan_of(const VideoWork& job, const StepLayout& layout
                      .sharding = layout.sharded ? Sharding{.ranks = layout.ranks.ranks(),
                                                            .transformer_blocks = kAllBlocks}
                                                 : Sharding{},
-                     .layout = layout.ranks});
+                     .layout = layout.ranks,
+                     .segments = job.sound.clips,
+                     .decoded_latents = job.task.decoded_latents(job.latent[1]),
+                     .speech_samples = job.sound.samples});
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kOutOfMemory) throw;
     return std::nullopt;

@@ -8,6 +8,7 @@
 #include "engine/engine_internals.h"
 #include "engine/layout_choice.h"
 #include "engine/memory_plan.h"
+#include "media/audio.h"
 #include "published/known_gpus.h"
 #include "published/published_clip.h"
 #include "tasks/official_models.h"
@@ -37,6 +38,14 @@ std::vector<RankLayout> layouts_of(const PublishedPlanOptions& options, std::int
   return possible_layouts(asked, rank_count(asked), heads, /*guided_steps=*/1, /*steps=*/1);
 }
 
+/// That of a video from a picture of this shape, where a size is the largest area of one.
+VideoSize size_of(const Task& task, const VideoSize& asked) {
+  if (!task.facts().takes_sound || asked.width <= 0 || asked.height <= 0) return asked;
+  const Image picture{.width = asked.width, .height = asked.height, .rgb = {}};
+  return task.size_from_image(picture, asked, geometry_of(official_vae(task)),
+                              task.published_transformer().patch);
+}
+
 /// As many blocks as there are, where options ask for it.
 Sharding sharding_of(const PublishedPlanOptions& options, int ranks, bool text_encoder_apart) {
   if (ranks == 1) return {};
@@ -54,6 +63,14 @@ std::optional<LatentExtent> published_clip(const Task& task, bool image, const S
   return LatentExtent{condition[1], latent[2], latent[3]};
 }
 
+PublishedSound published_sound(const Task& task) {
+  constexpr int kSeconds = 60;
+  if (!task.facts().takes_sound) return {};
+  const ModelDefaults defaults = task.defaults();
+  return {.clips = kSeconds * static_cast<int>(defaults.fps) / defaults.frame_num + 1,
+          .samples = kSeconds * kSpeechRate};
+}
+
 PublishedPlan plan_published(const PublishedPlanOptions& options) {
   const Task& task = find_task(options.task);
   const ModelDefaults defaults = task.defaults();
@@ -66,7 +83,7 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
   const VaePrecision vae_precision{.compute = parse_precision("`vae_precision`", options.vae_precision)};
 
   PublishedPlan result{.task = options.task,
-                       .size = options.size.value_or(defaults.size),
+                       .size = size_of(task, options.size.value_or(defaults.size)),
                        .frame_num = options.frame_num.value_or(defaults.frame_num),
                        .on_gpu = !on_cpu,
                        .plan = {}};
@@ -80,6 +97,7 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                                 .backend = text_backend.get()};
   }
   const ModelShapes models = official_shapes(task, vae_precision);
+  const PublishedSound sound = published_sound(task);
   const auto planned = [&](const RankLayout& layout) {
     return plan_run({.models = models,
                      .backend = *backend,
@@ -92,7 +110,10 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                      .offload_model = options.offload_model,
                      .sharding = sharding_of(options, layout.ranks(), text_host.has_value()),
                      .text_encoder_host = text_host,
-                     .layout = layout});
+                     .layout = layout,
+                     .segments = sound.clips,
+                     .decoded_latents = task.decoded_latents(latent[1]),
+                     .speech_samples = sound.samples});
   };
   result.plan = plan_in_first(layouts_of(options, models.transformers[0].num_heads), planned, is_whole).plan;
   return result;

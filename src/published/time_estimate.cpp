@@ -65,6 +65,14 @@ double unevenness(const PassWork& work, int ulysses) {
   return static_cast<double>(most * ulysses) / static_cast<double>(work.heads);
 }
 
+double mean_block_bytes(const WanConfig& config) {
+  const BlockLayout layout = wan_block_layout(config);
+  double bytes = 0;
+  for (int block = 0; block < config.num_layers; ++block)
+    bytes += static_cast<double>(block_bytes(layout, DType::kBF16, block));
+  return bytes / static_cast<double>(config.num_layers);
+}
+
 }  // namespace
 
 GpuRates rates_of(const KnownGpu& gpu, GpuLink link) {
@@ -95,7 +103,7 @@ PassWork pass_work(const WanConfig& config, const Shape& latent) {
           .product_flops = rows * products,
           .memory_bytes = kPassBytes * rows * row,
           .row_bytes = kBf16 * row,
-          .block_bytes = static_cast<double>(block_bytes(wan_block_layout(config), DType::kBF16))};
+          .block_bytes = mean_block_bytes(config)};
 }
 
 double pass_seconds(const PassWork& work, const GpuRates& rates) {

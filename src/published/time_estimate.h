@@ -32,7 +32,7 @@ struct PassWork {
   double product_flops = 0;    // the rest, what is not done for every token left out
   double memory_bytes = 0;     // of the passes between products: norms, rotary embedding, residuals
   double row_bytes = 0;        // of a token's queries, in bf16
-  double block_bytes = 0;      // of a block's weights in bf16
+  double block_bytes = 0;      // of a block's weights in bf16, as many blocks' mean
 };
 
 /// `latent`: [z, F, h, w]. With as many text tokens as the model takes.

@@ -83,6 +83,8 @@ const char* phase_name(Phase phase) {
   switch (phase) {
     case Phase::kLoad:
       return "load";
+    case Phase::kAudio:
+      return "audio";
     case Phase::kImage:
       return "image";
     case Phase::kText:

@@ -15,6 +15,7 @@ namespace wan {
 
 namespace {
 
+constexpr int kMostClips = 10'000;
 constexpr double kLeastFps = 0.01;
 constexpr double kMostFps = 1000;
 
@@ -61,7 +62,68 @@ class Pairs {
   const std::string& where_;
 };
 
+const char* yes_or_no(bool value) {
+  return value ? "true" : "false";
+}
+
+void add_speech(const SpeechSettings& s, Metadata& metadata) {
+  metadata.emplace_back("audio", s.audio);
+  metadata.emplace_back("audio_start", fmt::format("{}", s.audio_start));
+  if (s.audio_duration) metadata.emplace_back("audio_duration", fmt::format("{}", *s.audio_duration));
+  metadata.emplace_back("audio_hash", s.audio_hash);
+  if (!s.pose_video.empty()) {
+    metadata.emplace_back("pose_video", s.pose_video);
+    metadata.emplace_back("pose_frames", pose_frames_name(s.pose_frames));
+  }
+  metadata.emplace_back("num_clip", fmt::format("{}", s.clips));
+  metadata.emplace_back("infer_frames", fmt::format("{}", s.clip_frames));
+  metadata.emplace_back("start_from_ref", yes_or_no(s.start_from_ref));
+  metadata.emplace_back("official_sync", yes_or_no(s.official_sync));
+}
+
+SpeechSettings read_speech_settings(const Pairs& pairs) {
+  SpeechSettings s;
+  const auto flag = [&](const char* key) {
+    const std::string text = pairs.text(key);
+    pairs.expect(text == "true" || text == "false", key, "true or false");
+    return text == "true";
+  };
+  s.audio = pairs.text("audio");
+  s.audio_start = pairs.number<double>("audio_start");
+  pairs.expect(std::isfinite(s.audio_start) && s.audio_start >= 0, "audio_start", "0 or more seconds");
+  if (pairs.has("audio_duration")) {
+    s.audio_duration = pairs.number<double>("audio_duration");
+    pairs.expect(std::isfinite(*s.audio_duration) && *s.audio_duration > 0, "audio_duration",
+                 "seconds above 0");
+  }
+  s.audio_hash = pairs.text("audio_hash");
+  if (pairs.has("pose_video")) {
+    s.pose_video = pairs.text("pose_video");
+    s.pose_frames =
+        pairs.parsed("pose_frames", [](const std::string& text) { return parse_pose_frames(text); });
+  }
+  s.clips = pairs.number<int>("num_clip");
+  pairs.expect(s.clips >= 1 && s.clips <= kMostClips, "num_clip", "1 to 10000");
+  s.clip_frames = pairs.number<int>("infer_frames");
+  pairs.expect(s.clip_frames >= 4 && s.clip_frames <= 120 && s.clip_frames % 4 == 0, "infer_frames",
+               "a multiple of 4 up to 120");
+  s.start_from_ref = flag("start_from_ref");
+  s.official_sync = flag("official_sync");
+  return s;
+}
+
 }  // namespace
+
+PoseFrames parse_pose_frames(std::string_view text) {
+  if (text == "every-nth") return PoseFrames::kEveryNth;
+  if (text == "time") return PoseFrames::kByTime;
+  fail(ErrorCode::kInvalidArgument, "`pose_frames` {}: expected every-nth or time",
+       shortened(std::string(text)));
+}
+
+std::string_view pose_frames_name(PoseFrames frames) {
+  return frames == PoseFrames::kEveryNth ? "every-nth" : "time";
+}
 
 Metadata to_metadata(const GenerationSettings& s) {
   Metadata metadata = {{"prompt", s.prompt},
@@ -86,6 +148,7 @@ Metadata to_metadata(const GenerationSettings& s) {
   if (s.area) metadata.emplace_back("area", format_video_size(*s.area));
   if (s.image) metadata.emplace_back("image", *s.image);
   if (s.last_image) metadata.emplace_back("last_image", *s.last_image);
+  if (s.speech) add_speech(*s.speech, metadata);
   metadata.emplace_back("version", std::string("wan.cpp ") + version());
   return metadata;
 }
@@ -118,7 +181,12 @@ bool holds_settings(const Metadata& metadata) {
                                 "rng",           "precision",
                                 "vae_precision", "boundary",
                                 "area",          "image",
-                                "last_image"};
+                                "last_image",    "audio",
+                                "audio_start",   "audio_duration",
+                                "audio_hash",    "pose_video",
+                                "pose_frames",   "num_clip",
+                                "infer_frames",  "start_from_ref",
+                                "official_sync"};
   return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
     return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
   });
@@ -164,6 +232,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
     s.area = pairs.parsed("area", [](const std::string& text) { return parse_video_size(text); });
   if (pairs.has("image")) s.image = pairs.text("image");
   if (pairs.has("last_image")) s.last_image = pairs.text("last_image");
+  if (pairs.has("audio")) s.speech = read_speech_settings(pairs);
   return s;
 }
 

@@ -14,6 +14,34 @@
 
 namespace wan {
 
+/// Which frames of a pose video are taken: each nth, or those shown at the moments of the video's own.
+enum class PoseFrames { kEveryNth, kByTime };
+
+/// "every-nth" or "time". Throws InvalidArgument.
+PoseFrames parse_pose_frames(std::string_view text);
+std::string_view pose_frames_name(PoseFrames frames);
+
+/// Of a video from a sound.
+struct SpeechSettings {
+  std::string audio;  // the file
+  double audio_start = 0;
+  std::optional<double> audio_duration;
+  std::string audio_hash;  // of its samples: another run goes on with the same ones
+  std::string pose_video;  // the file; empty for none
+  PoseFrames pose_frames = PoseFrames::kEveryNth;
+  int clips = 1;
+  int clip_frames = 80;
+  bool start_from_ref = false;
+  bool official_sync = false;
+
+  /// Frames at the beginning of the first clip that are no part of the video: they are blurred.
+  static constexpr int kDroppedFrames = 3;
+  bool drops_first() const { return !start_from_ref; }
+  /// How often the first frame is shown, so that the others stand where their sound is.
+  int first_frame_shown() const { return drops_first() && !official_sync ? 1 + kDroppedFrames : 1; }
+  int frames() const { return clips * clip_frames - (drops_first() && official_sync ? kDroppedFrames : 0); }
+};
+
 struct GenerationSettings {
   std::string task;
   std::string prompt;
@@ -37,7 +65,10 @@ struct GenerationSettings {
       area;  // what was asked for, from which and from the image's shape `size` follows; without an image `size`
   std::optional<std::string> image;       // the file; empty where none is given
   std::optional<std::string> last_image;  // likewise
+  std::optional<SpeechSettings> speech;   // for tasks that take sound
 
+  /// Segments of the run that makes it.
+  int segments() const { return speech ? speech->clips : 1; }
   bool has_images() const { return (image && !image->empty()) || (last_image && !last_image->empty()); }
 };
 

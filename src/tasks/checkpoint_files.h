@@ -16,6 +16,8 @@ struct CheckpointFiles {
   std::filesystem::path text_encoder;  // models_t5_umt5-xxl-enc-bf16.pth
   std::filesystem::path tokenizer;     // google/umt5-xxl
   std::filesystem::path vae;           // Wan2.1_VAE.pth or Wan2.2_VAE.pth
+  /// wav2vec2-large-xlsr-53-english, of tasks that take sound; otherwise empty.
+  std::filesystem::path audio_encoder;
 };
 
 /// Finds the task by what its transformers' config.json says they are and by where they lie, and then its files. Throws BadFile, listing

@@ -9,7 +9,8 @@ ModelShapes official_shapes(const Task& task, const VaePrecision& precision) {
       .transformers = std::vector<WanConfig>(task.facts().transformers.size(), task.published_transformer()),
       .text_encoder = official_text_encoder(),
       .vae = official_vae(task),
-      .vae_precision = precision};
+      .vae_precision = precision,
+      .audio_encoder = task.facts().takes_sound ? std::optional(official_audio_encoder()) : std::nullopt};
 }
 
 }  // namespace wan

@@ -1,11 +1,13 @@
 #pragma once
 // ModelShapes: the dimensions of a checkpoint's models, which tell what they take in memory. No file is needed for them.
 
+#include <optional>
 #include <vector>
 
 #include "models/umt5/umt5_encoder.h"
 #include "models/video_vae/streamed_vae.h"
 #include "models/wan/config.h"
+#include "models/wav2vec2/config.h"
 #include "tasks/task.h"
 #include "tasks/vae_config.h"
 
@@ -16,6 +18,7 @@ struct ModelShapes {
   Umt5Config text_encoder;
   VaeConfig vae;
   VaePrecision vae_precision;
+  std::optional<Wav2Vec2Config> audio_encoder = {};  // of tasks that take sound
 };
 
 /// The shapes of the task's published models.

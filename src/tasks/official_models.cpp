@@ -23,7 +23,8 @@ WanConfig official_14b(std::string_view model_type, std::int64_t in_dim) {
           .text_len = 512,
           .text_dim = 4096,
           .patch = {1, 2, 2},
-          .eps = 1e-6f};
+          .eps = 1e-6f,
+          .speech = {}};
 }
 
 Umt5Config official_text_encoder() {
@@ -34,6 +35,24 @@ Umt5Config official_text_encoder() {
           .num_heads = 64,
           .num_layers = 24,
           .num_buckets = 32};
+}
+
+Wav2Vec2Config official_audio_encoder() {
+  constexpr std::int64_t kChannels = 512;
+  return {.convolutions = {{kChannels, 10, 5},
+                           {kChannels, 3, 2},
+                           {kChannels, 3, 2},
+                           {kChannels, 3, 2},
+                           {kChannels, 3, 2},
+                           {kChannels, 2, 2},
+                           {kChannels, 2, 2}},
+          .dim = 1024,
+          .num_heads = 16,
+          .num_layers = 24,
+          .dim_ffn = 4096,
+          .position_kernel = 128,
+          .position_groups = 16,
+          .eps = 1e-5f};
 }
 
 namespace {
@@ -65,6 +84,13 @@ Shape official_latent(const Task& task, const VideoSize& size, int frame_num) {
             kInvalidArgument, "`size` {}: {} needs multiples of {} up to {}", format_video_size(size),
             task.facts().name, unit, kMost);
   const int stride = vae.temporal_stride;
+  if (task.facts().takes_sound) {
+    WAN_CHECK(frame_num >= stride && frame_num <= 120 && frame_num % stride == 0, kInvalidArgument,
+              "`frame_num` {}: a clip of {} has a multiple of {} frames up to 120, such as 80", frame_num,
+              task.facts().name, stride);
+    return {transformer.out_dim, frame_num / stride, size.height / vae.spatial_stride,
+            size.width / vae.spatial_stride};
+  }
   WAN_CHECK(frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0, kInvalidArgument,
             "`frame_num` {}: expected {}n + 1 frames, such as 81", frame_num, stride);
   return {transformer.out_dim, vae.latent_frames(frame_num), size.height / vae.spatial_stride,

@@ -33,6 +33,10 @@ struct TaskFacts {
   bool takes_image = false;
   bool needs_image = false;  // or a last image
   bool takes_last_image = false;
+  bool takes_sound = false;        // and needs it; its video has as many clips as the sound fills
+  bool decodes_condition = false;  // finished latents are decoded with what the segment's condition holds
+  /// What the first image is to the video: "that the video begins with".
+  std::string_view image_role = "that the video begins with";
 
   std::string_view vae_file() const { return vae_file_name(vae); }
 };
@@ -54,9 +58,17 @@ class Task {
   /// What the given images become for latents [z, F, h, w]: the shape [C, F', h, w] of Run::condition, of F' encoded latent
   /// frames. Only asked of tasks that take images.
   virtual Shape condition_shape(const VaeGeometry& vae, const Shape& latent) const;
+  /// What a person should know of how the image became the video's size; empty for nothing.
+  virtual std::string told_of_image(const Image&, const VideoSize&) const { return {}; }
+  /// Latent frames of a segment of so many video frames.
+  virtual std::int64_t segment_latents(const VaeGeometry& vae, int frames) const {
+    return vae.latent_frames(frames);
+  }
+  /// Latent frames that are decoded at a time for a segment of so many, at most.
+  virtual std::int64_t decoded_latents(std::int64_t segment) const { return segment; }
 
   /// Makes the video, segment after segment.
-  virtual void run(Run& run, const InputImages& images) const = 0;
+  virtual void run(Run& run, const RunInputs& inputs) const = 0;
 
  protected:
   explicit Task(TaskFacts facts) : facts_(std::move(facts)) {}

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "tasks/i2v/image_to_video.h"
+#include "tasks/s2v/speech_to_video.h"
 #include "tasks/t2v/text_to_video.h"
 #include "tasks/ti2v/text_image_to_video.h"
 
@@ -12,7 +13,7 @@ namespace wan {
 
 namespace {
 
-constexpr std::array<std::string_view, 2> kLaterTasks = {"s2v-14B", "animate-14B"};
+constexpr std::array<std::string_view, 1> kLaterTasks = {"animate-14B"};
 
 }  // namespace
 
@@ -20,7 +21,8 @@ std::span<const Task* const> all_tasks() {
   static const TextToVideo t2v;
   static const ImageToVideo i2v;
   static const TextImageToVideo ti2v;
-  static const Task* const tasks[] = {&t2v, &i2v, &ti2v};
+  static const SpeechToVideo s2v;
+  static const Task* const tasks[] = {&t2v, &i2v, &ti2v, &s2v};
   return tasks;
 }
 

@@ -29,7 +29,7 @@ void BlockGathering::load_shares(const std::function<std::function<void()>()>& m
   const std::vector<BlockId> blocks = divided_blocks(loader_.groups());
   const auto run_of = [&](BlockId id) {
     const BlockShare& share = loader_.group_of(id).share;
-    return share.shards->run_of(loader_.bytes_of(id.group), share.rank);
+    return share.shards->run_of(loader_.bytes_of(id), share.rank);
   };
   std::vector<Buffer> pieces;
   for (const BlockId id : blocks)
@@ -61,7 +61,7 @@ bool BlockGathering::gather(BlockId id, std::byte* memory) const {
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto from = (static_cast<std::size_t>(share.rank) + i) % pieces.size();
     const Buffer& piece = *pieces[from];
-    const Range run = share.shards->run_of(loader_.bytes_of(id.group), static_cast<int>(from));
+    const Range run = share.shards->run_of(loader_.bytes_of(id), static_cast<int>(from));
     if (piece.size() == 0) continue;
     const TensorView source = as_bytes(piece.data(), piece.size(), piece.device());
     const TensorView destination = as_bytes(memory + run.begin, piece.size(), device);

@@ -1,6 +1,6 @@
 #pragma once
-// BlockLayout: the weights of one transformer block, the same for every block of a model; and where they lie
-// in one piece of memory.
+// BlockLayout: the weights of one transformer block, the same for every block of a model but for what some have besides; and
+// where they lie in one piece of memory.
 
 #include <cstddef>
 #include <string>
@@ -16,15 +16,24 @@ struct BlockLayout {
   std::string prefix;
   /// The order in which a lease gives the block's weights.
   std::vector<WeightSpec> weights;
+  /// What some blocks have besides, after their weights: names of a whole checkpoint, below the scope, where "{i}" stands for the
+  /// block's place among `extra_blocks`.
+  std::vector<WeightSpec> extra_weights = {};
+  std::vector<int> extra_blocks = {};
 
-  /// "blocks.7."
-  std::string block_prefix(int index) const;
+  /// Of a block's weights, in a lease's order, as they are called below the scope: "blocks.7.ffn.0.weight".
+  std::vector<WeightSpec> block_weights(int index) const;
+  /// Weights of a block.
+  std::size_t count(int index) const;
 };
 
-/// Bytes of one block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
+/// Bytes of a block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
+std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype, int index);
+/// Of any block: the most.
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype);
 
-/// The views of a block whose memory begins at `memory`, in layout order.
+/// The views of a block whose memory begins at `memory`, in layout order: as of a block with extra weights. Those that others have
+/// lie in the same places, so that they have the first of these views.
 std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, std::byte* memory,
                                     Device device);
 
@@ -36,7 +45,7 @@ struct WeightRun {
 };
 
 /// What `run` of a block's bytes, in whole multiples of the alignment, holds; `memory` begins with the run's first byte.
-std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, Range run,
+std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, int index, Range run,
                                    std::byte* memory, Device device);
 
 /// Blocks of one model that a residency serves.
@@ -45,6 +54,8 @@ struct BlockGroup {
   BlockLayout layout;
   int count = 0;
   BlockShare share = {};
+
+  std::size_t bytes_of(int index) const { return block_bytes(layout, scope.compute_dtype(), index); }
 };
 
 }  // namespace wan

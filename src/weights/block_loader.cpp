@@ -44,10 +44,8 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUplo
     entries_.emplace_back();
     for (int block = 0; block < group.count; ++block) {
       auto& entries = entries_.back().emplace_back();
-      for (WeightSpec spec : group.layout.weights) {
-        spec.name = group.layout.block_prefix(block) + spec.name;
+      for (const WeightSpec& spec : group.layout.block_weights(block))
         entries.push_back(group.scope.declare(spec));
-      }
     }
     if (!group.scope.loads()) continue;
     loaders_.emplace_back(target_of(group, threads));
@@ -76,11 +74,6 @@ void BlockLoader::check_id(BlockId id) const {
             kInvalidArgument, "[residency] there is no block {} of group {}", id.index, id.group);
 }
 
-std::size_t BlockLoader::bytes_of(int group) const {
-  const BlockGroup& chosen = groups_[static_cast<std::size_t>(group)];
-  return block_bytes(chosen.layout, chosen.scope.compute_dtype());
-}
-
 Allocator& BlockLoader::allocator() const {
   return *groups_.front().scope.target().allocator;
 }
@@ -96,8 +89,10 @@ const std::vector<const TensorEntry*>& BlockLoader::entries_of(BlockId id) const
 
 std::vector<TensorEntry> BlockLoader::sources(BlockId id, std::span<const WeightRun> runs) const {
   std::vector<TensorEntry> sources;
+  const std::vector<const TensorEntry*>& entries = entries_of(id);
   for (const WeightRun& run : runs)
-    if (const TensorEntry* entry = entries_of(id)[run.weight]) sources.push_back(part_of(*entry, run));
+    if (run.weight < entries.size() && entries[run.weight] != nullptr)
+      sources.push_back(part_of(*entries[run.weight], run));
   return sources;
 }
 
@@ -105,8 +100,8 @@ void BlockLoader::check_usable(BlockId id) const {
   const BlockGroup& group = group_of(id);
   const std::vector<const TensorEntry*>& entries = entries_of(id);
   for (std::size_t i = 0; i < entries.size(); ++i)
-    WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {}{} of {} is missing or of another kind; {}",
-              group.scope.prefix() + group.layout.block_prefix(id.index), group.layout.weights[i].name,
+    WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {} of {} is missing or of another kind; {}",
+              group.scope.full_name(group.layout.block_weights(id.index)[i].name),
               group.scope.report().checkpoint().path(), "wan inspect lists all that is");
 }
 
@@ -163,8 +158,9 @@ void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::option
   const BlockGroup& group = group_of(id);
   WeightTarget target = target_of(group, 0);
   target.loaders = group.share.shards->ranks();  // each has its part to load
-  load_runs(id, weight_runs(group.layout, group.scope.compute_dtype(), run, memory, allocator().device()),
-            WeightLoader(std::move(target)), next, ahead);
+  load_runs(
+      id, weight_runs(group.layout, group.scope.compute_dtype(), id.index, run, memory, allocator().device()),
+      WeightLoader(std::move(target)), next, ahead);
 }
 
 }  // namespace wan

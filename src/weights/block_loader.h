@@ -35,17 +35,21 @@ class BlockLoader {
   const BlockGroup& group_of(BlockId id) const { return groups_[static_cast<std::size_t>(id.group)]; }
   /// Throws InvalidArgument for a block that does not exist.
   void check_id(BlockId id) const;
-  std::size_t bytes_of(int group) const;
+  std::size_t bytes_of(BlockId id) const { return group_of(id).bytes_of(id.index); }
   /// Blocks of all groups together; number() counts a block among them from 0.
   std::size_t block_count() const { return block_count_; }
   std::size_t number(BlockId id) const {
     return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
   }
   Allocator& allocator() const;
-  /// Views of a block of `group` in `memory`.
+  /// Views of a block of `group` in `memory`, as block_views() gives them.
   std::vector<TensorView> views(int group, std::byte* memory) const;
-  /// The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no enqueued work uses.
-  /// Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
+  /// Those of them that the block has.
+  std::span<const TensorView> views_of(BlockId id, std::span<const TensorView> views) const {
+    return views.first(group_of(id).layout.count(id.index));
+  }
+  /// `views` are the block's own. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
+  /// enqueued work uses. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
   /// Fills `memory` with `run` of the block's bytes, with as many threads as the scope says; meanwhile the same run of `next`, of the

@@ -35,10 +35,13 @@ std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, R
 std::size_t share_bytes(const BlockGroup& group) {
   const BlockShare& share = group.share;
   if (!share.shards) return 0;
-  const Range run = share.shards->run_of(block_bytes(group.layout, group.scope.compute_dtype()), share.rank);
-  std::size_t blocks = 0;
-  for (int index = 0; index < group.count; ++index) blocks += share.shards->divides(index) ? 1 : 0;
-  return checked_mul(static_cast<std::size_t>(run.size()), blocks, "share_bytes");
+  std::size_t total = 0;
+  for (int index = 0; index < group.count; ++index) {
+    if (!share.shards->divides(index)) continue;
+    const Range run = share.shards->run_of(group.bytes_of(index), share.rank);
+    total = checked_add(total, static_cast<std::size_t>(run.size()), "share_bytes");
+  }
+  return total;
 }
 
 std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyOptions& options) {
@@ -47,9 +50,11 @@ std::size_t residency_bytes(std::span<const BlockGroup> groups, const ResidencyO
   std::size_t largest = 0;
   std::size_t shares = 0;
   for (const BlockGroup& group : groups) {
-    const std::size_t one = block_bytes(group.layout, group.scope.compute_dtype());
-    all = checked_add(all, checked_mul(one, static_cast<std::size_t>(group.count), kWhere), kWhere);
-    largest = std::max(largest, one);
+    for (int index = 0; index < group.count; ++index) {
+      const std::size_t one = group.bytes_of(index);
+      all = checked_add(all, one, kWhere);
+      largest = std::max(largest, one);
+    }
     shares = checked_add(shares, share_bytes(group), kWhere);
   }
   if (options.kind == ResidencyKind::kResident) return all;

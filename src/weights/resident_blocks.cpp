@@ -20,8 +20,9 @@ ResidentBlocks::ResidentBlocks(std::vector<BlockGroup> groups, const ResidencyOp
 void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);
   if (target.memory.data() == nullptr) {
-    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id.group));
+    target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
     target.views = loader_.views(id.group, target.memory.data());
+    target.views.resize(loader_.group_of(id).layout.count(id.index));
     // A device's allocator may give out what work that is enqueued still uses.
     if (mark_use_ && loader_.group_of(id).share.common)
       if (const std::function<void()> wait_until_unused = mark_use_()) wait_until_unused();
@@ -39,7 +40,7 @@ void ResidentBlocks::preload(const LoadProgress& progress) {
         const std::scoped_lock lock(mutex_);
         if (!place({group, block}).loaded) load({group, block});
       }
-      done += loader_.bytes_of(group);
+      done += loader_.bytes_of({group, block});
       if (progress) progress(done, bytes_);
     }
   }

@@ -23,7 +23,8 @@ StreamedBlocks::StreamedBlocks(std::vector<BlockGroup> groups, ResidencyOptions 
             options_.places);
   next_uses_.assign(loader_.block_count(), kNever);
   for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
-    place_bytes_ = std::max(place_bytes_, loader_.bytes_of(group));
+    for (int block = 0; block < loader_.groups()[static_cast<std::size_t>(group)].count; ++block)
+      place_bytes_ = std::max(place_bytes_, loader_.bytes_of({group, block}));
   if (!loader_.groups().front().scope.loads()) return;
   places_.resize(static_cast<std::size_t>(options_.places));
   for (Place& place : places_) take_memory(place);
@@ -121,7 +122,8 @@ BlockLease StreamedBlocks::acquire(BlockId id) {
   if (found != nullptr && found->state == State::kReady) ++stats_.ready;
   Place& place = wait_for(id, lock);
   ++place.leases;
-  const std::vector<TensorView>& views = place.views[static_cast<std::size_t>(id.group)];
+  const std::span<const TensorView> views =
+      loader_.views_of(id, place.views[static_cast<std::size_t>(id.group)]);
   lock.unlock();
   changed_.notify_all();  // the schedule has moved on: the next block can come
   return make_lease(static_cast<std::size_t>(&place - places_.data()), views);
@@ -258,7 +260,7 @@ void StreamedBlocks::load(const Work& work, std::unique_lock<std::mutex>& lock) 
   try {
     for (const std::function<void()>& wait_until_unused : uses) wait_until_unused();
     if (!gathering_.gather(work.id, place.memory.data()))
-      loader_.load(work.id, place.views[static_cast<std::size_t>(work.id.group)]);
+      loader_.load(work.id, loader_.views_of(work.id, place.views[static_cast<std::size_t>(work.id.group)]));
   } catch (...) {
     error = std::current_exception();
   }

@@ -55,6 +55,15 @@ std::vector<WeightSpec> list_weights(const Config& config) {
   return specs;
 }
 
+/// How many it asks for.
+template <typename Weights, typename Config>
+std::size_t weight_count(const Config& config) {
+  std::size_t count = 0;
+  Weights weights;
+  weights.visit(WeightVisitor([&](const WeightSpec&, TensorView&) { ++count; }), config);
+  return count;
+}
+
 /// The struct on `views`, which are in list_weights()' order: a BlockLease's. Throws Internal for others.
 template <typename Weights, typename Config>
 Weights bind_weights(std::span<const TensorView> views, const Config& config) {

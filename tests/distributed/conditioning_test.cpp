@@ -26,8 +26,8 @@ class AddToReferences final : public BlockStage {
     for (std::int64_t i = 0; i < dim; ++i) added_.as<float>()[i] = i % 2 == 0 ? value : -value;
   }
   bool runs_after(int block) const override { return block == 1; }
-  void run(ExecContext& ctx, int, const TokenLayout& layout, const TensorView& x) override {
-    const Range local = layout.local();
+  void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) override {
+    const Range local = end.layout.local();
     for (std::int64_t token = std::max(first_, local.begin); token < local.end; ++token) {
       gated_residual(ctx, {.x = x.slice(0, token - local.begin, token - local.begin + 1),
                            .y = added_,

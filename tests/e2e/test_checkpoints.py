@@ -269,7 +269,6 @@ class Layouts(WanTest):
                 ({"model_type": "t2v"}, ["Wan2.1", '"t2v"', "Wan-AI/Wan2.2-T2V-A14B"]),
                 ({"model_type": "i2v"}, ["Wan2.1", '"i2v"']),
                 ({"model_type": "vace"}, ["Wan2.1", '"vace"']),
-                ({"model_type": "s2v", "_class_name": "WanModel_S2V"}, ["task s2v-14B", "not built yet", "t2v-A14B"]),
                 ({"_class_name": "WanAnimateModel"}, ["task animate-14B", "not built yet"]))):
             with self.subTest(config):
                 self.make(*(f"{number}/{path}" for path in official))
@@ -281,7 +280,7 @@ class Layouts(WanTest):
                 self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "0/config.json")
         shutil.copy(SOURCE / "tests/golden/pipeline/checkpoint_ti2v/config.json", self.folder / "0/config.json")
         self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
-                            "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B")
+                            "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B and Wan2.2-S2V-14B")
 
 
 class Defaults(WanTest):

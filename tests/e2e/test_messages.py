@@ -12,7 +12,7 @@ NEVER_WRONG = {"--json", "--plan", "--check", "--help", "--t5_cpu", "--dit_fsdp"
 # Texts that would name members if they were the program's own.
 OUTSIDE = ["`size`", "``crf``", "\\`seed\\`", "a`size`.b`", "`", "\\`", "`size`\\"]
 # An option, and the option that the error is about: the same, unless said otherwise.
-WRONG = [({"task": "t3v"}, None), ({"task": "s2v-14B"}, None), ({"size": "33*32"}, None), ({"size": "wide"}, None),
+WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33*32"}, None), ({"size": "wide"}, None),
          ({"frame_num": "6"}, None), ({"frame_num": "six"}, None), ({"ckpt_dir": "nowhere"}, None), ({"ckpt_dir": ""}, None),
          ({"offload_model": "maybe"}, None), ({"gpus": "x"}, "--gpus"), ({"gpus": "1,1"}, None), ({"guidance_parallel": "x"}, None), ({"rank_timeout": "0"}, None), ({"p2p": "x"}, None), ({"t5_fsdp": True, "ulysses_size": "0"}, "--ulysses_size"),
          ({"image": "cat.png"}, None), ({"last_image": "cat.png"}, None), ({"save_file": "a.gif"}, None),
@@ -24,7 +24,13 @@ WRONG = [({"task": "t3v"}, None), ({"task": "s2v-14B"}, None), ({"size": "33*32"
          ({"residency": "cloud"}, None), ({"memory_limit": "some"}, None), ({"threads": "-1"}, None), ({"threads": "x"}, None),
          ({"fps": "0"}, None), ({"codec": "gif"}, None), ({"crf": "99"}, None), ({"crf": "5", "save_file": "a_%05d.png"}, "--crf"),
          ({"save_latents": "latents"}, None), ({"save_latents": "nowhere/a.safetensors"}, None), ({"from_latents": "a.latents.safetensors"}, None),
-         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"keep_every": "-1"}, None), ({"keep_dir": "nowhere"}, None), ({"requests": "nowhere.jsonl"}, None), ({"use_prompt_extend": True}, None), ({"audio": "a.wav"}, None)]
+         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"keep_every": "-1"}, None), ({"keep_dir": "nowhere"}, None), ({"requests": "nowhere.jsonl"}, None), ({"use_prompt_extend": True}, None), ({"audio": "a.wav"}, None),
+         ({"num_clip": "2"}, None), ({"num_clip": "x"}, None), ({"infer_frames": "8"}, None), ({"infer_frames": "x"}, None),
+         ({"pose_video": "a.mp4"}, None), ({"pose_frames": "time"}, None), ({"start_from_ref": True}, None), ({"official_sync": True}, None),
+         ({"audio_start": "1"}, None), ({"audio_start": "x"}, None), ({"audio_duration": "1"}, None), ({"audio_duration": "x"}, None),
+         ({"enable_tts": True}, "--tts_command"), ({"enable_tts": True, "tts_command": "true {out}"}, "--tts_text"),
+         ({"tts_text": "x"}, "--enable_tts"), ({"tts_command": "x"}, "--enable_tts"), ({"tts_prompt_audio": "x"}, "--enable_tts"),
+         ({"tts_prompt_text": "x"}, "--enable_tts")]
 
 
 class Messages(WanTest):

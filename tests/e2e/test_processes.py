@@ -306,13 +306,28 @@ class TwoMachines(ProcessesTest):
 
     def test_they_make_the_video_of_one(self):
         expected = self.alone("alone")
-        for count, ranks in ((2, 2), (2, 4), (4, 4)):
+        for count, ranks in ((2, 2), (2, 4), (4, 4), (4, None)):  # None: halves, on both machines each
             with self.subTest(processes=count, ranks=ranks):
                 name = f"by{count}_{ranks}"
                 run = self.start_here(count, *self.arguments(dump=name, save_file=f"{name}_%05d.png", ulysses_size=ranks))
                 _, err = run.communicate(timeout=120)
                 self.assertEqual(run.returncode, 0, err)
                 self.assert_same_video(self.made(name), expected)
+
+    def test_keys_and_values_go_round_them(self):
+        def reason(count, **options):
+            run = self.start_here(count, *self.arguments(plan=True, json=True, **options))
+            out, err = run.communicate(timeout=60)
+            self.assertEqual(run.returncode, 0, err)
+            return json.loads(out)["layout_reason"]
+
+        ring = "; keys and values go round 2 machines"
+        self.assertEqual(reason(2, ulysses_size=4), "asked for" + ring)
+        self.assertEqual(reason(4, ulysses_size=4), "asked for" + ring, "a and b take turns")
+        self.assertEqual(reason(3, ulysses_size=3), "asked for", "two of three ranks are on a")
+        # The halves of two ranks are a machine each; those of four are on both.
+        self.assertEqual(reason(2), "every step has two passes")
+        self.assertEqual(reason(4), "every step has two passes" + ring)
 
     def test_a_cable_that_is_pulled_ends_both(self):
         run = self.start_here(2, *self.arguments(**self.LONG))

@@ -64,7 +64,6 @@ WRONG_VALUES = [
     ({"gpus": "2", "device": "cpu"}, INVALID_ARGUMENT, ["--device cpu contradicts --gpus"]),
     ({"task": "i2v-A14B", "image": "cat.png"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "ti2v-5B"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
-    ({"task": "s2v-14B"}, UNSUPPORTED, ["--task s2v-14B"]),
     ({"task": "animate-14B"}, UNSUPPORTED, ["--task animate-14B"]),
     ({"task": "t2v-1.3B"}, INVALID_ARGUMENT, ["--task t2v-1.3B", "t2v-A14B"]),
     ({"use_prompt_extend": True}, UNSUPPORTED, ["--use_prompt_extend"]),
@@ -320,7 +319,7 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"task": "s2v-14B"}, UNSUPPORTED, "unsupported"),
+            ({"task": "animate-14B"}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:

@@ -36,7 +36,7 @@ class BusyMachine(WanTest):
 
     def test_waiting_threads_sleep_soon(self):
         generate = ["generate", "--ckpt_dir", DEMO, "--prompt", PROMPT, "--base_seed", "1", "--save_file", "a.mp4", "--frame_num", "9",
-                    "--sample_steps", "12"]
+                    "--sample_steps", "6"]
         commands = {"program": [WAN, *generate], "behind an option": [WAN, "--verbose", *generate]}
         if EXAMPLE.exists():
             commands["library"] = [EXAMPLE, DEMO, PROMPT, "b.mp4"]

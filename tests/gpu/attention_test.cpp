@@ -62,6 +62,50 @@ TEST(GpuAttention, MatchesTheCompositeForAnyLength) {
       }
 }
 
+/// Scores are sums of products of bf16 in f32, of numbers of some units.
+constexpr double kLogSums = 1e-5;
+
+TEST(GpuAttention, TellsItsLogSums) {
+  for (const bool hopper : {true, false}) {
+    GpuContext gpu({.hopper_attention = hopper});
+    for (const std::int64_t queries : {1, 64, 129, 391})
+      for (const std::int64_t keys : {1, 31, 128, 333})
+        for (const bool has_bias : {false, true}) {
+          const Tokens q(gpu, queries, 2, 3, 1);
+          const Tokens k(gpu, keys, 2, 3, 2);
+          const Tokens v(gpu, keys, 2, 3, 3);
+          const Guarded bias = random_tensor(DType::kF32, {keys}, 4);
+          const Tensor device_bias = gpu.on_device(bias);
+          const Tensor out = gpu.empty(DType::kBF16, {queries, 2, kWidth});
+          const Tensor log_sums = gpu.empty(DType::kF32, {2, queries});
+          attention(gpu.ctx, {q.view,
+                              k.view,
+                              v.view,
+                              kScale,
+                              {},
+                              has_bias ? device_bias.view() : TensorView(),
+                              out,
+                              log_sums});
+          const Tensor host_q = gpu.on_host(q.memory);
+          const Tensor host_k = gpu.on_host(k.memory);
+          const Tensor host_v = gpu.on_host(v.memory);
+          const Tensor expected(DType::kF64, {queries, 2, kWidth});
+          const Tensor expected_sums(DType::kF64, {2, queries});
+          reference(AttentionArgs{host_q.view().slice(1, 0, 2),
+                                  host_k.view().slice(1, 0, 2),
+                                  host_v.view().slice(1, 0, 2),
+                                  kScale,
+                                  {},
+                                  has_bias ? bias.view() : TensorView(),
+                                  expected,
+                                  expected_sums});
+          EXPECT_TRUE(all_close(gpu.on_host(out), expected, kTolerance));
+          EXPECT_TRUE(all_close(gpu.on_host(log_sums), expected_sums, kLogSums))
+              << "Hopper " << hopper << ", " << queries << " queries, " << keys << " keys, bias " << has_bias;
+        }
+  }
+}
+
 TEST(GpuAttention, TakesAnyScale) {
   GpuContext gpu;
   const Tokens q(gpu, 200, 1, 1, 1);

@@ -9,6 +9,8 @@ namespace wan::test {
 
 namespace {
 
+constexpr std::size_t kRegion = std::size_t{1} << 36;
+
 std::size_t whole_pages(std::size_t bytes) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return (bytes + page - 1) / page * page;
@@ -23,23 +25,41 @@ void check_transfer(const TensorView& from, const TensorView& to, const TensorVi
 
 }  // namespace
 
+FencedMemory::FencedMemory() {
+  void* const region =
+      ::mmap(nullptr, kRegion, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  WAN_CHECK(region != MAP_FAILED, kOutOfMemory, "[fenced] cannot reserve {} bytes of addresses", kRegion);
+  region_ = static_cast<std::byte*>(region);
+}
+
+FencedMemory::~FencedMemory() {
+  ::munmap(region_, kRegion);
+}
+
 std::byte* FencedMemory::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::scoped_lock lock(mutex_);
-  const int rights = openings_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE;
   const std::size_t size = whole_pages(bytes);
-  void* const data = ::mmap(nullptr, size, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  WAN_CHECK(data != MAP_FAILED, kOutOfMemory, "[fenced] cannot map {} bytes", size);
-  blocks_[static_cast<std::byte*>(data)] = size;
+  std::byte* data = region_;
+  for (const auto& [begin, taken] : blocks_) {  // the first gap that is wide enough
+    if (static_cast<std::size_t>(begin - data) >= size) break;
+    data = begin + taken;
+  }
+  WAN_CHECK(static_cast<std::size_t>(region_ + kRegion - data) >= size, kOutOfMemory,
+            "[fenced] no {} bytes of addresses are left", size);
+  if (openings_ > 0) ::mprotect(data, size, PROT_READ | PROT_WRITE);
+  blocks_[data] = size;
   count_.add(bytes);
-  return static_cast<std::byte*>(data);
+  return data;
 }
 
 void FencedMemory::release(std::byte* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
   count_.remove(bytes);
   const std::scoped_lock lock(mutex_);
-  ::munmap(data, blocks_[data]);
+  const std::size_t size = blocks_[data];
+  ::madvise(data, size, MADV_DONTNEED);
+  ::mprotect(data, size, PROT_NONE);
   blocks_.erase(data);
 }
 
@@ -54,7 +74,12 @@ void FencedMemory::close() {
 }
 
 void FencedMemory::protect(int rights) const {
-  for (const auto& [data, size] : blocks_) ::mprotect(data, size, rights);
+  for (auto block = blocks_.begin(); block != blocks_.end();) {
+    std::byte* const begin = block->first;
+    std::byte* end = begin;
+    for (; block != blocks_.end() && block->first == end; ++block) end += block->second;
+    ::mprotect(begin, static_cast<std::size_t>(end - begin), rights);
+  }
 }
 
 void FencedBase::upload(const TensorView& host, const TensorView& device) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/join_attention.h"
 #include "support/compare.h"
 #include "support/guarded.h"
 #include "support/op_context.h"
@@ -25,6 +26,9 @@ double tolerance(const Case& c) {
   return c.dtype == DType::kF32 ? 2e-6 : 0.00390625;
 }
 
+// Of scores that are sums of `width` products in f32, and are some units large.
+constexpr double kLogSums = 2e-6;
+
 void check(const Case& c, int threads = 2) {
   OpContext ops(threads);
   const Guarded q = random_tensor(c.dtype, {c.queries, c.heads, c.width}, 1, c.layout, c.scale);
@@ -33,20 +37,33 @@ void check(const Case& c, int threads = 2) {
   const Guarded bias = random_tensor(DType::kF32, {c.heads, c.queries, c.keys}, 4);
   const Guarded key_bias = random_tensor(DType::kF32, {c.keys}, 5);
   const Guarded out(c.dtype, {c.queries, c.heads, c.width}, c.layout);
+  const Guarded log_sums(DType::kF32, {c.heads, c.queries});
   AttentionArgs args{q,
                      k,
                      v,
                      1.0f / std::sqrt(static_cast<float>(c.width)),
                      c.bias ? bias.view() : TensorView(),
                      c.key_bias ? key_bias.view() : TensorView(),
-                     out};
+                     out,
+                     log_sums};
   attention(ops.ctx, args);
+  const Tensor log_sums_expected(DType::kF64, log_sums.view().shape());
   const Tensor expected(DType::kF64, out.view().shape());
   args.out = expected;
+  args.log_sums = log_sums_expected;
   reference(args);
   EXPECT_TRUE(all_close(out, expected, tolerance(c)))
       << c.queries << " queries, " << c.keys << " keys, " << c.heads << " heads of " << c.width;
   EXPECT_TRUE(out.intact());
+  EXPECT_TRUE(all_close(log_sums, log_sums_expected, kLogSums))
+      << c.queries << " queries, " << c.keys << " keys";
+  EXPECT_TRUE(log_sums.intact());
+  // They cost the result nothing.
+  const Guarded alone(c.dtype, out.view().shape(), c.layout);
+  args.out = alone;
+  args.log_sums = {};
+  attention(ops.ctx, args);
+  EXPECT_TRUE(all_close(alone, out, 0));
 }
 
 TEST(Attention, MatchesTheCompositeOverSizes) {
@@ -207,6 +224,74 @@ TEST(Attention, RefusesWhatItsContractDoesNotAllow) {
   EXPECT_THROW(with(k, k, {}, Guarded(DType::kF32, {4}), out), Error);
   EXPECT_THROW(with(k, k, {}, {}, Guarded(DType::kF32, {4, 2, 7})), Error);
   EXPECT_THROW(with(k.view().slice(0, 0, 0), k.view().slice(0, 0, 0), {}, {}, out), Error);
+  for (const Guarded& sums : {Guarded(DType::kF32, {4, 2}), Guarded(DType::kBF16, {2, 4})})
+    EXPECT_THROW(attention(ops.ctx, {q, k, k, 1.0f, {}, {}, out, sums}), Error);
+}
+
+TEST(JoinAttention, MatchesTheComposite) {
+  OpContext ops;
+  for (const DType type : {DType::kF32, DType::kBF16})
+    for (const std::int64_t rows : {1, 3, 33})
+      for (const std::int64_t heads : {1, 3})
+        for (const std::int64_t width : {1, 7, 128, 384}) {
+          const Shape sums{heads, rows};
+          const Guarded out = random_tensor(DType::kF32, {rows, heads, width}, 1);
+          const Guarded log_sums = random_tensor(DType::kF32, sums, 2, Layout::kContiguous, 20);
+          const Guarded part = random_tensor(type, {rows, heads, width}, 3);
+          const Guarded part_log_sums = random_tensor(DType::kF32, sums, 4, Layout::kContiguous, 20);
+          const Tensor expected_out = to_f64(out);
+          const Tensor expected_sums = to_f64(log_sums);
+          reference(JoinAttentionArgs{expected_out, expected_sums, part, part_log_sums});
+          join_attention(ops.ctx, {out, log_sums, part, part_log_sums});
+          // The exponents are of numbers of some ten, rounded to f32.
+          EXPECT_TRUE(all_close(out, expected_out, 5e-6)) << rows << ", " << heads << ", " << width;
+          EXPECT_TRUE(all_close(log_sums, expected_sums, 2e-7));
+          EXPECT_TRUE(out.intact());
+          EXPECT_TRUE(log_sums.intact());
+        }
+}
+
+TEST(JoinAttention, KeysInPartsGiveWhatAllOfThemGive) {
+  OpContext ops;
+  constexpr std::int64_t kQueries = 37;
+  constexpr std::int64_t kKeys = 311;
+  for (const double scale : {1.0, 6.0}) {  // the largest scores in any of the parts
+    const Guarded q = random_tensor(DType::kF32, {kQueries, 3, 24}, 1, Layout::kContiguous, scale);
+    const Guarded k = random_tensor(DType::kF32, {kKeys, 3, 24}, 2, Layout::kContiguous, scale);
+    const Guarded v = random_tensor(DType::kF32, {kKeys, 3, 24}, 3);
+    const Guarded out(DType::kF32, {kQueries, 3, 24});
+    const Guarded log_sums(DType::kF32, {3, kQueries});
+    const Guarded part(DType::kF32, {kQueries, 3, 24});
+    const Guarded part_log_sums(DType::kF32, {3, kQueries});
+    const std::int64_t ends[] = {0, 1, 150, 151, kKeys};
+    for (int i = 0; i < 4; ++i) {
+      const TensorView keys = k.view().slice(0, ends[i], ends[i + 1]);
+      const TensorView values = v.view().slice(0, ends[i], ends[i + 1]);
+      if (i == 0) {
+        attention(ops.ctx, {q, keys, values, 0.2f, {}, {}, out, log_sums});
+        continue;
+      }
+      attention(ops.ctx, {q, keys, values, 0.2f, {}, {}, part, part_log_sums});
+      join_attention(ops.ctx, {out, log_sums, part, part_log_sums});
+    }
+    const Tensor expected(DType::kF64, {kQueries, 3, 24});
+    const Tensor expected_sums(DType::kF64, {3, kQueries});
+    reference(AttentionArgs{q, k, v, 0.2f, {}, {}, expected, expected_sums});
+    EXPECT_TRUE(all_close(out, expected, 1e-5)) << scale;
+    EXPECT_TRUE(all_close(log_sums, expected_sums, 2e-6)) << scale;
+  }
+}
+
+TEST(JoinAttention, RefusesWhatItsContractDoesNotAllow) {
+  OpContext ops;
+  const Guarded out = random_tensor(DType::kF32, {4, 2, 8}, 1);
+  const Guarded sums = random_tensor(DType::kF32, {2, 4}, 2);
+  const Guarded part = random_tensor(DType::kBF16, {4, 2, 8}, 3);
+  EXPECT_NO_THROW(join_attention(ops.ctx, {out, sums, part, sums}));
+  EXPECT_THROW(join_attention(ops.ctx, {part, sums, part, sums}), Error);
+  EXPECT_THROW(join_attention(ops.ctx, {out, sums, part, Guarded(DType::kF32, {4, 2})}), Error);
+  EXPECT_THROW(join_attention(ops.ctx, {out, Guarded(DType::kBF16, {2, 4}), part, sums}), Error);
+  EXPECT_THROW(join_attention(ops.ctx, {out, sums, Guarded(DType::kF32, {4, 2, 7}), sums}), Error);
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ TEST(BenchmarkOptions, AreRefusedWithTheRemedy) {
   };
   refuse(ErrorCode::kInvalidArgument, "`size` 833*480: t2v-A14B needs multiples of 16", {.size = {833, 480}});
   refuse(ErrorCode::kInvalidArgument, "`frame_num` 80: expected 4n + 1", {.frame_num = 80});
-  refuse(ErrorCode::kUnsupported, "`task` s2v-14B", {.task = "s2v-14B"});
+  refuse(ErrorCode::kUnsupported, "`task` animate-14B", {.task = "animate-14B"});
   refuse(ErrorCode::kInvalidArgument, "`phases` sleep", {.phases = {"sleep"}});
   refuse(ErrorCode::kInvalidArgument, "`precision` int8", {.precision = "int8"});
   refuse(ErrorCode::kInvalidArgument, "`vae_precision` int8", {.vae_precision = "int8"});

@@ -108,6 +108,27 @@ TEST(LayoutChoice, SaysWhy) {
   EXPECT_EQ(why("auto", 0, {2, 1}), "in halves the video would not fit as a whole");
 }
 
+TEST(LayoutChoice, GroupsOnSeveralMachinesAreSeenWhereTheyHaveAsManyRanksOnEach) {
+  using Members = std::vector<std::vector<int>>;
+  const auto machines = [](const RankLayout& layout, const std::vector<int>& of) {
+    return on_machines(layout, of).machines;
+  };
+  EXPECT_EQ(machines({4, 1}, {0, 0, 0, 0}), 1);
+  EXPECT_EQ(machines({4, 1}, {0, 0, 2, 2}), 2);
+  EXPECT_EQ(machines({4, 1}, {0, 1, 0, 1}), 2);
+  EXPECT_EQ(machines({3, 1}, {0, 1, 2}), 3);
+  EXPECT_EQ(machines({4, 1}, {0, 0, 0, 1}), 1);
+  EXPECT_EQ(machines({2, 2}, {0, 0, 1, 1}), 1) << "each half has its machine";
+  EXPECT_EQ(machines({2, 2}, {0, 1, 0, 1}), 2);
+  EXPECT_EQ(machines({2, 2}, {0, 1, 2, 2}), 1) << "one half is on one";
+  EXPECT_EQ(machines({1, 2}, {0, 1}), 1);
+  EXPECT_EQ(machine_ranks({4, 1}, 0, std::vector{0, 1, 0, 1}), (Members{{0, 2}, {1, 3}}));
+  EXPECT_EQ(machine_ranks({4, 2}, 1, std::vector{0, 0, 0, 0, 4, 4, 6, 6}), (Members{{0, 1}, {2, 3}}));
+  EXPECT_EQ(machine_ranks({2, 1}, 0, std::vector{3, 3}), Members());
+  EXPECT_EQ(layout_reason(asking("auto", 4), {4, 1, 2}, kOfSteps, kOfSteps),
+            "asked for; keys and values go round 2 machines");
+}
+
 TEST(LayoutChoice, HeadsLimitWhoDividesAPassAlone) {
   EXPECT_EQ(layouts(asking("auto", 0, {0, 1, 2, 3, 4, 5}), kOfSteps, 4), (Layouts{{3, 2}}));
   expect_error(ErrorCode::kInvalidArgument, "at most 4", [] {

@@ -180,8 +180,8 @@ TEST(SavedLatents, KeepTheSegmentsThatAreDone) {
   SavedLatents latents = unfinished();
   latents.segment = 2;
   latents.segments = 3;
-  latents.done.push_back(filled(3.0f));
-  latents.done.push_back(filled(4.0f));
+  latents.done.add(filled(3.0f));
+  latents.done.add(filled(4.0f));
   save_latents(folder / "a.safetensors", latents);
   const SavedLatents back = load_latents(folder / "a.safetensors");
   EXPECT_EQ(back.segment, 2);
@@ -193,7 +193,7 @@ TEST(SavedLatents, KeepTheSegmentsThatAreDone) {
 
   latents.next_step = 20;
   latents.segment = 1;
-  latents.done.pop_back();
+  latents.done.remove_last();
   save_latents(folder / "b.safetensors", latents);
   const SavedLatents between = load_latents(folder / "b.safetensors");
   EXPECT_TRUE(between.segment_finished());

@@ -68,6 +68,19 @@ const OfficialDefaults kOfficial[] = {
       .sample_guide_scale = {.low_noise = 3.5, .high_noise = 3.5},
       .boundary = 0.9,
       .negative_prompt = kNegativePrompt}},
+    {"s2v-14B",
+     {.size = {1280, 720},
+      .frame_num = 80,
+      .fps = 16,
+      .sample_solver = "unipc",
+      .sample_steps = 40,
+      .sample_shift = 3.0,
+      .sample_guide_scale = {.low_noise = 4.5, .high_noise = 4.5},
+      .boundary = std::nullopt,
+      .negative_prompt =
+          "画面模糊，最差质量，画面模糊，细节模糊不清，情绪激动剧烈，手快速抖动，字幕，丑陋的，残缺的，多余的手指，画得不好"
+          "的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，"
+          "倒着走"}},
     {"ti2v-5B",
      {.size = {1280, 704},
       .frame_num = 121,
@@ -126,7 +139,8 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
 }
 
 TEST_F(ModelDefaultsTest, TasksThatDoNotExistOrDoNotExistYetAreRefused) {
-  expect_error(ErrorCode::kUnsupported, "s2v-14B", [&] { load_model_defaults("s2v-14B", folder_.path()); });
+  expect_error(ErrorCode::kUnsupported, "animate-14B",
+               [&] { load_model_defaults("animate-14B", folder_.path()); });
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
 }

@@ -280,7 +280,7 @@ TEST_F(RunTest, EachSegmentBeginsWithTheOneBefore) {
   make("whole");
   const SavedLatents saved = load_latents(folder_ / "whole.safetensors");
   ASSERT_EQ(saved.done.size(), 2u);
-  const auto differs = [](const Tensor& a, const Tensor& b) {
+  const auto differs = [](const TensorView& a, const TensorView& b) {
     double sum = 0;
     for (std::int64_t i = 0; i < a.elements(); ++i) sum += std::abs(a.as<float>()[i] - b.as<float>()[i]);
     return sum / static_cast<double>(a.elements()) > 1e-3;

@@ -135,6 +135,66 @@ INSTANTIATE_TEST_SUITE_P(Cases, SequenceParallel,
                                            Case{4, 13, 67, ExchangeSpeed::kThroughHost, 3},
                                            Case{2, 9, 3, ExchangeSpeed::kThroughHost, 1}));
 
+struct Machines {
+  int machines, ranks;  // of each
+  std::int64_t tokens, heads;
+  bool alternate = false;  // ranks are on one machine after the other, not all of one and then of the next
+};
+
+void PrintTo(const Machines& test, std::ostream* out) {
+  *out << test.machines << " x " << test.ranks << ", " << test.tokens << " tokens";
+}
+
+class OnMachines : public ::testing::TestWithParam<Machines> {};
+
+TEST_P(OnMachines, KeysAndValuesGoRound) {
+  const Machines& test = GetParam();
+  const Inputs inputs(test.tokens, test.heads, 8);
+  CpuContext alone(1);
+  const Tensor expected = attended(alone.ctx, layout_of(test.tokens, 1, 0), inputs);
+  const int ranks = test.machines * test.ranks;
+  std::vector<std::vector<std::unique_ptr<Communicator>>> within;
+  std::vector<std::vector<std::unique_ptr<Communicator>>> across;
+  for (int machine = 0; machine < test.machines; ++machine)
+    within.push_back(make_local_communicators(test.ranks));
+  for (int place = 0; place < test.ranks; ++place) across.push_back(make_local_communicators(test.machines));
+  const auto all = make_local_communicators(ranks);
+  std::vector<std::vector<int>> members(within.size());
+  for (int rank = 0; rank < ranks; ++rank)
+    members[static_cast<std::size_t>(test.alternate ? rank % test.machines : rank / test.ranks)].push_back(
+        rank);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank)
+    threads.emplace_back([&, rank] {
+      const auto [machine, place] = test.alternate ? std::pair(static_cast<std::size_t>(rank % test.machines),
+                                                               static_cast<std::size_t>(rank / test.machines))
+                                                   : std::pair(static_cast<std::size_t>(rank / test.ranks),
+                                                               static_cast<std::size_t>(rank % test.ranks));
+      LateCommunicator late_within(*within[machine][place], ExchangeSpeed::kDirect);
+      LateCommunicator late_across(*across[place][machine], ExchangeSpeed::kThroughHost);
+      const MachineRanks machines{late_within, late_across, members};
+      CpuContext cpu(1);
+      ExecContext ctx{.backend = *cpu.backend,
+                      .workspace = cpu.workspace,
+                      .communicator = *all[static_cast<std::size_t>(rank)],
+                      .machines = &machines};
+      const TokenLayout layout = layout_of(test.tokens, ranks, rank);
+      const Tensor part = attended(ctx, layout, inputs);
+      const Range share = layout.local();
+      // Sums of exponentials in another order.
+      EXPECT_TRUE(all_close(part, expected.view().slice(0, share.begin, share.end), 2e-6)) << "rank " << rank;
+      EXPECT_EQ(late_within.begun(), test.ranks > 1 ? 4 : 0);
+      EXPECT_EQ(late_across.begun(), 2 * (test.machines - 1));
+      all[static_cast<std::size_t>(rank)]->barrier();
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, OnMachines,
+                         ::testing::Values(Machines{2, 2, 31, 5}, Machines{3, 1, 32, 2}, Machines{2, 1, 7, 1},
+                                           Machines{4, 2, 319, 3}, Machines{3, 3, 10, 40},
+                                           Machines{2, 2, 31, 5, true}, Machines{3, 2, 37, 7, true}));
+
 TEST(SequenceParallelAttention, RefusesMoreRanksThanHeads) {
   CpuContext cpu;
   expect_error(ErrorCode::kInvalidArgument, "use at most 2",

@@ -119,7 +119,7 @@ class StateKeeperTest : public testing::Test {
                             .on_event = on_event_};
   DenoiseState state_;
   Tensor none_;
-  std::vector<Tensor> done_;
+  FinishedSegments done_;
   FakeClock clock_;
 };
 

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 total=${1:-120}
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DWAN_BUILD_FUZZERS=ON -DWAN_BUILD_TESTS=OFF >/dev/null
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DWAN_BUILD_FUZZERS=ON -DWAN_BUILD_TESTS=OFF >/dev/null
 cmake --build build-fuzz -j "$(nproc)" --target fuzzers
 
 run_one() {

@@ -12,6 +12,7 @@ needs CUDA or rounds to bf16 is put aside:
 
 import functools
 import importlib
+import json
 import sys
 import types
 import warnings
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 
 # Task: module of its pipeline, class there, attributes that hold its transformers, whether it takes an image.
@@ -84,6 +87,71 @@ def attention_fp32(q, k, v, q_lens=None, k_lens=None, dropout_p=0.0, softmax_sca
     q, k, v = (x.float().transpose(1, 2) for x in (q, k, v))
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=softmax_scale)
     return y.transpose(1, 2).contiguous()
+
+
+@functools.cache
+def load_speech_model(wan_dir):
+    """The module of speech to video's transformer, without the pipeline's dependencies (librosa, decord, transformers)."""
+    load_official(wan_dir)
+    package = types.ModuleType("wan.modules.s2v")
+    package.__path__ = [str(Path(wan_dir).resolve() / "wan" / "modules" / "s2v")]
+    with mock.patch.dict(sys.modules, {"wan.modules.s2v": package}):
+        module = importlib.import_module("wan.modules.s2v.model_s2v")
+    patch_speech_model(module)
+    return module
+
+
+def patch_speech_model(module):
+    module.flash_attention = attention_fp32
+
+    def from_pretrained(cls, folder, **_):
+        settings = json.loads((Path(folder) / "config.json").read_text())
+        settings = {key: value for key, value in settings.items() if not key.startswith("_")}
+        model = cls(text_dim=transformer_text_dim(folder), **settings)
+        state = {}
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            state.update(load_file(path))
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+        return model
+
+    module.WanModel_S2V.from_pretrained = classmethod(from_pretrained)
+
+
+class VideoReader:
+    """Stands in for decord's: the frames of a file without losses, read by ffmpeg."""
+
+    def __init__(self, path):
+        import imageio_ffmpeg
+        reader = imageio_ffmpeg.read_frames(path)
+        facts = next(reader)
+        width, height = facts["size"]
+        self.fps = facts["fps"]
+        self.frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+
+    def get_avg_fps(self):
+        return self.fps
+
+    def __len__(self):
+        return len(self.frames)
+
+    def get_batch(self, indices):
+        return types.SimpleNamespace(asnumpy=lambda: np.stack([self.frames[i] for i in indices]))
+
+
+@functools.cache
+def load_speech_task(wan_dir):
+    """Speech to video with the pipeline's dependencies, but for decord. Noise is what bf16 holds of PyTorch's, as the official
+    pipeline draws it."""
+    load_official(wan_dir)
+    configs = importlib.import_module("wan.configs")
+    decord = types.ModuleType("decord")
+    decord.VideoReader = VideoReader
+    sys.modules["decord"] = decord
+    module = importlib.import_module("wan.speech2video")
+    patch_speech_model(sys.modules["wan.modules.s2v.model_s2v"])
+    module.torch = CpuTorch()
+    module.torch.randn = lambda *shape, generator, **_: torch.randn(*shape, generator=generator).bfloat16().float()
+    return Task("s2v-14B", module, module.WanS2V, ("noise_model",), "always", configs.WAN_CONFIGS["s2v-14B"], "1024*704")
 
 
 def text_encoder_dimensions(path):

@@ -45,12 +45,13 @@ def scale(state, gains):
     return state
 
 
-def write_transformer(folder, config, state, dtype, shards=1, model_type="t2v"):
-    """config.json and safetensors, in `shards` files with an index where there are more than one."""
+def write_transformer(folder, config, state, dtype, shards=1, model_type="t2v", class_name="WanModel", more=()):
+    """config.json, with the keys `more` of the config besides, and safetensors, in `shards` files with an index where there
+    are more than one."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    keys = ("dim", "ffn_dim", "freq_dim", "in_dim", "num_heads", "num_layers", "out_dim", "text_len")
-    settings = {"_class_name": "WanModel", "eps": 1e-6, "model_type": model_type, **{key: config[key] for key in keys}}
+    keys = ("dim", "ffn_dim", "freq_dim", "in_dim", "num_heads", "num_layers", "out_dim", "text_len", *more)
+    settings = {"_class_name": class_name, "eps": 1e-6, "model_type": model_type, **{key: config[key] for key in keys}}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     state = {name: value.to(dtype) for name, value in state.items()}
     if shards == 1:
@@ -82,6 +83,31 @@ def transformer_state(model_class, config, seed, model_type="t2v"):
         if re.search(r"norm_[qk]\.weight$", name):
             state[name] *= 1.7
     return state
+
+
+# What the official config.json of speech to video says beside sizes.
+SPEECH_KIND = dict(enable_adain=True, adain_mode="attn_norm", zero_init=True, zero_timestep=True, enable_motioner=False,
+                   add_last_motion=True, trainable_token_pos_emb=False, enable_tsm=False, enable_framepack=True,
+                   framepack_drop_mode="padd", motion_token_num=1024)
+SPEECH_SIZES = ("cond_dim", "audio_dim", "num_audio_token", "audio_inject_layers")
+
+
+def speech_state(model_class, config, seed):
+    """As transformer_state(); the parts that a new official model has as zeros count as much as the others. The layers of the
+    sound are averaged with positive weights."""
+    shapes = model_class(**SPEECH_KIND, **config).state_dict()
+    state = fill(shapes, seed, rules=((r"time_embedding\.0\.weight", 0.3), (r"trainable_cond_mask\.weight", 0.5),
+                                      (r".*padding_tokens", 1.0), (r"casual_audio_encoder\.weights", 0.2)))
+    state["casual_audio_encoder.weights"] += 0.6
+    for name in state:
+        if re.search(r"norm_[qk]\.weight$", name):
+            state[name] *= 1.7
+    return state
+
+
+def write_speech_transformer(folder, config, state, dtype, shards=1):
+    write_transformer(folder, {**SPEECH_KIND, **config}, state, dtype, shards, "s2v", "WanModel_S2V",
+                      (*SPEECH_SIZES, *SPEECH_KIND))
 
 
 def text_encoder_state(encoder_class, config, seed):

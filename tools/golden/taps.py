@@ -25,6 +25,8 @@ UNNAMED = (nn.Identity, nn.Dropout, nn.SiLU, nn.GELU, nn.ZeroPad2d, nn.Upsample,
 # What the golden files of one model keep: layers, not the steps inside them.
 TRANSFORMER_LAYERS = re.compile(
     r"(patch|text|time)_embedding|time_projection|blocks\.\d+(\.(self_attn|cross_attn|ffn))?|head")
+SPEECH_LAYERS = re.compile(
+    TRANSFORMER_LAYERS.pattern.replace("patch|", "") + r"|audio_injector\.injector(_adain_layers)?\.\d+")
 TEXT_ENCODER_LAYERS = re.compile(r"token_embedding|blocks\.\d+(\.(attn|ffn))?|norm")
 
 
@@ -48,6 +50,17 @@ def transformer_values(path, output):
     if path == "time_projection":
         return [merge_repeated_rows(value).unflatten(1, (6, -1))]
     return [value]
+
+
+def speech_values(path, output):
+    """What works frame by frame as one sequence. Timesteps are two rows as they are, the step's and 0."""
+    if path.startswith("audio_injector."):
+        return [output.flatten(0, 1)]
+    if path == "time_embedding":
+        return [output]
+    if path == "time_projection":
+        return [output.unflatten(1, (6, -1))]
+    return transformer_values(path, output)
 
 
 def vae_values(path, output):

@@ -98,6 +98,7 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const AttentionArgs& args) {
     t.k = k.as<float>() + h * k.stride(1);
     t.v = v.as<float>() + h * v.stride(1);
     t.out = out.as<float>() + first * out.stride(0) + h * out.stride(1);
+    t.log_sums = args.log_sums ? args.log_sums.as<float>() + h * queries + first : nullptr;
     t.bias = args.bias ? args.bias.as<float>() + (h * queries + first) * keys : nullptr;
     t.key_bias = args.key_bias ? args.key_bias.as<float>() : nullptr;
     t.scratch = memory;

@@ -50,11 +50,16 @@ bool attention_by_products(CudaBackend& gpu, Workspace& workspace, const Attenti
       const TensorView bias =
           args.bias ? args.bias.slice(0, head, head + some_heads).slice(1, query, query + some_queries)
                     : args.bias;
+      const TensorView log_sums =
+          args.log_sums
+              ? args.log_sums.slice(0, head, head + some_heads).slice(1, query, query + some_queries)
+              : args.log_sums;
       launch_softmax(gpu.stream(), {.scores = scores,
                                     .scale = args.scale,
                                     .bias = bias,
                                     .key_bias = args.key_bias,
-                                    .weights = weights});
+                                    .weights = weights,
+                                    .log_sums = log_sums});
       const BatchedProduct sum{
           .x = weights, .y = of_keys(args.v).permute({0, 2, 1}), .out = of_queries(scratch.out)};
       if (!gpu.products().run(gpu.stream(), gpu.allocator(), sum)) return false;
@@ -64,6 +69,10 @@ bool attention_by_products(CudaBackend& gpu, Workspace& workspace, const Attenti
 }
 
 }  // namespace
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const JoinAttentionArgs& args) {
+  launch_join_attention(gpu.stream(), args);
+}
 
 void run_kernel(CudaBackend& gpu, ExecContext& ctx, const AttentionArgs& args) {
   const cudaStream_t stream = gpu.stream();

@@ -58,7 +58,7 @@ class CudnnHandle {
 };
 
 /// Names of a graph's tensors towards execute().
-enum Uid : std::int64_t { kX = 1, kWeight, kBias, kOut, kQuery, kKey, kValue };
+enum Uid : std::int64_t { kX = 1, kWeight, kBias, kOut, kQuery, kKey, kValue, kLogSums };
 using Pointers = std::unordered_map<std::int64_t, void*>;
 
 fe::DataType_t cudnn_type_of(const TensorView& view) {
@@ -250,9 +250,20 @@ std::unique_ptr<fe::graph::Graph> attention_graph(const AttentionArgs& args) {
   const auto k = graph->tensor(tensor(kKey, args.k, dims(args.k), strides(args.k)));
   const auto v = graph->tensor(tensor(kValue, args.v, dims(args.v), strides(args.v)));
   auto options = fe::graph::SDPA_attributes();
-  options.set_name("attention").set_generate_stats(false).set_attn_scale(args.scale);
+  const bool sums = !args.log_sums.empty();
+  options.set_name("attention").set_generate_stats(sums).set_attn_scale(args.scale);
   const auto outputs = graph->sdpa(q, k, v, std::move(options));
   outputs[0]->set_output(true).set_uid(kOut).set_dim(dims(args.out)).set_stride(strides(args.out));
+  if (sums) {
+    const std::int64_t heads = args.q.dim(1);
+    const std::int64_t queries = args.q.dim(0);
+    outputs[1]
+        ->set_output(true)
+        .set_uid(kLogSums)
+        .set_data_type(fe::DataType_t::FLOAT)
+        .set_dim({1, heads, queries, 1})
+        .set_stride({heads * queries, queries, 1, 1});
+  }
   return graph;
 }
 
@@ -355,6 +366,7 @@ AttentionLibrary::~AttentionLibrary() = default;
 bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const AttentionArgs& args) {
   Numbers key;
   for (const TensorView& view : {args.q, args.k, args.v, args.out}) append(key, view);
+  key.push_back(args.log_sums.empty() ? 0 : 1);
   const cudnnHandle_t handle = impl_->handle.on(stream);
   std::optional<Plan>* found = impl_->plans.find({key, args.scale});
   if (found == nullptr) {
@@ -369,8 +381,10 @@ bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const Atte
                               plans.empty() ? std::nullopt : std::optional(std::move(plans.front())));
   }
   if (!*found) return false;
-  execute(**found, handle, workspace,
-          {{kQuery, args.q.data()}, {kKey, args.k.data()}, {kValue, args.v.data()}, {kOut, args.out.data()}});
+  Pointers pointers{
+      {kQuery, args.q.data()}, {kKey, args.k.data()}, {kValue, args.v.data()}, {kOut, args.out.data()}};
+  if (args.log_sums) pointers.emplace(kLogSums, args.log_sums.data());
+  execute(**found, handle, workspace, std::move(pointers));
   return true;
 }
 

@@ -3,22 +3,30 @@
 
 #include <vector>
 
-#include "nn/token_layout.h"
-#include "ops/exec_context.h"
+#include "models/wan/block.h"
 
 namespace wan {
 
-/// Work on the residual stream after chosen blocks, with weights of its own (S2V's audio injector, Animate's face
-/// blocks). Branches that differ in it have objects of their own.
+/// Where a stage stands: after a block.
+struct BlockEnd {
+  int block;
+  std::span<const TensorView>
+      extra_weights;  // what the block has besides (BlockLayout), on the device until the stage returns
+  const TokenLayout& layout;
+  const WanActivations& scratch;  // free until the next block
+};
+
+/// Work on the residual stream after chosen blocks, with weights of its own or those that come with the block (S2V's audio
+/// injector, Animate's face blocks). Branches that differ in it have objects of their own.
 class BlockStage {
  public:
   virtual ~BlockStage() = default;
   virtual bool runs_after(int block) const = 0;
   /// x [local tokens, dim] f32, changed in place. Collective where the context has several ranks.
-  virtual void run(ExecContext& ctx, int block, const TokenLayout& layout, const TensorView& x) = 0;
+  virtual void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) = 0;
 };
 
-/// Added to the embeddings of some tokens (S2V's and Animate's poses).
+/// Added to the embeddings of some tokens (Animate's poses).
 struct AddedTokens {
   std::int64_t first = 0;  // token of the whole sequence
   TensorView values;       // [n, dim] f32
@@ -27,6 +35,9 @@ struct AddedTokens {
 struct Conditioning {
   /// Latents concatenated to the noisy one along channels [in_dim - out_dim, F, H, W] f32; empty for text-to-video.
   TensorView channels;
+  /// What embeds the patches of the noisy latent and `channels` where it is not the model's own: S2V's bias has what all tokens of
+  /// the video get, and its weights those of the pose, which are channels then. Empty weight: the model's.
+  Linear video_embedding;
   /// Embedded tokens after the video's [n, dim] f32 (reference, motion); empty where the layout has only video tokens.
   TensorView extra_tokens;
   std::vector<AddedTokens> added;

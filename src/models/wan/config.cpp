@@ -46,6 +46,29 @@ class ConfigReader {
     return value;
   }
 
+  bool flag(const char* key) const {
+    const auto found = json_.find(key);
+    WAN_CHECK(found != json_.end() && found->is_boolean(), kBadFile, "{} has no \"{}\" that is true or false",
+              path_, key);
+    return found->get<bool>();
+  }
+
+  /// Numbers of blocks, ascending.
+  std::vector<int> blocks(const char* key, std::int64_t count) const {
+    const auto found = json_.find(key);
+    WAN_CHECK(found != json_.end() && found->is_array() && !found->empty(), kBadFile, "{} has no list \"{}\"",
+              path_, key);
+    std::vector<int> blocks;
+    for (const nlohmann::json& block : *found) {
+      const std::int64_t lowest = blocks.empty() ? 0 : blocks.back() + 1;
+      WAN_CHECK(block.is_number_integer() && block.get<std::int64_t>() >= lowest &&
+                    block.get<std::int64_t>() < count,
+                kBadFile, "{}: \"{}\" does not list some of {} blocks in ascending order", path_, key, count);
+      blocks.push_back(block.get<int>());
+    }
+    return blocks;
+  }
+
   const std::string& path() const { return path_; }
 
  private:
@@ -55,6 +78,39 @@ class ConfigReader {
 
 constexpr int kDepth = 8;  // the official files have one level
 constexpr const char* kRemedy = "take all files of a diffusion model's folder from one checkpoint";
+
+/// The official code takes a listed block's number for the beginning of a block's name: 1 would be 1, 10, 11 ...
+void check_injected_blocks(const ConfigReader& json, const std::vector<int>& listed, std::int64_t count) {
+  for (const int block : listed)
+    WAN_CHECK(block == 0 || std::int64_t{block} * 10 >= count, kBadFile,
+              "{}: \"audio_inject_layers\" has block {}, which the official code takes for block {} too",
+              json.path(), block, block * 10);
+}
+
+SpeechConfig read_speech_config(const ConfigReader& json, std::int64_t layers) {
+  const auto expect = [&](const char* key, bool value) {
+    WAN_CHECK(json.flag(key) == value, kBadFile,
+              "{}: \"{}\" is {}; of speech-to-video models only the kind of Wan2.2-S2V-14B is supported",
+              json.path(), key, !value);
+  };
+  expect("enable_framepack", true);
+  expect("enable_motioner", false);
+  expect("add_last_motion", true);
+  expect("zero_timestep", true);
+  expect("enable_adain", true);
+  const std::string mode = json.text("adain_mode");
+  WAN_CHECK(
+      mode == "attn_norm", kBadFile,
+      "{}: \"adain_mode\" is {}; of speech-to-video models only the kind of Wan2.2-S2V-14B is supported",
+      json.path(), quote_name(mode));
+  SpeechConfig config{};
+  config.pose_dim = json.positive("cond_dim");
+  config.audio_dim = json.positive("audio_dim");
+  config.audio_tokens = json.positive("num_audio_token");
+  config.inject_layers = json.blocks("audio_inject_layers", layers);
+  check_injected_blocks(json, config.inject_layers, layers);
+  return config;
+}
 
 WanConfig read_config(const ConfigReader& json) {
   WanConfig config{};
@@ -73,6 +129,15 @@ WanConfig read_config(const ConfigReader& json) {
             config.dim);
   WAN_CHECK(config.freq_dim % 2 == 0, kBadFile, "{}: \"freq_dim\" is odd", json.path());
   WAN_CHECK(config.eps > 0.0f && config.eps < 1.0f, kBadFile, "{}: \"eps\" is {}", json.path(), config.eps);
+  if (config.model_type == "s2v") {
+    config.speech = read_speech_config(json, config.num_layers);
+    WAN_CHECK(config.dim % 4 == 0, kBadFile, "{}: \"dim\" is {}, which the audio encoder cannot divide by 4",
+              json.path(), config.dim);
+    WAN_CHECK(config.in_dim == config.out_dim, kBadFile,
+              "{}: \"in_dim\" is {} and \"out_dim\" {}; of speech-to-video models only the kind of "
+              "Wan2.2-S2V-14B is supported",
+              json.path(), config.in_dim, config.out_dim);
+  }
   return config;
 }
 
@@ -100,12 +165,17 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   WAN_CHECK(config.num_layers <= most, kBadFile, "{}: \"num_layers\" is {}, but {} holds {} tensors in all",
             path.string(), config.num_layers, weights.report().checkpoint().path(), most);
   config.text_dim = weights.require_shape("text_embedding.0.weight", 2, kRemedy)[1];
+  if (config.speech)
+    config.speech->audio_layers = weights.require_shape("casual_audio_encoder.weights", 4, kRemedy)[1];
   const Shape patch = weights.require_shape("patch_embedding.weight", 5, kRemedy);
   for (int i = 0; i < 3; ++i) {
     WAN_CHECK(patch[i + 2] >= 1 && patch[i + 2] <= 16, kBadFile, "{}: patch_embedding.weight is {}",
               weights.report().checkpoint().path(), patch.to_string());
     config.patch[static_cast<std::size_t>(i)] = static_cast<int>(patch[i + 2]);
   }
+  WAN_CHECK(!config.speech || config.patch == (PatchSize{1, 2, 2}), kBadFile,
+            "{}: patch_embedding.weight is {}; a speech-to-video model has patches of 1 x 2 x 2",
+            weights.report().checkpoint().path(), patch.to_string());
   return config;
 }
 

@@ -90,8 +90,12 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
                                   const Conditioning& conditioning, const TensorView& x) const {
   const Shape grid = input.latent.shape();
   const std::int64_t extra_channels = conditioning.channels ? conditioning.channels.dim(0) : 0;
-  WAN_CHECK(grid[0] + extra_channels == config_.in_dim, kInvalidArgument,
-            "the model takes {} latent channels, got {} and {} of conditioning", config_.in_dim, grid[0],
+  const std::int64_t width = patch_volume(config_);
+  const Linear embedding =
+      conditioning.video_embedding.weight ? conditioning.video_embedding : weights_->patch_embedding();
+  const std::int64_t channels = embedding.weight.dim(1) / width;
+  WAN_CHECK(grid[0] + extra_channels == channels, kInvalidArgument,
+            "the model takes {} latent channels, got {} and {} of conditioning", channels, grid[0],
             extra_channels);
   const Range local = input.layout.local();
   const std::int64_t extra = conditioning.extra_tokens ? conditioning.extra_tokens.dim(0) : 0;
@@ -102,8 +106,7 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
   const Workspace::Scope scope(ctx.workspace);
   if (video_end > local.begin) {
     const std::int64_t count = video_end - local.begin;
-    const std::int64_t width = patch_volume(config_);
-    const TensorView patches = ctx.workspace.take(DType::kF32, {count, config_.in_dim * width});
+    const TensorView patches = ctx.workspace.take(DType::kF32, {count, channels * width});
     const std::int64_t split = grid[0] * width;
     patchify(ctx, {.latent = input.latent,
                    .patch = config_.patch,
@@ -114,7 +117,7 @@ void WanTransformer::embed_tokens(ExecContext& ctx, const WanForwardInput& input
                      .patch = config_.patch,
                      .first_token = local.begin,
                      .tokens = patches.slice(1, split, patches.dim(1))});
-    weights_->patch_embedding()(ctx, patches, x.slice(0, 0, count));
+    embedding(ctx, patches, x.slice(0, 0, count));
   }
   if (video_end < local.end)
     copy(ctx, {conditioning.extra_tokens.slice(0, video_end - video_tokens, local.end - video_tokens),
@@ -154,15 +157,17 @@ void WanTransformer::predict(ExecContext& ctx, const WanForwardInput& input, con
                    .out = normed});
   const TensorView local = ctx.workspace.take(DType::kF32, {x.dim(0), weights_->head.weight.dim(0)});
   weights_->head(ctx, normed, local);
-  ctx.tap(tap_prefix_ + "head", local);
+  const TensorView& extra_tokens = branch.conditioning->extra_tokens;
+  const std::int64_t video_tokens = input.layout.tokens() - (extra_tokens ? extra_tokens.dim(0) : 0);
+  const Range share = input.layout.local();
+  if (share.begin < video_tokens)
+    ctx.tap(tap_prefix_ + "head", local.slice(0, 0, std::min(video_tokens, share.end) - share.begin));
   TensorView tokens = local;
   if (input.layout.ranks() > 1) {
     tokens = ctx.workspace.take(DType::kF32, {input.layout.tokens(), local.dim(1)});
     gather_tokens(ctx, input.layout, local, tokens);
   }
-  const TensorView& extra_tokens = branch.conditioning->extra_tokens;
-  const std::int64_t extra = extra_tokens ? extra_tokens.dim(0) : 0;
-  unpatchify(ctx, {.tokens = tokens.slice(0, 0, input.layout.tokens() - extra),
+  unpatchify(ctx, {.tokens = tokens.slice(0, 0, video_tokens),
                    .patch = config_.patch,
                    .first_token = 0,
                    .latent = branch.velocity});
@@ -207,15 +212,20 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
       .rope = input.rope,
       .time_modulation = time.projection,
       .scratch = take_activations(workspace, config_, input.layout, compute_, feed_forward_pieces_)};
+  const std::size_t own = weight_count<WanBlockWeights>(config_);
   for (int index = 0; index < config_.num_layers; ++index) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire({group_, index});
-    const WanBlock block(pass, bind_weights<WanBlockWeights>(lease.weights(), config_), index,
+    const WanBlock block(pass, bind_weights<WanBlockWeights>(lease.weights().first(own), config_), index,
                          tap_prefix_ + "blocks." + std::to_string(index));
+    const BlockEnd end{.block = index,
+                       .extra_weights = lease.weights().subspan(own),
+                       .layout = input.layout,
+                       .scratch = pass.scratch};
     for (std::size_t i = 0; i < branches.size(); ++i) {
       block.run(ctx, *branches[i].context, streams[i]);
       for (BlockStage* stage : branches[i].conditioning->stages)
-        if (stage->runs_after(index)) stage->run(ctx, index, input.layout, streams[i]);
+        if (stage->runs_after(index)) stage->run(ctx, end, streams[i]);
     }
   }
   for (std::size_t i = 0; i < branches.size(); ++i)

@@ -32,6 +32,11 @@ class WanTransformer {
                  DType compute, std::string tap_prefix);
 
   const WanConfig& config() const { return config_; }
+  const WanTransformerWeights& weights() const { return *weights_.operator->(); }
+  /// Begins the names of taps.
+  const std::string& tap_prefix() const { return tap_prefix_; }
+  /// Of the blocks' activations.
+  DType compute_dtype() const { return compute_; }
 
   /// Each block's feed-forward, the widest of its activations, goes through the tokens in so many parts from now on. Each row
   /// is the same sum, which a library may add in another order for another number of rows: for where memory is short.

@@ -4,15 +4,6 @@ namespace wan {
 
 using enum WeightDType;
 
-void AttentionWeights::visit(const WeightVisitor& at, std::int64_t dim) {
-  query.visit(at.child("q"), {.in = dim, .out = dim});
-  key.visit(at.child("k"), {.in = dim, .out = dim});
-  value.visit(at.child("v"), {.in = dim, .out = dim});
-  output.visit(at.child("o"), {.in = dim, .out = dim});
-  at.tensor("norm_q.weight", norm_query, {dim}, kFloat32);
-  at.tensor("norm_k.weight", norm_key, {dim}, kFloat32);
-}
-
 void WanBlockWeights::visit(const WeightVisitor& at, const WanConfig& config) {
   const std::int64_t dim = config.dim;
   at.tensor("modulation", modulation, {1, kModulationRows, dim}, kFloat32);
@@ -25,7 +16,12 @@ void WanBlockWeights::visit(const WeightVisitor& at, const WanConfig& config) {
 }
 
 BlockLayout wan_block_layout(const WanConfig& config) {
-  return {.prefix = "blocks.{i}.", .weights = list_weights<WanBlockWeights>(config)};
+  BlockLayout layout{.prefix = "blocks.{i}.", .weights = list_weights<WanBlockWeights>(config)};
+  if (config.speech) {
+    layout.extra_weights = list_weights<AudioInjectorWeights>(config);
+    layout.extra_blocks = config.speech->inject_layers;
+  }
+  return layout;
 }
 
 void WanTransformerWeights::visit(const WeightVisitor& at, const WanConfig& config) {
@@ -43,6 +39,7 @@ void WanTransformerWeights::visit(const WeightVisitor& at, const WanConfig& conf
   linear("time_projection.1", time_projection, dim, kModulationRows * dim);
   linear("head.head", head, dim, patch_volume(config) * config.out_dim);
   at.tensor("head.modulation", head_modulation, {1, 2, dim}, kFloat32);
+  if (config.speech) speech.visit(at, config);
 }
 
 Linear WanTransformerWeights::patch_embedding() const {

@@ -1,18 +1,10 @@
 #pragma once
 // The weights of a Wan transformer: what each is called in a checkpoint, its shape, and how it is held.
 
-#include "models/wan/config.h"
-#include "nn/linear.h"
+#include "models/wan/s2v/weights.h"
 #include "weights/block_layout.h"
 
 namespace wan {
-
-struct AttentionWeights {
-  Linear query, key, value, output;  // [dim, dim]
-  TensorView norm_query, norm_key;   // [dim] f32
-
-  void visit(const WeightVisitor& at, std::int64_t dim);
-};
 
 /// Shift, scale and gate of the self-attention, then of the feed-forward.
 constexpr int kModulationRows = 6;
@@ -40,6 +32,7 @@ struct WanTransformerWeights {
   Linear time_projection;      // [6 dim, dim]
   Linear head;                 // [pt ph pw out_dim, dim]
   TensorView head_modulation;  // [1, 2, dim]: shift, scale
+  SpeechWeights speech;        // where the config has any
 
   void visit(const WeightVisitor& at, const WanConfig& config);
 

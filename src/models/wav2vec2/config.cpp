@@ -45,6 +45,7 @@ std::vector<Wav2Vec2Config::Convolution> read_convolutions(const JsonReader& jso
             kBadFile, "{}: \"conv_dim\", \"conv_kernel\" and \"conv_stride\" have {}, {} and {} members; {}",
             json.place(), channels.size(), kernels.size(), strides.size(), kRemedy);
   std::vector<Wav2Vec2Config::Convolution> convolutions;
+  std::int64_t hop = 1;
   for (std::size_t i = 0; i < channels.size(); ++i) {
     const Wav2Vec2Config::Convolution layer{channels[i].integer(), kernels[i].integer(),
                                             strides[i].integer()};
@@ -52,6 +53,10 @@ std::vector<Wav2Vec2Config::Convolution> read_convolutions(const JsonReader& jso
                   layer.stride >= 1 && layer.stride <= layer.kernel,
               kBadFile, "{}: its convolution {} has {} channels, a kernel of {} and a stride of {}; {}",
               json.place(), i, layer.channels, layer.kernel, layer.stride, kRemedy);
+    hop *= layer.stride;
+    constexpr std::int64_t kLongestHop = 1 << 16;  // a state every four seconds
+    WAN_CHECK(hop <= kLongestHop, kBadFile, "{}: its convolutions leave less than one of {} samples; {}",
+              json.place(), kLongestHop, kRemedy);
     convolutions.push_back(layer);
   }
   return convolutions;
@@ -104,13 +109,24 @@ std::int64_t Wav2Vec2Config::hop() const {
   return hop;
 }
 
+Wav2Vec2Config published_wav2vec2_config() {
+  Wav2Vec2Config config{};
+  config.convolutions = {{512, 10, 5}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2},
+                         {512, 3, 2},  {512, 2, 2}, {512, 2, 2}};
+  config.dim = 1024;
+  config.num_heads = 16;
+  config.num_layers = 24;
+  config.dim_ffn = 4096;
+  config.position_kernel = 128;
+  config.position_groups = 16;
+  config.eps = 1e-5f;
+  return config;
+}
+
 Wav2Vec2Config read_wav2vec2_config(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   const nlohmann::json json = read_json_file(file, kDepth, kRemedy);
   Wav2Vec2Config config = read_config(JsonReader(json, file.string()));
-  constexpr std::int64_t kLongestHop = 1 << 16;  // a state every four seconds
-  WAN_CHECK(config.hop() <= kLongestHop, kBadFile, "{}: its convolutions leave one of {} samples; {}",
-            file.string(), config.hop(), kRemedy);
   const std::filesystem::path samples = folder / "preprocessor_config.json";
   if (!file_exists(samples)) return config;
   const nlohmann::json stated = read_json_file(samples, kDepth, kRemedy);
@@ -122,6 +138,11 @@ Wav2Vec2Config read_wav2vec2_config(const std::filesystem::path& folder) {
               "{}: expected sounds of {} samples a second, got {}; {}", samples.string(), kRate,
               rate->integer(), kRemedy);
   return config;
+}
+
+Wav2Vec2Config parse_wav2vec2_config(std::string_view json, const std::string& where) {
+  const nlohmann::json parsed = parse_strict_json(json, where, kDepth, kRemedy);
+  return read_config(JsonReader(parsed, where));
 }
 
 }  // namespace wan

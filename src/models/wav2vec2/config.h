@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "weights/weight_scope.h"
@@ -33,9 +35,15 @@ struct Wav2Vec2Config {
   std::int64_t hop() const;
 };
 
+/// wav2vec2-large-xlsr-53, which the published checkpoints have.
+Wav2Vec2Config published_wav2vec2_config();
+
 /// From `folder`'s config.json, and preprocessor_config.json where there is one. Throws BadFile, naming file and member, for
 /// dimensions that contradict one another, Unsupported for another kind of encoder than wav2vec2-large-xlsr-53
 /// ("do_stable_layer_norm", layer norms after each convolution).
 Wav2Vec2Config read_wav2vec2_config(const std::filesystem::path& folder);
+
+/// The same of a config.json's text, which errors call `where`.
+Wav2Vec2Config parse_wav2vec2_config(std::string_view json, const std::string& where);
 
 }  // namespace wan

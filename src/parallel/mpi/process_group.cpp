@@ -109,6 +109,11 @@ void ProcessGroup::meet(const std::string& version) {
               name(process), versions[static_cast<std::size_t>(process)]);
 }
 
+int ProcessGroup::machine(int process) const {
+  return static_cast<int>(std::ranges::find(hosts_, hosts_[static_cast<std::size_t>(process)]) -
+                          hosts_.begin());
+}
+
 std::string ProcessGroup::name(int process) const {
   const auto index = static_cast<std::size_t>(process);
   if (index >= hosts_.size()) return fmt::format("process {}", process);

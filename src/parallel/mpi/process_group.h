@@ -55,6 +55,8 @@ class ProcessGroup {
   int size() const { return size_; }
   /// "node2", or "node2 (process 3)" where that machine has several, for messages.
   std::string name(int process) const;
+  /// The first process on the machine of this name: one for all of its processes.
+  int machine(int process) const;
   /// This process among those of its machine.
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }

@@ -121,12 +121,12 @@ Shape ImageToVideo::condition_shape(const VaeGeometry& vae, const Shape& latent)
   return {condition_channels(vae), latent[1], latent[2], latent[3]};
 }
 
-void ImageToVideo::run(Run& run, const InputImages& images) const {
+void ImageToVideo::run(Run& run, const RunInputs& inputs) const {
   SegmentInput segment;
   segment.condition = run.condition([&] {
     const VideoVae& vae = run.models().vae;
     return encode_condition(run.context(), vae, run.encode_plan(),
-                            condition_shape(vae.geometry(), run.latent()), images);
+                            condition_shape(vae.geometry(), run.latent()), inputs.images);
   });
   if (!segment.condition.empty()) segment.conditioning.channels = segment.condition;
   run.decode(run.denoise(std::move(segment)));

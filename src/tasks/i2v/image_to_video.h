@@ -21,7 +21,7 @@ class ImageToVideo final : public Task {
   Shape condition_shape(const VaeGeometry& vae, const Shape& latent) const override;
   /// Images are resized to the video's size, which the first one's shape has determined; a last image of another shape is
   /// cropped at its middle.
-  void run(Run& run, const InputImages& images) const override;
+  void run(Run& run, const RunInputs& inputs) const override;
 };
 
 }  // namespace wan

@@ -27,7 +27,7 @@ WanConfig TextToVideo::published_transformer() const {
   return official_14b(facts().model_type, 16);
 }
 
-void TextToVideo::run(Run& run, const InputImages&) const {
+void TextToVideo::run(Run& run, const RunInputs&) const {
   run.decode(run.denoise({}));
 }
 

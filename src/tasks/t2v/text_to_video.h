@@ -11,7 +11,7 @@ class TextToVideo final : public Task {
   /// wan/configs/wan_t2v_A14B.py of the official code.
   ModelDefaults defaults() const override;
   WanConfig published_transformer() const override;
-  void run(Run& run, const InputImages& images) const override;
+  void run(Run& run, const RunInputs& inputs) const override;
 };
 
 }  // namespace wan

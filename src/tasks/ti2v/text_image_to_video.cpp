@@ -76,13 +76,14 @@ Shape TextImageToVideo::condition_shape(const VaeGeometry&, const Shape& latent)
   return {latent[0], 1, latent[2], latent[3]};
 }
 
-void TextImageToVideo::run(Run& run, const InputImages& images) const {
+void TextImageToVideo::run(Run& run, const RunInputs& inputs) const {
   SegmentInput segment;
   segment.condition = run.condition([&] {
     const VideoVae& vae = run.models().vae;
-    return images.first ? encode_condition(run.context(), vae, run.encode_plan(),
-                                           condition_shape(vae.geometry(), run.latent()), *images.first)
-                        : Tensor();
+    const std::optional<Image>& first = inputs.images.first;
+    return first ? encode_condition(run.context(), vae, run.encode_plan(),
+                                    condition_shape(vae.geometry(), run.latent()), *first)
+                 : Tensor();
   });
   if (!segment.condition.empty()) segment.given_frames = segment.condition;
   run.decode(run.denoise(std::move(segment)));

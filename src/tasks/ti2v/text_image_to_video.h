@@ -18,7 +18,7 @@ class TextImageToVideo final : public Task {
   /// The given first latent frame: [z, 1, h, w].
   Shape condition_shape(const VaeGeometry& vae, const Shape& latent) const override;
   /// The image is resized (Lanczos) until it covers the video's size and cropped at its middle.
-  void run(Run& run, const InputImages& images) const override;
+  void run(Run& run, const RunInputs& inputs) const override;
 };
 
 }  // namespace wan

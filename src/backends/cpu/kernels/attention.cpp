@@ -116,6 +116,9 @@ void start(const AttentionTile& t, std::int64_t first_row, const TileState& stat
 
 void finish(const AttentionTile& t, std::int64_t first_row, const TileState& state) {
   const std::int64_t rows = t.rows - first_row < kTile ? t.rows - first_row : kTile;
+  if (t.log_sums != nullptr)
+    for (std::int64_t r = 0; r < rows; ++r)
+      t.log_sums[first_row + r] = state.highest[r] + __builtin_logf(state.total[r]);
   for (int v = 0; v < kVectors; ++v) store(state.total + v * kLanes, 1.0f / load(state.total + v * kLanes));
   for (std::int64_t r = 0; r < rows; ++r) {
     float* to = t.out + (first_row + r) * t.out_stride;

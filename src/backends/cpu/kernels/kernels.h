@@ -16,6 +16,7 @@ struct AttentionTile {
   const float* k;
   const float* v;
   float* out;
+  float* log_sums;        // [rows] or nullptr
   const float* bias;      // [rows, keys], bias_stride apart, or nullptr
   const float* key_bias;  // [keys] or nullptr
   float* scratch;         // attention_scratch(D, rows) floats, 64-byte aligned

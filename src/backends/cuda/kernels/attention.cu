@@ -17,6 +17,7 @@ struct PlainAttention {
   std::int64_t q_token, q_head, k_token, k_head, v_token, v_head, out_token, out_head;  // strides
   const float* bias;      // [heads, queries, keys] or nullptr
   const float* key_bias;  // [keys] or nullptr
+  float* log_sums;        // [heads, queries] or nullptr
 };
 
 /// kQueries queries of one head a block; each query's scores and sums belong to kThreads / kQueries neighbouring threads.
@@ -128,6 +129,7 @@ __global__ void plain_attention_kernel(const T* q, const T* k, const T* v, Out* 
     }
   }
   if (!is_query) return;
+  if (p.log_sums != nullptr && lane == 0) p.log_sums[head * p.queries + query] = highest + logf(total);
   Out* to = out + query * p.out_token + head * p.out_head;
 #pragma unroll
   for (int j = 0; j < kSums; ++j) {
@@ -167,6 +169,7 @@ void launch_plain_attention(cudaStream_t stream, const AttentionArgs& args) {
   plain.out_head = args.out.stride(1);
   plain.bias = args.bias ? args.bias.as<float>() : nullptr;
   plain.key_bias = args.key_bias ? args.key_bias.as<float>() : nullptr;
+  plain.log_sums = args.log_sums ? args.log_sums.as<float>() : nullptr;
   const auto heads = static_cast<unsigned>(args.q.dim(1));
   with_attention_shape(plain.width, [&](auto shape) {
     using Shape = decltype(shape);

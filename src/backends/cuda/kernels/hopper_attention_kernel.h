@@ -49,8 +49,8 @@ void launch_hopper_kernel(cudaStream_t stream, Workspace& workspace, int multipr
   const auto elements = [](const TensorView& view) { return reinterpret_cast<HopperElement*>(view.data()); };
   const int queries = hopper_int(args.q.dim(0));
   const int heads = hopper_int(args.q.dim(1));
-  // The kernel also writes each row's log-sum, which nobody reads.
-  const TensorView log_sums = workspace.take(DType::kF32, {heads, queries});
+  // The kernel writes each row's log-sum, whether anybody reads it or not.
+  const TensorView log_sums = args.log_sums ? args.log_sums : workspace.take(DType::kF32, {heads, queries});
 
   cutlass::KernelHardwareInfo hardware;
   hardware.sm_count = multiprocessors;

@@ -15,7 +15,9 @@ struct SoftmaxRows {
   const float* scores;
   const float* bias;                   // or nullptr
   const float* key_bias;               // or nullptr
+  float* log_sums;                     // or nullptr
   std::int64_t bias_head, bias_query;  // strides
+  std::int64_t log_sums_head;
   std::int64_t queries, keys;
   float scale;
 };
@@ -59,7 +61,10 @@ __global__ void softmax_kernel(SoftmaxRows p, Out* weights) {
   }
   const float row_highest = row_max<kSoftmaxThreads>(highest);
   const float own = highest == -INFINITY ? 0.0f : total * expf(highest - row_highest);
-  const float inverse = 1.0f / row_sum<kSoftmaxThreads>(own);
+  const float row_total = row_sum<kSoftmaxThreads>(own);
+  if (p.log_sums != nullptr && threadIdx.x == 0)
+    p.log_sums[row / p.queries * p.log_sums_head + row % p.queries] = row_highest + logf(row_total);
+  const float inverse = 1.0f / row_total;
   for (std::int64_t key = first; key < p.keys; key += kStep) {
     load_scores<N>(p, scores, bias, key, values);
 #pragma unroll
@@ -81,6 +86,10 @@ void launch_softmax(cudaStream_t stream, const SoftmaxArgs& args) {
     rows.bias_query = args.bias.stride(1);
   }
   if (args.key_bias) rows.key_bias = args.key_bias.as<float>();
+  if (args.log_sums) {
+    rows.log_sums = args.log_sums.as<float>();
+    rows.log_sums_head = args.log_sums.stride(0);
+  }
   const LaunchShape shape{dim3(blocks_for(args.scores.dim(0) * rows.queries, 1)), dim3(kSoftmaxThreads)};
   const bool wide = packs_fit({args.scores, args.bias, args.key_bias, args.weights}, kWide);
   with_activation_type(args.weights.dtype(), [&](auto tag) {
