@@ -70,10 +70,9 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
                          : std::nullopt;
   check_agrees("`sample_guide_scale`", scale, format_guidance_scale(kept.guide_scale),
                format_guidance_scale(kept.guide_scale));
-  const auto rng = request.rng.empty()
-                       ? std::nullopt
-                       : std::optional(format_random_spec(parse_random_spec(request.rng, engine.grid)));
-  check_agrees("`rng`", rng, format_random_spec(kept.rng), format_random_spec(kept.rng));
+  if (!request.rng.empty())
+    check_agrees("`rng`", std::optional(parse_random_spec(request.rng, engine.grid)), kept.rng,
+                 format_random_spec(kept.rng));
 }
 
 /// Values that only some tasks have are there where the task has them. Throws BadFile.

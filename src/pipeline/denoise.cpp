@@ -6,6 +6,7 @@
 #include "ops/fill_zero.h"
 #include "ops/finite.h"
 #include "ops/linear_combination.h"
+#include "parallel/pass_sharing.h"
 #include "pipeline/phase_reporter.h"
 
 namespace wan {
@@ -126,14 +127,12 @@ void DenoiseLoop::predict(int step) {
   if (branches > 1) run_.dump->step_tensor(run_.exec, step, "uncond", predictions_[kNegative]);
 }
 
-/// Fills the predictions of the first `branches` on every rank. Of two groups each runs the branch of its number; where there is but
-/// one, both run it.
+/// Fills the predictions of the first `branches` on every rank.
 void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches) {
-  const RankLayout& ranks = run_.layout;
-  const int own = ranks.group_of(run_.exec.communicator.rank());
+  Communicator& all = run_.exec.communicator;
   std::vector<GuidanceBranch> passes;
   for (int i = 0; i < branches; ++i) {
-    if (ranks.groups > 1 && branches > 1 && i != own) continue;
+    if (!runs_pass(run_.layout, all.rank(), i, branches)) continue;
     const auto branch = static_cast<Branch>(i);
     passes.push_back({&context(expert, branch), in_.conditioning[branch], predictions_[branch]});
   }
@@ -141,9 +140,7 @@ void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches)
   transformer(expert).forward(run_.transformer_exec,
                               {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_},
                               passes);
-  if (ranks.groups == 1) return;
-  for (int i = 0; i < branches; ++i)
-    run_.exec.communicator.broadcast(predictions_[static_cast<std::size_t>(i)], ranks.first_of(i));
+  share_results(all, run_.layout, std::span(predictions_).first(static_cast<std::size_t>(branches)));
 }
 
 void DenoiseLoop::guide(int step) {

@@ -15,6 +15,7 @@
 #include "ops/copy.h"
 #include "ops/finite.h"
 #include "ops/linear.h"
+#include "parallel/pass_sharing.h"
 #include "published/benchmark_internals.h"
 #include "published/random_weights.h"
 #include "tasks/official_models.h"
@@ -251,7 +252,6 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
   const double load_seconds = now() - start;
 
   const RankConnection& ways = bench.connection;
-  const RankLayout& ranks = ways.layout;
   const bool first = phase == std::string_view("first");
   const TokenLayout layout = subject.layout(ways.group_or_all(), first);
   const Tensor rope = transformer.make_rope_table(bench.exec, layout);
@@ -271,7 +271,7 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
     velocities.emplace_back(bench.backend->allocator(), DType::kF32, subject.latent);
     TextContext& context = contexts[static_cast<std::size_t>(branch)];
     transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
-    if (ranks.groups == 1 || branch == ranks.group_of(ways.all->rank()))
+    if (runs_pass(ways.layout, ways.all->rank(), branch, branches))
       passes.push_back(
           {&context, speech ? &speech->conditioning->branch(branch) : &conditioning, velocities.back()});
   }
@@ -282,9 +282,7 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
     exec.flops = bench.exec.flops;
     transformer.forward(exec, {.latent = latent, .timesteps = timesteps, .layout = layout, .rope = rope},
                         passes);
-    if (ranks.groups == 1) return;
-    for (int branch = 0; branch < branches; ++branch)
-      ways.all->broadcast(velocities[static_cast<std::size_t>(branch)], ranks.first_of(branch));
+    share_results(*ways.all, ways.layout, velocities);
   });
 }
 
