@@ -53,6 +53,11 @@ void check_options(const GenerateOptions& o) {
                   "--tts_text is missing: write what is to be said");
 }
 
+/// A relative name that begins with a dash would be taken for an option.
+fs::path absolute_path(const fs::path& path) {
+  return real_path(folder_of(path)) / path.filename();
+}
+
 /// The command's words with their values in them: each stays one word, and no shell reads any of them.
 std::vector<std::string> filled_words(const GenerateOptions& o, const fs::path& out) {
   const std::string text = o.tts_text.value_or("");
@@ -60,7 +65,7 @@ std::vector<std::string> filled_words(const GenerateOptions& o, const fs::path& 
       {{"{out}", "", out.string()},
        {"{text}", "--tts_text", text},
        {"{prompt_audio}", "--tts_prompt_audio",
-        o.tts_prompt_audio.empty() ? "" : real_path(o.tts_prompt_audio).string()},
+        o.tts_prompt_audio.empty() ? "" : absolute_path(o.tts_prompt_audio).string()},
        {"{prompt_text}", "--tts_prompt_text", o.tts_prompt_text.value_or("")}}};
   std::vector<std::string> words = words_of_command(o.tts_command);
   WAN_CHECK_FIELD(!words.empty(), kInvalidArgument, "tts_command", "--tts_command names no program");
@@ -182,8 +187,7 @@ void speak_where_asked(const GenerateOptions& o, GenerationRequest& request,
                        std::vector<std::string>& notices) {
   check_options(o);
   if (!o.enable_tts) return;
-  // A relative name that begins with a dash would be taken for an option.
-  const fs::path out = real_path(free_speech_file(request.save_file));
+  const fs::path out = absolute_path(free_speech_file(request.save_file));
   run_program(filled_words(o, out), *o.tts_text);
   WAN_CHECK_FIELD(
       file_exists(out), kBadFile, "tts_command",

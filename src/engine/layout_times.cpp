@@ -65,9 +65,9 @@ double measure_exchange(Backend& backend, Communicator& ranks) {
 }  // namespace
 
 PassDemand pass_demand(const WanConfig& config, const Shape& latent, DType activations) {
-  const double tokens = static_cast<double>(latent[1] / config.patch[0]) *
-                        static_cast<double>(latent[2] / config.patch[1]) *
-                        static_cast<double>(latent[3] / config.patch[2]);
+  const std::int64_t patches =
+      latent[1] / config.patch[0] * (latent[2] / config.patch[1]) * (latent[3] / config.patch[2]);
+  const auto tokens = static_cast<double>(patches);
   const auto dim = static_cast<double>(config.dim);
   // Of a token: queries, keys, values and output of self-attention, queries and output of cross-attention, the feed-forward.
   const double products = 2 * (6 * dim * dim + 2 * dim * static_cast<double>(config.ffn_dim));

@@ -40,7 +40,7 @@ Umt5Config check_text_encoder(WeightReport& report) {
 
 Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report) {
   const WeightScope top = WeightScope::describing(report);
-  const Wav2Vec2Config config = read_wav2vec2_config(folder);
+  Wav2Vec2Config config = read_wav2vec2_config(folder);
   const WeightScope encoder = wav2vec2_scope(top);
   declare<Wav2Vec2OuterWeights>(encoder, config, wav2vec2_block_layout(config));
   load_convolutions(encoder, config);

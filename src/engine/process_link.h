@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "engine/letters.h"
@@ -84,7 +85,9 @@ class ProcessLink {
     std::uint32_t number = 0;
     std::vector<int> ranks;  // among all, in the order of their places
     std::optional<int> place_of(int rank) const;
-    friend auto operator<=>(const Members&, const Members&) = default;
+    friend bool operator<(const Members& a, const Members& b) {
+      return std::tie(a.part, a.number, a.ranks) < std::tie(b.part, b.number, b.ranks);
+    }
   };
   std::vector<Members> groups_of(const RankLayout& layout) const;
   std::vector<int> processes_of(const Members& members) const;

@@ -83,7 +83,9 @@ struct RehearsedTransformer {
 
 /// The first rank of several machines with so many ranks each.
 struct IdleMachines {
-  IdleMachines(int machines, int ranks_of_each) : within(ranks_of_each), across(machines) {
+  /// `packs`: see IdleCommunicator.
+  IdleMachines(int machines, int ranks_of_each, Allocator* packs)
+      : within(ranks_of_each, packs), across(machines, packs) {
     for (int rank = 0; rank < machines * ranks_of_each; ++rank) {
       if (rank % ranks_of_each == 0) ranks.emplace_back();
       ranks.back().push_back(rank);
@@ -240,7 +242,8 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
       static_cast<std::size_t>(std::ranges::max_element(run.text_tokens) - run.text_tokens.begin());
   const double timesteps[] = {900.0, 0.0};
   ContextCache contexts(static_cast<int>(transformers.size()), static_cast<int>(encoded.size()));
-  IdleMachines machines(run.layout.machines, run.layout.sequence / run.layout.machines);
+  IdleMachines machines(run.layout.machines, run.layout.sequence / run.layout.machines,
+                        run.packs ? &backend.allocator() : nullptr);
   if (run.layout.machines > 1) ctx.machines = &machines.all;
   for (std::size_t expert = transformers.size(); expert-- > 0;) {
     WanTransformer& model = transformers[expert]->model;

@@ -31,9 +31,10 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
-using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
-                        CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
-                        GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs,
-                        RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
+using AllOps =
+    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
+             CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+             GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
+             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -129,10 +129,11 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   const BlockShare& share = group.share;
   if (!share.common) return load_here(id, views, loaders_[static_cast<std::size_t>(id.group)]);
   const DType dtype = group.scope.compute_dtype();
-  const std::size_t bytes = bytes_of(id.group);
+  const std::size_t bytes = bytes_of(id);
   const auto fill = [&](std::byte* memory) {
     const WeightLoader on_host({.compute_dtype = dtype});
-    load_here(id, block_views(group.layout, dtype, memory, Device{}), on_host);
+    const std::vector<TensorView> on_the_host = block_views(group.layout, dtype, memory, Device{});
+    load_here(id, views_of(id, on_the_host), on_host);
   };
   const auto take = [&](std::byte* memory) {
     const Shape shape{static_cast<std::int64_t>(bytes)};

@@ -55,12 +55,10 @@ using Outcomes =
     std::array<std::string, kRanks>;  // what each of this process's ranks threw; empty for nothing
 
 /// body(communicator) on a thread a rank, and their failures; a rank that fails ends the others.
-Outcomes run_ranks(const std::function<void(Communicator&)>& body,
-                   std::chrono::milliseconds timeout = kPatience) {
-  const RankGroup group = all_ranks(next_connection());
+Outcomes run_ranks(const std::function<void(Communicator&)>& body, const RankGroup& group,
+                   std::vector<RankMemory> memory, std::chrono::milliseconds timeout) {
   Outcomes outcomes;
   std::array<std::unique_ptr<Communicator>, kRanks> communicators;
-  std::vector<RankMemory> memory = join_all(group);
   for (std::size_t i = 0; i < kRanks; ++i)
     communicators[i] = make_process_communicator(
         processes(), group, processes().rank() * kRanks + static_cast<int>(i), std::move(memory[i]), timeout);
@@ -76,6 +74,12 @@ Outcomes run_ranks(const std::function<void(Communicator&)>& body,
     });
   for (std::thread& thread : threads) thread.join();
   return outcomes;
+}
+
+Outcomes run_ranks(const std::function<void(Communicator&)>& body,
+                   std::chrono::milliseconds timeout = kPatience) {
+  const RankGroup group = all_ranks(next_connection());
+  return run_ranks(body, group, join_all(group), timeout);
 }
 
 void expect_success(const Outcomes& outcomes) {
@@ -318,6 +322,54 @@ TEST(Processes, ADeviceThatDoesNotComeEndsAllRanks) {
                      std::chrono::milliseconds(500)),
                  "within 0.5 s");
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+/// Its device stands in the first exchange until that is aborted.
+class StandingDevices final : public DeviceGroup {
+ public:
+  bool is_ready() override { return true; }
+  std::shared_ptr<const WorkMark> exchange(std::span<const Transfer>, std::span<const Transfer>,
+                                           const std::function<void()>&) override {
+    begun_ = true;
+    return std::make_shared<const Mark>(aborted_);
+  }
+  std::optional<std::uint64_t> under_way() override {
+    return begun_ ? std::optional<std::uint64_t>(0) : std::nullopt;
+  }
+  void abort() noexcept override { *aborted_ = true; }
+  bool is_aborted() const override { return *aborted_; }
+  void begin_end() noexcept override {}
+
+ private:
+  using Flag = std::shared_ptr<std::atomic<bool>>;
+  class Mark final : public WorkMark {
+   public:
+    explicit Mark(Flag over) : over_(std::move(over)) {}
+    void wait() const override {
+      while (!*over_) std::this_thread::yield();
+    }
+
+   private:
+    Flag over_;
+  };
+
+  std::atomic<bool> begun_{false};
+  Flag aborted_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+// The ranks' threads wait for their devices meanwhile.
+TEST(Processes, ADeviceThatStandsInAnExchangeEndsAllRanks) {
+  if (rank_allocator(0).device().kind == DeviceKind::kCpu) return;
+  const RankGroup group = all_ranks(next_connection());
+  std::vector<RankMemory> memory = join_all(group);
+  for (RankMemory& each : memory) each.devices = std::make_shared<StandingDevices>();
+  expect_failure(run_ranks(
+                     [](Communicator& c) {
+                       c.broadcast(tensor_of(c, {7}), 0);
+                       c.check();
+                     },
+                     group, std::move(memory), std::chrono::milliseconds(200)),
+                 "in an exchange for 0.2 s");
 }
 
 TEST(Processes, AFailedConnectionDoesNotReachTheNextOne) {

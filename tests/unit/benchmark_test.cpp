@@ -37,6 +37,22 @@ TEST(BenchmarkFlops, TransformerForward) {
   EXPECT_NEAR(petaflop(count({.size = {1280, 720}}, "forward")), 6.52, 0.005);
 }
 
+// Counted as A14B's, over 21 n tokens in a first clip and 22.5 n in later ones, where n is (W / 16)(H / 16), with 12 injectors of sound.
+TEST(BenchmarkFlops, ClipsOfSpeech) {
+  const auto speech = [](VideoSize size, const char* phase) {
+    return petaflop(count({.task = "s2v-14B", .size = size, .frame_num = 80}, phase));
+  };
+  EXPECT_NEAR(speech({832, 448}, "first"), 1.55, 0.03);
+  EXPECT_NEAR(speech({832, 448}, "forward"), 1.72, 0.03);
+  EXPECT_NEAR(speech({1024, 704}, "first"), 4.38, 0.05);
+  EXPECT_NEAR(speech({1024, 704}, "forward"), 4.90, 0.05);
+  EXPECT_NEAR(speech({1280, 704}, "first"), 6.37, 0.08);
+  EXPECT_NEAR(speech({1280, 704}, "forward"), 7.16, 0.08);
+  expect_error(ErrorCode::kInvalidArgument, "`phases` first", [] {
+    count({.size = {832, 480}, .num_layers = 1}, "first");
+  });
+}
+
 TEST(BenchmarkFlops, RanksShareAStep) {
   const auto flops = [](const char* phase, int ranks, const std::string& halves = "auto") {
     return static_cast<double>(count({.guidance_parallel = halves, .num_layers = 2}, phase, ranks).flops);

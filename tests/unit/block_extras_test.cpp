@@ -98,6 +98,27 @@ TEST(BlockExtras, AreDividedOverRanksWithTheirBlocks) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(BlockExtras, AreReadOnceForRanksThatReadTheSameBlocks) {
+  const auto common = std::make_shared<CommonBlocks>(2, 2, cpu_allocator());
+  const CheckpointMaker maker = maker_with_extras();
+  std::vector<std::unique_ptr<WeightReport>> reports;
+  std::vector<std::unique_ptr<BlockResidency>> residencies;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 2; ++rank) {
+    reports.push_back(std::make_unique<WeightReport>(maker.make(), "model"));
+    const WeightScope scope = WeightScope(*reports.back(), WeightTarget{}).child("m");
+    residencies.push_back(
+        make_residency({{scope, layout_with_extras(), kExtraBlocks, {.rank = rank, .common = common}}},
+                       {.kind = ResidencyKind::kStreamed}));
+  }
+  for (const auto& residency : residencies)
+    threads.emplace_back([&residency] {
+      residency->set_schedule(twice_all_blocks());
+      for (const BlockId id : twice_all_blocks()) expect_extras(residency->acquire(id), id.index);
+    });
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST(BlockExtras, OneThatIsMissingIsNamedInFull) {
   CheckpointMaker maker;
   for (int i = 0; i < kExtraBlocks; ++i) maker.add("m.blocks." + std::to_string(i) + ".q", {3, 5}, 0.0f);
