@@ -119,7 +119,8 @@ class Pretended(Doctor):
         self.assertTrue(report["pretended"])
         self.assertEqual([(video["task"], video["size"]) for video in report["videos"]],
                          [("t2v-A14B", "832*480"), ("t2v-A14B", "1280*720"), ("i2v-A14B", "832*480"),
-                          ("i2v-A14B", "1280*720"), ("ti2v-5B", "1280*704")])
+                          ("i2v-A14B", "1280*720"), ("ti2v-5B", "1280*704"),
+                          ("s2v-14B", "1024*704")])
         for video in report["videos"]:
             self.assertIn(video["arithmetic"], text)
             self.assertEqual(sorted({layout["gpus"] for layout in video["layouts"]}), [1, 2, 3])
