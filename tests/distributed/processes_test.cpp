@@ -9,8 +9,8 @@
 #include <functional>
 #include <thread>
 
+#include "distributed/communicator_contract.h"
 #include "distributed/rank_memory.h"
-#include "parallel/partition.h"
 #include "support/expect_error.h"
 
 namespace wan::test {
@@ -82,95 +82,17 @@ Outcomes run_ranks(const std::function<void(Communicator&)>& body,
   return run_ranks(body, group, join_all(group), timeout);
 }
 
-void expect_success(const Outcomes& outcomes) {
-  for (const std::string& outcome : outcomes) EXPECT_EQ(outcome, "");
-}
-
-float value(int from, int to, std::int64_t i) {
-  return static_cast<float>(1000 * from + 100 * to) + static_cast<float>(i);
-}
-/// Different for every pair of ranks, and nothing at all from 1 to 0.
-std::int64_t count(int from, int to) {
-  return from == 1 && to == 0 ? 0 : 1 + 3 * from + to;
-}
-
-TEST(Processes, AllToAllMovesUnequalCounts) {
-  expect_success(run_ranks([](Communicator& c) {
-    for (int pass = 0; pass < 50; ++pass) {
-      std::vector<Tensor> out;
-      std::vector<Tensor> in;
-      std::vector<TensorView> send;
-      std::vector<TensorView> recv;
-      for (int peer = 0; peer < c.size(); ++peer) {
-        out.push_back(tensor_of(c, {count(c.rank(), peer)}));
-        in.push_back(tensor_of(c, {count(peer, c.rank())}));
-        for (std::int64_t i = 0; i < out.back().elements(); ++i)
-          out.back().as<float>()[i] = value(c.rank(), peer, i + pass);
-        send.push_back(out.back());
-        recv.push_back(in.back());
-      }
-      c.all_to_all(send, recv);
-      for (int peer = 0; peer < c.size(); ++peer)
-        for (std::int64_t i = 0; i < count(peer, c.rank()); ++i)
-          ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, c.rank(), i + pass));
-    }
-  }));
-}
-
-/// Heads of [tokens, heads, width], as Ulysses sends them: there and back.
-TEST(Processes, RowsOfLargerTensorsTravel) {
-  constexpr std::int64_t kTokens = 700;  // of some megabytes: larger than what MPI sends at once
-  constexpr std::int64_t kWidth = 301;
-  expect_success(run_ranks([](Communicator& c) {
-    const std::int64_t heads = 2 * c.size() - 1;  // not divided evenly
-    const Range mine = even_share(heads, c.size(), c.rank());
-    const Tensor out = tensor_of(c, {kTokens, heads, kWidth});
-    for (std::int64_t i = 0; i < out.elements(); ++i) out.as<float>()[i] = value(c.rank(), 0, i % 9973);
-    const Tensor in = tensor_of(c, {c.size(), kTokens, mine.size(), kWidth});
-    const Tensor back = tensor_of(c, out.shape());
-    std::vector<TensorView> send;
-    std::vector<TensorView> recv;
-    std::vector<TensorView> returned;
-    for (int peer = 0; peer < c.size(); ++peer) {
-      const Range theirs = even_share(heads, c.size(), peer);
-      send.push_back(out.view().slice(1, theirs.begin, theirs.end));
-      recv.push_back(in.view().select(0, peer));
-      returned.push_back(back.view().slice(1, theirs.begin, theirs.end));
-    }
-    c.all_to_all(send, recv);
-    for (int peer = 0; peer < c.size(); ++peer)
-      for (std::int64_t token = 0; token < kTokens; ++token)
-        for (std::int64_t i = 0; i < mine.size() * kWidth; ++i)
-          ASSERT_EQ(recv[static_cast<std::size_t>(peer)].as<float>()[token * mine.size() * kWidth + i],
-                    value(peer, 0, ((token * heads + mine.begin) * kWidth + i) % 9973));
-    c.all_to_all(recv, returned);
-    for (std::int64_t i = 0; i < out.elements(); ++i) ASSERT_EQ(back.as<float>()[i], out.as<float>()[i]);
-  }));
-}
-
-TEST(Processes, GatherAndBroadcast) {
-  expect_success(run_ranks([](Communicator& c) {
-    const Tensor mine = tensor_of(c, {2 + c.rank()});
-    for (std::int64_t i = 0; i < mine.elements(); ++i) mine.as<float>()[i] = value(c.rank(), 0, i);
-    std::vector<Tensor> all;
-    std::vector<TensorView> recv;
-    for (int peer = 0; peer < c.size(); ++peer) {
-      all.push_back(tensor_of(c, {2 + peer}));
-      recv.push_back(all.back());
-    }
-    c.all_gather(mine, recv);
-    for (int peer = 0; peer < c.size(); ++peer)
-      for (std::int64_t i = 0; i < 2 + peer; ++i)
-        ASSERT_EQ(all[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, 0, i));
-    for (int root = 0; root < c.size(); ++root) {
-      const Tensor data = tensor_of(c, {5});
-      for (std::int64_t i = 0; i < 5; ++i) data.as<float>()[i] = value(c.rank(), root, i);
-      c.broadcast(data, root);
-      for (std::int64_t i = 0; i < 5; ++i) ASSERT_EQ(data.as<float>()[i], value(root, root, i));
-    }
-    c.barrier();
-  }));
-}
+INSTANTIATE_TEST_SUITE_P(Processes, CommunicatorContract,
+                         testing::Values(ContractRanks{.name = "processes",
+                                                       .run =
+                                                           [](const RankBody& body) {
+                                                             const Outcomes outcomes = run_ranks(body);
+                                                             return std::vector<std::string>(outcomes.begin(),
+                                                                                             outcomes.end());
+                                                           },
+                                                       .allocator = [](int rank) -> Allocator& {
+                                                         return rank_allocator(rank % kRanks);
+                                                       }}));
 
 TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
   const RankGroup all = all_ranks(next_connection());
@@ -215,23 +137,6 @@ TEST(Processes, HalvesOfTheRanksAreGroupsOfTheirOwn) {
 
 void expect_failure(const Outcomes& outcomes, const std::string& part) {
   for (const std::string& outcome : outcomes) EXPECT_NE(outcome.find(part), std::string::npos) << outcome;
-}
-
-TEST(Processes, WhoeverComesFirstWaits) {
-  constexpr std::chrono::milliseconds kLate{400};
-  expect_success(run_ranks([&](Communicator& c) {
-    c.barrier();  // all threads have started
-    const double before = c.waited_seconds();
-    if (c.rank() == 0) std::this_thread::sleep_for(kLate);
-    c.barrier();
-    if (rank_allocator(0).device().kind != DeviceKind::kCpu) return;  // the device waits, not the thread
-    const double waited = c.waited_seconds() - before;
-    const double late = std::chrono::duration<double>(kLate).count();
-    if (c.rank() == 0)
-      EXPECT_LT(waited, late / 2);
-    else
-      EXPECT_GT(waited, late / 2);
-  }));
 }
 
 TEST(Processes, CountsThatDifferEndAllRanks) {
@@ -370,16 +275,6 @@ TEST(Processes, ADeviceThatStandsInAnExchangeEndsAllRanks) {
                      },
                      group, std::move(memory), std::chrono::milliseconds(200)),
                  "in an exchange for 0.2 s");
-}
-
-TEST(Processes, AFailedConnectionDoesNotReachTheNextOne) {
-  run_ranks([](Communicator& c) {
-    if (c.rank() == 0) fail(ErrorCode::kInternal, "on purpose");
-    c.barrier();
-  });
-  expect_success(run_ranks([](Communicator& c) {
-    for (int pass = 0; pass < 20; ++pass) c.barrier();
-  }));
 }
 
 TEST(Processes, AStopIsHeardInTheMiddleOfAnExchange) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "distributed/communicator_contract.h"
 #include "parallel/local/local_communicator.h"
 #include "parallel/partition.h"
 #include "support/expect_error.h"
@@ -37,159 +38,14 @@ void expect_success(const std::vector<ErrorCode>& codes) {
   for (const ErrorCode code : codes) EXPECT_EQ(code, kNothingThrown) << error_code_name(code);
 }
 
-/// The value that rank `from` sends to rank `to` at position i.
-float value(int from, int to, std::int64_t i) {
-  return static_cast<float>(1000 * from + 100 * to) + static_cast<float>(i);
-}
-/// Different for every pair of ranks, and nothing at all from 1 to 0.
-std::int64_t count(int from, int to) {
-  return from == 1 && to == 0 ? 0 : 1 + 3 * from + to;
-}
-
 class Parallel : public ::testing::TestWithParam<int> {};
-
-TEST_P(Parallel, AllToAllMovesUnequalCounts) {
-  expect_success(run_ranks(GetParam(), [](Communicator& c) {
-    for (int pass = 0; pass < 20; ++pass) {  // often enough for the barriers to be used again
-      std::vector<Tensor> out;
-      std::vector<Tensor> in;
-      std::vector<TensorView> send;
-      std::vector<TensorView> recv;
-      for (int peer = 0; peer < c.size(); ++peer) {
-        out.emplace_back(DType::kF32, Shape{count(c.rank(), peer)});
-        in.emplace_back(DType::kF32, Shape{count(peer, c.rank())});
-        for (std::int64_t i = 0; i < out.back().elements(); ++i)
-          out.back().as<float>()[i] = value(c.rank(), peer, i + pass);
-        send.push_back(out.back());
-        recv.push_back(in.back());
-      }
-      c.all_to_all(send, recv);
-      for (int peer = 0; peer < c.size(); ++peer)
-        for (std::int64_t i = 0; i < count(peer, c.rank()); ++i)
-          ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, c.rank(), i + pass));
-    }
-  }));
-}
-
-TEST_P(Parallel, RowsOfLargerTensorsTravel) {
-  constexpr std::int64_t kTokens = 5;
-  constexpr std::int64_t kWidth = 3;
-  expect_success(run_ranks(GetParam(), [](Communicator& c) {
-    const std::int64_t heads = 2 * c.size() - 1;  // not divided evenly
-    const Range mine = even_share(heads, c.size(), c.rank());
-    const Tensor out(DType::kF32, {kTokens, heads, kWidth});
-    for (std::int64_t i = 0; i < out.elements(); ++i) out.as<float>()[i] = value(c.rank(), 0, i);
-    const Tensor in(DType::kF32, {c.size(), kTokens, mine.size(), kWidth});
-    const Tensor back(DType::kF32, out.shape());
-    std::vector<TensorView> send;
-    std::vector<TensorView> recv;
-    std::vector<TensorView> returned;
-    for (int peer = 0; peer < c.size(); ++peer) {
-      const Range theirs = even_share(heads, c.size(), peer);
-      send.push_back(out.view().slice(1, theirs.begin, theirs.end));
-      recv.push_back(in.view().select(0, peer));
-      returned.push_back(back.view().slice(1, theirs.begin, theirs.end));
-    }
-    c.all_to_all(send, recv);
-    for (int peer = 0; peer < c.size(); ++peer)
-      for (std::int64_t token = 0; token < kTokens; ++token)
-        for (std::int64_t i = 0; i < mine.size() * kWidth; ++i)
-          ASSERT_EQ(recv[static_cast<std::size_t>(peer)].as<float>()[token * mine.size() * kWidth + i],
-                    value(peer, 0, (token * heads + mine.begin) * kWidth + i));
-    c.all_to_all(recv, returned);
-    for (std::int64_t i = 0; i < out.elements(); ++i) ASSERT_EQ(back.as<float>()[i], out.as<float>()[i]);
-  }));
-}
-
-/// What rank `from` sends to rank `to` in an exchange, some numbers of each.
-Tensor numbers(int from, int to, std::int64_t exchange) {
-  Tensor made(DType::kF32, {count(from, to)});
-  for (std::int64_t i = 0; i < made.elements(); ++i) made.as<float>()[i] = value(from, to, i + exchange);
-  return made;
-}
-
-/// One rank's part of an exchange that is begun.
-struct Begun {
-  Begun(Communicator& c, std::int64_t exchange) : number(exchange) {
-    std::vector<TensorView> send;
-    std::vector<TensorView> recv;
-    for (int peer = 0; peer < c.size(); ++peer) {
-      send.push_back(out.emplace_back(numbers(c.rank(), peer, exchange)));
-      recv.push_back(in.emplace_back(DType::kF32, Shape{count(peer, c.rank())}));
-    }
-    pending = c.begin_all_to_all(send, recv);
-  }
-  void finish(const Communicator& c) {
-    pending->finish();
-    for (const Tensor& sent : out) std::fill_n(sent.as<float>(), sent.elements(), -1.0f);
-    for (int peer = 0; peer < c.size(); ++peer) {
-      const Tensor expected = numbers(peer, c.rank(), number);
-      for (std::int64_t i = 0; i < expected.elements(); ++i)
-        ASSERT_EQ(in[static_cast<std::size_t>(peer)].as<float>()[i], expected.as<float>()[i]);
-    }
-  }
-  std::int64_t number;
-  std::vector<Tensor> out;
-  std::vector<Tensor> in;
-  std::unique_ptr<PendingExchange> pending;
-};
-
-TEST_P(Parallel, ExchangesGoOnBesideOneAnotherAndOtherCalls) {
-  constexpr std::int64_t kPending = 7;
-  expect_success(run_ranks(GetParam(), [](Communicator& c) {
-    std::vector<Begun> begun;
-    for (std::int64_t exchange = 0; exchange < 60; ++exchange) {
-      begun.emplace_back(c, exchange);
-      if (exchange % 5 == 0) c.barrier();
-      if (exchange % 3 != 0) continue;
-      const Tensor word(DType::kF32, {1});
-      *word.as<float>() = static_cast<float>(c.rank());
-      c.broadcast(word, c.size() - 1);
-      ASSERT_EQ(*word.as<float>(), static_cast<float>(c.size() - 1));
-      while (static_cast<std::int64_t>(begun.size()) > kPending) {
-        const auto some = begun.begin() + exchange % 2;  // not always the oldest
-        some->finish(c);
-        begun.erase(some);
-      }
-    }
-    for (Begun& last : begun) last.finish(c);
-  }));
-}
 
 TEST_P(Parallel, NoMoreExchangesArePendingThanThereIsRoomFor) {
   const auto codes = run_ranks(GetParam(), [](Communicator& c) {
-    std::vector<Begun> begun;
+    std::vector<test::BegunExchange> begun;
     for (std::int64_t exchange = 0; exchange < 40; ++exchange) begun.emplace_back(c, exchange);
   });
   for (const ErrorCode code : codes) EXPECT_EQ(code, ErrorCode::kInternal) << error_code_name(code);
-}
-
-TEST_P(Parallel, AllGatherCollectsUnequalShares) {
-  expect_success(run_ranks(GetParam(), [](Communicator& c) {
-    const Tensor mine(DType::kF32, {2 + c.rank()});
-    for (std::int64_t i = 0; i < mine.elements(); ++i) mine.as<float>()[i] = value(c.rank(), 0, i);
-    std::vector<Tensor> all;
-    std::vector<TensorView> recv;
-    for (int peer = 0; peer < c.size(); ++peer) {
-      all.emplace_back(DType::kF32, Shape{2 + peer});
-      recv.push_back(all.back());
-    }
-    c.all_gather(mine, recv);
-    for (int peer = 0; peer < c.size(); ++peer)
-      for (std::int64_t i = 0; i < 2 + peer; ++i)
-        ASSERT_EQ(all[static_cast<std::size_t>(peer)].as<float>()[i], value(peer, 0, i));
-  }));
-}
-
-TEST_P(Parallel, BroadcastFromEveryRoot) {
-  expect_success(run_ranks(GetParam(), [](Communicator& c) {
-    for (int root = 0; root < c.size(); ++root) {
-      const Tensor data(DType::kF32, {5});
-      for (std::int64_t i = 0; i < 5; ++i) data.as<float>()[i] = value(c.rank(), root, i);
-      c.broadcast(data, root);
-      for (std::int64_t i = 0; i < 5; ++i) ASSERT_EQ(data.as<float>()[i], value(root, root, i));
-    }
-  }));
 }
 
 TEST_P(Parallel, BarrierHoldsEveryoneBack) {
@@ -271,18 +127,6 @@ TEST_P(Parallel, MismatchedSizesThrowDeviceOnEveryRank) {
   }
 }
 
-TEST_P(Parallel, RefusesTheWrongNumberOfViewsAndRoots) {
-  const auto codes = run_ranks(GetParam(), [](Communicator& c) {
-    const Tensor data(DType::kF32, {2});
-    const std::vector<TensorView> too_many(static_cast<std::size_t>(c.size()) + 1, data.view());
-    EXPECT_THROW(c.all_gather(data, too_many), Error);
-    EXPECT_THROW(c.all_to_all(too_many, too_many), Error);
-    EXPECT_THROW(c.broadcast(data, c.size()), Error);
-    c.barrier();  // nobody was harmed
-  });
-  expect_success(codes);
-}
-
 /// At an address that no copy may touch.
 TensorView device_view(int number) {
   const auto address = static_cast<std::uintptr_t>(4096 * (number + 1));
@@ -302,26 +146,6 @@ TEST_P(Parallel, ADevicesMemoryIsNotBroadcast) {
   if (GetParam() == 1) return;
   const auto codes = run_ranks(GetParam(), [](Communicator& c) { c.broadcast(device_view(c.rank()), 0); });
   for (const ErrorCode code : codes) EXPECT_EQ(code, ErrorCode::kUnsupported);
-}
-
-TEST_P(Parallel, WhoeverComesFirstWaits) {
-  constexpr std::chrono::milliseconds kLate{200};
-  expect_success(run_ranks(GetParam(), [&](Communicator& c) {
-    const Tensor mine(DType::kF32, {1});
-    const Tensor all(DType::kF32, {c.size()});
-    std::vector<TensorView> recv;
-    for (int peer = 0; peer < c.size(); ++peer) recv.push_back(all.view().slice(0, peer, peer + 1));
-    c.barrier();  // all threads have started
-    const double before = c.waited_seconds();
-    if (c.rank() == 0) std::this_thread::sleep_for(kLate);
-    c.all_gather(mine, recv);
-    const double waited = c.waited_seconds() - before;
-    const double late = std::chrono::duration<double>(kLate).count();
-    if (c.rank() == 0)
-      EXPECT_LT(waited, late / 2);
-    else
-      EXPECT_GT(waited, late / 2);
-  }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Parallel, ::testing::Values(1, 2, 3, 4));
@@ -367,5 +191,26 @@ TEST(EvenShare, CoversEverythingOnceWithSizesThatDifferByOne) {
   EXPECT_THROW(even_share(4, 0, 0), Error);
 }
 
+test::ContractRanks threads(int size) {
+  return {.name = std::to_string(size) + " threads", .run = [size](const test::RankBody& body) {
+            std::vector<std::string> thrown(static_cast<std::size_t>(size));
+            run_ranks(size, [&](Communicator& c) {
+              try {
+                body(c);
+              } catch (const Error& error) {
+                thrown[static_cast<std::size_t>(c.rank())] = error.what();
+                throw;
+              }
+            });
+            return thrown;
+          }};
+}
+
 }  // namespace
+
+namespace test {
+INSTANTIATE_TEST_SUITE_P(Threads, CommunicatorContract,
+                         testing::Values(threads(1), threads(2), threads(3), threads(4)));
+}  // namespace test
+
 }  // namespace wan
