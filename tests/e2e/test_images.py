@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WAN, WanTest, environment,
+from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WAN, WanTest, environment,
                      generate_arguments, read_mp4, read_npy, read_safetensors, write_png)
 
 GOLDEN = SOURCE / "tests/golden/pipeline"
@@ -103,7 +103,7 @@ class Images(WanTest):
             ({**TI2V, "last_image": LANDSCAPE}, INVALID_ARGUMENT, ["--last_image: ti2v-5B", "i2v-A14B"]),
             ({**TI2V, "task": "i2v-A14B", "image": LANDSCAPE}, INVALID_ARGUMENT, ["Wan2.2-TI2V-5B", "--task ti2v-5B"]),
             ({**TI2V, "size": "48*64"}, INVALID_ARGUMENT, ["--size 48*64", "multiples of 32"]),
-            ({**TI2V, "audio": "a.wav"}, UNSUPPORTED, ["--audio"]),
+            ({**TI2V, "audio": "a.wav"}, INVALID_ARGUMENT, ["--audio", "s2v-14B"]),
         ):
             with self.subTest(**options):
                 self.assert_refused(self.run_wan(*generate_arguments(save_file="video.mp4", **options)), status, *words)
