@@ -1,8 +1,5 @@
 // wan generate: options to a request, a request to a video, events to the screen.
 
-#include <atomic>
-#include <csignal>
-#include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
@@ -13,35 +10,11 @@
 #include "output.h"
 #include "progress.h"
 #include "requests_command.h"
+#include "signals.h"
 #include "tts_command.h"
 #include "wan/engine.h"
 
 namespace wan {
-
-namespace {
-
-std::atomic<bool> interrupted{false};
-
-/// The first Ctrl-C asks the run to stop and to keep what it has; the second one ends the process at once.
-void on_interrupt(int signal) {
-  interrupted.store(true);
-  std::signal(signal, SIG_DFL);
-}
-
-/// When a terminal closes, the kernel and the shell each send one: the second must not end what the first began.
-void on_hangup(int) {
-  interrupted.store(true);
-}
-
-}  // namespace
-
-const std::atomic<bool>& watch_signals() {
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  if (std::signal(SIGHUP, on_hangup) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup has its way
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away costs events, not the video
-  return interrupted;
-}
 
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request) {
   if (!options.from_latents.empty()) {
@@ -68,8 +41,8 @@ void run_generate(const GenerateOptions& options) {
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);
   if (request.save_file.empty()) request.save_file = unnamed_output(options, request);
-  speak_where_asked(options, request, notices);
   Engine engine(engine_options);
+  speak_where_asked(options, request, notices);
   engine.check(request);
   if (options.plan) {
     const MemoryPlan plan = engine.plan(request);
@@ -81,7 +54,7 @@ void run_generate(const GenerateOptions& options) {
     return;
   }
 
-  watch_signals();
+  const std::atomic<bool>& interrupted = watch_signals();
   ProgressDisplay display(stderr, can_redraw_lines(stderr));
   const EventHandler on_event = [&](Event event) {
     if (auto* const notice = std::get_if<Notice>(&event)) notice->message = with_options(notice->message);

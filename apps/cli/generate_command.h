@@ -1,7 +1,6 @@
 #pragma once
 // What one video and many share on their way from options to the engine.
 
-#include <atomic>
 #include <filesystem>
 
 #include "generate_options.h"
@@ -10,8 +9,5 @@ namespace wan {
 
 /// Where an unnamed video goes: the official name, or the one that kept latents were on their way to.
 std::filesystem::path unnamed_output(const GenerateOptions& options, const GenerationRequest& request);
-
-/// From now on the first Ctrl-C, a termination or a terminal that closes sets what this gives back instead of ending the process.
-const std::atomic<bool>& watch_signals();
 
 }  // namespace wan

@@ -12,6 +12,7 @@
 #include "make_in_order.h"
 #include "media/output.h"
 #include "request_lines.h"
+#include "signals.h"
 #include "tts_command.h"
 
 namespace wan {

@@ -163,7 +163,8 @@ class Engine {
   void expect(const GenerationRequest& request);
 
   /// Makes the video. `cancelled` may be set by any thread or signal handler: the call then throws Cancelled within one
-  /// step and says what was kept. One call at a time. Throws Error; nothing half-made stays under the final name. What
+  /// step and says what was kept. Handlers need a stack of their own (sigaltstack, SA_ONSTACK): the CPU's products have the stack
+  /// pointer in the heap at times. One call at a time. Throws Error; nothing half-made stays under the final name. What
   /// `on_event` throws ends the run like any failure: what was reached is kept, and Error{Internal} holds its text.
   GenerationResult generate(const GenerationRequest& request, const EventHandler& on_event = {},
                             const std::atomic<bool>* cancelled = nullptr);
