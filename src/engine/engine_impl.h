@@ -33,6 +33,7 @@ struct Engine::Impl {
   Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made);
   /// A rank's models may be copied from by other ranks: all of them go before the first device.
   ~Impl() {
+    if (link != nullptr) link->end();
     for (const auto& rank : ranks) {
       rank->unload();
       rank->connect({});

@@ -53,8 +53,8 @@ std::uint32_t& last_connection() {
 
 }  // namespace
 
-ProcessLink::~ProcessLink() {
-  if (!is_first()) return;
+void ProcessLink::end() noexcept {
+  if (!is_first() || std::exchange(ended_, true)) return;
   try {
     command(Command::kDrop);
   } catch (const Error&) {  // they are gone
@@ -188,9 +188,10 @@ void ProcessLink::join(std::span<ComputeDevice* const> devices, std::span<const 
       const int rank = first_rank() + static_cast<int>(i);
       const std::optional<int> place = members.place_of(rank);
       if (!place) continue;
-      auto& joined = joined_[{members, rank}];
-      joined = devices[i]->join_group(id, *place, static_cast<int>(members.ranks.size()));
+      std::shared_ptr<DeviceGroup> joined =
+          devices[i]->join_group(id, *place, static_cast<int>(members.ranks.size()));
       joining.push_back(joined.get());
+      joined_[{members, rank}] = std::move(joined);
     }
     // One group after the other: each takes memory of the device.
     while (!std::ranges::all_of(joining, [](DeviceGroup* group) { return group->is_ready(); })) {
@@ -235,7 +236,8 @@ void ProcessLink::open_connection(std::span<ComputeDevice* const> devices, const
     try {
       join(devices, wanted, std::move(letter), timeout);
     } catch (const Error& error) {
-      end_connection(error);  // the others wait for this one
+      end_connection(error);                                      // the others wait for this one
+      for (const auto& [place, group] : joined_) group->abort();  // or they would be taken for ones that work
       throw;
     }
     return Letter();

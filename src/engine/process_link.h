@@ -20,7 +20,7 @@ class ProcessLink {
  public:
   /// Of engine number `engine`.
   ProcessLink(ProcessGroup& processes, int engine) : processes_(processes), engine_(engine) {}
-  ~ProcessLink();
+  ~ProcessLink() { end(); }
   ProcessLink(const ProcessLink&) = delete;
   ProcessLink& operator=(const ProcessLink&) = delete;
 
@@ -57,6 +57,8 @@ class ProcessLink {
   /// Of one of this process's ranks, in its place among them.
   RankConnection connect(int rank, ComputeDevice& device, const RankLayout& layout,
                          std::chrono::milliseconds timeout) const;
+  /// The first process's: the others' shares end too, each at once, for devices that exchange end together.
+  void end() noexcept;
   /// Before the devices go.
   void drop_device_groups() noexcept;
   /// Ends the way: every rank's exchanges throw this, with its origin.
@@ -104,6 +106,7 @@ class ProcessLink {
   std::vector<int> ranks_;
   std::uint32_t connection_ = 0;
   bool device_groups_ = false;
+  bool ended_ = false;
   std::map<std::pair<Members, int>, std::shared_ptr<DeviceGroup>> joined_;  // by rank among all
 };
 

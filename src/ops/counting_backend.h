@@ -86,6 +86,10 @@ class IdleCommunicator final : public Communicator {
         if (!view.is_contiguous()) pending->packed.emplace_back(*packs_, view.dtype(), view.shape());
     return pending;
   }
+  /// Where views are packed, the one with which most of them are.
+  ExchangeSpeed exchange_speed() const override {
+    return packs_ != nullptr ? ExchangeSpeed::kThroughHost : ExchangeSpeed::kAtOnce;
+  }
   void all_gather(const TensorView&, std::span<const TensorView>) override {}
   void broadcast(const TensorView&, int) override {}
   void barrier() override {}

@@ -352,7 +352,7 @@ void expect_exchange(Links links) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST_F(CudaBackend, CopiesInAQueueWaitForMarksAndHaveTheirOwn) {
+TEST_F(CudaBackend, CopiesInAQueueMoveRowsAndHaveMarks) {
   fake_machine().devices = 2;
   const auto first = make_cuda_backend({.device = 0});
   const auto second = make_cuda_backend({.device = 1});

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
+#include <cstring>
 #include <thread>
 
 #include "nn/sequence_parallel.h"
@@ -21,10 +21,11 @@ class LateExchange final : public PendingExchange {
  public:
   LateExchange(Communicator& ranks, std::span<const TensorView> send, std::span<const TensorView> recv)
       : ranks_(ranks), send_(send.begin(), send.end()), recv_(recv.begin(), recv.end()) {
+    constexpr int kNaN = 0xff;  // of every byte
     for (const TensorView& view : recv_)
       for (std::int64_t row = 0; row < view.dim(0); ++row)
-        std::fill_n(view.select(0, row).as<float>(), view.dim(1) * view.dim(2),
-                    std::numeric_limits<float>::quiet_NaN());
+        std::memset(view.select(0, row).data(), kNaN,
+                    static_cast<std::size_t>(view.dim(1) * view.dim(2)) * dtype_size(view.dtype()));
   }
   void finish() override { ranks_.all_to_all(send_, recv_); }
 
@@ -62,12 +63,17 @@ class LateCommunicator final : public Communicator {
 };
 
 struct Inputs {
-  Inputs(std::int64_t tokens, std::int64_t heads, std::int64_t width)
-      : q(DType::kF32, {tokens, heads, width}), k(DType::kF32, q.shape()), v(DType::kF32, q.shape()) {
+  Inputs(std::int64_t tokens, std::int64_t heads, std::int64_t width, DType dtype = DType::kF32)
+      : q(dtype, {tokens, heads, width}), k(dtype, q.shape()), v(dtype, q.shape()) {
     float phase = 0;
     for (const Tensor* const tensor : {&q, &k, &v})
-      for (std::int64_t i = 0; i < tensor->elements(); ++i)
-        tensor->as<float>()[i] = std::sin(phase += 0.7f + 1e-3f * static_cast<float>(i % 101));
+      for (std::int64_t i = 0; i < tensor->elements(); ++i) {
+        const float value = std::sin(phase += 0.7f + 1e-3f * static_cast<float>(i % 101));
+        if (dtype == DType::kF32)
+          tensor->as<float>()[i] = value;
+        else
+          tensor->as<BF16>()[i] = to_bf16(value);
+      }
   }
   Tensor q, k, v;
 };
@@ -79,8 +85,8 @@ TokenLayout layout_of(std::int64_t tokens, int ranks, int rank) {
 Tensor attended(ExecContext& ctx, const TokenLayout& layout, const Inputs& inputs) {
   const Range mine = layout.local();
   const auto local = [&](const Tensor& all) { return all.view().slice(0, mine.begin, mine.end); };
-  Tensor out(DType::kF32, local(inputs.q).shape());
-  SequenceParallelAttention attention(ctx, layout, DType::kF32, inputs.q.dim(1), inputs.q.dim(2));
+  Tensor out(inputs.q.dtype(), local(inputs.q).shape());
+  SequenceParallelAttention attention(ctx, layout, inputs.q.dtype(), inputs.q.dim(1), inputs.q.dim(2));
   attention.send_value(local(inputs.v));
   attention.send_query(local(inputs.q));
   attention.send_key(local(inputs.k));
@@ -139,6 +145,7 @@ struct Machines {
   int machines, ranks;  // of each
   std::int64_t tokens, heads;
   bool alternate = false;  // ranks are on one machine after the other, not all of one and then of the next
+  DType dtype = DType::kF32;
 };
 
 void PrintTo(const Machines& test, std::ostream* out) {
@@ -149,9 +156,11 @@ class OnMachines : public ::testing::TestWithParam<Machines> {};
 
 TEST_P(OnMachines, KeysAndValuesGoRound) {
   const Machines& test = GetParam();
-  const Inputs inputs(test.tokens, test.heads, 8);
+  const Inputs inputs(test.tokens, test.heads, 8, test.dtype);
   CpuContext alone(1);
   const Tensor expected = attended(alone.ctx, layout_of(test.tokens, 1, 0), inputs);
+  // Sums of exponentials in another order; in bf16 each machine's result is rounded, and their sum once more.
+  const double tolerance = test.dtype == DType::kF32 ? 2e-6 : 6e-3;
   const int ranks = test.machines * test.ranks;
   std::vector<std::vector<std::unique_ptr<Communicator>>> within;
   std::vector<std::vector<std::unique_ptr<Communicator>>> across;
@@ -181,8 +190,8 @@ TEST_P(OnMachines, KeysAndValuesGoRound) {
       const TokenLayout layout = layout_of(test.tokens, ranks, rank);
       const Tensor part = attended(ctx, layout, inputs);
       const Range share = layout.local();
-      // Sums of exponentials in another order.
-      EXPECT_TRUE(all_close(part, expected.view().slice(0, share.begin, share.end), 2e-6)) << "rank " << rank;
+      EXPECT_TRUE(all_close(part, expected.view().slice(0, share.begin, share.end), tolerance))
+          << "rank " << rank;
       EXPECT_EQ(late_within.begun(), test.ranks > 1 ? 4 : 0);
       EXPECT_EQ(late_across.begun(), 2 * (test.machines - 1));
       all[static_cast<std::size_t>(rank)]->barrier();
@@ -193,7 +202,9 @@ TEST_P(OnMachines, KeysAndValuesGoRound) {
 INSTANTIATE_TEST_SUITE_P(Cases, OnMachines,
                          ::testing::Values(Machines{2, 2, 31, 5}, Machines{3, 1, 32, 2}, Machines{2, 1, 7, 1},
                                            Machines{4, 2, 319, 3}, Machines{3, 3, 10, 40},
-                                           Machines{2, 2, 31, 5, true}, Machines{3, 2, 37, 7, true}));
+                                           Machines{2, 2, 31, 5, true}, Machines{3, 2, 37, 7, true},
+                                           Machines{2, 2, 31, 5, false, DType::kBF16},
+                                           Machines{3, 1, 32, 2, false, DType::kBF16}));
 
 TEST(SequenceParallelAttention, RefusesMoreRanksThanHeads) {
   CpuContext cpu;

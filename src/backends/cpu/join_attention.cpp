@@ -26,11 +26,11 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const JoinAttentionArgs& args
     const float added = args.part_log_sums.as<float>()[at];
     const float highest = std::max(sum, added);
     const float both = highest + std::log(std::exp(sum - highest) + std::exp(added - highest));
-    const float keep = std::exp(sum - both);
-    const float take = std::exp(added - both);
-    const float* part = row_as_f32(cpu.kernels(), args.part, row * width, width, scratch.buffer(0));
+    const float shares[] = {std::exp(sum - both), std::exp(added - both)};
     float* out = args.out.as<float>() + row * width;
-    for (std::int64_t d = 0; d < width; ++d) out[d] = keep * out[d] + take * part[d];
+    const float* const terms[] = {
+        out, row_as_f32(cpu.kernels(), args.part, row * width, width, scratch.buffer(0))};
+    cpu.kernels().combine(terms, shares, 2, out, width);
     sum = both;
   });
 }

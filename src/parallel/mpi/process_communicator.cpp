@@ -1,5 +1,6 @@
 #include "parallel/mpi/process_communicator.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -134,8 +135,10 @@ class ProcessCommunicator final : public Communicator {
 
   ExchangeSpeed exchange_speed() const override {
     if (!devices_) return ExchangeSpeed::kAtOnce;
-    return processes_.local_size() == processes_.size() ? ExchangeSpeed::kDirect
-                                                        : ExchangeSpeed::kThroughHost;
+    const int machine = processes_.machine(group_.processes.front());
+    const bool one = std::ranges::all_of(group_.processes,
+                                         [&](int other) { return processes_.machine(other) == machine; });
+    return one ? ExchangeSpeed::kDirect : ExchangeSpeed::kThroughHost;
   }
 
   void all_gather(const TensorView& send, std::span<const TensorView> recv) override {

@@ -87,19 +87,18 @@ ProcessGroup::~ProcessGroup() {
 void ProcessGroup::meet(const std::string& version) {
   const Letter mine = letter_of(version + "\n" + boot_id() + "\n" + host_name());
   for (int process = 0; process < size_; ++process) send(process, {.from = rank_, .to = process}, mine);
-  std::vector<std::string> machines;
   std::vector<std::string> versions;
   for (int process = 0; process < size_; ++process) {
     const std::string text = text_of(receive(process, {.from = process, .to = rank_}));
     const std::size_t end = text.find('\n');
     const std::string host = text.substr(std::min(text.size(), text.find('\n', end + 1) + 1));
     versions.push_back(text.substr(0, end));
-    machines.push_back(text.substr(end));
+    machines_.push_back(text.substr(end));
     const std::lock_guard lock(mutex_);
     hosts_.push_back(host);
   }
   for (int process = 0; process < size_; ++process) {
-    if (machines[static_cast<std::size_t>(process)] != machines[static_cast<std::size_t>(rank_)]) continue;
+    if (machine(process) != machine(rank_)) continue;
     if (process < rank_) ++local_rank_;
     if (process != rank_) ++local_size_;
   }
@@ -110,8 +109,8 @@ void ProcessGroup::meet(const std::string& version) {
 }
 
 int ProcessGroup::machine(int process) const {
-  return static_cast<int>(std::ranges::find(hosts_, hosts_[static_cast<std::size_t>(process)]) -
-                          hosts_.begin());
+  return static_cast<int>(std::ranges::find(machines_, machines_[static_cast<std::size_t>(process)]) -
+                          machines_.begin());
 }
 
 std::string ProcessGroup::name(int process) const {

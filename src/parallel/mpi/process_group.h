@@ -142,7 +142,8 @@ class ProcessGroup {
   int size_ = 1;
   int local_rank_ = 0;
   int local_size_ = 1;
-  std::vector<std::string> hosts_;
+  std::vector<std::string> hosts_;     // by process
+  std::vector<std::string> machines_;  // likewise: host and start, for machines may have one name
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;   // for who waits for a letter
