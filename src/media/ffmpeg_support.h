@@ -25,6 +25,14 @@ struct FfmpegDelete {
 template <typename T>
 using FfmpegPtr = std::unique_ptr<T, FfmpegDelete>;
 
+struct FfmpegOptions {
+  FfmpegOptions() = default;
+  ~FfmpegOptions() { av_dict_free(&entries); }
+  FfmpegOptions(const FfmpegOptions&) = delete;
+  FfmpegOptions& operator=(const FfmpegOptions&) = delete;
+  AVDictionary* entries = nullptr;
+};
+
 /// The text of an AVERROR code ("No space left on device").
 std::string ffmpeg_error(int code);
 

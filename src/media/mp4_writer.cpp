@@ -15,11 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct DictionaryOwner {
-  AVDictionary* entries = nullptr;
-  ~DictionaryOwner() { av_dict_free(&entries); }
-};
-
 class Mp4Writer final : public FrameSink {
  public:
   Mp4Writer(const fs::path& path, const VideoFormat& format, const Metadata& metadata,
@@ -28,8 +23,7 @@ class Mp4Writer final : public FrameSink {
         converter_(format.width, format.height),
         encoder_(open_video_encoder(video_encoders(encoding), format, frame_rate_of(format.fps), encoding,
                                     [this](AVCodecContext& context) { converter_.tag(context); })),
-        packet_(av_packet_alloc()),
-        sound_ends_video_(sound && sound->ends_video) {
+        packet_(av_packet_alloc()) {
     WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
     if (sound) sound_.emplace(*sound, frame_rate_of(format.fps));
     open_file(metadata);
@@ -37,7 +31,7 @@ class Mp4Writer final : public FrameSink {
 
   void write(const std::uint8_t* rgb) override {
     if (sound_) {
-      if (sound_ends_video_ && frames_ > 0 && sound_->is_over_at(frames_)) return;
+      if (frames_ > 0 && sound_->is_over_at(frames_)) return;
       sound_->encode_until(frames_ + 1, [this](AVPacket& packet) { write_sound(packet); });
     }
     FfmpegPtr<AVFrame> frame = converter_.convert(rgb);
@@ -76,7 +70,7 @@ class Mp4Writer final : public FrameSink {
       av_dict_set(&muxer_->metadata, key.c_str(), value.c_str(), AV_DICT_MATCH_CASE);
     }
     check_io(avio_open(&muxer_->pb, url.c_str(), AVIO_FLAG_WRITE));
-    DictionaryOwner options;
+    FfmpegOptions options;
     av_dict_set(&options.entries, "movflags", "+faststart+use_metadata_tags", 0);
     check_io(avformat_write_header(muxer, &options.entries));
   }
@@ -124,7 +118,6 @@ class Mp4Writer final : public FrameSink {
   AVStream* stream_ = nullptr;  // owned by muxer_
   std::optional<SoundEncoder> sound_;
   AVStream* sound_stream_ = nullptr;  // likewise
-  bool sound_ends_video_;
   std::int64_t frames_ = 0;
 };
 

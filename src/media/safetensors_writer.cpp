@@ -36,7 +36,8 @@ std::string header_of(std::span<const SafetensorsEntry> entries, const Metadata&
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> entries,
-                       const Metadata& metadata, const std::filesystem::path& earlier) {
+                       const Metadata& metadata, const std::filesystem::path& earlier,
+                       const std::function<void()>& check) {
   const std::string header = header_of(entries, metadata);
   std::string prefix;
   for (int byte = 0; byte < 8; ++byte) prefix += static_cast<char>(header.size() >> (8 * byte) & 0xff);
@@ -49,6 +50,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
   append(std::as_bytes(std::span(prefix)));
   append(std::as_bytes(std::span(header)));
   for (const SafetensorsEntry& entry : entries) append(std::as_bytes(entry.values));
+  if (check) check();
   file.commit(earlier);
 }
 

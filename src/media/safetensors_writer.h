@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,10 +19,11 @@ struct SafetensorsEntry {
   std::span<const float> values;  // C order
 };
 
-/// Writes `entries` in their order, and `metadata` as the header's string map. The file appears when whole; `earlier`: see
-/// AtomicFile::commit().
+/// Writes `entries` in their order, and `metadata` as the header's string map. The file appears when whole, and check(), if any, has
+/// not thrown; `earlier`: see AtomicFile::commit().
 /// Throws InvalidArgument for a repeated or reserved name or values that do not fit their shape, and Io.
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> entries,
-                       const Metadata& metadata, const std::filesystem::path& earlier = {});
+                       const Metadata& metadata, const std::filesystem::path& earlier = {},
+                       const std::function<void()>& check = {});
 
 }  // namespace wan

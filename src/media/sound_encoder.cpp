@@ -6,7 +6,6 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 
@@ -29,17 +28,6 @@ int encoded_rate(const AVCodec& codec, int rate) {
   return kUsualRate;
 }
 
-/// What of the file is heard: what would be before the video's beginning is left out.
-SoundPart heard_part(const SoundTrack& track) {
-  const double before = std::max(-track.offset, 0.0);
-  WAN_CHECK(std::isfinite(track.offset) && (!track.duration || *track.duration > before), kInvalidArgument,
-            "[sound] {}: nothing is left of {} seconds that begin {} before the video", track.file.string(),
-            track.duration.value_or(0), before);
-  std::optional<double> duration = track.duration;
-  if (duration) *duration -= before;
-  return {track.file, track.start + before, duration};
-}
-
 }  // namespace
 
 void check_sound_encoder() {
@@ -53,16 +41,13 @@ void SoundEncoder::FreeResampler::operator()(SwrContext* resampler) const {
 }
 
 SoundEncoder::SoundEncoder(const SoundTrack& track, FrameRate rate)
-    : sound_(heard_part(track)), rate_(rate), packet_(av_packet_alloc()) {
+    : sound_(track.file, track.start, track.duration), rate_(rate), packet_(av_packet_alloc()) {
   WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
   check_sound_encoder();
   open_encoder();
   open_resampler();
   const auto channels = static_cast<std::size_t>(encoder_->ch_layout.nb_channels);
-  constexpr double kMostSilence = 1e6;  // seconds
-  const double silence = std::clamp(track.offset, 0.0, kMostSilence) * encoder_->sample_rate;
-  made_ = std::llround(silence);
-  waiting_.assign(channels, std::vector<float>(static_cast<std::size_t>(made_)));
+  waiting_.resize(channels);
 }
 
 void SoundEncoder::open_encoder() {

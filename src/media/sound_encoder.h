@@ -2,6 +2,7 @@
 // SoundEncoder: a video's sound as AAC packets, as far as its pictures have come. Included by FFmpeg-built files only.
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "media/ffmpeg_support.h"

@@ -6,16 +6,12 @@
 
 namespace wan {
 
-/// A part of a file's first sound stream, and where it stands in the video. It is read again while frames are written.
+/// A part of a file's first sound stream, which begins with the video. It is read again while frames are written. Frames that begin
+/// when it is over are left out, so that the video is no longer than its sound, and it is never longer than the video.
 struct SoundTrack {
   std::filesystem::path file;
   double start = 0;                // seconds of the file before it
   std::optional<double> duration;  // seconds; unset: to the file's end
-  /// Seconds of the video before it, which are silent. Negative: so much of its beginning is left out.
-  double offset = 0;
-  /// Frames that begin when it is over are left out, so that the video is no longer than its sound. It is never longer than
-  /// the video.
-  bool ends_video = true;
 };
 
 }  // namespace wan

@@ -1,9 +1,6 @@
 #include "media/stream_decoder.h"
 
-#include <algorithm>
-#include <array>
 #include <string>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -17,16 +14,12 @@ const char* word_for(AVMediaType type) {
   return type == AVMEDIA_TYPE_AUDIO ? "sound" : "video";
 }
 
-/// Formats that are lists of other files or addresses, which nobody has named.
-bool is_playlist(std::string_view format) {
-  constexpr std::array<std::string_view, 6> kPlaylists = {"hls", "concat", "dash", "sdp", "imf", "rtsp"};
-  return std::ranges::find(kPlaylists, format) != kPlaylists.end();
-}
-
-struct Options {
-  AVDictionary* entries = nullptr;
-  ~Options() { av_dict_free(&entries); }
-};
+/// Formats that have a sound or a video in them. Others name files and addresses that nobody has named, and read them as soon as they
+/// are opened.
+constexpr const char* kFormats =
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mpc,"
+    "mpc8,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,ogg,oma,rm,tak,tta,voc,w64,wav,wv";
 
 }  // namespace
 
@@ -44,18 +37,16 @@ StreamDecoder::StreamDecoder(const std::filesystem::path& path, AVMediaType type
 }
 
 void StreamDecoder::open_input() {
-  Options options;
+  FfmpegOptions options;
   av_dict_set(&options.entries, "protocol_whitelist", "file", 0);
+  av_dict_set(&options.entries, "format_whitelist", kFormats, 0);
   AVFormatContext* input = nullptr;
   // "file:" keeps names with a colon from being read as addresses.
   int result = avformat_open_input(&input, ("file:" + name_).c_str(), nullptr, &options.entries);
   input_.reset(input);
-  if (result >= 0) {
-    WAN_CHECK(!is_playlist(input->iformat->name), kBadFile,
-              "{} is a list of other files; give one that has the sound or video itself", name_);
-    result = avformat_find_stream_info(input, nullptr);
-  }
-  WAN_CHECK(result >= 0, kBadFile, "cannot read {}: {}; it is damaged, empty, or no sound or video at all",
+  if (result >= 0) result = avformat_find_stream_info(input, nullptr);
+  WAN_CHECK(result >= 0, kBadFile,
+            "cannot read {}: {}; it is damaged, empty, a list of other files, or no sound or video at all",
             name_, ffmpeg_error(result));
 }
 
@@ -82,7 +73,10 @@ void StreamDecoder::open_stream(AVMediaType type) {
   int result = avcodec_parameters_to_context(decoder_.get(), stream_->codecpar);
   decoder_->pkt_timebase = stream_->time_base;
   constexpr int kThreads = 4;
-  if (type == AVMEDIA_TYPE_VIDEO) decoder_->thread_count = kThreads;
+  if (type == AVMEDIA_TYPE_VIDEO) {
+    decoder_->thread_count = kThreads;
+    decoder_->err_recognition = AV_EF_EXPLODE;  // it would make up what it cannot decode
+  }
   if (result >= 0) result = avcodec_open2(decoder_.get(), codec, nullptr);
   WAN_CHECK(result >= 0, kBadFile, "{}: its {} ({}) cannot be decoded: {}; save it again", name_, word,
             codec->name, ffmpeg_error(result));
@@ -92,7 +86,11 @@ const AVFrame* StreamDecoder::next() {
   while (true) {
     av_frame_unref(frame_.get());
     const int result = avcodec_receive_frame(decoder_.get(), frame_.get());
-    if (result == 0) return frame_.get();
+    if (result == 0) {
+      const bool damaged = frame_->decode_error_flags != 0 || (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+      if (decoder_->codec_type == AVMEDIA_TYPE_VIDEO && damaged) leave_out(AVERROR_INVALIDDATA);
+      return frame_.get();
+    }
     if (result == AVERROR_EOF) return nullptr;
     if (result != AVERROR(EAGAIN)) {
       leave_out(result);

@@ -20,7 +20,7 @@ class StreamDecoder {
   const std::string& name() const { return name_; }
 
   /// The next frame, valid until the next call; nullptr after the last. Packets that are damaged are left out of a sound, with
-  /// a warning; in a video they are BadFile.
+  /// a warning; in a video they are BadFile, where the decoder notices.
   const AVFrame* next();
 
  private:

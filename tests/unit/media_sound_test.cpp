@@ -1,6 +1,7 @@
 // Sound and video frames through FFmpeg: files of many formats read, and sound beside frames in an MP4.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cmath>
@@ -91,9 +92,14 @@ TEST(Speech, FilesWithoutSoundDamagedOnesAndPlaylistsAreRefused) {
   const std::string whole = bytes_of(sound_file("aac_48000.m4a"));
   std::ofstream(folder / "cut.m4a") << whole.substr(0, whole.size() / 2);  // without the index at its end
   refused("cut.m4a", folder / "cut.m4a");
-  std::ofstream(folder / "list.m3u8") << "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
-                                      << sound_file("s16_16000.wav").string() << "\n#EXT-X-ENDLIST\n";
-  refused("list.m3u8", folder / "list.m3u8");
+  // Lists are refused before what they name is opened: opening a FIFO that nobody writes to takes for ever.
+  const fs::path fifo = folder / "fifo.ts";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  std::ofstream(folder / "list.mp3") << "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
+                                     << fifo.string() << "\n#EXT-X-ENDLIST\n";
+  refused("a list of other files", folder / "list.mp3");
+  std::ofstream(folder / "list.wav") << "ffconcat version 1.0\nfile fifo.ts\n";
+  refused("a list of other files", folder / "list.wav");
 }
 
 TEST(Speech, ADamagedPartIsLeftOutAndTheRestIsThere) {
@@ -165,6 +171,38 @@ TEST(VideoReader, WhatIsNoVideoIsRefused) {
   refused("cut.mp4", folder / "cut.mp4");
 }
 
+TEST(VideoReader, PicturesThatTheDecoderConcealsAreRefused) {
+  const TempFolder folder;
+  const VideoFormat format{.width = 128, .height = 96, .fps = 16, .frame_count = 24};
+  const auto sink = make_frame_sink(folder / "whole.mp4", format, {});
+  std::vector<std::uint8_t> frame(std::size_t{128} * 96 * 3);
+  for (int i = 0; i < format.frame_count; ++i) {
+    for (std::size_t at = 0; at < frame.size(); ++at)
+      frame[at] = static_cast<std::uint8_t>((at * 2654435761u + static_cast<std::size_t>(i) * 97) >> 13);
+    sink->write(frame.data());
+  }
+  sink->finish();
+  const std::string whole = bytes_of(folder / "whole.mp4");
+  const std::size_t begin = whole.find("mdat");  // to the file's end
+  constexpr int kPlaces = 12;
+  int refused = 0;
+  for (int place = 1; place <= kPlaces; ++place) {
+    std::string damaged = whole;
+    const std::size_t at = begin + (whole.size() - begin) * static_cast<std::size_t>(place) / (kPlaces + 1);
+    std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>(at), 30, '\x55');
+    std::ofstream(folder / "a.mp4") << damaged;
+    const auto video = open_video(folder / "a.mp4");
+    try {
+      while (video->next()) continue;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBadFile);
+      EXPECT_NE(std::string(error.what()).find("it is damaged"), std::string::npos) << error.what();
+      ++refused;
+    }
+  }
+  EXPECT_GE(refused, kPlaces / 2);
+}
+
 /// Black frames, of which `flash` alone is white, with a sound.
 void write_flash(const fs::path& path, const VideoFormat& format, int flash, const SoundTrack& sound,
                  const VideoEncoding& encoding = {}) {
@@ -208,18 +246,13 @@ TEST(Mp4Sound, FlashAndClickMeet) {
   }
 }
 
-TEST(Mp4Sound, StartDurationAndOffsetAreKept) {
+TEST(Mp4Sound, StartIsKept) {
   const TempFolder folder;
   const VideoFormat format{.width = 64, .height = 64, .fps = 16, .frame_count = 32};
   write_wav(folder / "a.wav", click(5, 3, 16000), 16000);
-  struct Place {
-    double start, offset, expected;
-  };
-  for (const Place& test :
-       {Place{2, 0, 1}, Place{2, 0.1875, 1.1875}, Place{2, -0.1875, 0.8125}, Place{2.5, 1, 1.5}}) {
-    write_flash(folder / "a.mp4", format, 0,
-                {.file = folder / "a.wav", .start = test.start, .duration = {}, .offset = test.offset});
-    EXPECT_NEAR(click_time(read_sound(folder / "a.mp4")), test.expected, 0.006) << test.offset;
+  for (const double start : {2.0, 1.8125, 2.5}) {
+    write_flash(folder / "a.mp4", format, 0, {.file = folder / "a.wav", .start = start, .duration = {}});
+    EXPECT_NEAR(click_time(read_sound(folder / "a.mp4")), 3 - start, 0.006) << start;
   }
 }
 
@@ -237,10 +270,6 @@ TEST(Mp4Sound, TheShorterOneEndsBoth) {
   EXPECT_NEAR(read_sound(folder / "b.mp4").seconds, 1.01, 0.001);
   write_flash(folder / "c.mp4", format, 0, {.file = folder / "long.wav", .duration = 0.5});
   EXPECT_EQ(read_video(folder / "c.mp4").yuv.size(), 8u);
-  write_flash(folder / "d.mp4", format, 0,
-              {.file = folder / "short.wav", .duration = {}, .ends_video = false});
-  EXPECT_EQ(read_video(folder / "d.mp4").yuv.size(), 32u);
-  EXPECT_NEAR(read_sound(folder / "d.mp4").seconds, 1.01, 0.001);
 }
 
 TEST(Mp4Sound, ManyChannelsBecomeTwoAndOneStaysOne) {
@@ -277,8 +306,6 @@ TEST(Mp4Sound, AWrongSoundLeavesNoFile) {
   refused(ErrorCode::kBadFile, "has no sound", {.file = sound_file("plain.mp4"), .duration = {}});
   refused(ErrorCode::kInvalidArgument, "start earlier",
           {.file = sound_file("s16_16000.wav"), .start = 1, .duration = {}});
-  refused(ErrorCode::kInvalidArgument, "nothing is left",
-          {.file = sound_file("s16_16000.wav"), .duration = 0.1, .offset = -0.1});
   EXPECT_EQ(folder.count(), 0);
   EXPECT_NO_THROW(check_output_writable(folder / "a.mp4", 4, {}, SoundTrack{}));
 }
