@@ -143,6 +143,8 @@ void load_ranks(std::span<const std::unique_ptr<Rank>> ranks, const CheckpointMo
   Backend& first = ranks.front()->backend();
   if (ranks.size() > 1 && first.device().kind != DeviceKind::kCpu)
     shares.read_once(static_cast<int>(ranks.size()), first.transfer_allocator());
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (ranks[i]->holds(plans[i].load)) shares.reads_nothing(static_cast<int>(i));
   const auto load = [&](int rank) {
     const auto i = static_cast<std::size_t>(rank);
     ranks[i]->load(models, plans[i].load, shares.of(rank), rank == 0 ? on_event : EventHandler(), cancelled);

@@ -23,6 +23,11 @@ void ModelShares::read_once(int ranks, Allocator& allocator) {
   }
 }
 
+void ModelShares::reads_nothing(int rank) const {
+  for (const BlockShare& share : transformers)
+    if (share.common) share.common->leave(rank);
+}
+
 ModelShares make_shares(const ModelShapes& models, const Sharding& sharding) {
   const auto share = [&](std::int64_t count, std::int64_t divided) -> BlockShare {
     if (divided == 0 || sharding.ranks == 1) return {};

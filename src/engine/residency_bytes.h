@@ -12,6 +12,8 @@ struct ModelShares {
   BlockShare text_encoder;
   /// Whole blocks of the transformers are read once for `ranks` of them, into memory of this allocator.
   void read_once(int ranks, Allocator& allocator);
+  /// Such a rank reads none of them.
+  void reads_nothing(int rank) const;
   /// Another rank's part in the same blocks.
   ModelShares of(int rank) const;
 };

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "tensor/row_copy.h"
-
 namespace wan {
 
 namespace {
@@ -63,12 +61,8 @@ bool BlockGathering::gather(BlockId id, std::byte* memory) const {
     const Buffer& piece = *pieces[from];
     const Range run = share.shards->run_of(loader_.bytes_of(id), static_cast<int>(from));
     if (piece.size() == 0) continue;
-    const TensorView source = as_bytes(piece.data(), piece.size(), piece.device());
-    const TensorView destination = as_bytes(memory + run.begin, piece.size(), device);
-    if (copy_)
-      copy_(source, destination);
-    else
-      copy_rows(row_copy(source, destination));
+    copy_(as_bytes(piece.data(), piece.size(), piece.device()),
+          as_bytes(memory + run.begin, piece.size(), device));
   }
   return !pieces.empty();
 }

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "tensor/row_copy.h"
-
 namespace wan {
 
 namespace {
@@ -139,10 +137,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
     const Shape shape{static_cast<std::int64_t>(bytes)};
     const TensorView from(memory, DType::kU8, shape);
     const TensorView to(views.front().data(), DType::kU8, shape, allocator().device());
-    if (copy_)
-      copy_(from, to);
-    else
-      copy_rows(row_copy(from, to));
+    copy_(from, to);
   };
   share.common->take(share.rank, {share.model, id.index}, bytes, fill, take);
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checked_math.h"
+#include "tensor/row_copy.h"
 #include "weights/resident_blocks.h"
 #include "weights/streamed_blocks.h"
 
@@ -27,6 +28,8 @@ void BlockLease::release() {
 }
 
 std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options) {
+  if (!options.copy)
+    options.copy = [](const TensorView& from, const TensorView& to) { copy_rows(row_copy(from, to)); };
   if (options.kind == ResidencyKind::kStreamed)
     return std::make_unique<StreamedBlocks>(std::move(groups), std::move(options));
   return std::make_unique<ResidentBlocks>(std::move(groups), options);

@@ -8,11 +8,12 @@ namespace wan {
 
 namespace {
 
-constexpr std::chrono::milliseconds kLook{50};  // between two at what stays
+constexpr std::chrono::milliseconds kLook{5};  // between two at what stays
 
 }  // namespace
 
-CommonBlocks::CommonBlocks(int ranks, int places, Allocator& allocator, std::chrono::milliseconds stays)
+CommonBlocks::CommonBlocks(int ranks, int places, Allocator& allocator,
+                           std::optional<std::chrono::milliseconds> stays)
     : allocator_(allocator),
       stays_(stays),
       places_(static_cast<std::size_t>(places)),
@@ -65,6 +66,7 @@ CommonBlocks::Place& CommonBlocks::filled_place(Key key, std::size_t bytes,
     place->key = key;
     place->state = State::kFilling;
     lock.unlock();
+    const Clock::time_point start = Clock::now();
     try {
       if (place->memory.size() < bytes) place->memory = take_memory(bytes);
       fill(place->memory.data());
@@ -78,6 +80,7 @@ CommonBlocks::Place& CommonBlocks::filled_place(Key key, std::size_t bytes,
     ++filled_;
     place->state = State::kReady;
     place->ready_since = Clock::now();
+    place->stays = stays_ ? Clock::duration(*stays_) : place->ready_since - start;
     place->taken.assign(left_.size(), false);
     changed_.notify_all();
     return *place;
@@ -96,7 +99,7 @@ CommonBlocks::Place* CommonBlocks::free_place() {
   for (Place& place : places_) {
     if (place.state == State::kEmpty) return &place;
     if (place.state == State::kFilling || place.readers > 0) continue;
-    if (!is_taken_by_all(place) && Clock::now() - place.ready_since < stays_) continue;
+    if (!is_taken_by_all(place) && Clock::now() - place.ready_since < place.stays) continue;
     if (oldest == nullptr || place.ready_since < oldest->ready_since) oldest = &place;
   }
   return oldest;

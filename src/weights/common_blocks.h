@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "tensor/buffer.h"
@@ -23,12 +24,10 @@ class CommonBlocks {
     friend bool operator==(const Key&, const Key&) = default;
   };
 
-  /// Ranks that compute one thing are less apart than this.
-  static constexpr std::chrono::milliseconds kStays{1000};
-
-  /// So many blocks at a time, in the allocator's memory, which is taken when they are first wanted. One that a rank has not taken
-  /// `stays` for so long.
-  CommonBlocks(int ranks, int places, Allocator& allocator, std::chrono::milliseconds stays = kStays);
+  /// So many blocks at a time, in the allocator's memory, which is taken when they are first wanted. One that not all ranks have taken
+  /// `stays` for so long; by default as long as it took to read it, so that nobody waits longer than reading it again takes.
+  CommonBlocks(int ranks, int places, Allocator& allocator,
+               std::optional<std::chrono::milliseconds> stays = std::nullopt);
 
   /// Calls take(memory) once `bytes` of it hold the block: as fill() has left it, of this call or of another rank's. Throws what they throw.
   void take(int rank, Key key, std::size_t bytes, const std::function<void(std::byte* memory)>& fill,
@@ -49,6 +48,7 @@ class CommonBlocks {
     int readers = 0;
     std::vector<bool> taken;  // by rank
     Clock::time_point ready_since;
+    Clock::duration stays;  // from then on, for who has not taken it
   };
 
   Buffer take_memory(std::size_t bytes);
@@ -62,7 +62,7 @@ class CommonBlocks {
                       std::unique_lock<std::mutex>& lock);
 
   Allocator& allocator_;
-  std::chrono::milliseconds stays_;
+  std::optional<std::chrono::milliseconds> stays_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Place> places_;

@@ -99,7 +99,7 @@ TEST(BlockExtras, AreDividedOverRanksWithTheirBlocks) {
 }
 
 TEST(BlockExtras, AreReadOnceForRanksThatReadTheSameBlocks) {
-  const auto common = std::make_shared<CommonBlocks>(2, 2, cpu_allocator());
+  const auto common = std::make_shared<CommonBlocks>(2, 2, cpu_allocator(), std::chrono::minutes(5));
   const CheckpointMaker maker = maker_with_extras();
   std::vector<std::unique_ptr<WeightReport>> reports;
   std::vector<std::unique_ptr<BlockResidency>> residencies;
@@ -109,14 +109,15 @@ TEST(BlockExtras, AreReadOnceForRanksThatReadTheSameBlocks) {
     const WeightScope scope = WeightScope(*reports.back(), WeightTarget{}).child("m");
     residencies.push_back(
         make_residency({{scope, layout_with_extras(), kExtraBlocks, {.rank = rank, .common = common}}},
-                       {.kind = ResidencyKind::kStreamed}));
+                       {.kind = ResidencyKind::kResident}));
   }
   for (const auto& residency : residencies)
     threads.emplace_back([&residency] {
-      residency->set_schedule(twice_all_blocks());
+      residency->preload({});
       for (const BlockId id : twice_all_blocks()) expect_extras(residency->acquire(id), id.index);
     });
   for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(common->filled(), kExtraBlocks);
 }
 
 TEST(BlockExtras, OneThatIsMissingIsNamedInFull) {

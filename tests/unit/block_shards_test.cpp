@@ -294,7 +294,7 @@ TEST_P(BlockShardsTest, WhatIsStreamedIsReadOnceForAllRanks) {
   const int ranks = GetParam();
   RankDevice host(9);
   for (const bool keep : {false, true}) {
-    const auto common = std::make_shared<CommonBlocks>(ranks, 3, host);
+    const auto common = std::make_shared<CommonBlocks>(ranks, 3, host, std::chrono::minutes(5));
     {
       Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kStreamed, .keep = keep}, common);
       for (Rank& rank : all) rank.residency->set_schedule(schedule(kPasses));
@@ -305,7 +305,7 @@ TEST_P(BlockShardsTest, WhatIsStreamedIsReadOnceForAllRanks) {
       EXPECT_LE(host.count.now(),
                 static_cast<std::int64_t>(3 * block_bytes(transformer_layout(), DType::kF32)));
     }
-    const auto kept = std::make_shared<CommonBlocks>(ranks, 3, host);
+    const auto kept = std::make_shared<CommonBlocks>(ranks, 3, host, std::chrono::minutes(5));
     Ranks all = make_ranks_that_share(ranks, {.kind = ResidencyKind::kResident, .keep = keep}, kept);
     std::vector<std::thread> threads;
     for (Rank& rank : all) threads.emplace_back([&] { rank.residency->preload({}); });
