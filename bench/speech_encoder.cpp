@@ -52,6 +52,7 @@ void run(double seconds, const std::string& device, int threads) {
   ExecContext ctx{.backend = *backend, .workspace = workspace, .communicator = communicator};
   std::int64_t flops = 0;
   ctx.flops = &flops;
+  const auto planned = static_cast<double>(rehearsal.backend.take_peak());
   for (int pass = 0; pass < 3; ++pass) {
     flops = 0;
     const auto start = Clock::now();
@@ -62,8 +63,7 @@ void run(double seconds, const std::string& device, int threads) {
         "%s, %g s of sound: %.3f s, %.1f times real time, %.1f GFLOP/s; %.0f MB beside the weights, %.0f "
         "planned\n",
         backend->name(), seconds, time, seconds / time, 1e-9 * static_cast<double>(flops) / time,
-        1e-6 * static_cast<double>(workspace.most()),
-        1e-6 * static_cast<double>(rehearsal.backend.take_peak()));
+        1e-6 * static_cast<double>(workspace.most()), 1e-6 * planned);
     std::fflush(stdout);
   }
 }

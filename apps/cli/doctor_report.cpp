@@ -8,6 +8,7 @@
 
 #include "base/untrusted_text.h"
 #include "option_names.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
@@ -142,7 +143,9 @@ std::string command_line(const DoctorVideo& video, const DoctorLayout& layout) {
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   std::string line = fmt::format("wan generate --task {} --ckpt_dir {} --size {}", video.task, checkpoint,
                                  format_video_size(video.size));
-  if (video.task.starts_with("i2v")) line += " --image FILE";
+  const TaskFacts& task = find_task(video.task).facts();
+  if (task.needs_image) line += " --image FILE";
+  if (task.takes_sound) line += " --audio FILE";
   if (layout.gpus > 1)
     line += fmt::format(" --gpus {} --guidance_parallel {}", layout.gpus,
                         layout.guidance_parallel ? "on" : "off");

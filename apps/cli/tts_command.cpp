@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/untrusted_text.h"
+#include "tasks/task_table.h"
 
 extern char** environ;  // NOLINT: what the program is given goes on to the command
 
@@ -26,8 +27,8 @@ namespace fs = std::filesystem;
 constexpr const char* kExample = "espeak-ng --stdin -w {out}";
 
 /// What a word of the command may hold, and what stands there instead.
-struct Placeholder {
-  const char* name;
+struct Variable {
+  std::string_view name;
   const char* option;
   std::string value;
 };
@@ -51,6 +52,11 @@ void check_options(const GenerateOptions& o) {
                   kExample);
   WAN_CHECK_FIELD(o.tts_text && !o.tts_text->empty(), kInvalidArgument, "tts_text",
                   "--tts_text is missing: write what is to be said");
+  WAN_CHECK_FIELD(find_task(o.task).facts().takes_sound, kInvalidArgument, "enable_tts",
+                  "--enable_tts: {} makes no video from a sound", o.task);
+  for (const auto& text : {o.tts_text, o.tts_prompt_text})  // a program's words end there
+    WAN_CHECK_FIELD(!text || text->find('\0') == std::string::npos, kInvalidArgument, "tts_text",
+                    "--tts_text and --tts_prompt_text: a zero byte stands in one of them");
 }
 
 /// A relative name that begins with a dash would be taken for an option.
@@ -61,7 +67,7 @@ fs::path absolute_path(const fs::path& path) {
 /// The command's words with their values in them: each stays one word, and no shell reads any of them.
 std::vector<std::string> filled_words(const GenerateOptions& o, const fs::path& out) {
   const std::string text = o.tts_text.value_or("");
-  const std::array<Placeholder, 4> placeholders{
+  const std::array<Variable, 4> variables{
       {{"{out}", "", out.string()},
        {"{text}", "--tts_text", text},
        {"{prompt_audio}", "--tts_prompt_audio",
@@ -69,15 +75,14 @@ std::vector<std::string> filled_words(const GenerateOptions& o, const fs::path& 
        {"{prompt_text}", "--tts_prompt_text", o.tts_prompt_text.value_or("")}}};
   std::vector<std::string> words = words_of_command(o.tts_command);
   WAN_CHECK_FIELD(!words.empty(), kInvalidArgument, "tts_command", "--tts_command names no program");
-  const auto holds = [&](const Placeholder& placeholder) {
-    return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
-      return word.find(placeholder.name) != std::string::npos;
-    });
+  const auto holds = [&](const Variable& variable) {
+    return std::ranges::any_of(
+        words, [&](const std::string& word) { return word.find(variable.name) != std::string::npos; });
   };
-  WAN_CHECK_FIELD(holds(placeholders[0]), kInvalidArgument, "tts_command",
+  WAN_CHECK_FIELD(holds(variables[0]), kInvalidArgument, "tts_command",
                   "--tts_command: no word of it is {{out}}, the file that the speech goes to: {}", kExample);
-  for (std::size_t i = 2; i < placeholders.size(); ++i) {
-    const Placeholder& prompt = placeholders[i];
+  for (std::size_t i = 2; i < variables.size(); ++i) {
+    const Variable& prompt = variables[i];
     WAN_CHECK_FIELD(prompt.value.empty() || holds(prompt), kInvalidArgument, "tts_command",
                     "--tts_command: no word of it takes {}, which is given; put {} where it belongs",
                     prompt.option, prompt.name);
@@ -85,24 +90,21 @@ std::vector<std::string> filled_words(const GenerateOptions& o, const fs::path& 
                     "--tts_command takes {}, and {} is missing", prompt.name, prompt.option);
   }
   for (std::string& word : words) {
-    // A text that looks like an option would be taken for one.
-    WAN_CHECK_FIELD(
-        word != "{text}" || !text.starts_with("-"), kInvalidArgument, "tts_text",
-        "--tts_text begins with a dash, which the command would take for an option; leave {{text}} out: "
-        "the text is on its standard input too");
-    const std::string template_word = word;
+    for (const Variable& variable : variables)
+      WAN_CHECK_FIELD(
+          word != variable.name || !variable.value.starts_with("-"), kInvalidArgument, "tts_command",
+          "{} begins with a dash, which the command would take for an option; {}", variable.option,
+          variable.name == "{text}" ? "leave {text} out: the text is on its standard input too"
+                                    : "write it in one word with an option, as --says={prompt_text}");
+    const std::string written = word;
     word.clear();
-    // One pass: values may hold what looks like a placeholder.
-    for (std::size_t at = 0; at < template_word.size();) {
-      bool found = false;
-      for (const Placeholder& placeholder : placeholders) {
-        if (template_word.compare(at, std::strlen(placeholder.name), placeholder.name) != 0) continue;
-        word += placeholder.value;
-        at += std::strlen(placeholder.name);
-        found = true;
-        break;
-      }
-      if (!found) word += template_word[at++];
+    // One pass: values may hold what looks like a variable.
+    for (std::size_t at = 0; at < written.size();) {
+      const std::string_view rest = std::string_view(written).substr(at);
+      const auto here =
+          std::ranges::find_if(variables, [&](const Variable& v) { return rest.starts_with(v.name); });
+      word += here != variables.end() ? here->value : std::string(1, written[at]);
+      at += here != variables.end() ? here->name.size() : 1;
     }
   }
   return words;
@@ -187,6 +189,9 @@ void speak_where_asked(const GenerateOptions& o, GenerationRequest& request,
                        std::vector<std::string>& notices) {
   check_options(o);
   if (!o.enable_tts) return;
+  const fs::path folder = folder_of(request.save_file);
+  WAN_CHECK_FIELD(is_folder(folder), kInvalidArgument, "save_file",
+                  "--save_file: {} is no folder; make it first", folder.string());
   const fs::path out = absolute_path(free_speech_file(request.save_file));
   run_program(filled_words(o, out), *o.tts_text);
   WAN_CHECK_FIELD(

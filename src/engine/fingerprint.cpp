@@ -35,13 +35,8 @@ std::uint64_t hash_of(const Checkpoint& checkpoint) {
 
 std::vector<std::pair<std::string, std::uint64_t>> checkpoint_fingerprint(const CheckpointModels& models) {
   std::vector<std::pair<std::string, std::uint64_t>> parts;
-  const auto add = [&](const Checkpoint& checkpoint) {
-    parts.emplace_back(checkpoint.path(), hash_of(checkpoint));
-  };
-  for (const Checkpoint& checkpoint : models.transformer_checkpoints) add(checkpoint);
-  add(models.text_checkpoint);
-  add(models.vae_checkpoint);
-  if (models.audio_checkpoint) add(*models.audio_checkpoint);
+  for (const Checkpoint* checkpoint : models.checkpoints())
+    parts.emplace_back(checkpoint->path(), hash_of(*checkpoint));
   return parts;
 }
 

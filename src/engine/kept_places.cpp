@@ -159,9 +159,10 @@ std::vector<fs::path> latents_files(const LatentsFile& file) {
   return files;
 }
 
-std::int64_t state_bytes(int slots, const Shape& latent, const Shape& condition) {
+std::int64_t state_bytes(int slots, const Shape& latent, const Shape& condition, int segments) {
   constexpr std::int64_t kHeader = 8192;
-  const std::int64_t values = slots * latent.elements() + (condition.rank() > 0 ? condition.elements() : 0);
+  const std::int64_t values =
+      (slots + segments - 1) * latent.elements() + (condition.rank() > 0 ? condition.elements() : 0);
   return kHeader + values * static_cast<std::int64_t>(sizeof(float));
 }
 

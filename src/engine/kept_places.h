@@ -28,8 +28,9 @@ LatentsFile choose_latents_file(const GenerationRequest& request, const std::opt
 /// Every file that a run makes of `file` where all disks have room, each once.
 std::vector<std::filesystem::path> latents_files(const LatentsFile& file);
 
-/// What a state takes on disk, in bytes: latents of one segment [z, F, h, w], so many slots of the sampler, and what images became.
-std::int64_t state_bytes(int slots, const Shape& latent, const Shape& condition);
+/// What a state in the last of `segments` takes on disk, in bytes: so many slots of the sampler, latents of the segments before it, each
+/// [z, F, h, w], and what images became.
+std::int64_t state_bytes(int slots, const Shape& latent, const Shape& condition, int segments = 1);
 
 /// Adds a notice where no place of `file` has room for such a state; `often`: for a second generation and the file that becomes the
 /// next one as well.

@@ -24,7 +24,7 @@ struct RankRates {
   double link_bytes_per_second = 0;  // that each rank receives while all send to all
 };
 
-/// Measures them in some milliseconds, in some ten megabytes of each device. Throws what exchanging throws.
+/// Measures them in some milliseconds, in some ten to two hundred megabytes of each device, the more the ranks. Throws what exchanging throws.
 RankRates measure_rates(std::span<Backend* const> ranks, DType weights, const EngineOptions& options);
 
 struct StepTimes {

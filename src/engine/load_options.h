@@ -22,9 +22,8 @@ struct Sharding {
 };
 
 /// The audio encoder's layers, which a sound needs once, for seconds.
-inline ResidencyOptions audio_places(bool keep) {
-  return {.kind = ResidencyKind::kStreamed, .keep = keep, .places = 2, .threads = 0};
-}
+inline const ResidencyOptions kAudioPlaces{
+    .kind = ResidencyKind::kStreamed, .keep = false, .places = 2, .threads = 0};
 
 struct LoadOptions {
   struct Blocks {

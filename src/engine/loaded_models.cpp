@@ -179,6 +179,15 @@ const Tokenizer& CheckpointModels::tokenizer() const {
   return *tokenizer_;
 }
 
+std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
+  std::vector<const Checkpoint*> all;
+  for (const Checkpoint& checkpoint : transformer_checkpoints) all.push_back(&checkpoint);
+  all.push_back(&text_checkpoint);
+  all.push_back(&vae_checkpoint);
+  if (audio_checkpoint) all.push_back(&*audio_checkpoint);
+  return all;
+}
+
 ModelShapes CheckpointModels::shapes() const {
   return {.transformers = transformers,
           .text_encoder = text_encoder,
@@ -240,7 +249,8 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
     const Wav2Vec2Config& config = *models.audio_encoder;
     audio_residency_ = make_residency(
         {{wav2vec2_scope(top), wav2vec2_block_layout(config), static_cast<int>(config.num_layers)}},
-        on_device(audio_places(options.residency.keep), backend));
+        on_device(kAudioPlaces, backend));
+    audio_residency_->set_schedule({});  // the places take memory once there is a sound to hear
     audio_encoder_ = std::make_unique<Wav2Vec2>(config, top, *audio_residency_, 0, "audio_encoder.");
   }
   reports_ = std::move(scopes.reports);

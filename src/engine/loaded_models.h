@@ -35,6 +35,8 @@ struct CheckpointModels {
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry
 
+  /// All of the files' parts.
+  std::vector<const Checkpoint*> checkpoints() const;
   /// That the checkpoint is for.
   const Task& task() const { return *files.task; }
   /// Dimensions that the transformers share: channels, patch, text length, heads.

@@ -87,7 +87,13 @@ void check_whole(const GenerationSettings& settings, const Task& task, const std
   check(facts.takes_image, settings.area.has_value(), "area");
   check(facts.takes_image, settings.image.has_value(), "image");
   check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
+  check(facts.needs_image, settings.has_images(), "image");
   check(facts.takes_sound, settings.speech.has_value(), "audio");
+  WAN_CHECK_FIELD(
+      facts.takes_sound || !settings.speech, kBadFile, "from_latents",
+      "{}: the metadata has \"audio\", of which {} makes no video; these latents were not kept by "
+      "this program",
+      where, facts.name);
 }
 
 }  // namespace

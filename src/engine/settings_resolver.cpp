@@ -1,6 +1,7 @@
 #include "engine/settings_resolver.h"
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <set>
 
@@ -117,7 +118,9 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
     s.image = request.image.string();
   }
   if (task.takes_last_image) s.last_image = request.last_image.string();
-  if (task.takes_sound) s.speech = speech_settings_of(request);
+  if (task.takes_sound)
+    s.speech = where.checked(request.speech.infer_frames.has_value(), "frame_num",
+                             [&] { return speech_settings_of(request, defaults.frame_num); });
   return s;
 }
 
@@ -155,9 +158,11 @@ InputImages load_images(const GenerationRequest& request) {
   return images;
 }
 
-/// The picture itself is wanted again where it is among the frames before a later clip.
-InputImages images_of_history(const GenerationSettings& settings) {
-  if (!settings.speech->start_from_ref || settings.speech->clip_frames >= kMotionFrames) return {};
+/// The picture itself is wanted again where it is among the frames before a clip that is made or decoded again: those before the
+/// first one, and of short clips before later ones. The condition of the clip that a run goes on in holds them.
+InputImages images_of_history(const GenerationSettings& settings, int segment) {
+  const bool all_held = segment == 0 && settings.speech->clip_frames >= kMotionFrames;
+  if (!settings.speech->start_from_ref || all_held) return {};
   InputImages images;
   images.first = with_field("image", [&] { return load_image(*settings.image); });
   return images;
@@ -170,17 +175,10 @@ std::vector<NamedFile> named(const char* name, const std::vector<fs::path>& path
   return files;
 }
 
-/// Every file set of a checkpoint directory.
-std::vector<const Checkpoint*> checkpoints_of(const CheckpointModels& models) {
-  std::vector<const Checkpoint*> checkpoints = {&models.text_checkpoint, &models.vae_checkpoint};
-  for (const Checkpoint& checkpoint : models.transformer_checkpoints) checkpoints.push_back(&checkpoint);
-  return checkpoints;
-}
-
 /// The files that hold the checkpoint's tensors.
 std::vector<NamedFile> weight_files(const CheckpointModels& models) {
   std::set<fs::path> files;
-  for (const Checkpoint* checkpoint : checkpoints_of(models))
+  for (const Checkpoint* checkpoint : models.checkpoints())
     for (const TensorEntry& entry : checkpoint->entries()) files.insert(entry.file);
   return named("the checkpoint's", {files.begin(), files.end()});
 }
@@ -256,7 +254,7 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
 
 /// What lies beside the official files and is not read.
 void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>& notices) {
-  for (const Checkpoint* checkpoint : checkpoints_of(models))
+  for (const Checkpoint* checkpoint : models.checkpoints())
     for (const std::string& name : checkpoint->ignored_files())
       notices.push_back(
           format_message("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
@@ -282,7 +280,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   const bool kept = resolved.resumed && resolved.resumed->settings;
   if (kept) {
     settings = kept_settings(request, *resolved.resumed, models, engine, resolved.notices);
-    if (settings.speech) resolved.inputs.images = images_of_history(settings);
+    if (settings.speech) resolved.inputs.images = images_of_history(settings, resolved.resumed->segment);
     where = {request.from_latents.string(), "from_latents"};
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
@@ -309,6 +307,11 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     SpeechSettings& speech = *settings.speech;
     resolved.inputs.speech = read_speech_of(request, models, /*new_run=*/!kept, settings.fps, speech);
     settings.frame_num = speech.frames();
+    WAN_CHECK(settings.seed <= std::numeric_limits<std::int64_t>::max() - (speech.clips - 1),
+              kInvalidArgument,
+              "`seed` {}: each of the {} clips takes the next one, and so many do not follow it; choose a "
+              "smaller one",
+              settings.seed, speech.clips);
   }
   where.checked(!kept, "prompt", [&] { cleaned("`prompt`", settings.prompt); });
   where.checked(!kept, "negative_prompt", [&] { cleaned("`negative_prompt`", settings.negative_prompt); });
@@ -341,10 +344,11 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   resolved.latents = choose_latents_file(request, resolved.resumed, resolved.notices);
   check_outputs(request, resolved, models);
   const bool has_condition = settings.has_images();
-  tell_missing_room(resolved.latents,
-                    state_bytes(scheduler.slots(), resolved.latent,
-                                has_condition ? task.condition_shape(vae, resolved.latent) : Shape{}),
-                    request.keep_every.count() > 0, resolved.notices);
+  tell_missing_room(
+      resolved.latents,
+      state_bytes(scheduler.slots(), resolved.latent,
+                  has_condition ? task.condition_shape(vae, resolved.latent) : Shape{}, settings.segments()),
+      request.keep_every.count() > 0, resolved.notices);
   return resolved;
 }
 

@@ -14,9 +14,6 @@ namespace wan {
 
 namespace {
 
-constexpr int kFrameStep = 4;     // a latent frame's
-constexpr int kMostFrames = 120;  // from 124 on the video's tokens reach the reference's place in time
-
 /// The first member of the request that is given and is of speech alone; nullptr for none.
 const char* given_speech_member(const SpeechRequest& speech) {
   const std::pair<const char*, bool> members[] = {{"`audio`", !speech.audio.empty()},
@@ -33,20 +30,25 @@ const char* given_speech_member(const SpeechRequest& speech) {
   return nullptr;
 }
 
+void check_clip_frames(int frames) {
+  constexpr int kStep = SpeechSettings::kClipStep;
+  constexpr int kMost = SpeechSettings::kMostClipFrames;
+  const int nearest = std::clamp(frames, kStep, kMost + kStep / 2) + kStep / 2;
+  WAN_CHECK(SpeechSettings::is_clip(frames), kInvalidArgument,
+            "`infer_frames` {}: expected a multiple of {} up to {}; the nearest is {}", frames, kStep, kMost,
+            std::min(nearest / kStep * kStep, kMost));
+}
+
 void check_numbers(const SpeechRequest& speech) {
   WAN_CHECK(!speech.audio_start || (std::isfinite(*speech.audio_start) && *speech.audio_start >= 0),
             kInvalidArgument, "`audio_start` {}: expected 0 seconds or more", speech.audio_start.value_or(0));
   WAN_CHECK(!speech.audio_duration || (std::isfinite(*speech.audio_duration) && *speech.audio_duration > 0),
             kInvalidArgument, "`audio_duration` {}: expected seconds above 0",
             speech.audio_duration.value_or(0));
-  WAN_CHECK(speech.num_clip.value_or(1) >= 1, kInvalidArgument, "`num_clip` {}: expected 1 or more",
-            *speech.num_clip);
-  const int frames = speech.infer_frames.value_or(kFrameStep);
-  const int nearest =
-      std::clamp((frames + kFrameStep / 2) / kFrameStep * kFrameStep, kFrameStep, kMostFrames);
-  WAN_CHECK(frames == nearest, kInvalidArgument,
-            "`infer_frames` {}: expected a multiple of {} up to {}; the nearest is {}", frames, kFrameStep,
-            kMostFrames, nearest);
+  constexpr int kMost = SpeechSettings::kMostClips;
+  WAN_CHECK(speech.num_clip.value_or(1) >= 1 && speech.num_clip.value_or(1) <= kMost, kInvalidArgument,
+            "`num_clip` {}: expected 1 to {}", *speech.num_clip, kMost);
+  if (speech.infer_frames) check_clip_frames(*speech.infer_frames);
   WAN_CHECK(!speech.pose_frames || !speech.pose_video.empty(), kInvalidArgument,
             "`pose_frames` says which frames of `pose_video` are taken, which is missing");
 }
@@ -74,7 +76,7 @@ void check_speech_options(const GenerationRequest& request, const TaskFacts& tas
             "`audio` is missing: name the file with what is said, such as speech.wav");
 }
 
-SpeechSettings speech_settings_of(const GenerationRequest& request) {
+SpeechSettings speech_settings_of(const GenerationRequest& request, int usual_clip_frames) {
   const SpeechRequest& speech = request.speech;
   SpeechSettings settings;
   settings.audio = speech.audio.string();
@@ -82,7 +84,8 @@ SpeechSettings speech_settings_of(const GenerationRequest& request) {
   settings.audio_duration = speech.audio_duration;
   settings.pose_video = speech.pose_video.string();
   settings.pose_frames = parse_pose_frames(speech.pose_frames.value_or("every-nth"));
-  settings.clip_frames = speech.infer_frames.value_or(settings.clip_frames);
+  settings.clip_frames = speech.infer_frames.value_or(usual_clip_frames);
+  check_clip_frames(settings.clip_frames);
   settings.start_from_ref = speech.start_from_ref;
   settings.official_sync = speech.official_sync;
   return settings;
@@ -107,7 +110,8 @@ std::vector<float> read_speech_of(const GenerationRequest& request, const Checkp
       states >= 1, kInvalidArgument, "audio",
       "{}: {} samples are left of the sound at 16 kHz, the audio encoder needs {}; take more of it",
       settings.audio, samples.size(), encoder.receptive_field());
-  settings.clips = static_cast<int>(std::min<std::int64_t>(clips, request.speech.num_clip.value_or(10'000)));
+  settings.clips = static_cast<int>(
+      std::min<std::int64_t>(clips, request.speech.num_clip.value_or(SpeechSettings::kMostClips)));
   return samples;
 }
 

@@ -73,8 +73,7 @@ void save_latents(const std::filesystem::path& path, const SavedLatents& latents
   if (latents.segments > 1)
     metadata.emplace_back(kSegment, fmt::format("{}/{}", latents.segment, latents.segments));
   metadata.emplace_back(kKept, latents.automatic ? kAutomatic : kRequested);
-  write_safetensors(path, entries, metadata, earlier);
-  latents.done.check_read();
+  write_safetensors(path, entries, metadata, earlier, [&] { latents.done.check_read(); });
 }
 
 SavedLatents load_latents(const std::filesystem::path& path) {

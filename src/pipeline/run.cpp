@@ -81,7 +81,9 @@ Run::Run(const RunContext& context, const PipelineModels& models, RunParts parts
       scheduler_(make_scheduler(run_.settings.solver, run_.settings.steps, run_.settings.shift)),
       guidance_(run_.settings.guide_scale, run_.settings.boundary),
       noise_(context),
-      keeper_(context, parts_.output.latents, parts_.resumed, parts_.keep) {}
+      keeper_(context, parts_.output.latents, parts_.resumed, parts_.keep) {
+  if (writes() && parts_.resumed != nullptr) done_ = parts_.resumed->done;
+}
 
 Run::~Run() = default;
 
@@ -132,15 +134,16 @@ void Run::before_steps(const std::function<void()>& work) const {
 Tensor Run::condition(const std::function<Tensor()>& make) {
   const SavedLatents* here = resumed_here();
   if (is_kept() && here == nullptr) return {};
-  try {
-    if (here == nullptr) return make();
-    if (here->condition.empty()) return {};
-    Tensor condition(run_.exec.backend.allocator(), DType::kF32, here->condition.shape());
-    run_.exec.backend.upload(here->condition, condition);
-    return condition;
-  } catch (...) {
-    fail_between_steps(current_failure());
-  }
+  Tensor condition;
+  before_steps([&] {
+    if (here == nullptr) {
+      condition = make();
+    } else if (!here->condition.empty()) {
+      condition = Tensor(run_.exec.backend.allocator(), DType::kF32, here->condition.shape());
+      run_.exec.backend.upload(here->condition, condition);
+    }
+  });
+  return condition;
 }
 
 void Run::restore_segment(bool own_noise) {
@@ -148,7 +151,10 @@ void Run::restore_segment(bool own_noise) {
   if (!own_noise) noise_.skip(parts_.latent);  // drawn by the earlier run
   if (segment_ < resumed.segment) {
     const TensorView sample = state_.slots[Scheduler::kSample];
-    if (writes()) run_.exec.backend.upload(resumed.done[static_cast<std::size_t>(segment_)], sample);
+    if (writes()) {
+      run_.exec.backend.upload(resumed.done[static_cast<std::size_t>(segment_)], sample);
+      resumed.done.check_read();
+    }
     run_.exec.communicator.broadcast(sample, 0);
     state_.next_step = scheduler_.steps();
     return;
@@ -230,13 +236,12 @@ TensorView Run::denoise(SegmentInput input) {
     contexts_.reset();
     text_.reset();
   }
-  const bool to_do_again = is_kept() && !parts_.resumed->finished();
-  if (writes()) {
-    const RankRest rest(run_.exec.communicator);
-    kept_ = to_do_again ? parts_.resumed->file
-                        : keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
-  }
+  // The file that the run goes on from has all that is only decoded again.
+  const bool to_do_again = is_kept() && !(last && parts_.resumed->finished());
+  if (writes() && to_do_again) kept_ = parts_.resumed->file;
   if (writes() && !to_do_again) {
+    const RankRest rest(run_.exec.communicator);
+    kept_ = keep_finished_latents(run_, reached(), parts_.output.latents, parts_.resumed);
     keeper_.replace_with(kept_);
     done_.move_to(kept_);
   }
@@ -278,7 +283,8 @@ Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
     if (frames.carry > 0 && run_.exec.communicator.size() > 1)
       for (std::int64_t i = 0; i < frames.carry; ++i)
         broadcast_from_host(run_.exec, carried.view().select(0, i));
-    if (parts_.segments > 1) {
+    // Whoever keeps the run's state has those that were finished before.
+    if (writes() && segment_ + 1 < parts_.segments && done_.size() == static_cast<std::size_t>(segment_)) {
       const TensorView sample = state_.slots[Scheduler::kSample];
       Tensor host(DType::kF32, sample.shape());
       run_.exec.backend.download(sample, host);

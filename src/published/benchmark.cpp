@@ -162,9 +162,7 @@ struct Subject {
   }
 
   /// What is decoded at a time: a clip of speech with the frames before it.
-  LatentExtent decoded() const {
-    return {latent[1] + (transformer.speech ? kMotionLatents : 0), latent[2], latent[3]};
-  }
+  LatentExtent decoded() const { return {task.decoded_latents(latent[1]), latent[2], latent[3]}; }
   /// What is encoded: the frames before a clip of speech, otherwise a whole video.
   LatentExtent encoded() const {
     return {transformer.speech ? kMotionLatents : latent[1], latent[2], latent[3]};

@@ -6,6 +6,9 @@
 
 namespace wan {
 
+/// That a plan or a report is made for.
+constexpr int kMostGpus = 64;
+
 /// GPUs whose kernels reach about the same part of a ceiling: those for computing centres by their generation, cards for
 /// workstations, and GeForce, whose tensor units run at half their rate and wait less for memory.
 enum class GpuClass { kAmpereCentre, kHopperCentre, kBlackwellCentre, kWorkstation, kGeForce };

@@ -23,8 +23,6 @@ namespace wan {
 
 namespace {
 
-constexpr int kMostGpus = 64;
-
 constexpr PublishedVideo kVideos[] = {
     {"t2v-A14B", {832, 480}},  {"t2v-A14B", {1280, 720}}, {"i2v-A14B", {832, 480}},
     {"i2v-A14B", {1280, 720}}, {"ti2v-5B", {1280, 704}},  {"s2v-14B", {1024, 704}},
@@ -95,7 +93,7 @@ struct VideoWork {
   ModelShapes models;
   Shape latent;
   std::optional<LatentExtent> encodes;
-  PublishedSound sound = published_sound(task);
+  PublishedSound sound = published_sound(task, defaults.frame_num);
   std::unique_ptr<Backend> gpu;
   std::int64_t free;
   PassWork work;

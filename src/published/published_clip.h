@@ -12,11 +12,11 @@ namespace wan {
 /// does not.
 std::optional<LatentExtent> published_clip(const Task& task, bool image, const Shape& latent);
 
-/// A minute of sound, of a task that takes it; otherwise nothing, and one clip.
+/// A minute of sound, of a task that takes it, in clips of so many frames; otherwise nothing, and one clip.
 struct PublishedSound {
   int clips = 1;
   std::int64_t samples = 0;
 };
-PublishedSound published_sound(const Task& task);
+PublishedSound published_sound(const Task& task, int clip_frames);
 
 }  // namespace wan

@@ -9,6 +9,7 @@
 #include "engine/layout_choice.h"
 #include "engine/memory_plan.h"
 #include "media/audio.h"
+#include "models/wav2vec2/speech_features.h"
 #include "published/known_gpus.h"
 #include "published/published_clip.h"
 #include "tasks/official_models.h"
@@ -31,6 +32,8 @@ std::vector<RankLayout> layouts_of(const PublishedPlanOptions& options, std::int
   const int size = options.ulysses_size;
   WAN_CHECK(size >= 1 && size <= heads, kInvalidArgument,
             "`ulysses_size` {}: expected 1 to {}, the model's attention heads", size, heads);
+  WAN_CHECK(options.gpus >= 0 && options.gpus <= kMostGpus, kInvalidArgument, "`gpus` {}: expected 1 to {}",
+            options.gpus, kMostGpus);
   if (options.gpus == 0) return {{.sequence = size}};
   EngineOptions asked{.ckpt_dir = {}, .ulysses_size = size > 1 ? size : 0};
   asked.gpus.resize(static_cast<std::size_t>(options.gpus));
@@ -63,12 +66,12 @@ std::optional<LatentExtent> published_clip(const Task& task, bool image, const S
   return LatentExtent{condition[1], latent[2], latent[3]};
 }
 
-PublishedSound published_sound(const Task& task) {
-  constexpr int kSeconds = 60;
+PublishedSound published_sound(const Task& task, int clip_frames) {
+  constexpr std::int64_t kSamples = 60 * kSpeechRate;
   if (!task.facts().takes_sound) return {};
-  const ModelDefaults defaults = task.defaults();
-  return {.clips = kSeconds * static_cast<int>(defaults.fps) / defaults.frame_num + 1,
-          .samples = kSeconds * kSpeechRate};
+  const std::int64_t features = speech_feature_count(published_wav2vec2_config().states(kSamples));
+  return {.clips = static_cast<int>(speech_clip_count(features, task.defaults().fps, clip_frames)),
+          .samples = kSamples};
 }
 
 PublishedPlan plan_published(const PublishedPlanOptions& options) {
@@ -97,7 +100,7 @@ PublishedPlan plan_published(const PublishedPlanOptions& options) {
                                 .backend = text_backend.get()};
   }
   const ModelShapes models = official_shapes(task, vae_precision);
-  const PublishedSound sound = published_sound(task);
+  const PublishedSound sound = published_sound(task, result.frame_num);
   const auto planned = [&](const RankLayout& layout) {
     return plan_run({.models = models,
                      .backend = *backend,

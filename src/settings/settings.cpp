@@ -15,7 +15,6 @@ namespace wan {
 
 namespace {
 
-constexpr int kMostClips = 10'000;
 constexpr double kLeastFps = 0.01;
 constexpr double kMostFps = 1000;
 
@@ -103,10 +102,9 @@ SpeechSettings read_speech_settings(const Pairs& pairs) {
         pairs.parsed("pose_frames", [](const std::string& text) { return parse_pose_frames(text); });
   }
   s.clips = pairs.number<int>("num_clip");
-  pairs.expect(s.clips >= 1 && s.clips <= kMostClips, "num_clip", "1 to 10000");
+  pairs.expect(s.clips >= 1 && s.clips <= SpeechSettings::kMostClips, "num_clip", "1 to 10000");
   s.clip_frames = pairs.number<int>("infer_frames");
-  pairs.expect(s.clip_frames >= 4 && s.clip_frames <= 120 && s.clip_frames % 4 == 0, "infer_frames",
-               "a multiple of 4 up to 120");
+  pairs.expect(SpeechSettings::is_clip(s.clip_frames), "infer_frames", "a multiple of 4 up to 120");
   s.start_from_ref = flag("start_from_ref");
   s.official_sync = flag("official_sync");
   return s;

@@ -23,6 +23,14 @@ std::string_view pose_frames_name(PoseFrames frames);
 
 /// Of a video from a sound.
 struct SpeechSettings {
+  static constexpr int kClipStep = 4;  // a latent frame's frames
+  static constexpr int kMostClipFrames =
+      120;  // with more, the video's tokens reach the reference's place in time
+  static constexpr int kMostClips = 10'000;
+  static bool is_clip(int frames) {
+    return frames >= kClipStep && frames <= kMostClipFrames && frames % kClipStep == 0;
+  }
+
   std::string audio;  // the file
   double audio_start = 0;
   std::optional<double> audio_duration;

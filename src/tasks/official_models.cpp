@@ -1,6 +1,7 @@
 #include "tasks/official_models.h"
 
 #include "base/error.h"
+#include "settings/settings.h"
 
 namespace wan {
 
@@ -84,16 +85,13 @@ Shape official_latent(const Task& task, const VideoSize& size, int frame_num) {
             kInvalidArgument, "`size` {}: {} needs multiples of {} up to {}", format_video_size(size),
             task.facts().name, unit, kMost);
   const int stride = vae.temporal_stride;
-  if (task.facts().takes_sound) {
-    WAN_CHECK(frame_num >= stride && frame_num <= 120 && frame_num % stride == 0, kInvalidArgument,
-              "`frame_num` {}: a clip of {} has a multiple of {} frames up to 120, such as 80", frame_num,
-              task.facts().name, stride);
-    return {transformer.out_dim, frame_num / stride, size.height / vae.spatial_stride,
-            size.width / vae.spatial_stride};
-  }
-  WAN_CHECK(frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0, kInvalidArgument,
-            "`frame_num` {}: expected {}n + 1 frames, such as 81", frame_num, stride);
-  return {transformer.out_dim, vae.latent_frames(frame_num), size.height / vae.spatial_stride,
+  const bool clips = task.facts().takes_sound;
+  WAN_CHECK(!clips || SpeechSettings::is_clip(frame_num), kInvalidArgument,
+            "`frame_num` {}: a clip of {} has a multiple of {} frames up to {}, such as 80", frame_num,
+            task.facts().name, SpeechSettings::kClipStep, SpeechSettings::kMostClipFrames);
+  WAN_CHECK(clips || (frame_num >= 1 && frame_num <= 100000 && (frame_num - 1) % stride == 0),
+            kInvalidArgument, "`frame_num` {}: expected {}n + 1 frames, such as 81", frame_num, stride);
+  return {transformer.out_dim, task.segment_latents(vae, frame_num), size.height / vae.spatial_stride,
           size.width / vae.spatial_stride};
 }
 

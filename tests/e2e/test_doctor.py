@@ -154,6 +154,10 @@ class Pretended(Doctor):
         self.assertTrue(any("--guidance_parallel on" in each for each in commands))
         for option in {option for each in commands for option in re.findall(r"--\w+", each)}:
             self.assertRegex(known, rf"(?m)^ +{option}\b")
+        for command in commands:
+            with self.subTest(command):
+                self.assertEqual("--image FILE" in command, "--task i2v" in command or "--task s2v" in command)
+                self.assertEqual("--audio FILE" in command, "--task s2v" in command)
 
     def test_more_and_better_linked_gpus_are_faster(self):
         def step(pretended):

@@ -169,7 +169,29 @@ class GoingOn(Speech):
         self.assertEqual((self.folder / "a.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
 
     def test_finished_latents_are_decoded_again(self):
+        # Clips longer than the frames before one, in which the picture is nowhere but before the first clip.
+        for more in ({}, {"start_from_ref": True, "infer_frames": "80", "num_clip": "2"}):
+            with self.subTest(**more):
+                write_sound(self.folder / "sound.wav", 5.2 if more else 1.2)
+                self.speak(save_file="whole.mp4", save_latents="a.mp4.latents.safetensors", **more)
+                result = self.go_on("again.mp4")
+                self.assertEqual(result.status, 0, result.err)
+                self.assertEqual((self.folder / "again.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
+
+    def test_decoding_again_that_is_stopped_names_the_file_that_it_can_go_on_from(self):
         self.speak(save_file="whole.mp4", save_latents="a.mp4.latents.safetensors")
+        arguments = ["generate", "--task", "s2v-14B", "--ckpt_dir", S2V, "--from_latents", "a.mp4.latents.safetensors", "--save_latents",
+                     "new.safetensors", "--save_file", "again.mp4", "--threads", "1", "--device", "cpu", "--json"]
+        with subprocess.Popen([WAN, *arguments], cwd=self.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            for line in process.stdout:
+                if json.loads(line).get("phase") == "decode":
+                    process.send_signal(signal.SIGINT)
+                    break
+            told = "".join(process.communicate(timeout=60))
+        self.assertEqual(process.returncode, CANCELLED)
+        self.assertIn("a.mp4.latents.safetensors", told)
+        self.assertNotIn("new.safetensors", told)
         result = self.go_on("again.mp4")
         self.assertEqual(result.status, 0, result.err)
         self.assertEqual((self.folder / "again.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
@@ -201,6 +223,7 @@ class Options(Speech):
                             ({"last_image": "face.png"}, ["--last_image"])):
             with self.subTest(**more):
                 self.refuse(INVALID_ARGUMENT, *words, **more)
+        self.refuse(INVALID_ARGUMENT, "--base_seed 9223372036854775807", "3 clips", base_seed="9223372036854775807")
         self.refuse(BAD_FILE, "nothing.wav", audio="nothing.wav")
         self.refuse(BAD_FILE, "face.png", audio="face.png")
         self.refuse(BAD_FILE, "sound.wav", pose_video="sound.wav")
@@ -274,9 +297,15 @@ class SpokenText(Speech):
                 (self.tts(tts_command="no-such-program {out}"), BAD_FILE, ["no-such-program", "cannot be run"]),
                 (self.tts(tts_command="true {out}"), BAD_FILE, ["a.mp4.speech.wav"]),
                 (self.tts(tts_command="false {out}"), BAD_FILE, ["status 1"]),
+                (self.tts(checkpoint="nowhere", tts_command="touch {out}"), BAD_FILE, ["nowhere"]),
+                (self.tts(save_file="no/a.mp4", tts_command="touch {out}"), INVALID_ARGUMENT, ["--save_file", "no"]),
                 ({"tts_text": "Hello"}, INVALID_ARGUMENT, ["--tts_text", "--enable_tts"])):
             with self.subTest(words=words):
                 self.refuse(status, *words, **more)
+        for name, more in (("text", {"tts_text": None}), ("prompt_text", {})):
+            with self.subTest(dash=name):
+                arguments = generate_arguments(save_file="a.mp4", **self.options(**self.tts(tts_command=f"speak {{out}} {{{name}}}", **more)))
+                self.assert_refused(self.run_wan(*arguments, f"--tts_{name}=-So"), INVALID_ARGUMENT, f"--tts_{name} begins with a dash")
 
 
 if __name__ == "__main__":

@@ -249,14 +249,28 @@ TEST(SpeechTransformer, AnInjectorsNormsAreTheOfficialOnesOfSmallValues) {
   EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector.0").front(), expected, kTolerance));
 }
 
-TEST(SpeechTransformer, ASecondPassAllocatesNothing) {
+TEST(SpeechTransformer, ASecondPassAllocatesNothingAndComputesNothingOfTheSoundAgain) {
   const GoldenFile golden = golden_of("later");
   SelfCommunicator alone;
   SpeechModel model(all_kernels().back(), alone);
+  std::int64_t flops = 0;
+  model.context().flops = &flops;
+  model.forward(golden, true, 0);
+  const std::int64_t before = std::exchange(flops, 0);
   const Tensor once = std::move(model.forward(golden, true).front());
   const int allocations = model.allocations();
+  const std::int64_t first = std::exchange(flops, 0) - before;
   const Tensor twice = std::move(model.forward(golden, true, 2).front());
   EXPECT_EQ(model.allocations(), allocations);
+  const std::int64_t second = flops - before - first;
+  // Keys and values of the text, and of one row for its padding, in each block; of the sound in each injector, whose modulation has
+  // two parts.
+  const WanConfig& config = model.config();
+  const std::int64_t frames = golden.tensor("latent").dim(1), dim = config.dim;
+  const std::int64_t text = config.num_layers * 2 * (golden.tensor("context").dim(0) + 1);
+  const auto injectors = static_cast<std::int64_t>(config.speech->inject_layers.size());
+  const std::int64_t sound = injectors * (2 * frames * (config.speech->audio_tokens + 1) + 2 * frames);
+  EXPECT_EQ(first - second, 2 * 2 * dim * dim * (text + sound)) << "of both branches";
   EXPECT_TRUE(all_close(twice, once, 0.0)) << "what is kept of the sound changed";
 }
 

@@ -144,6 +144,7 @@ TEST_F(KeptPlacesTest, NoRoomIsToldWithWhereAndHowMuch) {
     EXPECT_NE(notices_[0].find(part), std::string::npos) << notices_[0];
   // 1280x720, 81 frames, a sampler of two slots, and an image's condition.
   EXPECT_EQ(state_bytes(2, {16, 21, 90, 160}, {20, 21, 90, 160}), 8192 + 4 * (2 * 16 + 20) * 21 * 90 * 160);
+  EXPECT_EQ(state_bytes(2, {16, 21, 90, 160}, {}, 7), 8192 + 4 * (2 + 6) * 16 * 21 * 90 * 160);
 }
 
 TEST_F(KeptPlacesTest, OptionsThatCannotBeAreRefused) {

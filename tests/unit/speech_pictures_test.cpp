@@ -20,7 +20,7 @@ using test::golden_path;
 using test::GoldenFile;
 
 GoldenFile pictures() {
-  return GoldenFile(golden_path("speech/pictures.safetensors"));
+  return GoldenFile(golden_path("speech_pictures/pictures.safetensors"));
 }
 
 TEST(SpeechSize, IsTheOfficialOne) {

@@ -140,6 +140,31 @@ TEST_F(StateKeeperTest, HasTheNewestStateAndTheOneBefore) {
   EXPECT_EQ(notices_, Names{});
 }
 
+TEST_F(StateKeeperTest, FinishedSegmentsAreReadFromTheFileThatKeepsThem) {
+  const fs::path file = folder_ / "v.latents.safetensors";
+  const Shape shape{16, 2, 2, 2};
+  const auto filled = [&](float value) {
+    Tensor latent(DType::kF32, shape);
+    std::fill_n(latent.as<float>(), latent.elements(), value);
+    return latent;
+  };
+  SavedLatents latents;
+  latents.segment = 2;
+  latents.segments = 3;
+  latents.settings = settings_;
+  latents.slots.push_back(filled(3.0f));
+  for (const float value : {1.0f, 2.0f}) latents.done.add(filled(value));
+  save_latents(file, latents);
+  FinishedSegments& done = latents.done;
+  const std::byte* const held = done[0].data();
+  done.move_to(folder_ / "nothing.safetensors");
+  EXPECT_EQ(done[0].data(), held) << "what cannot be read back stays";
+  done.move_to(file);
+  EXPECT_NE(done[0].data(), held);
+  for (const std::size_t segment : {0u, 1u})
+    EXPECT_EQ(done[segment].as<float>()[127], static_cast<float>(segment + 1));
+}
+
 TEST_F(StateKeeperTest, LeavesTheLastStateAlone) {
   const fs::path file = folder_ / "v.latents.safetensors";
   StateKeeper keeper = this->keeper({.path = file});

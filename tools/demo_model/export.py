@@ -41,7 +41,7 @@ I2V_GENERATION = {**GENERATION, "task": "i2v-A14B", "boundary": I2V_BOUNDARY}
 S2V_GENERATION = {
     "task": "s2v-14B",
     "fps": 16,
-    "infer_frames": 80,
+    "frame_num": 80,
     "sample_steps": 10,
     "sample_shift": 3.0,
     "sample_guide_scale": 1.0,

@@ -1,6 +1,6 @@
-"""Make the golden file of what speech to video makes of pictures: tests/golden/speech/pictures.safetensors.
+"""Make the golden file of what speech to video makes of pictures: tests/golden/speech_pictures/pictures.safetensors.
 
-    python tools/golden/make_speech_pictures.py --wan_dir Wan2.2 --out tests/golden/speech
+    python tools/golden/make_speech_pictures.py --wan_dir Wan2.2 --out tests/golden/speech_pictures
 
   sizes [n, 5] int64    a picture's width and height, a largest area, and the official get_size_less_than_area of them
   CASE.in [H, W, 3] uint8; CASE.picture, CASE.pose [height, width, 3] float32
@@ -42,7 +42,7 @@ def official_size(wan_dir):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wan_dir", default=os.environ.get("WAN_REFERENCE_DIR"), help="default: $WAN_REFERENCE_DIR")
-    parser.add_argument("--out", type=Path, default=Path("tests/golden/speech"))
+    parser.add_argument("--out", type=Path, default=Path("tests/golden/speech_pictures"))
     args = parser.parse_args()
     if not args.wan_dir:
         parser.error("name the official repository by --wan_dir or WAN_REFERENCE_DIR")

@@ -33,7 +33,8 @@ struct AddedTokens {
 };
 
 struct Conditioning {
-  /// Latents concatenated to the noisy one along channels [in_dim - out_dim, F, H, W] f32; empty for text-to-video.
+  /// Latents concatenated to the noisy one along channels [in_dim - out_dim, F, H, W] f32, of a pose [pose_dim, F, H, W]; empty for
+  /// text-to-video.
   TensorView channels;
   /// What embeds the patches of the noisy latent and `channels` where it is not the model's own: S2V's bias has what all tokens of
   /// the video get, and its weights those of the pose, which are channels then. Empty weight: the model's.

@@ -12,7 +12,7 @@ namespace wan {
 
 namespace {
 
-// 64 MB of the published width: enough rows for a product's full speed, and no more than half a minute's.
+// 64 MB of the published width: enough rows for a product's full speed, and no more than a minute and a half's.
 constexpr std::int64_t kFeedForwardRows = 4096;
 
 }  // namespace

@@ -56,21 +56,6 @@ std::int64_t speech_feature_of(std::int64_t frame, double fps) {
   return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(frame) * (1.0 / fps) * kFeatureRate));
 }
 
-Tensor speech_features(const TensorView& features, double fps, std::int64_t frames) {
-  const std::int64_t channels = features.dim(2);
-  Tensor heard(DType::kF32, {features.dim(0), channels, frames});
-  std::fill_n(heard.as<float>(), heard.elements(), 0.0f);
-  for (std::int64_t layer = 0; layer < features.dim(0); ++layer)
-    for (std::int64_t frame = 0; frame < frames; ++frame) {
-      const std::int64_t feature = speech_feature_of(frame, fps);
-      if (feature >= features.dim(1)) break;
-      const float* from = features.select(0, layer).select(0, feature).as<float>();
-      float* to = heard.view().select(0, layer).as<float>() + frame;
-      for (std::int64_t channel = 0; channel < channels; ++channel) to[channel * frames] = from[channel];
-    }
-  return heard;
-}
-
 void pick_speech_features(const TensorView& states, double fps, const TensorView& out) {
   const std::int64_t channels = states.dim(2);
   const std::int64_t frames = out.dim(2);

@@ -17,10 +17,8 @@ Tensor interpolate_states(const TensorView& states);
 /// The feature that a video's frame hears: frame / fps * 30, halves to the even one.
 std::int64_t speech_feature_of(std::int64_t frame, double fps);
 
-/// features [L, F, C] f32 on the host -> [L, C, frames]: each frame's feature, zeros where the sound is over.
-Tensor speech_features(const TensorView& features, double fps, std::int64_t frames);
-
-/// interpolate_states() and speech_features() in one, without what no frame hears: states [L, T, C] into out [L, C, frames].
+/// What each frame of a video hears, of interpolate_states() without the features that no frame hears; zeros where the sound is over:
+/// states [L, T, C] f32 on the host into out [L, C, frames].
 void pick_speech_features(const TensorView& states, double fps, const TensorView& out);
 
 /// Clips of `clip_frames` frames that a sound of so many features fills: as many as go into it whole, and one more.

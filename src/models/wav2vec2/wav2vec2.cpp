@@ -18,7 +18,7 @@ namespace {
 /// Of the convolutions' norms: PyTorch's default, which no config names.
 constexpr float kConvolutionEps = 1e-5f;
 
-// States whose convolutions run together, five seconds of sound: 64 MB after the first convolution of the published width.
+// States whose convolutions run together, five seconds of sound: 64 MB of all convolutions of the published width.
 constexpr std::int64_t kStatesAtOnce = 256;
 
 /// [n, channels] as a frame of one line.
@@ -71,27 +71,6 @@ void Wav2Vec2::encode(ExecContext& ctx, std::span<const float> samples, const St
 void Wav2Vec2::rehearse(ExecContext& ctx, std::int64_t samples) const {
   run(
       ctx, samples, [](std::int64_t, const TensorView&) {}, [](std::int64_t, const TensorView&) {});
-}
-
-Tensor Wav2Vec2::hidden_states(ExecContext& ctx, std::span<const float> samples) const {
-  const std::int64_t states = config_.states(static_cast<std::int64_t>(samples.size()));
-  Tensor all(DType::kF32, {state_count(), states, config_.dim});
-  encode(ctx, samples, [&](std::int64_t index, const TensorView& state) {
-    ctx.backend.download(state, all.view().select(0, index));
-  });
-  return all;
-}
-
-Tensor Wav2Vec2::speech_features(ExecContext& ctx, std::span<const float> samples, double fps,
-                                 std::int64_t frames) const {
-  const std::int64_t states = config_.states(static_cast<std::int64_t>(samples.size()));
-  const Tensor one(DType::kF32, {1, states, config_.dim});
-  Tensor all(DType::kF32, {state_count(), config_.dim, frames});
-  encode(ctx, samples, [&](std::int64_t index, const TensorView& state) {
-    ctx.backend.download(state, one.view().select(0, 0));
-    pick_speech_features(one, fps, all.view().slice(0, index, index + 1));
-  });
-  return all;
 }
 
 void Wav2Vec2::run(ExecContext& ctx, std::int64_t samples, const SampleSource& source,

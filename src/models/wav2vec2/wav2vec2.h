@@ -34,13 +34,6 @@ class Wav2Vec2 {
   /// The same pass over so many samples that nobody has, for a backend that computes nothing.
   void rehearse(ExecContext& ctx, std::int64_t samples) const;
 
-  /// All of them on the host: [state_count(), T, dim] f32.
-  Tensor hidden_states(ExecContext& ctx, std::span<const float> samples) const;
-  /// What each frame of a video hears, on the host: [state_count(), dim, frames] f32, equal to speech_features() of all states
-  /// interpolated, while one state at a time is on the host.
-  Tensor speech_features(ExecContext& ctx, std::span<const float> samples, double fps,
-                         std::int64_t frames) const;
-
  private:
   /// Fills `to` [n] on the device with the normalized samples from `first` on.
   using SampleSource = std::function<void(std::int64_t first, const TensorView& to)>;

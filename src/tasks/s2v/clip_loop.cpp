@@ -91,7 +91,9 @@ void ClipLoop::begin_history() {
   if (!history_.empty()) return;
   history_ = host_frames(context_, kMotionFrames);
   std::fill_n(history_.as<float>(), history_.elements(), 0.0f);
-  if (!speech_.start_from_ref || !inputs_.images.first) return;
+  if (!speech_.start_from_ref) return;
+  WAN_CHECK(inputs_.images.first.has_value(), kInternal,
+            "[clips] clip {} begins with a picture, which is not there", run_.segment());
   const Tensor frame = reference_frame(*inputs_.images.first, context_.settings.size);
   for (std::int64_t i = kMotionFrames - kReferenceFrames; i < kMotionFrames; ++i)
     std::copy_n(frame.as<float>(), frame.elements(), history_.as<float>() + i * frame.elements());

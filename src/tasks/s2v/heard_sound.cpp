@@ -26,7 +26,7 @@ HeardSound::HeardSound(const RunContext& run, const PipelineModels& models, std:
                        const SpeechSettings& settings)
     : run_(run), clips_(settings.clips) {
   const Wav2Vec2& encoder = *models.audio_encoder;
-  shape_ = {encoder.config().num_layers + 1, encoder.config().dim, settings.clip_frames};
+  shape_ = {encoder.state_count(), encoder.config().dim, settings.clip_frames};
   if (run.exec.communicator.rank() != 0) return;
   models.audio_residency->set_schedule(encoder.schedule());
   hear(encoder, samples);

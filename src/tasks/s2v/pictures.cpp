@@ -28,6 +28,14 @@ void put_at(const CenterCrop& place, const float* pixels, const ImageSize& from,
                 frame + (std::int64_t{place.top + y} * size.width + place.left) * 3);
 }
 
+/// level / 255 * 2 - 1, in the official code's order.
+std::vector<float> values_of(const Image& image) {
+  std::vector<float> pixels(image.rgb.size());
+  std::ranges::transform(image.rgb, pixels.begin(),
+                         [](std::uint8_t level) { return static_cast<float>(level) / 255.0f * 2.0f - 1.0f; });
+  return pixels;
+}
+
 Tensor filled_frame(const VideoSize& size, float value) {
   Tensor frame(DType::kF32, {size.height, size.width, 3});
   std::fill_n(frame.as<float>(), frame.elements(), value);
@@ -42,11 +50,7 @@ bool pads_reference(const Image& image, const VideoSize& size) {
 
 Tensor reference_frame(const Image& image, const VideoSize& size) {
   const ImageSize resized = resized_to(image, size);
-  const Image picture = resize_bilinear(image, resized.width, resized.height);
-  std::vector<float> pixels(picture.rgb.size());
-  // level / 255 * 2 - 1, in the official code's order.
-  std::ranges::transform(picture.rgb, pixels.begin(),
-                         [](std::uint8_t level) { return static_cast<float>(level) / 255.0f * 2.0f - 1.0f; });
+  const std::vector<float> pixels = values_of(resize_bilinear(image, resized.width, resized.height));
   constexpr float kBlack = -1.0f;
   Tensor frame = filled_frame(size, kBlack);
   put_at(place_in(resized, size), pixels.data(), resized, size, frame.as<float>());
@@ -55,17 +59,15 @@ Tensor reference_frame(const Image& image, const VideoSize& size) {
 
 Tensor pose_frame(const Image& image, const VideoSize& size) {
   const ImageSize resized = resized_to(image, size);
-  std::vector<float> pixels(image.rgb.size());
-  std::ranges::transform(image.rgb, pixels.begin(),
-                         [](std::uint8_t level) { return static_cast<float>(level) / 255.0f * 2.0f - 1.0f; });
-  std::vector<float> small(static_cast<std::size_t>(resized.width) *
-                           static_cast<std::size_t>(resized.height) * 3);
-  if (resized.width == image.width && resized.height == image.height)
-    small = pixels;
-  else
+  std::vector<float> pixels = values_of(image);
+  if (resized.width != image.width || resized.height != image.height) {
+    std::vector<float> small(static_cast<std::size_t>(resized.width) *
+                             static_cast<std::size_t>(resized.height) * 3);
     resize_bilinear(pixels, image.width, image.height, small, resized.width, resized.height);
+    pixels = std::move(small);
+  }
   Tensor frame = filled_frame(size, 0.0f);
-  put_at(place_in(resized, size), small.data(), resized, size, frame.as<float>());
+  put_at(place_in(resized, size), pixels.data(), resized, size, frame.as<float>());
   return frame;
 }
 

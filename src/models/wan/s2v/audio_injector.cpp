@@ -33,12 +33,6 @@ int AudioInjector::place_of(int block) const {
   return found == listed.end() ? -1 : static_cast<int>(found - listed.begin());
 }
 
-std::size_t AudioInjector::bytes() const {
-  const auto rows = static_cast<std::size_t>(tokens_.local.dim(0) * tokens_.local.dim(1) * config_.dim);
-  return tokens_.local.bytes() + tokens_.global.bytes() +
-         entries_.size() * 2 * (rows * dtype_size(compute_) + tokens_.global.bytes());
-}
-
 void AudioInjector::run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) {
   const std::int64_t video = end.layout.segments().front().tokens;
   const Range local = end.layout.local();

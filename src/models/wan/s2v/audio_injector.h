@@ -16,10 +16,6 @@ class AudioInjector final : public BlockStage {
   bool runs_after(int block) const override { return place_of(block) >= 0; }
   void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) override;
 
-  const AudioTokens& tokens() const { return tokens_; }
-  /// Device memory, what the first step will take included.
-  std::size_t bytes() const;
-
  private:
   /// What of the sound does not change between steps.
   struct Entry {

@@ -162,11 +162,4 @@ const Conditioning& SpeechConditioning::branch(int index) const {
   return parts_->branches.at(static_cast<std::size_t>(index));
 }
 
-std::size_t SpeechConditioning::bytes() const {
-  std::size_t total = parts_->extra_tokens.bytes() + parts_->video_weight.bytes();
-  for (const Tensor& bias : parts_->biases) total += bias.bytes();
-  for (const auto& injector : parts_->injectors) total += injector->bytes();
-  return total;
-}
-
 }  // namespace wan

@@ -31,8 +31,6 @@ class SpeechConditioning {
   SpeechConditioning& operator=(const SpeechConditioning&) = delete;
 
   const Conditioning& branch(int index) const;
-  /// Device memory: what is held, and what the branches' first steps add to it.
-  std::size_t bytes() const;
 
  private:
   struct Parts;
