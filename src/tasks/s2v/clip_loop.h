@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/wan/s2v/speech_conditioning.h"
+#include "pipeline/input_images.h"
 #include "pipeline/run.h"
 #include "tasks/s2v/heard_sound.h"
 #include "tasks/s2v/pose_frames.h"
