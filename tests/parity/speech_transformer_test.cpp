@@ -162,7 +162,7 @@ TEST_P(SpeechTransformerParity, EveryLayerIsTheOfficialOne) {
   model.listen(of_branch(taps.listener(), golden.integers("heard").front() != 0));
   const Tensor velocity = std::move(model.forward(golden, false).front());
   EXPECT_TRUE(taps_match(taps, golden, {"", test_case().coverage, kTolerance}));
-  EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kTolerance));
+  EXPECT_TRUE(all_close(velocity, golden.expected("output"), kTolerance));
 }
 
 TEST_P(SpeechTransformerParity, StreamedInjectorsComeWithTheirBlocks) {
@@ -171,7 +171,7 @@ TEST_P(SpeechTransformerParity, StreamedInjectorsComeWithTheirBlocks) {
   SelfCommunicator alone;
   SpeechModel model(kernels(), alone, {.kind = ResidencyKind::kStreamed});
   const std::vector<Tensor> both = model.forward(golden, true);
-  EXPECT_TRUE(all_close(both[0], golden.tensor("output"), kTolerance));
+  EXPECT_TRUE(all_close(both[0], golden.expected("output"), kTolerance));
   EXPECT_FALSE(all_close(both[1], both[0], 1e-3)) << "the branches hear the same";
 }
 
@@ -199,7 +199,7 @@ TEST_P(SpeechTransformerParity, SeveralRanksThatDivideTheBlocksGiveTheSame) {
       });
     for (std::thread& thread : threads) thread.join();
     for (const Tensor& velocity : velocities)
-      EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kTolerance)) << ranks << " ranks";
+      EXPECT_TRUE(all_close(velocity, golden.expected("output"), kTolerance)) << ranks << " ranks";
   }
 }
 
@@ -213,8 +213,8 @@ TEST_P(SpeechTransformerParity, InBf16EveryLayerIsCloseToTheOfficialOne) {
   model.listen(of_branch(taps.listener(), golden.integers("heard").front() != 0));
   const Tensor velocity = std::move(model.forward(golden, false).front());
   EXPECT_TRUE(taps_match(taps, golden, {"", test_case().coverage, kBf16Tolerance}));
-  EXPECT_TRUE(all_close(velocity, golden.tensor("output"), kBf16Tolerance));
-  EXPECT_FALSE(all_close(velocity, golden.tensor("output"), kTolerance)) << "nothing was rounded";
+  EXPECT_TRUE(all_close(velocity, golden.expected("output"), kBf16Tolerance));
+  EXPECT_FALSE(all_close(velocity, golden.expected("output"), kTolerance)) << "nothing was rounded";
 }
 
 std::string speech_case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>& instance) {
@@ -232,7 +232,7 @@ TEST(SpeechTransformer, AnInjectorsNormsAreTheOfficialOnesOfSmallValues) {
   SpeechModel model(all_kernels().back(), alone);
   TapRecorder taps;
   model.listen(taps.listener());
-  const Tensor x = golden.tensor("x"), expected = golden.tensor("added");
+  const Tensor x = golden.tensor("x");
   AudioTokens tokens{golden.tensor("tokens"), golden.tensor("global")};
   const std::int64_t frames = tokens.global.dim(0), frame_tokens = x.dim(0) / frames;
   AudioInjector injector(model.config(), std::move(tokens), frame_tokens, DType::kF32, "");
@@ -245,8 +245,9 @@ TEST(SpeechTransformer, AnInjectorsNormsAreTheOfficialOnesOfSmallValues) {
   injector.run(model.context(), {.block = 0, .extra_weights = extra, .layout = layout, .scratch = scratch},
                x);
   EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector_adain_layers.0").front(),
-                        golden.tensor("normed"), kTolerance));
-  EXPECT_TRUE(all_close(taps.calls().at("audio_injector.injector.0").front(), expected, kTolerance));
+                        golden.expected("normed"), kTolerance));
+  EXPECT_TRUE(
+      all_close(taps.calls().at("audio_injector.injector.0").front(), golden.expected("added"), kTolerance));
 }
 
 TEST(SpeechTransformer, ASecondPassAllocatesNothingAndComputesNothingOfTheSoundAgain) {
