@@ -20,11 +20,13 @@
 namespace wan::test {
 namespace {
 
-// f32 on both sides, sums in another order, of which guidance multiplies differences by up to 2 * 4.5 - 1 = 8; and later clips begin with
-// what earlier ones have left.
-constexpr double kSpeechTolerance = 5e-5;
-// 24 layers.
-constexpr double kAudioTolerance = 2e-4;
+// f32 on both sides, sums in another order, of which guidance multiplies differences by up to 2 * 4.5 - 1 = 8: 8.7e-6 seen in the
+// first two clips, 1.9e-5 in the third.
+constexpr double kSpeechTolerance = 2e-5, kThirdClipTolerance = 4e-5;
+// The random VAE doubles what latents differ by, whoever decodes them (in fp64 too), and a later clip begins with its frames.
+constexpr double kDecodedTolerance = 5e-5;
+// 24 layers, and the tokens of what they give: 5.1e-7 seen.
+constexpr double kAudioTolerance = 2e-6;
 // PyTorch computes its normals with vector approximations: absolute, and then rounded to bf16, an eighth of whose values lie that near
 // to an edge.
 constexpr double kRoundedNoise = 2e-2;
@@ -45,6 +47,12 @@ Tensor read_floats(const std::filesystem::path& path) {
                 Shape(std::span<const std::int64_t>(view.shape)));
   std::memcpy(values.view().data(), view.data.data(), view.data.size());
   return floats_of(values);
+}
+
+double tolerance_of(const std::string& name) {
+  if (name.find("audio") != std::string::npos) return kAudioTolerance;
+  if (name.ends_with("decoded") || name == "frames_float") return kDecodedTolerance;
+  return name.starts_with("clip_02_") ? kThirdClipTolerance : kSpeechTolerance;
 }
 
 class SpeechGenerationParity : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
@@ -107,9 +115,7 @@ TEST_P(SpeechGenerationParity, EveryDumpedTensorIsTheOfficialOne) {
       EXPECT_TRUE(all_close(actual, expected, kAny, 1.0))
           << name;  // bytes are truncated: a value on an edge falls either way
     else
-      EXPECT_TRUE(all_close(actual, expected,
-                            name.find("audio") != std::string::npos ? kAudioTolerance : kSpeechTolerance))
-          << name;
+      EXPECT_TRUE(all_close(actual, expected, tolerance_of(name))) << name;
   }
 }
 
