@@ -48,8 +48,8 @@ TRANSFORMERS = {
                     text_len=32),
         dtype=torch.bfloat16, shards=3, seed=2,
         forwards=[("t1000", 2, 4, 4, 1000, 3, TRANSFORMER_LAYERS), ("narrow", 5, 6, 2, 250, 17, BLOCKS)]),
-    "dit_h3_d32": dict(
-        config=dict(dim=96, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=3, num_layers=2,
+    "dit_h2_d32": dict(
+        config=dict(dim=64, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=2, num_layers=2,
                     text_len=64),
         dtype=torch.float16, shards=1, seed=3,
         forwards=[("t0", 1, 2, 2, 0, 64, TRANSFORMER_LAYERS), ("f4", 4, 4, 6, 875, 2, BLOCKS)]),
