@@ -37,7 +37,8 @@ TRANSFORMERS = {
                 "out_dim": 48},
     "s2v-14B": {"model_type": "s2v", **A14B, "cond_dim": 16, "audio_dim": 1024, "num_audio_token": 4, "enable_adain": True,
                 "audio_inject_layers": [0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39], "zero_timestep": True,
-                "enable_motioner": False, "enable_framepack": True, "framepack_drop_mode": "padd"},
+                "zero_init": True, "adain_mode": "attn_norm", "enable_motioner": False, "add_last_motion": True, "enable_tsm": False,
+                "trainable_token_pos_emb": False, "motion_token_num": 1024, "enable_framepack": True, "framepack_drop_mode": "padd"},
 }
 TEXT_TOKENS, TEXT_WIDTH = 512, 4096
 AUDIO_LAYERS, MOTION_FRAMES, MOTION_LATENTS = 25, 73, 19  # of a clip of speech
