@@ -31,11 +31,17 @@ class BlockHash {
 
 class Sha256 final : public BlockHash {
  public:
+  /// The processor's own instructions where it has them, or the plain code that they are held to.
+  enum class Code { kFastest, kPlain };
+  explicit Sha256(Code code = Code::kFastest) : code_(code) {}
+
   /// 64 digits; nothing may follow.
   std::string finish();
 
  private:
   void take(const std::byte* blocks, std::size_t count) override;
+  void take_plainly(const std::byte* blocks, std::size_t count);
+  Code code_;
   std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 };

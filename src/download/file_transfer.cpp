@@ -32,8 +32,8 @@ class ContentSum {
   explicit ContentSum(const DownloadFile& file) : file_(&file) { restart(); }
 
   void restart() {
-    sha256_ = {};
-    sha1_ = {};
+    sha256_ = Sha256();
+    sha1_ = Sha1();
     if (by_git()) {
       const std::string head = fmt::format("blob {}", file_->size) + '\0';
       sha1_.update(std::as_bytes(std::span(head)));

@@ -33,7 +33,7 @@ std::string login_token() {
 }
 
 std::string endpoint_of_environment() {
-  const std::string endpoint = environment_or("HF_ENDPOINT", kOwnEndpoint);
+  std::string endpoint = environment_or("HF_ENDPOINT", kOwnEndpoint);
   check_url("HF_ENDPOINT", endpoint);
   return endpoint;
 }
