@@ -125,9 +125,11 @@ class DownloadTest(WanTest):
                        ["503"], ["429"], ["cut", "416"], ["wrong"], ["long"], ["gzip"], ["html"], ["pointer"]):
             with self.subTest(faults=faults):
                 self.hub.faults[VAE] = list(faults)
+                self.hub.requests.clear()
                 self.fetch(REPOSITORY, VAE)
                 self.assert_vae()
-                self.assertEqual(self.hub.faults[VAE], [], "all faults were met")
+                # The whole file where a part was asked for, or a compressed one, is taken as it comes.
+                self.assertEqual(len(self.hub.asked("cdn")), len(faults) + (faults[-1] not in ("no-range", "gzip")))
                 (self.target / VAE).unlink()
 
     def test_asks_for_what_is_missing_alone(self):
