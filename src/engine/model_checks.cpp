@@ -18,6 +18,7 @@ void declare(const WeightScope& scope, const Config& config, const BlockLayout& 
 
 void declare_transformer(const WanConfig& config, const WeightScope& scope) {
   declare<WanTransformerWeights>(scope, config, wan_block_layout(config));
+  if (config.animate) MotionEncoder(*config.animate, scope.child("motion_encoder"), "");
 }
 
 void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
