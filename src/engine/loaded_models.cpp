@@ -120,7 +120,16 @@ void check_parts_fit(const CheckpointModels& models) {
         models.files.audio_encoder.string(), models.audio_encoder->num_layers + 1, models.audio_encoder->dim,
         speech.audio_layers, speech.audio_dim);
   }
+  if (models.image_encoder)
+    WAN_CHECK(config.animate->image_dim == models.image_encoder->dim, kBadFile,
+              "{} gives vectors of {}, the transformer takes {}: it is another model's image encoder; put "
+              "there the "
+              "one that came with the transformer",
+              models.files.image_encoder.string(), models.image_encoder->dim, config.animate->image_dim);
   const VaeGeometry vae = models.vae->geometry();
+  WAN_CHECK(!config.animate || config.animate->pose_dim == vae.z_dim, kBadFile,
+            "{} has {} latent channels, the transformer takes poses of {}: it is another model's VAE",
+            models.files.vae.string(), vae.z_dim, config.animate->pose_dim);
   WAN_CHECK(
       vae.z_dim == config.out_dim, kBadFile,
       "{} has {} latent channels, the transformers {}: it is another model's VAE; put there the {} of {}",
@@ -157,12 +166,19 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
     audio.emplace(*audio_checkpoint, "audio encoder");
     audio_encoder = check_audio_encoder(files.audio_encoder, *audio);
   }
+  std::optional<WeightReport> image;
+  if (files.task->facts().takes_source) {
+    image_checkpoint = Checkpoint::open(files.image_encoder);
+    image.emplace(*image_checkpoint, "image encoder");
+    image_encoder = check_image_encoder(*image);
+  }
   vae_report = std::make_unique<WeightReport>(vae_checkpoint, "VAE");
   vae = make_vae(WeightScope::describing(*vae_report), vae_precision);
   std::vector<const WeightReport*> findings;
   for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
   findings.insert(findings.end(), {&text, vae_report.get()});
   if (audio) findings.push_back(&*audio);
+  if (image) findings.push_back(&*image);
   throw_findings(findings);
   check_parts_fit(*this);
 }
@@ -185,6 +201,7 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   all.push_back(&text_checkpoint);
   all.push_back(&vae_checkpoint);
   if (audio_checkpoint) all.push_back(&*audio_checkpoint);
+  if (image_checkpoint) all.push_back(&*image_checkpoint);
   return all;
 }
 
@@ -193,7 +210,8 @@ ModelShapes CheckpointModels::shapes() const {
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
           .vae_precision = vae_precision,
-          .audio_encoder = audio_encoder};
+          .audio_encoder = audio_encoder,
+          .image_encoder = image_encoder};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
@@ -249,9 +267,20 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
     const Wav2Vec2Config& config = *models.audio_encoder;
     audio_residency_ = make_residency(
         {{wav2vec2_scope(top), wav2vec2_block_layout(config), static_cast<int>(config.num_layers)}},
-        on_device(kAudioPlaces, backend));
+        on_device(kEncoderPlaces, backend));
     audio_residency_->set_schedule({});  // the places take memory once there is a sound to hear
     audio_encoder_ = std::make_unique<Wav2Vec2>(config, top, *audio_residency_, 0, "audio_encoder.");
+  }
+  if (models.image_encoder) {
+    scopes.reports.push_back(std::make_unique<WeightReport>(*models.image_checkpoint, "image encoder"));
+    const WeightScope visual =
+        WeightScope(*scopes.reports.back(), target_of(backend, DType::kF32)).child("visual");
+    const ClipConfig& config = *models.image_encoder;
+    image_residency_ =
+        make_residency({{visual, clip_block_layout(config), static_cast<int>(config.num_layers)}},
+                       on_device(kEncoderPlaces, backend));
+    image_residency_->set_schedule({});  // the places take memory once there is a picture to look at
+    image_encoder_ = std::make_unique<ClipVision>(config, visual, *image_residency_, 0, "image_encoder.");
   }
   reports_ = std::move(scopes.reports);
 }
@@ -270,7 +299,9 @@ PipelineModels LoadedModels::pipeline() const {
           .residency = *residency_,
           .vae = *vae_,
           .audio_encoder = audio_encoder_.get(),
-          .audio_residency = audio_residency_.get()};
+          .audio_residency = audio_residency_.get(),
+          .image_encoder = image_encoder_.get(),
+          .image_residency = image_residency_.get()};
 }
 
 }  // namespace wan

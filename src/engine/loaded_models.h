@@ -28,9 +28,11 @@ struct CheckpointModels {
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
   std::optional<Checkpoint> audio_checkpoint;  // of tasks that take sound
+  std::optional<Checkpoint> image_checkpoint;  // of tasks whose transformers attend to an image
   std::vector<WanConfig> transformers;         // likewise
   Umt5Config text_encoder;
   std::optional<Wav2Vec2Config> audio_encoder;
+  std::optional<ClipConfig> image_encoder;
   VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry
@@ -76,6 +78,8 @@ class LoadedModels {
   std::unique_ptr<Umt5Encoder> text_encoder_;        // unless it is another rank's
   std::unique_ptr<BlockResidency> audio_residency_;  // of tasks that take sound
   std::unique_ptr<Wav2Vec2> audio_encoder_;
+  std::unique_ptr<BlockResidency> image_residency_;  // of tasks whose transformers attend to an image
+  std::unique_ptr<ClipVision> image_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;
 };

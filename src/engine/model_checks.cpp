@@ -50,6 +50,15 @@ Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightRe
   return config;
 }
 
+ClipConfig check_image_encoder(WeightReport& report) {
+  const WeightScope top = WeightScope::describing(report);
+  const WeightScope visual = top.child("visual");
+  const ClipConfig config = clip_config(visual);
+  declare<ClipOuterWeights>(visual, config, clip_block_layout(config));
+  skip_unneeded_clip(top);
+  return config;
+}
+
 void throw_findings(std::span<const WeightReport* const> reports) {
   std::string findings;
   for (const WeightReport* report : reports) {

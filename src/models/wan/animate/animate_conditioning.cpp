@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "models/wan/animate/face_encoder.h"
-#include "models/wan/animate/face_fuser.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
@@ -91,6 +90,8 @@ AnimateConditioning::AnimateConditioning(ExecContext& ctx, const WanTransformer&
   }
 }
 
-AnimateConditioning::~AnimateConditioning() = default;
+TensorView AnimateConditioning::face_tokens(int index) const {
+  return fusers_.at(static_cast<std::size_t>(index))->tokens();
+}
 
 }  // namespace wan

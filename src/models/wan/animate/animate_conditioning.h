@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "models/wan/animate/face_fuser.h"
 #include "models/wan/transformer.h"
 
 namespace wan {
@@ -31,6 +32,7 @@ class CharacterContext {
   CharacterContext(ExecContext& ctx, const WanTransformer& model, const TensorView& image_tokens);
 
   ImageContext& image() { return image_; }
+  std::size_t bytes() const { return image_.bytes() + embedding_.bytes(); }
   /// Of the noisy latent with AnimateChannels. Borrows this and the model.
   Linear video_embedding() const;
 
@@ -53,14 +55,15 @@ class AnimateConditioning {
   /// InvalidArgument for inputs whose shapes do not belong to the model or to each other.
   AnimateConditioning(ExecContext& ctx, const WanTransformer& model, CharacterContext& character,
                       const AnimateInput& input);
-  ~AnimateConditioning();
   AnimateConditioning(const AnimateConditioning&) = delete;
   AnimateConditioning& operator=(const AnimateConditioning&) = delete;
 
+  /// encode_face()'s, of a branch.
+  TensorView face_tokens(int index) const;
   const Conditioning& branch(int index) const { return branches_.at(static_cast<std::size_t>(index)); }
 
  private:
-  std::vector<std::unique_ptr<BlockStage>> fusers_;  // by branch
+  std::vector<std::unique_ptr<FaceFuser>> fusers_;  // by branch
   std::vector<Conditioning> branches_;
 };
 

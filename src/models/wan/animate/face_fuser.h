@@ -13,6 +13,7 @@ class FaceFuser final : public BlockStage {
   FaceFuser(const WanConfig& config, Tensor tokens, std::int64_t frame_tokens, DType compute,
             std::string tap_prefix);
 
+  const Tensor& tokens() const { return tokens_; }
   bool runs_after(int block) const override { return face_block_after(config_, block) >= 0; }
   void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) override;
 
