@@ -3,11 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "engine/engine_internals.h"
 #include "media/npy.h"
@@ -15,6 +13,7 @@
 #include "support/generation_backends.h"
 #include "support/golden.h"
 #include "support/temp_folder.h"
+#include "support/thinned_arrays.h"
 #include "wan/engine.h"
 
 namespace wan::test {
@@ -28,38 +27,6 @@ constexpr double kAudioTolerance = 2e-4;
 // PyTorch computes its normals with vector approximations: absolute, and then rounded to bf16, an eighth of whose values lie that near
 // to an edge.
 constexpr double kRoundedNoise = 2e-2;
-
-/// The values that a golden file keeps of an array: every n-th along each dimension.
-Tensor strided_floats(const NpyView& view, const std::vector<std::int64_t>& strides) {
-  std::vector<std::int64_t> shape;
-  for (std::size_t i = 0; i < view.shape.size(); ++i)
-    shape.push_back((view.shape[i] + strides[i] - 1) / strides[i]);
-  Tensor result(DType::kF32, Shape(std::span<const std::int64_t>(shape)));
-  std::vector<std::int64_t> at(shape.size(), 0);
-  for (std::int64_t n = 0; n < result.elements(); ++n) {
-    std::int64_t from = 0;
-    for (std::size_t i = 0; i < at.size(); ++i) from = from * view.shape[i] + at[i] * strides[i];
-    float value = 0;
-    if (view.type == NpyType::kF32)
-      std::memcpy(&value, view.data.data() + from * 4, 4);
-    else
-      value = static_cast<float>(std::to_integer<std::uint8_t>(view.data[static_cast<std::size_t>(from)]));
-    result.as<float>()[n] = value;
-    for (std::size_t i = at.size(); i-- > 0;) {
-      if (++at[i] < shape[i]) break;
-      at[i] = 0;
-    }
-  }
-  return result;
-}
-
-Tensor golden_floats(const Tensor& golden) {
-  Tensor result(DType::kF32, golden.shape());
-  for (std::int64_t i = 0; i < golden.elements(); ++i)
-    result.as<float>()[i] = golden.dtype() == DType::kU8 ? static_cast<float>(golden.as<std::uint8_t>()[i])
-                                                         : golden.as<float>()[i];
-  return result;
-}
 
 class SpeechGenerationParity : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
@@ -96,13 +63,6 @@ class SpeechGenerationParity : public ::testing::TestWithParam<std::tuple<const 
     return request;
   }
 
-  /// Of the array with this name in a golden file, clip_RR_ left out.
-  std::vector<std::int64_t> strides_of(const std::string& name, std::size_t rank) const {
-    const std::string plain = std::regex_replace(name, std::regex("^clip_[0-9]+_"), "");
-    if (!case_["strides"].contains(plain)) return std::vector<std::int64_t>(rank, 1);
-    return case_["strides"][plain];
-  }
-
   nlohmann::json case_;
   GoldenFile golden_;
   TempFolder folder_;
@@ -119,7 +79,8 @@ TEST_P(SpeechGenerationParity, EveryDumpedTensorIsTheOfficialOne) {
     if (name == "context_negative" && case_["sample_guide_scale"] == 1.0) continue;  // nothing needs it
     ASSERT_TRUE(std::filesystem::exists(path)) << name;
     const NpyFile file(path);
-    const Tensor actual = strided_floats(file.view(), strides_of(name, file.view().shape.size()));
+    const Tensor actual =
+        strided_floats(file.view(), strides_of(case_["strides"], name, file.view().shape.size()));
     const Tensor expected = golden_floats(golden_.tensor(name));
     constexpr double kAny = std::numeric_limits<double>::infinity();
     if (name.ends_with("noise"))
