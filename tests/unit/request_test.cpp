@@ -139,9 +139,7 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
   expect_error(ErrorCode::kInvalidArgument, "i2v-A14B", [&] { load(R"({"task": "i2v-A14B"})"); });
 }
 
-TEST_F(ModelDefaultsTest, TasksThatDoNotExistOrDoNotExistYetAreRefused) {
-  expect_error(ErrorCode::kUnsupported, "animate-14B",
-               [&] { load_model_defaults("animate-14B", folder_.path()); });
+TEST_F(ModelDefaultsTest, TasksThatDoNotExistAreRefused) {
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
 }
