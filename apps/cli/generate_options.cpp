@@ -149,6 +149,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                 "animate-14B: the character takes someone's place in the video, src_bg.mp4 and src_mask.mp4")
       ->group(kOfficial);
 
+  command
+      .add_flag("--use_relighting_lora", o.use_relighting_lora,
+                "animate-14B: the scene's light on the character, by the checkpoint's LoRA")
+      ->group(kOfficial);
+
   add_number<double>(command, "--audio_start", o.audio_start,
                      "s2v-14B: seconds of the sound to leave out first")
       ->default_str("0")
@@ -341,6 +346,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.residency = o.residency;
   options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
   options.t5_cpu = o.t5_cpu;
+  options.use_relighting_lora = o.use_relighting_lora;
   options.t5_fsdp = o.t5_fsdp;
   options.dit_fsdp = o.dit_fsdp;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);

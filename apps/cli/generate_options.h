@@ -42,6 +42,7 @@ struct GenerateOptions {
   std::string src_root_path;
   std::optional<int> refert_num;
   bool replace_flag = false;
+  bool use_relighting_lora = false;
   // ours
   std::optional<double> audio_start;
   std::optional<double> audio_duration;

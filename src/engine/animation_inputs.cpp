@@ -67,6 +67,11 @@ void take_animation_source(const GenerationRequest& request, const CheckpointMod
       "{} holds other files than these latents were begun with; put those there, or name their folder with "
       "`src_root_path`",
       animation.source);
+  const bool relit = models.relighting != nullptr;
+  WAN_CHECK_FIELD(new_run || relit == animation.relit, kInvalidArgument, "use_relighting_lora",
+                  "the run was begun {} `use_relighting_lora`; go on with it so",
+                  MessagePart{animation.relit ? "with" : "without"});
+  animation.relit = relit;
   if (request.animation.official_output) {
     animation.official_output = true;
     settings.fps = models.task().defaults().fps;

@@ -1,6 +1,8 @@
 #include "engine/loaded_models.h"
 
+#include "base/files.h"
 #include "engine/vae_factory.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
@@ -45,8 +47,8 @@ struct Scopes {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
-      result.push_back(
-          {scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers), shares.transformers[i]});
+      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers),
+                        shares.transformers[i], models.relighting});
     }
     return result;
   }
@@ -86,6 +88,18 @@ ResidencyOptions on_device(ResidencyOptions residency, Backend& backend) {
     };
   }
   return residency;
+}
+
+/// The published checkpoint has it twice.
+std::filesystem::path relighting_lora_of(const std::filesystem::path& ckpt_dir) {
+  const std::filesystem::path names[] = {ckpt_dir / "relighting_lora.ckpt",
+                                         ckpt_dir / "relighting_lora" / "adapter_model.safetensors"};
+  for (const std::filesystem::path& name : names)
+    if (file_exists(name)) return name;
+  fail(ErrorCode::kBadFile,
+       "{} has neither relighting_lora.ckpt nor relighting_lora/adapter_model.safetensors, which "
+       "`use_relighting_lora` needs; download one of them",
+       ckpt_dir.string());
 }
 
 /// Models that were not made for one another are told before any of them runs.
@@ -145,7 +159,8 @@ void check_parts_fit(const CheckpointModels& models) {
 
 }  // namespace
 
-CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision)
+CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
+                                   bool use_relighting_lora)
     : files(find_checkpoint_files(ckpt_dir)),
       text_checkpoint(Checkpoint::open(files.text_encoder)),
       vae_checkpoint(Checkpoint::open(files.vae)),
@@ -180,6 +195,14 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   if (audio) findings.push_back(&*audio);
   if (image) findings.push_back(&*image);
   throw_findings(findings);
+  if (use_relighting_lora) {
+    WAN_CHECK_FIELD(files.task->facts().takes_source, kInvalidArgument, "use_relighting_lora",
+                    "`use_relighting_lora`: {} has no such LoRA; {} has", files.task->facts().checkpoint,
+                    task_names([](const TaskFacts& facts) { return facts.takes_source; }, "or"));
+    const WanConfig& config = transformers[0];
+    relighting = std::make_shared<LowRankSums>(relighting_lora_of(ckpt_dir), wan_block_layout(config),
+                                               static_cast<int>(config.num_layers));
+  }
   check_parts_fit(*this);
 }
 
@@ -202,6 +225,7 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   all.push_back(&vae_checkpoint);
   if (audio_checkpoint) all.push_back(&*audio_checkpoint);
   if (image_checkpoint) all.push_back(&*image_checkpoint);
+  if (relighting) all.push_back(&relighting->checkpoint());
   return all;
 }
 

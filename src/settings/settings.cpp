@@ -87,6 +87,7 @@ void add_animation(const AnimationSettings& s, Metadata& metadata) {
   metadata.emplace_back("refert_num", fmt::format("{}", s.carried_frames));
   metadata.emplace_back("official_output", yes_or_no(s.official_output));
   metadata.emplace_back("source_sound", yes_or_no(s.has_sound));
+  metadata.emplace_back("use_relighting_lora", yes_or_no(s.relit));
   metadata.emplace_back("clip_frames", fmt::format("{}", s.clip_frames));
 }
 
@@ -105,6 +106,7 @@ AnimationSettings read_animation_settings(const Pairs& pairs, int frames) {
   pairs.expect(s.carried_frames == 1 || s.carried_frames == 5, "refert_num", "1 or 5");
   s.official_output = read_flag(pairs, "official_output");
   s.has_sound = read_flag(pairs, "source_sound");
+  s.relit = read_flag(pairs, "use_relighting_lora");
   s.clip_frames = pairs.number<int>("clip_frames");
   pairs.expect(s.clip_frames > s.carried_frames && s.clip_frames < 100'000 && s.clip_frames % 4 == 1,
                "clip_frames", "4n + 1, more than \"refert_num\"");
@@ -220,7 +222,8 @@ bool holds_settings(const Metadata& metadata) {
                                 "official_sync", "src_root_path",
                                 "source_hash",   "replace_flag",
                                 "refert_num",    "official_output",
-                                "source_sound",  "clip_frames"};
+                                "source_sound",  "use_relighting_lora",
+                                "clip_frames"};
   return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
     return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
   });

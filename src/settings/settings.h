@@ -58,6 +58,7 @@ struct AnimationSettings {
   int carried_frames = 1;  // of a clip, that the next one begins with
   bool official_output = false;
   bool has_sound = false;  // src_pose.mp4
+  bool relit = false;      // by the relighting LoRA
   int clip_frames = 77;
   int clips = 1;
 

@@ -63,6 +63,7 @@ TEST_P(AnimateGenerationParity, EveryDumpedTensorIsTheOfficialOne) {
   options.ckpt_dir = animate("checkpoint");
   options.threads = 2;
   options.precision = "fp32";
+  options.use_relighting_lora = case_["use_relighting_lora"];
   make_engine(options, make_generation_backend(std::get<1>(GetParam()))).generate(request());
   for (const std::string& name : golden_.names()) {
     const std::filesystem::path path = folder_ / "dump" / (name + ".npy");
@@ -87,7 +88,7 @@ std::string animate_case(const ::testing::TestParamInfo<std::tuple<const char*, 
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, AnimateGenerationParity,
-                         ::testing::Combine(::testing::Values("moves_1", "scene_5"),
+                         ::testing::Combine(::testing::Values("moves_1", "scene_5", "relit_1"),
                                             ::testing::Values(generation_backends().front())),
                          animate_case);
 INSTANTIATE_TEST_SUITE_P(OnEveryBackend, AnimateGenerationParity,
