@@ -146,6 +146,14 @@ int AnimationSettings::clips_of(std::int64_t frames) const {
   return static_cast<int>(std::max<std::int64_t>(1, (frames - carried_frames + step - 1) / step));
 }
 
+AnimationSettings::Clip AnimationSettings::clip(int index, std::int64_t frames) const {
+  const std::int64_t first = std::int64_t{index} * (clip_frames - carried_frames);
+  const std::int64_t carried = index == 0 ? 0 : carried_frames;
+  return {.first = first,
+          .carried = carried,
+          .shown = std::min(frames - first, std::int64_t{clip_frames}) - carried};
+}
+
 PoseFrames parse_pose_frames(std::string_view text) {
   if (text == "every-nth") return PoseFrames::kEveryNth;
   if (text == "time") return PoseFrames::kByTime;

@@ -64,6 +64,13 @@ struct AnimationSettings {
 
   /// Of a video of so many frames, each clip after the first adding clip_frames - carried_frames.
   int clips_of(std::int64_t frames) const;
+  struct Clip {
+    std::int64_t first;    // frame of the source that it begins with
+    std::int64_t carried;  // of its frames are the last ones of the clip before, and shown there
+    std::int64_t shown;    // of those that follow are part of the video
+  };
+  /// Of a video of so many frames.
+  Clip clip(int index, std::int64_t frames) const;
 };
 
 struct GenerationSettings {

@@ -7,7 +7,8 @@ moves/, scene/     what preprocessing leaves, without losses at 24 frames a seco
 CASE.json          the request ("src_root_path": a folder beside it), and as results "clips" and "strides": of a name's array,
                    clip_RR_ left out, only every n-th value along each dimension is kept
 CASE.safetensors   what the official pipeline, on the CPU in fp32 (official.py), computed:
-  context_prompt, context_negative [n, text_dim]; image_pixels [3, 224, 224]; image_embedding [257, C]; ref_image [H, W, 3] uint8;
+  context_prompt, context_negative [n, text_dim]; image_pixels [3, 224, 224]; image_embedding [257, C]; ref_image [H, W, 3], pose_frames,
+  face_frames [F, H, W, 3] uint8;
   ref_latents [16, 1, h, w]; frames [F, H, W, 3] uint8; frames_float [3, F, H, W]; and of each clip, clip_RR_NAME:
   noise [16, F, h, w]; pose_latents, given_latents, decode_latents [16, F - 1, h, w]; condition [20, F, h, w]; face_motion [frames, motion_dim],
   face_tokens [F, tokens, dim] of the branch that has the faces; step_NN_cond, step_NN_uncond, step_NN_latent; decoded [3, T, H, W]
@@ -51,7 +52,7 @@ CASES = {
     "relit_1": dict(COMMON, src_root_path="scene", prompt="a cat walks", replace_flag=True, refert_num=1,
                     sample_solver="unipc", sample_guide_scale=1.0, base_seed=100, use_relighting_lora=True),
 }
-STRIDES = {"decoded": (1, 3, 5, 4), "frames": (2, 3, 3, 1), "frames_float": (1, 3, 4, 5), "image_pixels": (1, 16, 16),
+STRIDES = {"pose_frames": (3, 4, 5, 1), "face_frames": (3, 4, 3, 1), "decoded": (1, 3, 5, 4), "frames": (2, 3, 3, 1), "frames_float": (1, 3, 4, 5), "image_pixels": (1, 16, 16),
            "image_embedding": (8, 3), "face_tokens": (1, 2, 1), "noise": (4, 1, 1, 1), "condition": (1, 1, 2, 1),
            "given_latents": (4, 1, 1, 1), "pose_latents": (4, 1, 1, 1), "step_00_cond": (2, 1, 1, 1),
            "step_00_uncond": (2, 1, 1, 1), "step_00_latent": (2, 1, 1, 1), "step_01_uncond": (2, 1, 1, 1)}
@@ -131,8 +132,7 @@ class Recording:
         watch = lambda name: mock.patch.object(module, name, self.watched(getattr(module, name)))
         with (mock.patch.object(pipe, "text_encoder", CallRecorder(pipe.text_encoder, lambda _, result: self.keep(
                   f"context_{next(self.texts)}", result[0]))),
-              mock.patch.object(pipe, "prepare_source", CallRecorder(pipe.prepare_source, lambda _, result: self.keep(
-                  "ref_image", result[2]))),
+              mock.patch.object(pipe, "prepare_source", CallRecorder(pipe.prepare_source, self.after_source)),
               mock.patch.object(pipe.clip, "visual", CallRecorder(pipe.clip.visual, lambda _, result: self.keep(
                   "image_embedding", result[0]))),
               mock.patch.object(pipe.vae, "encode", CallRecorder(pipe.vae.encode, self.after_encode)),
@@ -152,6 +152,10 @@ class Recording:
         if settings["sample_guide_scale"] <= 1:
             del self.arrays["context_negative"]
         return self
+
+    def after_source(self, _args, result):
+        for name, images in zip(("pose_frames", "face_frames", "ref_image"), result):
+            self.keep(name, images)
 
     def after_noise(self, _args, result):
         self.clip += 1

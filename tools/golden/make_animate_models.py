@@ -12,6 +12,7 @@ NAME.safetensors
   output [16, F, h, w]: the velocity
   tap.PATH: outputs of layers (taps.py); tap.patch_embedding is all that block 0 gets [tokens, dim]
 clip.safetensors    picture [H, W, 3] uint8; pixels [3, 224 / 8, 224 / 8]: every eighth row and column; tokens [257, dim]
+fits.safetensors    NAME.picture, NAME.fitted [H, W, 3] uint8: the pipeline's padding_resize(), by OpenCV
 directions.safetensors   NAME.matrix, NAME.q: torch.linalg.qr
 """
 
@@ -68,6 +69,20 @@ def make_clip(clip, path, generator):
     save_golden(path, {"picture": picture, "pixels": seen["pixels"][:, ::8, ::8].contiguous(), "tokens": tokens})
 
 
+# Picture, video: each width, height. Larger, smaller by odd factors, by two, and in one direction alone.
+FITS = {"larger": (13, 9, 48, 32), "smaller": (61, 47, 32, 16), "half": (64, 40, 32, 20), "tall": (17, 50, 32, 32),
+        "same": (24, 16, 24, 16), "wide": (90, 12, 32, 32), "column": (3, 40, 16, 16)}
+
+
+def make_fits(pipeline, path, generator):
+    arrays = {}
+    for name, (width, height, to_width, to_height) in FITS.items():
+        picture = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8)
+        fitted = pipeline.padding_resize(None, picture.numpy(), height=to_height, width=to_width)
+        arrays.update({f"{name}.picture": picture, f"{name}.fitted": torch.from_numpy(fitted)})
+    save_golden(path, arrays)
+
+
 def make_directions(path, generator):
     square = torch.randn(6, 6, generator=generator)
     tall = torch.randn(40, 20, generator=generator)
@@ -99,6 +114,7 @@ def main():
     for name, settings in FORWARDS.items():
         save_golden(args.out / f"{name}.safetensors", *make_forward(model, face_size, settings, generator))
     make_clip(clip, args.out / "clip.safetensors", generator)
+    make_fits(task.pipeline, args.out / "fits.safetensors", generator)
     make_directions(args.out / "directions.safetensors", generator)
     total = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {total / 1e6:.2f} MB")

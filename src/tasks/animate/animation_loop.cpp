@@ -37,8 +37,22 @@ AnimationLoop::AnimationLoop(Run& run)
   open(mask_, files_.mask);
 }
 
-std::int64_t AnimationLoop::first_frame() const {
-  return std::int64_t{run_.segment()} * (animation_.clip_frames - animation_.carried_frames);
+AnimationSettings::Clip AnimationLoop::clip() const {
+  return animation_.clip(run_.segment(), frames_);
+}
+
+void AnimationLoop::dump_source() const {
+  if (context_.dump == nullptr) return;
+  const SharedNames of_the_video(context_.dump);
+  for (const auto& [name, file] :
+       {std::pair{"pose_frames", files_.pose}, std::pair{"face_frames", files_.face}}) {
+    std::vector<std::uint8_t> levels;
+    const std::unique_ptr<VideoReader> reader = open_video(file);
+    while (const std::optional<VideoFrame> frame = reader->next())
+      levels.insert(levels.end(), frame->image.rgb.begin(), frame->image.rgb.end());
+    const std::int64_t shape[] = {frames_, reader->height(), reader->width(), 3};
+    context_.dump->bytes(name, levels, shape);
+  }
 }
 
 const Image& AnimationLoop::character() {
@@ -55,6 +69,7 @@ const TensorView& AnimationLoop::reference() {
     const SharedNames of_the_video(context_.dump);
     const Image& image = character();
     const std::int64_t shape[] = {image.height, image.width, 3};
+    dump_source();
     context_.dump->bytes("ref_image", image.rgb, shape);
     context_.dump->tensor(context_.exec, "ref_latents", reference_);
   }
@@ -63,7 +78,7 @@ const TensorView& AnimationLoop::reference() {
 
 void AnimationLoop::encode_poses(const TensorView& into) {
   const auto fill = [&](std::int64_t index, std::span<float> pixels) {
-    fill_from(poses_->frame(first_frame(), index), pixels);
+    fill_from(poses_->frame(clip().first, index), pixels);
   };
   const Tensor encoded = clip_latents(run_, into.dim(1));
   encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
@@ -75,11 +90,11 @@ void AnimationLoop::encode_poses(const TensorView& into) {
 
 void AnimationLoop::encode_known(const TensorView& into) {
   const auto fill = [&](std::int64_t index, std::span<float> pixels) {
-    if (index < carried_frames())
+    if (index < clip().carried)
       std::copy_n(carried_.as<float>() + index * static_cast<std::int64_t>(pixels.size()), pixels.size(),
                   pixels.begin());
     else if (background_)
-      fill_from(background_->frame(first_frame(), index), pixels);
+      fill_from(background_->frame(clip().first, index), pixels);
     else
       std::ranges::fill(pixels, kGrey);
   };
@@ -102,8 +117,8 @@ void AnimationLoop::make_mask(const TensorView& into) {
       for (std::int64_t part = 0; part < 4; ++part) {
         // The first latent frame stands for one video frame, which is its four.
         const std::int64_t frame = latent == 0 ? 0 : 4 * (latent - 1) + 1 + part;
-        const bool carried = frame < carried_frames();
-        const Image* const given = mask_ && !carried ? &mask_->frame(first_frame(), frame) : nullptr;
+        const bool carried = frame < clip().carried;
+        const Image* const given = mask_ && !carried ? &mask_->frame(clip().first, frame) : nullptr;
         float* const plane = mask.as<float>() + (part * latents + latent) * rows * columns;
         for (std::int64_t y = 0; y < rows; ++y)
           for (std::int64_t x = 0; x < columns; ++x) {
@@ -202,7 +217,7 @@ Tensor AnimationLoop::motion_of_faces() {
       [&](std::int64_t first, const TensorView& faces) {
         const std::int64_t size = faces.elements() / faces.dim(0);
         for (std::int64_t i = 0; i < faces.dim(0); ++i) {
-          const Image& face = faces_->frame(first_frame(), first + i);
+          const Image& face = faces_->frame(clip().first, first + i);
           fill_from(face, {faces.as<float>() + i * size, static_cast<std::size_t>(size)});
           if (context_.dump != nullptr) levels.insert(levels.end(), face.rgb.begin(), face.rgb.end());
         }
@@ -258,10 +273,9 @@ void AnimationLoop::make() {
   // The picture's own latent frame is no part of the video.
   const Tensor decoded = clip_latents(run_, made.dim(1) - 1);
   copy(context_.exec, {made.slice(1, 1, made.dim(1)), decoded});
-  const std::int64_t left = frames_ - first_frame() - carried_frames();
-  carried_ = run_.decode(decoded, {.skip = carried_frames(),
-                                   .carry = is_last() ? 0 : animation_.carried_frames,
-                                   .most = std::min(left, animation_.clip_frames - carried_frames())});
+  carried_ = run_.decode(
+      decoded,
+      {.skip = clip().carried, .carry = is_last() ? 0 : animation_.carried_frames, .most = clip().shown});
 }
 
 }  // namespace wan

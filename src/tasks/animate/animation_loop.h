@@ -20,10 +20,7 @@ class AnimationLoop {
  private:
   const WanTransformer& transformer() const { return *run_.models().experts[0]; }
   bool is_first_rank() const { return context_.exec.communicator.rank() == 0; }
-  /// Of the padded video, that the clip begins with.
-  std::int64_t first_frame() const;
-  /// Frames of the clip that are known: the last ones of the clip before.
-  std::int64_t carried_frames() const { return run_.segment() == 0 ? 0 : animation_.carried_frames; }
+  AnimationSettings::Clip clip() const;
   bool is_last() const { return run_.segment() + 1 == run_.segments(); }
 
   /// The picture in the video's size, on rank 0.
@@ -47,6 +44,8 @@ class AnimationLoop {
                     const TensorView& motion);
   TensorView denoise(Tensor condition);
   void dump_condition(const TensorView& condition);
+  /// All frames of poses and faces, as they are.
+  void dump_source() const;
 
   Run& run_;
   const RunContext& context_;
