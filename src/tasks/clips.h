@@ -1,6 +1,7 @@
 #pragma once
 // What tasks share whose videos are made clip after clip.
 
+#include "pipeline/input_images.h"
 #include "pipeline/run.h"
 
 namespace wan {

@@ -3,8 +3,10 @@
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import unittest
+import wave
 
 from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, SOURCE, WAN, WanTest, environment, generate_arguments, read_mp4, read_npy,
                      read_png, read_safetensors)
@@ -51,6 +53,21 @@ class Videos(Animation):
         messages = " ".join(event.get("message", "") for event in result.events)
         self.assertIn("clip 2 of 3", messages)
         self.assertIn("--size 1280*720 is not used", messages)
+
+    def test_the_sources_sound_is_kept_and_does_not_end_the_video(self):
+        source = self.folder / "sounding"
+        source.mkdir()
+        with wave.open(str(self.folder / "talk.wav"), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", None))
+            file.writeframes(b"".join(struct.pack("<h", (i * i // 300) % 9000) for i in range(20800)))
+        shutil.copy(GOLDEN / "moves/src_ref.png", source)
+        self.generate(checkpoint=SOURCE / "tests/golden/speech/checkpoint", task="s2v-14B", image=GOLDEN / "moves/src_ref.png", audio="talk.wav",
+                      size="64*64", frame_num=None, infer_frames="8", sample_steps="1", device="cpu", save_file="sounding/src_pose.mp4")
+        self.generate(size="16*16", frame_num="21", fps="16", sample_steps="1", save_file="sounding/src_face.mp4")
+        for name, options, sounds in (("a.mp4", {}, True), ("b.mp4", {"official_output": True}, False)):
+            self.animate(src_root_path="sounding", save_file=name, **options)
+            self.assertEqual(read_mp4(self.folder / name).frames, 21)
+            self.assertEqual(b"mp4a" in (self.folder / name).read_bytes(), sounds, name)
 
     def test_the_official_file(self):
         self.animate(save_file="a.mp4", official_output=True)

@@ -1,9 +1,12 @@
 #include "tasks/animate/animation_loop.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
 
-#include "base/error.h"
 #include "media/load_image.h"
+#include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
 #include "tasks/animate/character_picture.h"

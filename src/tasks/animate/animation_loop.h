@@ -1,6 +1,7 @@
 #pragma once
 // AnimationLoop: the clips of an animated character, one after another.
 
+#include <functional>
 #include <optional>
 
 #include "models/wan/animate/animate_conditioning.h"

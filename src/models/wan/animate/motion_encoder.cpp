@@ -1,5 +1,6 @@
 #include "models/wan/animate/motion_encoder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
