@@ -63,7 +63,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       .add_option("--size", o.size,
                   "Width*height in pixels (832*480); with an image, the video's area, of s2v-14B the largest")
       ->group(kOfficial);
-  add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
+  add_number<int>(command, "--frame_num", o.frame_num,
+                  "Frames, 4n+1; 1 makes a still; animate-14B: of a clip")
+      ->group(kOfficial);
   command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
@@ -134,6 +136,24 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_option("--tts_prompt_text", o.tts_prompt_text, "What that voice says, for {prompt_text}")
       ->group(kOfficial);
 
+  command
+      .add_option("--src_root_path", o.src_root_path,
+                  "animate-14B: the folder that preprocessing has written, with src_pose.mp4 in it")
+      ->group(kOfficial);
+  add_number<int>(command, "--refert_num", o.refert_num,
+                  "animate-14B: frames of a clip that the next one begins with, 1 or 5")
+      ->default_str("1")
+      ->group(kOfficial);
+  command
+      .add_flag("--replace_flag", o.replace_flag,
+                "animate-14B: the character takes someone's place in the video, src_bg.mp4 and src_mask.mp4")
+      ->group(kOfficial);
+
+  command
+      .add_flag("--use_relighting_lora", o.use_relighting_lora,
+                "animate-14B: the scene's light on the character, by the checkpoint's LoRA")
+      ->group(kOfficial);
+
   add_number<double>(command, "--audio_start", o.audio_start,
                      "s2v-14B: seconds of the sound to leave out first")
       ->default_str("0")
@@ -150,6 +170,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command
       .add_flag("--official_sync", o.official_sync,
                 "s2v-14B: the picture 3 frames ahead of the sound, as the official code leaves it")
+      ->group(kMore);
+  command
+      .add_flag("--official_output", o.official_output,
+                "animate-14B: 30 frames a second without sound, as the official code's files; otherwise the "
+                "source's "
+                "rate and sound")
       ->group(kMore);
   command
       .add_option(
@@ -243,10 +269,6 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
   for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
     add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
-  for (const char* name : {"--src_root_path", "--refert_num"})
-    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", false);
-  for (const char* name : {"--replace_flag", "--use_relighting_lora"})
-    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", true);
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -260,7 +282,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
     notices.emplace_back(
         "--t5_fsdp and --dit_fsdp divide weights over several GPUs, and this run is on one; --gpus 2 takes "
         "two");
-  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty(), kInvalidArgument, "prompt",
+  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty(), kInvalidArgument, "prompt",
                   "--prompt is missing: say what the video shows{}",
                   o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
@@ -287,6 +309,10 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
                     .infer_frames = o.infer_frames,
                     .start_from_ref = o.start_from_ref,
                     .official_sync = o.official_sync};
+  request.animation = {.src_root_path = o.src_root_path,
+                       .replace_flag = o.replace_flag,
+                       .refert_num = o.refert_num,
+                       .official_output = o.official_output};
   request.save_file = o.save_file;
   request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
@@ -320,6 +346,7 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.residency = o.residency;
   options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
   options.t5_cpu = o.t5_cpu;
+  options.use_relighting_lora = o.use_relighting_lora;
   options.t5_fsdp = o.t5_fsdp;
   options.dit_fsdp = o.dit_fsdp;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);

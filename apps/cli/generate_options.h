@@ -39,11 +39,16 @@ struct GenerateOptions {
   std::string pose_video;
   bool start_from_ref = false;
   std::optional<int> infer_frames;
+  std::string src_root_path;
+  std::optional<int> refert_num;
+  bool replace_flag = false;
+  bool use_relighting_lora = false;
   // ours
   std::optional<double> audio_start;
   std::optional<double> audio_duration;
   std::optional<std::string> pose_frames;
   bool official_sync = false;
+  bool official_output = false;
   std::string tts_command;
   std::string last_image;
   std::optional<std::string> negative_prompt;

@@ -76,6 +76,7 @@ std::vector<NamedFile> read_files(const Request& request) {
                                 {"--last_image", r.last_image},
                                 {"--audio", r.speech.audio},
                                 {"--pose_video", r.speech.pose_video},
+                                {"--src_root_path", r.animation.src_root_path},
                                 {"--from_latents", r.from_latents}});
 }
 

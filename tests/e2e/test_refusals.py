@@ -64,7 +64,7 @@ WRONG_VALUES = [
     ({"gpus": "2", "device": "cpu"}, INVALID_ARGUMENT, ["--device cpu contradicts --gpus"]),
     ({"task": "i2v-A14B", "image": "cat.png"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "ti2v-5B"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
-    ({"task": "animate-14B"}, UNSUPPORTED, ["--task animate-14B"]),
+    ({"task": "animate-14B"}, INVALID_ARGUMENT, ["use --task t2v-A14B"]),
     ({"task": "t2v-1.3B"}, INVALID_ARGUMENT, ["--task t2v-1.3B", "t2v-A14B"]),
     ({"use_prompt_extend": True}, UNSUPPORTED, ["--use_prompt_extend"]),
     ({"prompt_extend_method": "local_qwen"}, UNSUPPORTED, ["--prompt_extend_method"]),
@@ -74,7 +74,9 @@ WRONG_VALUES = [
     ({"last_image": "cat.png"}, INVALID_ARGUMENT, ["--last_image: t2v-A14B", "i2v-A14B"]),
     ({"audio": "a.wav"}, INVALID_ARGUMENT, ["--audio", "s2v-14B"]),
     ({"start_from_ref": True}, INVALID_ARGUMENT, ["--start_from_ref", "s2v-14B"]),
-    ({"replace_flag": True}, UNSUPPORTED, ["--replace_flag", "animate-14B", "not built yet"]),
+    ({"replace_flag": True}, INVALID_ARGUMENT, ["--replace_flag", "animate-14B"]),
+    ({"src_root_path": "a"}, INVALID_ARGUMENT, ["--src_root_path", "animate-14B"]),
+    ({"refert_num": "5"}, INVALID_ARGUMENT, ["--refert_num", "animate-14B"]),
     ({"convert_model_dtype": True, "precision": "fp32"}, INVALID_ARGUMENT,
      ["--convert_model_dtype", "--precision fp32"]),
     ({"prompt": ""}, INVALID_ARGUMENT, ["--prompt is empty"]),
@@ -320,7 +322,7 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"task": "animate-14B"}, UNSUPPORTED, "unsupported"),
+            ({"use_prompt_extend": True}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:

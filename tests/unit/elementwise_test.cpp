@@ -32,7 +32,8 @@ TEST(Activation, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : kShapes)
     for (const auto kind :
-         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu})
+         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
+                          ActivationKind::kLeakyReLU})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes) {
           const Guarded x = random_tensor(x_type, shape, 1, Layout::kContiguous, 3.0);
@@ -50,7 +51,8 @@ TEST(Activation, HoldsItsAccuracyFarFromZero) {
   constexpr std::int64_t kCount = 1000;
   const Tensor x(DType::kF32, {kCount});
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = 0.05f * static_cast<float>(i - kCount / 2);
-  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu}) {
+  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
+                          ActivationKind::kLeakyReLU}) {
     const Tensor out(DType::kF32, {kCount});
     activation(ops.ctx, {x, kind, out});
     for (std::int64_t i = 0; i < kCount; ++i) {

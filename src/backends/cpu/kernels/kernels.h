@@ -35,6 +35,7 @@ struct CpuKernels {
   void (*silu)(const float* x, float* out, std::int64_t n);
   void (*gelu_tanh)(const float* x, float* out, std::int64_t n);
   void (*gelu)(const float* x, float* out, std::int64_t n);
+  void (*leaky_relu)(const float* x, float* out, std::int64_t n);
   void (*gated_gelu)(const float* gate, const float* x, float* out, std::int64_t n);
   void (*add)(float* x, const float* y, std::int64_t n);                           // x += y
   void (*add_gated)(float* x, const float* y, const float* gate, std::int64_t n);  // x += y * gate
