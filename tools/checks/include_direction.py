@@ -18,6 +18,7 @@ STEPS = MODELS | {"wan", "request", "diffusion", "media", "cleaning", "tokenizer
 LAYERS = {
     "base": {"wan"},
     "json": {"base"},
+    "net": {"base", "wan"},
     "text": {"base"},
     "cleaning": {"base", "text"},
     "tokenizers": {"base", "json", "text", "cleaning"},
