@@ -61,6 +61,11 @@ Json describe(const RunSettings& event) {
   return {{"event", "settings"}, {"values", values}};
 }
 
+Json describe(const PromptExtended& event) {
+  return {
+      {"event", "prompt_extended"}, {"given", event.given}, {"prompt", event.prompt}, {"model", event.model}};
+}
+
 Json describe(const Finished& event) {
   Json phases = Json::array();
   for (const PhaseTime& time : event.phases)
@@ -81,6 +86,8 @@ Json describe(const Finished& event) {
 
 const char* phase_name(Phase phase) {
   switch (phase) {
+    case Phase::kExtend:
+      return "extend";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:

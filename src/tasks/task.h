@@ -35,6 +35,7 @@ struct TaskFacts {
   bool takes_last_image = false;
   bool takes_sound = false;        // and needs it; its video has as many clips as the sound fills
   bool decodes_condition = false;  // finished latents are decoded with what the segment's condition holds
+  bool extends_prompts = false;    // there is an instruction for a language model
   /// What the first image is to the video: "that the video begins with".
   std::string_view image_role = "that the video begins with";
 

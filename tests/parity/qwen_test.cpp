@@ -5,8 +5,10 @@
 
 #include <cmath>
 
+#include "models/qwen/generate_text.h"
 #include "models/qwen/qwen_model.h"
 #include "models/qwen/sampler.h"
+#include "models/qwen/vision_tower.h"
 #include "support/backends.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -147,7 +149,7 @@ TEST(Qwen, Bf16WeightsAreNear) {
 TEST(Qwen, TokensOfAnotherTokenizerAreToldApart) {
   LoadedModel loaded("llama", all_kernels().back());
   KeyValueCache cache = loaded.make_cache(4);
-  const std::int64_t foreign = 131;
+  const std::int64_t foreign = 528;
   EXPECT_THROW(loaded.forward({&foreign, 1}, cache), Error);
 }
 
@@ -203,6 +205,103 @@ TEST(Sampling, ASeedDrawsTheSame) {
   };
   EXPECT_EQ(draws(7), draws(7));
   EXPECT_NE(draws(7), draws(8));
+}
+
+/// The golden model that sees, its tower's blocks streamed.
+class LoadedVision {
+ public:
+  explicit LoadedVision(Kernels kernels)
+      : folder_(golden_path("qwen/models/vl")),
+        report_(Checkpoint::open(folder_), "language model"),
+        scope_(report_, {}),
+        config(read_qwen_config(folder_)),
+        layers_(
+            make_residency({{scope_, qwen_block_layout(config), static_cast<int>(config.num_layers)}}, {})),
+        blocks_(make_residency(
+            {{scope_, qwen_vision_block_layout(*config.vision), static_cast<int>(config.vision->num_layers)}},
+            {.kind = ResidencyKind::kStreamed, .keep = false, .places = 2})),
+        backend_(make_backend(kernels)),
+        workspace_(backend_->allocator()),
+        model(config, scope_, *layers_, 0, DType::kF32),
+        tower(*config.vision, scope_, *blocks_, 0, DType::kF32),
+        ctx{.backend = *backend_, .workspace = workspace_, .communicator = alone_} {
+    report_.check();
+  }
+
+ private:
+  std::filesystem::path folder_;
+  WeightReport report_;
+  WeightScope scope_;
+
+ public:
+  QwenConfig config;
+
+ private:
+  std::unique_ptr<BlockResidency> layers_, blocks_;
+  std::unique_ptr<Backend> backend_;
+  Workspace workspace_;
+  SelfCommunicator alone_;
+
+ public:
+  QwenModel model;
+  QwenVisionTower tower;
+  ExecContext ctx;
+};
+
+class QwenVisionParity : public ::testing::TestWithParam<Kernels> {};
+
+TEST_P(QwenVisionParity, PatchesTokensAndAnswersAreTheReferences) {
+  const GoldenFile golden(golden_path("qwen/models/vl.safetensors"));
+  LoadedVision loaded(GetParam());
+  const Tensor pixels = golden.tensor("picture");
+  const PicturePatches picture =
+      cut_picture({.data = pixels.as<std::uint8_t>(), .width = pixels.dim(1), .height = pixels.dim(0)},
+                  *loaded.config.vision);
+  ASSERT_EQ((std::pair{picture.rows, picture.columns}), (std::pair<std::int64_t, std::int64_t>{5, 7}));
+  // The reference's patches are row after row of merged ones, four each.
+  const Tensor expected = golden.tensor("pixels");
+  for (std::int64_t merged = 0; merged < 35; ++merged) {
+    const std::int64_t place = picture.merged_in_order[static_cast<std::size_t>(merged)];
+    EXPECT_TRUE(all_close(picture.pixels.view().slice(0, 4 * place, 4 * place + 4),
+                          expected.view().slice(0, 4 * merged, 4 * merged + 4), 1e-6))
+        << merged;
+  }
+
+  const Tensor tokens(DType::kF32, {35, loaded.config.dim});
+  loaded.tower.encode(loaded.ctx, picture, tokens);
+  EXPECT_TRUE(all_close(tokens, golden.tensor("tokens"), kTolerance));
+
+  const TextBeginning beginning = begin_with_picture(loaded.model, golden.integers("ids"), 80, tokens, 5, 7);
+  KeyValueCache cache(cpu_allocator(), loaded.config, 60, DType::kF32);
+  const Tensor logits(DType::kF32, {loaded.config.vocabulary});
+  loaded.model.forward(loaded.ctx, beginning.embedded, beginning.positions, cache, logits);
+  const Tensor all = golden.tensor("logits");
+  EXPECT_TRUE(all_close(logits, all.view().select(0, 0), kTolerance));
+  const GeneratedText text =
+      generate_text(loaded.ctx, loaded.model, beginning, {.end_ids = {}}, 0, 6, [](std::int64_t) {});
+  EXPECT_EQ(text.ids, golden.integers("greedy"));
+  EXPECT_FALSE(text.ended);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, QwenVisionParity, ::testing::ValuesIn(all_kernels()),
+                         [](const auto& instance) { return kernels_name(instance.param); });
+
+TEST(Picture, SizesAreTheProcessors) {
+  const std::vector<std::int64_t> sizes =
+      GoldenFile(golden_path("qwen/models/vl.safetensors")).integers("sizes");
+  for (std::size_t i = 0; i < sizes.size(); i += 6)
+    EXPECT_EQ(fit_picture({sizes[i], sizes[i + 1]}, 28, sizes[i + 4] * 784, sizes[i + 5] * 784),
+              (PictureSize{sizes[i + 2], sizes[i + 3]}))
+        << sizes[i] << "x" << sizes[i + 1];
+  EXPECT_EQ(fit_picture({10, 12}, 28, 784, 7840), (PictureSize{28, 28}));
+  EXPECT_THROW(fit_picture({10, 2100}, 28, 784, 7840), Error);
+}
+
+TEST(Picture, AnotherTokenOfAPictureIsRefused) {
+  LoadedVision loaded(all_kernels().back());
+  const Tensor tokens(DType::kF32, {4, loaded.config.dim});
+  EXPECT_THROW(begin_with_picture(loaded.model, {5, 80, 80}, 80, tokens, 2, 2), Error);
+  EXPECT_THROW(begin_with_picture(loaded.model, {5, 6}, 80, tokens, 2, 2), Error);
 }
 
 TEST(QwenConfigFile, TellsOtherNetworks) {

@@ -6,12 +6,18 @@
 tokenizers/NAME.json  small byte-level tokenizers, trained on the prompts of tests/golden/text: "qwen" cuts text as Qwen2.5 does,
                       "digits" as SmolLM2
 ids.json              NAME -> ids of each of these prompts, in their order; "decoded" -> text of some ids again
-models/NAME/          config.json, generation_config.json and model.safetensors of a small random model
+models/NAME/          config.json, generation_config.json and model.safetensors of a small random model; that of "llama" goes with
+                      the tokenizer "qwen"
 models/NAME.safetensors
     ids        [n] tokens of a prompt
     logits     [steps + 1, vocabulary] scores behind the prompt, then behind each further token of `greedy`
     greedy     [steps] what generate() answers without sampling, with the model's repetition penalty
     layers.N   [n, dim] the residual stream after layer N, of the prompt; of "qwen" one layer
+models/vl.safetensors
+    picture    [40, 56, 3] a picture; pixels: its patches as the image processor cuts them, row after row of merged patches
+    tokens     [35, dim] what the vision tower makes of them
+    ids        a prompt with one token for the picture; greedy, logits: as above
+    sizes      [n, 6] a picture's width and height, those that it is resized to, and the least and the most tokens
 sampling.safetensors
     CASE.logits, CASE.ids, CASE.settings (penalty, temperature, top_k, top_p) and CASE.scores, what generate() draws from
 """
@@ -21,11 +27,14 @@ import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import (LlamaConfig, LlamaForCausalLM, LogitsProcessorList, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen2TokenizerFast, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
+from transformers import (LlamaConfig, LlamaForCausalLM, LogitsProcessorList, Qwen2_5_VLConfig,
+                          Qwen2_5_VLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM, Qwen2TokenizerFast,
+                          Qwen2VLImageProcessor, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
                           TopKLogitsWarper, TopPLogitsWarper)
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -95,9 +104,9 @@ MODELS = {
         num_key_value_heads=2, rope_theta=1000000.0, rms_norm_eps=1e-6, tie_word_embeddings=False,
         max_position_embeddings=512, eos_token_id=99, bos_token_id=99)),
     "llama": (LlamaForCausalLM, LlamaConfig(
-        vocab_size=131, hidden_size=30, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        vocab_size=528, hidden_size=30, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
         num_key_value_heads=3, rope_theta=10000.0, rms_norm_eps=1e-5, tie_word_embeddings=True,
-        max_position_embeddings=512, eos_token_id=130, bos_token_id=130)),
+        max_position_embeddings=4096, eos_token_id=522, bos_token_id=520)),
 }
 
 
@@ -122,6 +131,46 @@ def make_models(out):
         arrays = {"ids": ids[0], "greedy": answer, "logits": all_logits}
         arrays.update({f"layers.{i}": state for i, state in enumerate(states) if name == "llama" or i == 1})
         save_file({key: value.contiguous() for key, value in arrays.items()}, out / "models" / f"{name}.safetensors")
+
+
+def make_vision(out):
+    """A picture of 5 x 7 merged patches, so that windows at its edges are cut, in a model of two windowed layers round a whole one."""
+    vision = {"depth": 3, "hidden_size": 24, "num_heads": 3, "intermediate_size": 20, "out_hidden_size": 24, "patch_size": 4,
+              "spatial_merge_size": 2, "spatial_patch_size": 4, "temporal_patch_size": 2, "window_size": 24, "in_chans": 3,
+              "in_channels": 3, "hidden_act": "silu", "fullatt_block_indexes": [1]}
+    config = Qwen2_5_VLConfig(
+        vocab_size=90, hidden_size=24, intermediate_size=28, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, rope_theta=1000000.0, rms_norm_eps=1e-6, tie_word_embeddings=True,
+        max_position_embeddings=512, eos_token_id=89, image_token_id=80, vision_start_token_id=81, vision_end_token_id=82,
+        video_token_id=83, rope_scaling={"type": "mrope", "mrope_section": [2, 2, 2]}, vision_config=vision,
+        attn_implementation="eager")
+    model = random_model(Qwen2_5_VLForConditionalGeneration, config, 5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "patch_embed" in name:
+                parameter.mul_(0.3)
+    model.save_pretrained(out / "models" / "vl")
+    saved = json.loads((out / "models/vl/config.json").read_text())
+    assert saved["vision_config"]["window_size"] == 24, saved
+    generator = torch.Generator().manual_seed(3)
+    picture = torch.randint(0, 256, (40, 56, 3), generator=generator, dtype=torch.uint8)
+    processor = Qwen2VLImageProcessor(patch_size=4, temporal_patch_size=2, merge_size=2, min_pixels=64, max_pixels=40 * 56)
+    seen = processor(Image.fromarray(picture.numpy()), return_tensors="pt")
+    assert seen["image_grid_thw"].tolist() == [[1, 10, 14]]
+    before, behind = [5, 6, 7, 81], [82, 9, 10, 11]
+    ids = torch.tensor([before + [80] * 35 + behind])
+    steps = 6
+    with torch.no_grad():
+        tokens = model.visual(seen["pixel_values"], grid_thw=seen["image_grid_thw"])
+        answer = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **seen, do_sample=False,
+                                max_new_tokens=steps, eos_token_id=None)[0, ids.shape[1]:]
+        logits = model(input_ids=torch.cat([ids, answer[None]], 1), **seen).logits[0, ids.shape[1] - 1:]
+    sizes = [(w, h, *smart_resize(h, w, factor=28, min_pixels=low * 784, max_pixels=high * 784)[::-1], low, high)
+             for w, h in [(640, 480), (1920, 1080), (5000, 4000), (100, 4000), (28, 28), (42, 70), (1000, 999)]
+             for low, high in [(4, 16384), (256, 1280)]]
+    save_file({"picture": picture, "pixels": seen["pixel_values"].contiguous(), "tokens": tokens,
+               "ids": torch.tensor(before + [80] + behind), "greedy": answer, "logits": logits.contiguous(),
+               "sizes": torch.tensor(sizes)}, out / "models" / "vl.safetensors")
 
 
 def make_sampling(out):
@@ -150,6 +199,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     make_tokenizers(out)
     make_models(out)
+    make_vision(out)
     make_sampling(out)
 
 

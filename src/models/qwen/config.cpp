@@ -53,6 +53,29 @@ std::array<std::int64_t, 3> read_rope(const JsonReader& json, std::int64_t head_
   return result;
 }
 
+QwenVisionConfig read_vision(const JsonReader& json) {
+  if (json.at("hidden_act").text() != "silu")
+    fail_network(json, "hidden_act", json.at("hidden_act").text(), "silu");
+  QwenVisionConfig config{};
+  config.dim = between(json, "hidden_size", 1, 1 << 14);
+  config.num_layers = between(json, "depth", 1, 1 << 8);
+  config.num_heads = between(json, "num_heads", 1, 1 << 8);
+  config.dim_ffn = between(json, "intermediate_size", 1, 1 << 16);
+  config.out_dim = between(json, "out_hidden_size", 1, 1 << 16);
+  config.patch = between(json, "patch_size", 1, 64);
+  config.frames = between(json, "temporal_patch_size", 1, 8);
+  config.merge = between(json, "spatial_merge_size", 1, 8);
+  config.window = between(json, "window_size", 1, 1 << 12);
+  for (const JsonReader& layer : json.at("fullatt_block_indexes").elements())
+    config.whole_layers.push_back(layer.integer());
+  WAN_CHECK(config.dim % config.num_heads == 0 && config.head_dim() % 4 == 0 &&
+                config.window % config.token_side() == 0,
+            kBadFile,
+            "{}: {} heads do not go with a width of {}, or windows of {} with tokens of {} pixels; {}",
+            json.place(), config.num_heads, config.dim, config.window, config.token_side(), kRemedy);
+  return config;
+}
+
 QwenConfig read_config(const JsonReader& json) {
   const std::string type = json.at("model_type").text();
   const bool sees = type == "qwen2_5_vl";
@@ -88,6 +111,11 @@ QwenConfig read_config(const JsonReader& json) {
   config.has_biases = type != "llama";
   config.shares_embeddings = json.boolean_or("tie_word_embeddings", false);
   config.rope_pairs = read_rope(json, config.head_dim, sees);
+  if (!sees) return config;
+  config.vision = read_vision(json.at("vision_config"));
+  WAN_CHECK(config.vision->out_dim == config.dim, kBadFile,
+            "{}: what the model sees has {} features, its tokens {}; {}", json.place(),
+            config.vision->out_dim, config.dim, kRemedy);
   return config;
 }
 

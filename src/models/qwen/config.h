@@ -5,11 +5,33 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace wan {
+
+/// The half that sees, of Qwen2.5-VL.
+struct QwenVisionConfig {
+  std::int64_t dim;
+  std::int64_t num_layers;
+  std::int64_t num_heads;
+  std::int64_t dim_ffn;
+  std::int64_t out_dim;                    // the language model's
+  std::int64_t patch;                      // pixels a side
+  std::int64_t frames;                     // of a patch; a still is all of them
+  std::int64_t merge;                      // patches a side that become one token
+  std::int64_t window;                     // pixels a side within which most layers attend
+  std::vector<std::int64_t> whole_layers;  // those that attend to the whole picture
+  float eps = 1e-6f;                       // of all norms, which is in the official code alone
+
+  std::int64_t head_dim() const { return dim / num_heads; }
+  std::int64_t patch_values() const { return 3 * frames * patch * patch; }
+  std::int64_t merged_dim() const { return merge * merge * dim; }
+  /// Pixels a side of a token.
+  std::int64_t token_side() const { return patch * merge; }
+};
 
 struct QwenConfig {
   std::int64_t vocabulary;
@@ -26,6 +48,7 @@ struct QwenConfig {
   bool shares_embeddings;  // the head is the table of token embeddings
   /// A head's rotary pairs that turn with a token's time, row and column; text has one position for all three.
   std::array<std::int64_t, 3> rope_pairs;
+  std::optional<QwenVisionConfig> vision = {};
 
   std::int64_t query_dim() const { return num_heads * head_dim; }
   std::int64_t key_dim() const { return num_key_heads * head_dim; }

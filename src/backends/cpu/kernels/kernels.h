@@ -73,6 +73,8 @@ struct CpuKernels {
 
   // Sum of x[k] * w[n, k] for rows of w, K apart; out[n] for n in [0, rows).
   void (*dot_rows)(const float* x, const float* w, float* out, std::int64_t rows, std::int64_t width);
+  void (*dot_rows_bf16)(const float* x, const std::uint16_t* w, float* out, std::int64_t rows,
+                        std::int64_t width);
 };
 
 /// The best table for this processor. The environment variable WAN_CPU_ISA (baseline, avx2, avx512) asks for a
