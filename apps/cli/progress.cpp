@@ -17,6 +17,8 @@ namespace {
 
 const char* title(Phase phase) {
   switch (phase) {
+    case Phase::kDownload:
+      return "download";
     case Phase::kExtend:
       return "extend";
     case Phase::kLoad:
@@ -44,6 +46,7 @@ const char* title(Phase phase) {
 /// "5/12 steps" or "120/340 MB"
 std::string amount(const PhaseProgress& event) {
   switch (event.phase) {
+    case Phase::kDownload:
     case Phase::kLoad:
       return fmt::format("{:.0f}/{:.0f} MB", static_cast<double>(event.done) * 1e-6,
                          static_cast<double>(event.total) * 1e-6);
@@ -68,7 +71,7 @@ std::string amount(const PhaseProgress& event) {
 std::string speed(const PhaseProgress& event) {
   if (event.done == 0 || event.seconds <= 0) return "";
   const double rate = static_cast<double>(event.done) / event.seconds;
-  if (event.phase == Phase::kLoad) return fmt::format("{:.0f} MB/s", rate * 1e-6);
+  if (event.phase == Phase::kLoad || event.phase == Phase::kDownload) return fmt::format("{:.0f} MB/s", rate * 1e-6);
   if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
   if (event.phase == Phase::kExtend) return fmt::format("{:.1f} tokens/s", rate);

@@ -86,6 +86,8 @@ Json describe(const Finished& event) {
 
 const char* phase_name(Phase phase) {
   switch (phase) {
+    case Phase::kDownload:
+      return "download";
     case Phase::kExtend:
       return "extend";
     case Phase::kLoad:

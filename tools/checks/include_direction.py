@@ -19,6 +19,7 @@ LAYERS = {
     "base": {"wan"},
     "json": {"base"},
     "net": {"base", "wan"},
+    "download": {"base", "json", "net", "wan"},
     "text": {"base"},
     "cleaning": {"base", "text"},
     "tokenizers": {"base", "json", "text", "cleaning"},
