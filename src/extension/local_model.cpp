@@ -92,8 +92,8 @@ PicturePatches read_picture(const fs::path& path, const QwenVisionConfig& config
 /// What lies on a device beside the layers.
 std::int64_t bytes_beside_layers(const QwenConfig& config, DType weights, DType compute) {
   const auto size_of = [](DType dtype) { return static_cast<std::int64_t>(dtype_size(dtype)); };
-  const std::int64_t head = config.vocabulary * config.dim * size_of(weights);
-  const std::int64_t token = (2 * config.dim + config.vocabulary / kLongestQuestion) * size_of(DType::kF32) +
+  const std::int64_t head = config.vocabulary * (config.dim * size_of(weights) + size_of(DType::kF32));
+  const std::int64_t token = 2 * config.dim * size_of(DType::kF32) +
                              (config.dim + 2 * config.query_dim() + 2 * config.dim_ffn) * size_of(compute);
   return head + token * kLongestQuestion + key_value_bytes(config, kLongestQuestion, compute) + kSpareBytes;
 }

@@ -17,6 +17,7 @@ models/vl.safetensors
     picture    [40, 56, 3] a picture; pixels: its patches as the image processor cuts them, row after row of merged patches
     tokens     [35, dim] what the vision tower makes of them
     ids        a prompt with one token for the picture; greedy, logits: as above
+    resized.N  the picture as Pillow resizes it, bicubic
     sizes      [n, 6] a picture's width and height, those that it is resized to, and the least and the most tokens
 sampling.safetensors
     CASE.logits, CASE.ids, CASE.settings (penalty, temperature, top_k, top_p) and CASE.scores, what generate() draws from
@@ -26,6 +27,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -168,9 +170,11 @@ def make_vision(out):
     sizes = [(w, h, *smart_resize(h, w, factor=28, min_pixels=low * 784, max_pixels=high * 784)[::-1], low, high)
              for w, h in [(640, 480), (1920, 1080), (5000, 4000), (100, 4000), (28, 28), (42, 70), (1000, 999)]
              for low, high in [(4, 16384), (256, 1280)]]
+    resized = {f"resized.{i}": torch.from_numpy(np.array(Image.fromarray(picture.numpy()).resize(size, Image.BICUBIC)))
+               for i, size in enumerate([(23, 17), (70, 31)])}
     save_file({"picture": picture, "pixels": seen["pixel_values"].contiguous(), "tokens": tokens,
                "ids": torch.tensor(before + [80] + behind), "greedy": answer, "logits": logits.contiguous(),
-               "sizes": torch.tensor(sizes)}, out / "models" / "vl.safetensors")
+               "sizes": torch.tensor(sizes), **resized}, out / "models" / "vl.safetensors")
 
 
 def make_sampling(out):

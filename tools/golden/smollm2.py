@@ -55,6 +55,7 @@ def answer(folder):
 
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.set_num_threads(1)
     kept = []
     for question in QUESTIONS:
         turns = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in (("system", SYSTEM), ("user", question)))
@@ -62,6 +63,7 @@ def answer(folder):
         made = model.generate(ids, max_new_tokens=TOKENS)[0, ids.shape[1]:].tolist()
         if made and made[-1] == model.generation_config.eos_token_id:
             made.pop()
+        print(question, flush=True)
         kept.append({"question": question, "ids": ids[0].tolist(), "answer": made,
                      "text": tokenizer.decode(made, skip_special_tokens=True, clean_up_tokenization_spaces=False)})
     KEPT.write_text(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).replace("},{", "},\n{") + "\n")

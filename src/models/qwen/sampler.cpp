@@ -4,7 +4,8 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <set>
+#include <queue>
+#include <vector>
 
 #include "base/error.h"
 
@@ -24,7 +25,10 @@ std::int64_t likeliest(std::span<const float> logits) {
 void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t> text, double penalty) {
   if (penalty == 1.0) return;
   const auto factor = static_cast<float>(penalty);
-  for (const std::int64_t id : std::set<std::int64_t>(text.begin(), text.end())) {
+  std::vector<std::int64_t> ids(text.begin(), text.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (const std::int64_t id : ids) {
     if (id < 0 || id >= static_cast<std::int64_t>(logits.size())) continue;
     float& score = logits[static_cast<std::size_t>(id)];
     score = score < 0 ? score * factor : score / factor;
@@ -33,10 +37,16 @@ void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t>
 
 void keep_top_k(std::span<float> logits, std::int64_t top_k) {
   if (top_k <= 0 || top_k >= static_cast<std::int64_t>(logits.size())) return;
-  std::vector<float> sorted(logits.begin(), logits.end());
-  const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(top_k - 1);
-  std::nth_element(sorted.begin(), last, sorted.end(), std::greater<>());
-  const float least = *last;
+  // The best so far, the least of them first: of a vocabulary's scores few get in.
+  std::priority_queue<float, std::vector<float>, std::greater<>> best;
+  for (const float score : logits) {
+    if (static_cast<std::int64_t>(best.size()) == top_k) {
+      if (score <= best.top()) continue;
+      best.pop();
+    }
+    best.push(score);
+  }
+  const float least = best.top();
   for (float& score : logits)
     if (score < least) score = kNever;
 }
@@ -77,7 +87,8 @@ std::int64_t TokenSampler::next(std::span<float> logits, std::span<const std::in
   if (!config_.samples) return likeliest(logits);
   const float highest = *std::max_element(logits.begin(), logits.end());
   double total = 0;
-  for (const float score : logits) total += std::exp(static_cast<double>(score - highest));
+  for (const float score : logits)
+    if (score > kNever) total += std::exp(static_cast<double>(score - highest));
   // 53 bits, in [0, 1).
   double left = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
   std::int64_t chosen = likeliest(logits);
