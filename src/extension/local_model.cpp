@@ -43,7 +43,7 @@ fs::path hub_cache() {
     const char* value = std::getenv(name);
     return fs::path(value == nullptr ? "" : value);
   };
-  if (const fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
   if (const fs::path home = from("HF_HOME"); !home.empty()) return home / "hub";
   return from("HOME") / ".cache/huggingface/hub";
 }
