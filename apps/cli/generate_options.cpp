@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "extension_options.h"
 #include "option_names.h"
 
 namespace wan {
@@ -154,6 +155,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                 "animate-14B: the scene's light on the character, by the checkpoint's LoRA")
       ->group(kOfficial);
 
+  command
+      .add_flag("--use_prompt_extend", o.use_prompt_extend,
+                "Have a language model make the prompt a detailed one before the video's models are loaded")
+      ->group(kOfficial);
+  add_extension_options(command, o.extension, kOfficial);
+
   add_number<double>(command, "--audio_start", o.audio_start,
                      "s2v-14B: seconds of the sound to leave out first")
       ->default_str("0")
@@ -265,10 +272,6 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "options ({\"prompt\": \"a cat\", \"base_seed\": 1}); those given here are the lines' defaults")
       ->group(kMore);
 
-  for (const char* name : {"--use_prompt_extend"})
-    add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
-  for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
-    add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -353,6 +356,19 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.threads = o.threads;
   options.keep_models = false;
   return options;
+}
+
+std::optional<PromptExtender> make_extender(const GenerateOptions& o, GenerationRequest& request,
+                                            std::vector<std::string>& notices) {
+  if (!o.use_prompt_extend) return std::nullopt;
+  if (!o.from_latents.empty()) {
+    notices.emplace_back("the prompt is not extended again: that of --from_latents is used");
+    request.prompt.clear();
+    return std::nullopt;
+  }
+  std::optional<PromptExtender> extender(std::in_place, o.extension, make_engine_options(o));
+  extender->check(request);
+  return extender;
 }
 
 std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {

@@ -1,6 +1,7 @@
 #include "engine/loaded_models.h"
 
 #include "base/files.h"
+#include "engine/on_device.h"
 #include "engine/vae_factory.h"
 #include "tasks/task_table.h"
 
@@ -18,15 +19,6 @@ const char* transformer_title(std::size_t index, std::size_t count) {
 const char* transformer_prefix(std::size_t index, std::size_t count) {
   if (count == 1) return "model.";
   return index == 0 ? "low_noise_model." : "high_noise_model.";
-}
-
-WeightTarget target_of(Backend& backend, DType compute) {
-  WeightTarget target{.allocator = &backend.allocator(), .compute_dtype = compute};
-  if (backend.device().kind != DeviceKind::kCpu)
-    target.upload = [&backend](const UploadSource& source, const TensorView& device) {
-      backend.upload_from(source, device);
-    };
-  return target;
 }
 
 /// Scopes on fresh reports, and the groups of blocks that residencies serve.
@@ -68,27 +60,6 @@ struct Scopes {
   std::vector<std::unique_ptr<WeightReport>> reports;
   std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
-
-/// With the ways to and from the device of `backend`, which outlives the residency.
-ResidencyOptions on_device(ResidencyOptions residency, Backend& backend) {
-  residency.copy = [&backend](const TensorView& from, const TensorView& to) {
-    backend.copy_beside(from, to);
-  };
-  if (backend.device().kind == DeviceKind::kCpu) return residency;
-  residency.mark_use = [&backend]() -> std::function<void()> {
-    const std::shared_ptr<const WorkMark> mark = backend.mark_work();
-    if (!mark) return {};
-    return [mark] { mark->wait(); };
-  };
-  // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
-  if (residency.kind == ResidencyKind::kStreamed) {
-    residency.threads = 0;  // the device computes, the processors are free
-    residency.upload = [&backend](const UploadSource& source, const TensorView& device) {
-      backend.upload_beside(source, device);
-    };
-  }
-  return residency;
-}
 
 /// The published checkpoint has it twice.
 std::filesystem::path relighting_lora_of(const std::filesystem::path& ckpt_dir) {

@@ -11,6 +11,8 @@ namespace wan {
 /// Equal to Pillow 13's image.resize((width, height), Image.LANCZOS): the filter widens as an image shrinks, weights are
 /// fixed point, and the result of the first pass is rounded to 8 bits. Throws InvalidArgument unless both sides are positive.
 Image resize_lanczos(const Image& image, int width, int height);
+/// The same with Image.BICUBIC.
+Image resize_bicubic(const Image& image, int width, int height);
 /// The same with Image.BILINEAR.
 Image resize_bilinear(const Image& image, int width, int height);
 

@@ -36,6 +36,7 @@ struct TaskFacts {
   bool takes_source = false;  // and needs it: a preprocessed video; its own has as many frames, and its size
   bool takes_sound = false;   // and needs it; its video has as many clips as the sound fills
   bool decodes_condition = false;  // finished latents are decoded with what the segment's condition holds
+  bool extends_prompts = false;    // there is an instruction for a language model
   /// What the first image is to the video: "that the video begins with".
   std::string_view image_role = "that the video begins with";
   std::string_view usual_prompt = {};  // of a request without one; empty: it has to have one

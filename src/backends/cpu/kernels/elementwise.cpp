@@ -43,6 +43,11 @@ void map_gated_gelu(const float* gate, const float* x, float* out, std::int64_t 
       out, n, [](Vec g, Vec a) { return gelu_tanh(g) * a; }, gate, x);
 }
 
+void map_gated_silu(const float* gate, const float* x, float* out, std::int64_t n) {
+  map(
+      out, n, [](Vec g, Vec a) { return silu(g) * a; }, gate, x);
+}
+
 void map_add(float* x, const float* y, std::int64_t n) {
   map(
       x, n, [](Vec a, Vec b) { return a + b; }, const_cast<const float*>(x), y);
@@ -135,6 +140,7 @@ void add_elementwise(CpuKernels& table) {
   table.gelu = map_gelu;
   table.leaky_relu = map_leaky_relu;
   table.gated_gelu = map_gated_gelu;
+  table.gated_silu = map_gated_silu;
   table.add = map_add;
   table.add_gated = map_add_gated;
   table.combine = combine;
