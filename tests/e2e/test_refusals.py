@@ -318,7 +318,6 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"use_prompt_extend": True}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:
