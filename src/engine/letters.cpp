@@ -151,8 +151,8 @@ Error LetterReader::error() {
 // Names every member, so that one that is added goes along or does not compile.
 void put_options(LetterWriter& letter, const EngineOptions& options) {
   const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, dit_fsdp, t5_fsdp,
-               precision, vae_precision, residency, offload_model, t5_cpu, keep_models, memory_limit,
-               threads] = options;
+               precision, vae_precision, residency, offload_model, t5_cpu, use_relighting_lora, keep_models,
+               memory_limit, threads] = options;
   std::error_code unknown;  // of the working folder: then it stays as it was given
   const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
   letter.put((unknown ? ckpt_dir : absolute).string());
@@ -170,6 +170,7 @@ void put_options(LetterWriter& letter, const EngineOptions& options) {
   letter.put(residency);
   letter.put(offload_model);
   letter.put(t5_cpu);
+  letter.put(use_relighting_lora);
   letter.put(keep_models);
   letter.put(memory_limit);
   letter.put(threads);
@@ -192,6 +193,7 @@ EngineOptions get_options(LetterReader& letter) {
   options.residency = letter.text();
   options.offload_model = letter.get<bool>();
   options.t5_cpu = letter.get<bool>();
+  options.use_relighting_lora = letter.get<bool>();
   options.keep_models = letter.get<bool>();
   options.memory_limit = letter.get<std::int64_t>();
   options.threads = letter.get<int>();

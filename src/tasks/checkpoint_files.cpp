@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
 constexpr std::string_view kAudioEncoder = "wav2vec2-large-xlsr-53-english";
+constexpr std::string_view kImageEncoder = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth";
 constexpr std::array<std::string_view, 1> kRoot = {"."};
 
 fs::path below(const fs::path& root, std::string_view folder) {
@@ -89,12 +90,14 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
                         .text_encoder = ckpt_dir / "models_t5_umt5-xxl-enc-bf16.pth",
                         .tokenizer = ckpt_dir / "google" / "umt5-xxl",
                         .vae = ckpt_dir / facts.vae_file(),
-                        .audio_encoder = facts.takes_sound ? ckpt_dir / kAudioEncoder : fs::path()};
+                        .audio_encoder = facts.takes_sound ? ckpt_dir / kAudioEncoder : fs::path(),
+                        .image_encoder = facts.takes_source ? ckpt_dir / kImageEncoder : fs::path()};
   for (const std::string_view folder : facts.transformers)
     files.transformers.push_back(below(ckpt_dir, folder));
   std::vector<fs::path> parts(files.transformers.rbegin(), files.transformers.rend());
   parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae});
   if (facts.takes_sound) parts.push_back(files.audio_encoder);
+  if (facts.takes_source) parts.push_back(files.image_encoder);
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
     if (!file_exists(part)) missing.push_back(missing_part(part, ckpt_dir));
@@ -107,8 +110,10 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir) {
        facts.transformers.size() == 1
            ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
            : "the A14B models: high_noise_model/, low_noise_model/",
-       facts.takes_sound ? fmt::format(", {}/", kAudioEncoder) : "", files.vae.filename().string(),
-       other_vae(ckpt_dir, facts));
+       facts.takes_sound    ? fmt::format(", {}/", kAudioEncoder)
+       : facts.takes_source ? fmt::format(", {}", kImageEncoder)
+                            : "",
+       files.vae.filename().string(), other_vae(ckpt_dir, facts));
 }
 
 }  // namespace wan

@@ -18,6 +18,8 @@ struct CheckpointFiles {
   std::filesystem::path vae;           // Wan2.1_VAE.pth or Wan2.2_VAE.pth
   /// wav2vec2-large-xlsr-53-english, of tasks that take sound; otherwise empty.
   std::filesystem::path audio_encoder;
+  /// models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth, of tasks whose transformers attend to an image; otherwise empty.
+  std::filesystem::path image_encoder;
 };
 
 /// Finds the task by what its transformers' config.json says they are and by where they lie, and then its files. Throws BadFile, listing

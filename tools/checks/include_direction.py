@@ -39,6 +39,7 @@ LAYERS = {
     "pipeline": STEPS,
     "tasks": STEPS | {"pipeline"},
     "engine": STEPS | {"pipeline", "tasks", "backends"},
+    "extension": STEPS | {"tasks", "engine", "net"},
     "published": STEPS | {"tasks", "engine"},
     "doctor": STEPS | {"tasks", "backends", "engine", "published"},
 }
