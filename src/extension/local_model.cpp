@@ -229,7 +229,7 @@ struct LocalQwen::Loaded {
     const DType compute = compute_dtype(*backend, weights);
     model = std::make_unique<QwenModel>(config, scope, *residency, 0, compute);
     if (config.vision) {
-      vision_residency = make_residency({vision_group(scope)}, on_device(kAudioPlaces, *backend));
+      vision_residency = make_residency({vision_group(scope)}, on_device(kEncoderPlaces, *backend));
       vision_residency->set_schedule({});  // the places take memory once there is a picture
       tower = std::make_unique<QwenVisionTower>(*config.vision, scope, *vision_residency, 0, compute);
     }
