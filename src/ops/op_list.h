@@ -24,6 +24,7 @@
 #include "ops/patchify.h"
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
+#include "ops/unpack.h"
 #include "ops/upsample.h"
 
 namespace wan {
@@ -35,6 +36,6 @@ using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
              CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
              GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
+             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -7,8 +7,10 @@
 #include "base/files.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
+#include "weights/gguf.h"
 #include "weights/pth.h"
 #include "weights/safetensors.h"
+#include "weights/scaled_weights.h"
 
 namespace wan {
 
@@ -40,8 +42,7 @@ bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
 CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path) {
   const std::string file = path.string();
   WAN_CHECK(!bytes.empty(), kBadFile, "[{}] is empty; download it again", file);
-  WAN_CHECK(!begins_with(bytes, "GGUF"), kUnsupported,
-            "[{}] is a GGUF file, which is not read; use the .safetensors or .pth files", file);
+  if (begins_with(bytes, "GGUF")) return parse_gguf(bytes, file);
   WAN_CHECK(!begins_with(bytes, "version https://git-lfs"), kBadFile,
             "[{}] is a Git LFS pointer, not the file itself; fetch it with git lfs pull", file);
   WAN_CHECK(
@@ -53,7 +54,7 @@ CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path)
   if (torch_name || begins_with(bytes, "PK") || begins_with(bytes, "\x80")) return parse_pth(bytes, file);
   // A safetensors file under another name: its JSON follows the 8 bytes of the header's length.
   if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return parse_safetensors(bytes, file);
-  fail(ErrorCode::kBadFile, "[{}] is neither a .safetensors file nor a .pth file of torch.save", file);
+  fail(ErrorCode::kBadFile, "[{}] is neither a .safetensors, .gguf nor a .pth file of torch.save", file);
 }
 
 // A file named by a folder's index must lie in that folder after links are followed. The Hugging Face cache
@@ -194,8 +195,11 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   std::vector<MappedFile> mapped;
   std::vector<CheckpointFile> files;
   if (!chosen.filename().string().ends_with(kIndexSuffix)) {
-    mapped.emplace_back(chosen);
-    files.push_back(parse_any(mapped.back().bytes(), chosen));
+    for (const fs::path& part : gguf_parts(chosen)) {
+      mapped.emplace_back(part);
+      files.push_back(parse_any(mapped.back().bytes(), part));
+    }
+    if (begins_with(mapped.front().bytes(), "GGUF")) check_gguf_parts(files, chosen.string());
   } else {
     const MappedFile index(chosen);
     const auto shard_of = parse_safetensors_index(index.bytes(), chosen.string());
@@ -212,6 +216,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
       check_against_index(shard_of, shard, files.back(), chosen.string());
     }
   }
+  attach_scales(files, path.string());
+  for (const MappedFile& file : mapped) file.check_whole();  // scales have been read out of it
   auto state = build(std::move(files), path.string(), std::move(mapped));
   state->file = std::move(choice.file);
   state->ignored = std::move(choice.others);

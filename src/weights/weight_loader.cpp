@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "weights/convert.h"
+#include "weights/packed_source.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -20,20 +21,27 @@ namespace {
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {
-  TensorView source;  // the whole weight
+  const WeightLoad& weight;  // all of it
   std::int64_t first;
   TensorView destination;
+
+  /// As many elements, or packed bytes, from `from` on.
+  void read(std::int64_t from, const TensorView& to) const {
+    if (weight.packed)
+      read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(from), to.bytes(), to.data());
+    else
+      convert_part(weight.entry, from, to);
+  }
 };
 
 std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   std::vector<Piece> pieces;
   for (const WeightLoad& weight : weights) {
-    const TensorView source = weight.entry.view();
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
-      pieces.push_back({source, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
+      pieces.push_back({weight, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }
   return pieces;
 }
@@ -76,7 +84,7 @@ WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
 void WeightLoader::load(std::span<const WeightLoad> weights) const {
   if (target_.fill) {
     for (const WeightLoad& weight : weights) {
-      WAN_CHECK(weight.entry.elements() == weight.destination.elements(), kInternal,
+      WAN_CHECK(!weight.packed && weight.entry.elements() == weight.destination.elements(), kInternal,
                 "[weights] a part of {} of a target that takes whole tensors", weight.entry.name);
       target_.fill(weight.entry.view(), weight.destination);
     }
@@ -85,7 +93,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
   const std::vector<Piece> pieces = pieces_of(weights);
   for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
-      convert_part(piece.source, piece.first, piece.destination);
+      piece.read(piece.first, piece.destination);
       return;
     }
     const DType dtype = piece.destination.dtype();
@@ -93,8 +101,8 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     target_.upload(
         [&](std::byte* host, std::size_t first, std::size_t count) {
           const Shape elements{static_cast<std::int64_t>(count) / size};
-          convert_part(piece.source, piece.first + static_cast<std::int64_t>(first) / size,
-                       TensorView(host, dtype, elements));
+          piece.read(piece.first + static_cast<std::int64_t>(first) / size,
+                     TensorView(host, dtype, elements));
         },
         piece.destination);
   });
