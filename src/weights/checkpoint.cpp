@@ -31,6 +31,7 @@ namespace {
 constexpr std::string_view kOfficialName = "diffusion_pytorch_model";
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 constexpr std::string_view kFileSuffix = ".safetensors";
+constexpr std::string_view kGgufSuffix = ".gguf";
 
 constexpr std::string_view kAppleDouble("\x00\x05\x16\x07", 4);
 
@@ -103,6 +104,7 @@ std::string choose(const std::vector<std::string>& names, const fs::path& folder
   for (const std::string_view suffix : {kIndexSuffix, kFileSuffix})
     for (const std::string_view prefix : {kOfficialName, std::string_view()})
       if (std::string name = chosen_among(prefix, suffix); !name.empty()) return name;
+  if (std::string name = chosen_among(std::string_view(), kGgufSuffix); !name.empty()) return name;
   fail(ErrorCode::kBadFile,
        "[{}] expected {}{} with its shards, or a {} file, got none; the download is incomplete or this "
        "is another folder",
@@ -119,9 +121,11 @@ FolderChoice choose_in_folder(const fs::path& folder) {
   FolderChoice choice;
   std::vector<std::string> candidates;
   for (std::string& name : names_in(folder)) {
-    if (!name.ends_with(kIndexSuffix) && !name.ends_with(kFileSuffix)) continue;
-    // Hidden files are nobody's checkpoint: macOS keeps a file's attributes in "._NAME" beside it.
-    if (!name.starts_with('.')) candidates.push_back(name);
+    if (!name.ends_with(kIndexSuffix) && !name.ends_with(kFileSuffix) && !name.ends_with(kGgufSuffix))
+      continue;
+    // Hidden files are nobody's checkpoint: macOS keeps a file's attributes in "._NAME" beside it. The first part of a divided file
+    // stands for all.
+    if (!name.starts_with('.') && gguf_parts(name).front() == name) candidates.push_back(name);
     choice.others.push_back(std::move(name));
   }
   const std::string name = choose(candidates, folder);
@@ -196,6 +200,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   std::vector<CheckpointFile> files;
   if (!chosen.filename().string().ends_with(kIndexSuffix)) {
     for (const fs::path& part : gguf_parts(chosen)) {
+      std::erase(choice.others, part.filename().string());
       mapped.emplace_back(part);
       files.push_back(parse_any(mapped.back().bytes(), part));
     }
