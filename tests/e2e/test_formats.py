@@ -12,7 +12,7 @@ from support import BAD_FILE, SOURCE, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
 EXPERTS = ("high_noise_model", "low_noise_model")
-LEAST_PSNR = 30.0  # dB, from the video in bf16: five frames after six steps
+LEAST_PSNR = 40.0  # dB, from the video in bf16: five frames after six steps
 
 
 def read_safetensors(path):
