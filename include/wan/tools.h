@@ -42,7 +42,7 @@ struct InspectedModel {
   std::string findings;
 };
 
-/// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would
+/// A file (.safetensors, .gguf, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would
 /// refuse beside its models' findings is an entry of its own. Throws BadFile for a file that cannot be read and a folder
 /// without any.
 std::vector<InspectedModel> inspect(const std::filesystem::path& path);

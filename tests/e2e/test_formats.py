@@ -8,7 +8,7 @@ import struct
 import unittest
 from array import array
 
-from support import BAD_FILE, SOURCE, UNSUPPORTED, WanTest, read_png
+from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
 EXPERTS = ("high_noise_model", "low_noise_model")
@@ -133,6 +133,43 @@ class Formats(WanTest):
                 self.assertGreater(psnr(resident, reference), LEAST_PSNR)
                 streamed = self.frames(checkpoint, checkpoint.name + "_streamed", "--residency", "streamed")
                 self.assertEqual(resident, streamed)
+
+    def test_convert(self):
+        """What wan convert writes is read again, and is as near to the demo as its bits allow."""
+        reference = self.frames(DEMO, "reference")
+        for kind, least, most_bytes in (("fp8", 30, 0.6), ("q4_0", 15, 0.4)):
+            with self.subTest(kind):
+                target = self.folder / kind
+                result = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", kind, "--json", target)
+                self.assertEqual(result.status, 0, result.err)
+                table = json.loads(result.out)["tensors"]
+                errors = [tensor["error"] for tensor in table if is_matrix(tensor["name"], [1, 1])
+                          and "norm" not in tensor["name"]]
+                self.assertEqual(len(errors), 2 * 6 * 10)
+                self.assertLess(max(errors), 0.04 if kind == "fp8" else 0.15)
+                self.assertGreater(min(errors), 1e-3)
+                blocks = sum(tensor["bytes"] for tensor in table if tensor["name"].startswith("blocks."))
+                self.assertLess(blocks, most_bytes * sum(
+                    len(values) for expert in EXPERTS
+                    for name, (_, _, values) in read_safetensors(next((DEMO / expert).glob("*.safetensors"))).items()
+                    if name.startswith("blocks.")))
+                self.assertGreater(psnr(self.frames(target, kind + "_frames"), reference), least)
+        # An interrupted one goes on: what is whole stays, another conversion's file does too.
+        whole = (target / "low_noise_model/diffusion_pytorch_model.gguf").stat().st_mtime_ns
+        (target / "high_noise_model/diffusion_pytorch_model.gguf").unlink()
+        (target / "Wan2.1_VAE.pth").unlink()
+        again = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q4_0", target)
+        self.assertEqual(again.status, 0, again.err)
+        self.assertIn("is there already", again.out)
+        self.assertEqual((target / "low_noise_model/diffusion_pytorch_model.gguf").stat().st_mtime_ns, whole)
+        self.assertTrue((target / "Wan2.1_VAE.pth").exists())
+        other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q8_0", target)
+        self.assert_refused(other, INVALID_ARGUMENT, "not this conversion's")
+        back = self.run_wan("convert", "--ckpt_dir", target, "--format", "bf16", self.folder / "back")
+        self.assertEqual(back.status, 0, back.err)
+        inspected = self.run_wan("inspect", target)
+        self.assertEqual(inspected.status, 0, inspected.err)
+        self.assertIn("q4_0", inspected.out)
 
     def test_a_forgotten_scale_is_no_video(self):
         checkpoint = self.checkpoint("bare")

@@ -10,6 +10,7 @@
 
 #include "base/mapped_file.h"
 #include "tensor/unpack.h"
+#include "weights/quantize.h"
 #include "weights/safetensors.h"
 
 namespace wan {
@@ -60,6 +61,54 @@ TEST_F(Formats, EqualPyTorchsFloatsOfEightBits) {
         EXPECT_EQ(values[code], expected[code]) << dtype_name(dtype) << " " << code;
       EXPECT_EQ(std::signbit(values[code]), std::signbit(expected[code])) << dtype_name(dtype) << " " << code;
     }
+  }
+}
+
+TEST_F(Formats, RoundAsGgufAndPyTorchDo) {
+  const TensorEntry& entry = find("rounded.values");
+  const std::vector<float> values = floats(entry);
+  const std::int64_t rows = entry.shape[0];
+  const std::int64_t columns = entry.shape[1];
+  for (const MatrixFormat format : {MatrixFormat::kQ8_0, MatrixFormat::kQ4_0}) {
+    const TensorEntry& expected = find(std::string("rounded.") + matrix_format_name(format));
+    std::vector<std::byte> codes(expected.storage.size());
+    const Squares squares = quantize_matrix(format, entry, codes, {});
+    EXPECT_EQ(std::memcmp(codes.data(), expected.storage.data(), codes.size()), 0)
+        << matrix_format_name(format);
+    const double error = std::sqrt(squares.errors / squares.values);
+    EXPECT_GT(error, format == MatrixFormat::kQ8_0 ? 1e-3 : 1e-2);
+    EXPECT_LT(error, format == MatrixFormat::kQ8_0 ? 1e-2 : 0.12);
+  }
+  // By rows whose scale is 1: each ends in the largest code.
+  const TensorEntry& expected = find("rounded.f8_e4m3");
+  for (std::int64_t row = 0; row < rows; ++row) {
+    std::vector<float> scaled(values.begin() + row * columns, values.begin() + (row + 1) * columns);
+    scaled.back() = 448.0f;
+    std::vector<std::byte> codes(scaled.size());
+    float scale = 0;
+    quantize_row(MatrixFormat::kF8, scaled.data(), columns, codes.data(), &scale);
+    EXPECT_EQ(scale, 1.0f);
+    EXPECT_EQ(codes.back(), std::byte{0x7e});
+    EXPECT_EQ(std::memcmp(codes.data(), expected.storage.data() + row * columns, codes.size() - 1), 0) << row;
+  }
+}
+
+TEST_F(Formats, OfRowsGiveBackWhatFitsThem) {
+  // Integers to 127 with 127 among them, and zeros: int8 with a scale a row loses nothing.
+  std::vector<float> row(64);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i) * 4.0f - 125.0f;
+  std::vector<std::byte> codes(row.size());
+  float scale = 0;
+  EXPECT_EQ(quantize_row(MatrixFormat::kI8, row.data(), 64, codes.data(), &scale), 0.0);
+  EXPECT_EQ(scale, 1.0f);
+  EXPECT_EQ(codes.back(), std::byte{127});
+  EXPECT_EQ(codes[1], std::byte{0x87});
+  const std::vector<float> zeros(64);
+  for (const MatrixFormat format : {MatrixFormat::kBF16, MatrixFormat::kF8, MatrixFormat::kI8,
+                                    MatrixFormat::kQ8_0, MatrixFormat::kQ4_0}) {
+    std::vector<std::byte> of_zeros(128);
+    EXPECT_EQ(quantize_row(format, zeros.data(), 64, of_zeros.data(), &scale), 0.0)
+        << matrix_format_name(format);
   }
 }
 

@@ -3,7 +3,8 @@
     python tools/golden/make_formats.py --out tests/golden/formats
 
 "NAME.blocks" [blocks, bytes] u8: random bytes whose scales are finite and differ in size; "NAME.values" [blocks, values] f32: by gguf's
-decoder. "f8_e4m3.values", "f8_e5m2.values" [256] f32: all codes in their order, by PyTorch.
+decoder. "f8_e4m3.values", "f8_e5m2.values" [256] f32: all codes in their order, by PyTorch. "rounded.values" [rows, 64] f32: numbers, and
+"rounded.q8_0", "rounded.q4_0" (gguf's) and "rounded.f8_e4m3" (PyTorch's, of what lies within its range) u8: what they become.
 """
 
 import argparse
@@ -43,6 +44,16 @@ def main():
     codes = torch.arange(256, dtype=torch.uint8)
     for name, dtype in (("f8_e4m3", torch.float8_e4m3fn), ("f8_e5m2", torch.float8_e5m2)):
         arrays[f"{name}.values"] = codes.view(dtype).float().numpy()
+    # Of several sizes, a row of zeros, one with the largest magnitude twice, ties and subnormals of e4m3.
+    values = (rng.normal(size=(8, 64)) * 10.0 ** rng.integers(-3, 2, (8, 1))).astype(np.float32)
+    values[1] = 0
+    values[2, 3], values[2, 40], values[2, 5] = 7, 7, -7
+    values[3] = np.arange(64) * 2.0 ** -10
+    values[4] = np.arange(64) * 0.03125 + 1
+    arrays["rounded.values"] = values
+    for kind in ("Q8_0", "Q4_0"):
+        arrays[f"rounded.{kind.lower()}"] = gguf.quants.quantize(values, gguf.GGMLQuantizationType[kind])
+    arrays["rounded.f8_e4m3"] = torch.from_numpy(values).to(torch.float8_e4m3fn).view(torch.uint8).numpy()
     out.mkdir(parents=True, exist_ok=True)
     save_file(arrays, out / "formats.safetensors")
 
