@@ -46,11 +46,13 @@ std::vector<FoundPart> those(const std::vector<FoundPart>& parts,
 }
 
 fs::path only_one(const std::vector<FoundPart>& candidates, const FoundParts& found, const fs::path& folder,
-                  std::string_view what, std::string_view member) {
-  WAN_CHECK(!candidates.empty(), kBadFile, "{} holds no {}{}; put one there, or name one with `{}`",
-            folder.string(), what, unreadable_files(found), member);
-  WAN_CHECK(candidates.size() == 1, kBadFile, "{} holds {} files of a {} ({}); name one with `{}`",
-            folder.string(), candidates.size(), what, names_of(candidates), member);
+                  std::string_view what) {
+  WAN_CHECK(!candidates.empty(), kBadFile,
+            "{} holds no {}{}; put one there, or name one with `text_encoder` or `vae`", folder.string(),
+            what, unreadable_files(found));
+  WAN_CHECK(candidates.size() == 1, kBadFile,
+            "{} holds {} files of a {} ({}); name one with `text_encoder` or `vae`", folder.string(),
+            candidates.size(), what, names_of(candidates));
   return candidates.front().file;
 }
 
@@ -109,7 +111,7 @@ std::vector<fs::path> choose_transformers(const FoundParts& found, const fs::pat
 fs::path choose_text_encoder(const FoundParts& found, const fs::path& folder) {
   return only_one(those(found.text_encoders,
                         [](const FoundPart& part) { return part.facts.family == "umT5 text encoder"; }),
-                  found, folder, "umT5 text encoder", "text_encoder");
+                  found, folder, "umT5 text encoder");
 }
 
 fs::path choose_vae(const FoundParts& found, const fs::path& folder, VaeKind kind) {
@@ -121,7 +123,7 @@ fs::path choose_vae(const FoundParts& found, const fs::path& folder, VaeKind kin
   WAN_CHECK(!fitting.empty() || found.vaes.empty(), kBadFile,
             "{} holds no {}: {} is the {}; name one with `vae`", folder.string(), what,
             found.vaes.front().file.filename().string(), found.vaes.front().facts.family);
-  return only_one(fitting, found, folder, what, "vae");
+  return only_one(fitting, found, folder, what);
 }
 
 std::vector<fs::path> with_named_transformers(std::vector<fs::path> transformers,
