@@ -64,7 +64,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                   "Width*height in pixels (832*480); with an image, the video's area, of s2v-14B the largest")
       ->group(kOfficial);
   add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
-  command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
+  command
+      .add_option(
+          "--ckpt_dir", o.ckpt_dir,
+          "Checkpoint: a folder in the official layout, diffusers' or ComfyUI's, or the name of a model in "
+          "Hugging Face's cache")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
   command
@@ -156,6 +160,22 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "--tts_command", o.tts_command,
           "A program and its words, run without a shell: {out} is the .wav to write, {text} what is said, "
           "which is on its standard input too, {prompt_audio} and {prompt_text} the voice's")
+      ->group(kMore);
+  command
+      .add_option("--high_noise", o.parts.high_noise,
+                  "File of the high-noise expert, in place of the folder's")
+      ->group(kMore);
+  command.add_option("--low_noise", o.parts.low_noise, "File of the low-noise expert")->group(kMore);
+  command
+      .add_option("--transformer", o.parts.transformer, "File of the transformer, of a model that has one")
+      ->group(kMore);
+  command.add_option("--text_encoder", o.parts.text_encoder, "File of the umT5 text encoder")->group(kMore);
+  command.add_option("--vae", o.parts.vae, "File of the VAE")->group(kMore);
+  command
+      .add_option("--tokenizer", o.parts.tokenizer,
+                  "tokenizer.json or spiece.model of umT5, or their folder (default: the checkpoint's, or "
+                  "what the text "
+                  "encoder's file holds)")
       ->group(kMore);
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
       ->group(kMore);
@@ -300,13 +320,14 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
 }
 
 EngineOptions make_engine_options(const GenerateOptions& o) {
-  WAN_CHECK_FIELD(!o.ckpt_dir.empty(), kInvalidArgument, "ckpt_dir",
+  WAN_CHECK_FIELD(!o.ckpt_dir.empty() || o.parts != CheckpointParts{}, kInvalidArgument, "ckpt_dir",
                   "--ckpt_dir is missing: name the folder of the checkpoint, such as ./Wan2.2-T2V-A14B");
   WAN_CHECK_FIELD(
       !o.convert_model_dtype || o.precision != "fp32", kInvalidArgument, "convert_model_dtype",
       "--convert_model_dtype means bf16 weights and contradicts --precision fp32; drop one of them");
   EngineOptions options;
   options.ckpt_dir = o.ckpt_dir;
+  options.parts = o.parts;
   options.device = o.device;
   if (o.gpus) options.gpus = parse_gpus("--gpus", *o.gpus);
   options.ulysses_size = o.ulysses_size.value_or(0);

@@ -40,6 +40,7 @@ struct GenerateOptions {
   bool start_from_ref = false;
   std::optional<int> infer_frames;
   // ours
+  CheckpointParts parts;
   std::optional<double> audio_start;
   std::optional<double> audio_duration;
   std::optional<std::string> pose_frames;

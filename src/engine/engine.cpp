@@ -28,7 +28,8 @@ Engine::Impl::Impl(const EngineOptions& engine_options, std::vector<std::unique_
       weights(parse_precision("`precision`", precision)),
       text_encoder_host(describe_text_encoder_host()),
       vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
-      models(with_field("ckpt_dir", [&] { return CheckpointModels(options.ckpt_dir, vae_precision); })) {
+      models(with_field("ckpt_dir",
+                        [&] { return CheckpointModels(options.ckpt_dir, vae_precision, options.parts); })) {
   const double timeout = options.rank_timeout.count();
   WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
             "`rank_timeout` {}: expected seconds, 0.1 to 1000000", timeout);

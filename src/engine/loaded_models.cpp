@@ -1,6 +1,8 @@
 #include "engine/loaded_models.h"
 
+#include "engine/tokenizer_part.h"
 #include "engine/vae_factory.h"
+#include "layouts/part.h"
 
 namespace wan {
 
@@ -90,6 +92,10 @@ ResidencyOptions on_device(ResidencyOptions residency, Backend& backend) {
   return residency;
 }
 
+std::unique_ptr<Tokenizer> read_tokenizer_of(const CheckpointFiles& files) {
+  return read_tokenizer_part(files.tokenizer.empty() ? files.text_encoder : files.tokenizer);
+}
+
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
   const WanConfig& config = models.config();
@@ -100,11 +106,11 @@ void check_parts_fit(const CheckpointModels& models) {
               kBadFile,
               "the two experts in {} do not belong together: their dimensions differ; take both folders from "
               "one checkpoint",
-              models.files.root.string());
+              models.files.place());
     WAN_CHECK(config.eps == other.eps, kBadFile,
               "the two experts in {} do not belong together: \"eps\" is {} and {} in their config.json; "
               "take both folders from one checkpoint",
-              models.files.root.string(), config.eps, other.eps);
+              models.files.place(), config.eps, other.eps);
     WAN_CHECK(
         models.text_encoder.dim == other.text_dim, kBadFile,
         "{} gives vectors of {}, the transformers take {}: it is another model's text encoder; put there "
@@ -126,26 +132,27 @@ void check_parts_fit(const CheckpointModels& models) {
   WAN_CHECK(
       vae.z_dim == config.out_dim, kBadFile,
       "{} has {} latent channels, the transformers {}: it is another model's VAE; put there the {} of {}",
-      models.files.vae.string(), vae.z_dim, config.out_dim, models.files.vae.filename().string(),
+      models.files.vae.string(), vae.z_dim, config.out_dim, models.task().facts().vae_file(),
       models.task().facts().checkpoint);
   const std::int64_t in_dim = config.out_dim + models.task().condition_channels(vae);
   WAN_CHECK(
       config.in_dim == in_dim, kBadFile,
       "{} holds transformers of type \"{}\" that take {} channels; {} takes {}: config.json and tensors "
       "are of different models, download both again",
-      models.files.root.string(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
+      models.files.place(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
 }  // namespace
 
-CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision)
-    : files(find_checkpoint_files(ckpt_dir)),
-      text_checkpoint(Checkpoint::open(files.text_encoder)),
-      vae_checkpoint(Checkpoint::open(files.vae)),
+CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
+                                   const CheckpointParts& parts)
+    : files(find_checkpoint_files(ckpt_dir, parts)),
+      text_checkpoint(open_part(files.text_encoder, PartKind::kTextEncoder)),
+      vae_checkpoint(open_part(files.vae, PartKind::kVae)),
       vae_precision(precision) {
   const std::size_t count = files.transformers.size();
-  for (const std::filesystem::path& folder : files.transformers)
-    transformer_checkpoints.push_back(Checkpoint::open(folder));
+  for (const std::filesystem::path& path : files.transformers)
+    transformer_checkpoints.push_back(open_part(path, PartKind::kTransformer));
   std::vector<WeightReport> reports;
   for (std::size_t i = 0; i < count; ++i) {
     reports.emplace_back(transformer_checkpoints[i], transformer_title(i, count));
@@ -172,11 +179,12 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
 const Tokenizer& CheckpointModels::tokenizer() const {
   const std::lock_guard lock(tokenizer_mutex_);
   if (tokenizer_) return *tokenizer_;
-  std::unique_ptr<Tokenizer> read = with_field("ckpt_dir", [&] { return load_tokenizer(files.tokenizer); });
+  std::unique_ptr<Tokenizer> read = with_field("ckpt_dir", [&] { return read_tokenizer_of(files); });
   WAN_CHECK_FIELD(
       read->vocabulary_size() <= text_encoder.vocabulary, kBadFile, "ckpt_dir",
       "{}: knows {} tokens, the text encoder beside it {}; both must be of one checkpoint: get them again",
-      files.tokenizer.string(), read->vocabulary_size(), text_encoder.vocabulary);
+      (files.tokenizer.empty() ? files.text_encoder : files.tokenizer).string(), read->vocabulary_size(),
+      text_encoder.vocabulary);
   tokenizer_ = std::move(read);
   return *tokenizer_;
 }

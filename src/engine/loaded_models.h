@@ -21,7 +21,8 @@ namespace wan {
 /// Every file mapped, every tensor's name and shape checked, nothing loaded.
 struct CheckpointModels {
   /// Throws BadFile with the findings of all models in one message.
-  explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {});
+  explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {},
+                            const CheckpointParts& parts = {});
 
   CheckpointFiles files;
   std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer

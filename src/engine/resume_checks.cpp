@@ -115,7 +115,7 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                   settings.vae_precision);
   settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
-  const std::string model = real_path(models.files.root).filename().string();
+  const std::string& model = models.files.name;
   if (settings.model != model)
     notices.push_back(
         format_message("the latents were made with the checkpoint {}, this one is {}; another model makes "

@@ -268,7 +268,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   const VaeGeometry vae = models.vae->geometry();
   const Task& task = models.task();
   WAN_CHECK_FIELD(task.facts().name == request.task, kInvalidArgument, "task", "{} holds {}; use `task` {}",
-                  models.files.root.string(), task.facts().checkpoint, task.facts().name);
+                  models.files.place(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
   check_speech_options(request, task.facts());
   ResolvedRequest resolved;
@@ -284,7 +284,7 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     where = {request.from_latents.string(), "from_latents"};
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
-    settings.model = real_path(models.files.root).filename().string();
+    settings.model = models.files.name;
     WAN_CHECK_FIELD(!resolved.resumed || !task.facts().decodes_condition, kInvalidArgument, "from_latents",
                     "{}: these latents were not kept by this program; {} goes on with its own alone",
                     request.from_latents.string(), task.facts().name);

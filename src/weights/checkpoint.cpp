@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 struct Checkpoint::State {
   std::string path;
-  std::vector<MappedFile> files;
+  std::shared_ptr<const std::vector<MappedFile>> files;  // may be several checkpoints'
   fs::path file;
   std::vector<std::string> ignored;
   std::vector<TensorEntry> entries;
@@ -165,7 +165,7 @@ void check_against_index(const std::map<std::string, std::string>& shard_of, con
 
 std::shared_ptr<Checkpoint::State> Checkpoint::build(std::vector<CheckpointFile> files,
                                                      const std::string& path,
-                                                     std::vector<MappedFile> mapped) {
+                                                     std::shared_ptr<const std::vector<MappedFile>> mapped) {
   auto state = std::make_shared<State>();
   state->path = path;
   state->files = std::move(mapped);
@@ -186,7 +186,7 @@ std::shared_ptr<Checkpoint::State> Checkpoint::build(std::vector<CheckpointFile>
 }
 
 Checkpoint Checkpoint::from_files(std::vector<CheckpointFile> files, const std::string& path) {
-  return Checkpoint(build(std::move(files), path, {}));
+  return Checkpoint(build(std::move(files), path, nullptr));
 }
 
 Checkpoint Checkpoint::open(const fs::path& path) {
@@ -223,9 +223,27 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   }
   attach_scales(files, path.string());
   for (const MappedFile& file : mapped) file.check_whole();  // scales have been read out of it
-  auto state = build(std::move(files), path.string(), std::move(mapped));
+  auto state = build(std::move(files), path.string(),
+                     std::make_shared<const std::vector<MappedFile>>(std::move(mapped)));
   state->file = std::move(choice.file);
   state->ignored = std::move(choice.others);
+  return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::renamed(
+    const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const {
+  CheckpointFile file{.tensors = {}, .metadata = metadata()};
+  for (const TensorEntry& entry : entries()) {
+    std::optional<std::string> name = name_of(entry);
+    if (!name) continue;
+    file.tensors.push_back(entry);
+    file.tensors.back().name = std::move(*name);
+  }
+  std::vector<CheckpointFile> files;
+  files.push_back(std::move(file));
+  auto state = build(std::move(files), path(), state_->files);
+  state->file = state_->file;
+  state->ignored = state_->ignored;
   return Checkpoint(std::move(state));
 }
 
@@ -253,7 +271,8 @@ const TensorEntry* Checkpoint::find(std::string_view name) const {
 }
 
 const MappedFile* Checkpoint::file_of(const TensorEntry& entry) const {
-  for (const MappedFile& file : state_->files) {
+  if (!state_->files) return nullptr;
+  for (const MappedFile& file : *state_->files) {
     const std::span<const std::byte> bytes = file.bytes();
     if (entry.storage.data() >= bytes.data() && entry.storage.data() < bytes.data() + bytes.size())
       return &file;

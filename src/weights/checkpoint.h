@@ -3,8 +3,10 @@
 // tensor's bytes are used.
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +28,10 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& path);
   /// From files already parsed; their bytes must outlive every copy. Throws BadFile when a name stands twice.
   static Checkpoint from_files(std::vector<CheckpointFile> files, const std::string& path);
+
+  /// This checkpoint with other names, which shares its files; what has none is left out. Throws BadFile when two tensors get one name.
+  Checkpoint renamed(
+      const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const;
 
   /// The path that was opened.
   const std::string& path() const;
@@ -55,7 +61,7 @@ class Checkpoint {
  private:
   struct State;
   static std::shared_ptr<State> build(std::vector<CheckpointFile> files, const std::string& path,
-                                      std::vector<MappedFile> mapped);
+                                      std::shared_ptr<const std::vector<MappedFile>> mapped);
   /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.
   const MappedFile* file_of(const TensorEntry& entry) const;
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}

@@ -14,6 +14,8 @@ OUTSIDE = ["`size`", "``crf``", "\\`seed\\`", "a`size`.b`", "`", "\\`", "`size`\
 # An option, and the option that the error is about: the same, unless said otherwise.
 WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33*32"}, None), ({"size": "wide"}, None),
          ({"frame_num": "6"}, None), ({"frame_num": "six"}, None), ({"ckpt_dir": "nowhere"}, None), ({"ckpt_dir": ""}, None),
+         ({"high_noise": "nowhere"}, None), ({"low_noise": "nowhere"}, None), ({"transformer": "nowhere"}, None), ({"text_encoder": "nowhere"}, None),
+         ({"vae": "nowhere"}, None), ({"tokenizer": "nowhere"}, None),
          ({"offload_model": "maybe"}, None), ({"gpus": "x"}, "--gpus"), ({"gpus": "1,1"}, None), ({"guidance_parallel": "x"}, None), ({"rank_timeout": "0"}, None), ({"p2p": "x"}, None), ({"t5_fsdp": True, "ulysses_size": "0"}, "--ulysses_size"),
          ({"image": "cat.png"}, None), ({"last_image": "cat.png"}, None), ({"save_file": "a.gif"}, None),
          ({"save_file": "nowhere/a.mp4"}, None), ({"prompt": ""}, None), ({"prompt": None}, None), ({"prompt": b"\xff"}, None),

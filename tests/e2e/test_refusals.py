@@ -132,7 +132,7 @@ OTHER_NAMES = [
     ("--negative", "called --negative_prompt"), ("-n", "called --negative_prompt"), ("-p", "called --prompt"),
     ("-o", "called --save_file"), ("--output", "called --save_file"), ("--save_result_path", "called --save_file"),
     ("--model", "called --ckpt_dir"), ("-m", "called --ckpt_dir"), ("--model_path", "called --ckpt_dir"),
-    ("--vae", "--ckpt_dir"), ("--model_cls", "called --task"), ("--gpu", "--device cuda:N"),
+    ("--vae_path", "called --vae"), ("--model_cls", "called --task"), ("--gpu", "--device cuda:N"),
     ("--gpu=1", "--device cuda:N"), ("--device-id", "--device cuda:N"), ("--init-img", "called --image"),
     ("--image_path", "called --image"), ("--end_image", "called --last_image"), ("--dtype", "--precision bf16"),
     ("--offload_to_cpu", "--residency streamed"), ("--vram", "called --memory_limit"), ("-t", "called --threads"),
