@@ -6,6 +6,7 @@
 
 #ifdef _OPENMP
 #include <omp.h>
+#include <vector>
 #endif
 
 namespace wan {
@@ -222,6 +223,15 @@ void convert_part(const TensorView& source, std::int64_t first, const TensorView
     out += count * static_cast<std::int64_t>(dtype_size(target.dtype()));
     at += count;
   }
+}
+
+void convert_changed(const TensorEntry& source, std::int64_t first, const TensorView& target) {
+  if (source.change == nullptr) return convert_part(source.view(), first, target);
+  std::vector<float> values(static_cast<std::size_t>(target.elements()));
+  const TensorView row(reinterpret_cast<std::byte*>(values.data()), DType::kF32, {target.elements()});
+  convert_part(source.view(), first, row);
+  source.change->apply(source.change_first + first, values);
+  convert_part(row, 0, target);
 }
 
 void convert(const TensorView& source, const TensorView& target, ConvertOptions options) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
+#include "weights/weight_change.h"
 
 namespace wan {
 
@@ -24,6 +26,9 @@ struct TensorEntry {
   std::span<const std::byte> storage;
   /// The file that holds it, as it was opened.
   std::string file;
+  /// Done to its values when they are loaded; empty: nothing. Its first element is number `change_first` to that.
+  std::shared_ptr<const WeightChange> change = {};
+  std::int64_t change_first = 0;
 
   std::int64_t elements() const { return shape.elements(); }
   /// Size of a row-major copy in the same dtype.

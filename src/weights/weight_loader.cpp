@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {
-  TensorView source;  // the whole weight
+  const TensorEntry& source;  // the whole weight
   std::int64_t first;
   TensorView destination;
 };
@@ -28,12 +28,12 @@ struct Piece {
 std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   std::vector<Piece> pieces;
   for (const WeightLoad& weight : weights) {
-    const TensorView source = weight.entry.view();
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
-      pieces.push_back({source, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
+      pieces.push_back(
+          {weight.entry, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }
   return pieces;
 }
@@ -85,7 +85,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
   const std::vector<Piece> pieces = pieces_of(weights);
   for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
-      convert_part(piece.source, piece.first, piece.destination);
+      convert_changed(piece.source, piece.first, piece.destination);
       return;
     }
     const DType dtype = piece.destination.dtype();
@@ -93,8 +93,8 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     target_.upload(
         [&](std::byte* host, std::size_t first, std::size_t count) {
           const Shape elements{static_cast<std::int64_t>(count) / size};
-          convert_part(piece.source, piece.first + static_cast<std::int64_t>(first) / size,
-                       TensorView(host, dtype, elements));
+          convert_changed(piece.source, piece.first + static_cast<std::int64_t>(first) / size,
+                          TensorView(host, dtype, elements));
         },
         piece.destination);
   });
