@@ -3,9 +3,9 @@
     python bench/random_checkpoint.py --official Wan2.2 --task ti2v-5B --out /tmp/random-5B
     wan generate --task ti2v-5B --ckpt_dir /tmp/random-5B --prompt "a red circle" --sample_steps 3 --save_file /tmp/%05d.png
 
-Takes 23 GB of disk for ti2v-5B and 40 GB for the others, whose two experts are one folder and a link to it. The tokenizer is
-the demo's. Needs PyTorch, safetensors and a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called; a GPU makes
-the numbers sooner.
+Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
+tokenizer is the demo's. Needs PyTorch, safetensors, a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called, and for
+s2v-14B transformers, whose audio encoder it saves; a GPU makes the numbers sooner.
 """
 
 import argparse
@@ -36,7 +36,8 @@ def shapes_of(make):
 
 def write_transformer(folder, shapes, config, dtype, device):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"_class_name": "WanModel", "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
+    name = "WanModel_S2V" if config["model_type"] == "s2v" else "WanModel"
+    (folder / "config.json").write_text(json.dumps({"_class_name": name, "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
     weight_map, shard = {}, {}
 
     def flush():
@@ -66,6 +67,15 @@ def text_encoder_shapes(layers):
     return shapes
 
 
+def write_audio_encoder(folder):
+    """wav2vec2-large-xlsr-53's shapes, as transformers draws and saves them."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+    config = Wav2Vec2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, vocab_size=33,
+                            feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True, "sampling_rate": 16000}))
+
+
 def write_pth(path, shapes, dtype, device):
     torch.save({name: random(name, shape, dtype, device) for name, shape in shapes.items()}, path)
 
@@ -81,17 +91,21 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     args.out.mkdir(parents=True, exist_ok=True)
-    small = args.task == "ti2v-5B"
+    small, speech = args.task == "ti2v-5B", args.task == "s2v-14B"
 
     config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS)
     if args.num_layers:
         config["num_layers"] = args.num_layers
-    model = import_official(args.official, "model")
-    shapes = shapes_of(lambda: model.WanModel(**config, text_dim=TEXT_WIDTH))
-    write_transformer(args.out if small else args.out / "high_noise_model", shapes, config,
-                      PRECISIONS[args.precision], device)
-    if not small:
+        if speech:
+            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < args.num_layers]
+    model = import_official(args.official, "s2v.model_s2v").WanModel_S2V if speech else import_official(args.official, "model").WanModel
+    shapes = shapes_of(lambda: model(**config, text_dim=TEXT_WIDTH))
+    one = small or speech
+    write_transformer(args.out if one else args.out / "high_noise_model", shapes, config, PRECISIONS[args.precision], device)
+    if not one:
         (args.out / "low_noise_model").symlink_to("high_noise_model")
+    if speech:
+        write_audio_encoder(args.out / "wav2vec2-large-xlsr-53-english")
 
     write_pth(args.out / "models_t5_umt5-xxl-enc-bf16.pth", text_encoder_shapes(args.num_layers or TEXT_ENCODER["layers"]),
               torch.bfloat16, device)

@@ -28,15 +28,20 @@ import types
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PHASES = ("forward", "decode", "encode")
+PHASES = ("forward", "first", "decode", "encode")
 A14B = {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40, "in_dim": 16, "out_dim": 16}
 TRANSFORMERS = {
     "t2v-A14B": {"model_type": "t2v", **A14B},
     "i2v-A14B": {"model_type": "i2v", **A14B, "in_dim": 36},
     "ti2v-5B": {"model_type": "ti2v", "dim": 3072, "ffn_dim": 14336, "num_heads": 24, "num_layers": 30, "in_dim": 48,
                 "out_dim": 48},
+    "s2v-14B": {"model_type": "s2v", **A14B, "cond_dim": 16, "audio_dim": 1024, "num_audio_token": 4, "enable_adain": True,
+                "audio_inject_layers": [0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39], "zero_timestep": True,
+                "zero_init": True, "adain_mode": "attn_norm", "enable_motioner": False, "add_last_motion": True, "enable_tsm": False,
+                "trainable_token_pos_emb": False, "motion_token_num": 1024, "enable_framepack": True, "framepack_drop_mode": "padd"},
 }
 TEXT_TOKENS, TEXT_WIDTH = 512, 4096
+AUDIO_LAYERS, MOTION_FRAMES, MOTION_LATENTS = 25, 73, 19  # of a clip of speech
 
 
 def parse_arguments():
@@ -45,11 +50,12 @@ def parse_arguments():
     parser.add_argument("--wan", type=Path, default=HERE.parent / "build" / "apps" / "cli" / "wan", help="the program")
     parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
     parser.add_argument("--size", default="832*480", help="width*height in pixels")
-    parser.add_argument("--frame_num", type=int, default=81)
+    parser.add_argument("--frame_num", type=int, default=0, help="default: 81; s2v-14B: a clip's, 80")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--gpus", type=int, default=1, help="how many work together")
     parser.add_argument("--fsdp", action="store_true", help="with --gpus: the official weights are sharded (FSDP)")
-    parser.add_argument("--phases", default="forward,decode", help="of forward, decode, encode, with commas between")
+    parser.add_argument("--phases", 
+                        help="of forward, decode, encode, with commas between (default: the first two); s2v-14B: forward is a later clip's, first a first one's")
     parser.add_argument("--vae_precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--num_layers", type=int, default=0, help="of the transformer; default: all")
     parser.add_argument("--repeats", type=int, default=3)
@@ -57,10 +63,16 @@ def parse_arguments():
     parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--official_phase", choices=PHASES, help=argparse.SUPPRESS)  # what a process of its own measures
     args = parser.parse_args()
-    args.phases = args.phases.split(",")
+    speech = args.task == "s2v-14B"
+    args.phases = (args.phases or ("forward,first" if speech else "forward,decode")).split(",")
     for phase in args.phases:
         if phase not in PHASES:
-            parser.error(f"--phases {phase}: expected forward, decode or encode")
+            parser.error(f"--phases {phase}: expected forward, first, decode or encode")
+    args.frame_num = args.frame_num or (80 if speech else 81)
+    if speech and ({"decode", "encode"} & set(args.phases) or args.gpus > 1):
+        parser.error("--task s2v-14B: its passes on one GPU are compared, forward and first")
+    if not speech and "first" in args.phases:
+        parser.error(f"--phases first: {args.task} makes no video of clips")
     if args.gpus < 1 or (args.fsdp and args.gpus == 1):
         parser.error(f"--gpus {args.gpus}: expected 1 or more, and with --fsdp 2 or more")
     if args.fsdp and args.device == "cpu":
@@ -105,14 +117,34 @@ def stand_in(name, **members):
     sys.modules[name] = module
 
 
+def adaptive_norm():
+    """diffusers' AdaLayerNorm as the audio injector uses it: normed rows [n, tokens, dim], shift and scale of rows temb [n, width]."""
+    import torch
+
+    class AdaLayerNorm(torch.nn.Module):
+        def __init__(self, embedding_dim, output_dim, chunk_dim):
+            super().__init__()
+            assert chunk_dim == 1
+            self.linear = torch.nn.Linear(embedding_dim, output_dim)
+            self.norm = torch.nn.LayerNorm(output_dim // 2, eps=1e-5, elementwise_affine=False)
+
+        def forward(self, x, temb):
+            shift, scale = self.linear(torch.nn.functional.silu(temb))[:, None].chunk(2, dim=-1)
+            return self.norm(x) * (1 + scale) + shift
+    return AdaLayerNorm
+
+
 def import_official(folder, module, package="modules"):
     import torch
-    stand_in("einops", rearrange=rearrange)
+    stand_in("einops", rearrange=rearrange, repeat=None)
     stand_in("diffusers")
     stand_in("diffusers.configuration_utils", ConfigMixin=object, register_to_config=lambda function: function)
-    stand_in("diffusers.models")
+    stand_in("diffusers.models", ModelMixin=torch.nn.Module)
     stand_in("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
-    for name in ("wan", "wan.modules", "wan.distributed"):
+    stand_in("diffusers.models.attention", AdaLayerNorm=adaptive_norm())
+    stand_in("diffusers.loaders", FromOriginalModelMixin=object, PeftAdapterMixin=object)
+    stand_in("diffusers.utils", BaseOutput=object, is_torch_version=None, logging=None)
+    for name in ("wan", "wan.modules", "wan.modules.s2v", "wan.distributed"):
         if name not in sys.modules:
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__path__ = [str(folder / name.replace(".", "/"))]
@@ -175,35 +207,69 @@ def divide(args, model):
     return shards.shard_model(model, device_id=torch.cuda.current_device() if args.device == "cuda" else torch.device("cpu"))
 
 
+def make_transformer(args, constructor):
+    import torch
+    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS, text_dim=TEXT_WIDTH)
+    if args.num_layers:
+        config["num_layers"] = args.num_layers
+        if args.task == "s2v-14B":
+            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < args.num_layers]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(low_precision(args))
+    try:
+        with torch.device(args.device):
+            model = constructor(**config).eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)
+    randomize(model)
+    return model
+
+
+def low_precision(args):
+    import torch
+    return torch.bfloat16 if args.device == "cuda" else torch.float32
+
+
 def build_forward(args):
     import torch
     module = import_official(args.official, "model")
     module.flash_attention = attention_for(args.device)
-    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS, text_dim=TEXT_WIDTH)
-    if args.num_layers:
-        config["num_layers"] = args.num_layers
-    low = torch.bfloat16 if args.device == "cuda" else torch.float32
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(low)
-    try:
-        with torch.device(args.device):
-            model = module.WanModel(**config).eval().requires_grad_(False)
-    finally:
-        torch.set_default_dtype(before)
-    randomize(model)
+    model = make_transformer(args, module.WanModel)
     if args.gpus > 1:
         model = divide(args, model)
     channels, frames, height, width = latent_shape(args)
     latent = torch.randn(channels, frames, height, width, device=args.device)
-    extra = config["in_dim"] - config["out_dim"]
+    extra = TRANSFORMERS[args.task]["in_dim"] - TRANSFORMERS[args.task]["out_dim"]
     y = [torch.randn(extra, frames, height, width, device=args.device)] if extra else None
-    context = [torch.randn(TEXT_TOKENS, TEXT_WIDTH, device=args.device, dtype=low)]
+    context = [torch.randn(TEXT_TOKENS, TEXT_WIDTH, device=args.device, dtype=low_precision(args))]
     timestep = torch.tensor([900.0], device=args.device)
     tokens = math.ceil(frames * (height // 2) * (width // 2) / args.gpus) * args.gpus
 
     def call():
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=args.device == "cuda"):
             return model([latent], t=timestep, context=context, seq_len=tokens, y=y)[0]
+    return call
+
+
+def build_speech_forward(args):
+    """A pass of a later clip of speech, or with the phase `first` of one that has no frames before it."""
+    import torch
+    modules = [import_official(args.official, name) for name in ("model", "s2v.motioner", "s2v.model_s2v")]
+    for module in modules:
+        module.flash_attention = attention_for(args.device)
+    model = make_transformer(args, modules[-1].WanModel_S2V)
+    first = args.official_phase == "first"
+    frames, height, width = args.frame_num // 4, args.height // 8, args.width // 8
+    draw = lambda *shape: torch.randn(shape, device=args.device, dtype=low_precision(args))
+    given = {"context": [draw(TEXT_TOKENS, TEXT_WIDTH)], "ref_latents": [draw(16, 1, height, width)],
+             "motion_latents": [draw(16, MOTION_LATENTS, height, width)], "cond_states": [draw(16, frames, height, width)],
+             "audio_input": draw(1, AUDIO_LAYERS, 1024, args.frame_num), "motion_frames": [MOTION_FRAMES, MOTION_LATENTS],
+             "drop_motion_frames": first, "seq_len": 0, "t": torch.tensor([900.0], device=args.device)}
+    latent = torch.randn(16, frames, height, width, device=args.device)
+
+    def call():
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=args.device == "cuda"):
+            return model([latent], **given)[0]
     return call
 
 
@@ -246,7 +312,8 @@ def measure_official(args):
     torch.manual_seed(0)  # the same weights and inputs everywhere
     seconds = []
     with torch.inference_mode():
-        call = build_forward(args) if args.official_phase == "forward" else build_vae(args)
+        build = build_vae if args.official_phase in ("decode", "encode") else build_forward
+        call = (build_speech_forward if args.task == "s2v-14B" else build)(args)
         for repeat in range(args.warmup + args.repeats):
             if cuda:
                 torch.cuda.synchronize()
