@@ -162,6 +162,31 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "which is on its standard input too, {prompt_audio} and {prompt_text} the voice's")
       ->group(kMore);
   command
+      .add_option("--lora", o.lora,
+                  "LoRA to merge: FILE[:STRENGTH][@high|@low], any number of times; without @ for the expert "
+                  "that the file's "
+                  "name tells, otherwise both")
+      ->type_name("FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
+      ->group(kMore);
+  command
+      .add_flag("--lora_allow_unmatched", o.lora_allow_unmatched,
+                "Leave out what of a LoRA is not known, instead of refusing it")
+      ->group(kMore);
+  command
+      .add_option("--preset", o.preset,
+                  "Published settings of distilled models and LoRAs: lightning-4 or lightning-8; other "
+                  "options stand above "
+                  "them")
+      ->group(kMore);
+  command
+      .add_option(
+          "--sample_timesteps", o.sample_timesteps,
+          "What the model is given in each step, such as 1000,937.5,833.3,625, in place of --sample_steps")
+      ->group(kMore);
+  command
       .add_option("--high_noise", o.parts.high_noise,
                   "File of the high-noise expert, in place of the folder's")
       ->group(kMore);
@@ -294,6 +319,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.sample_solver = o.sample_solver;
   request.sample_steps = o.sample_steps;
   request.sample_shift = o.sample_shift;
+  request.preset = o.preset;
+  if (o.sample_timesteps) request.sample_timesteps = parse_timesteps(*o.sample_timesteps);
   if (o.sample_guide_scale) request.sample_guide_scale = parse_guidance_scale(*o.sample_guide_scale);
   request.rng = o.rng;
   request.image = o.image;
@@ -328,6 +355,8 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   EngineOptions options;
   options.ckpt_dir = o.ckpt_dir;
   options.parts = o.parts;
+  for (const std::string& lora : o.lora) options.lora.push_back(parse_lora(lora));
+  options.lora_allow_unmatched = o.lora_allow_unmatched;
   options.device = o.device;
   if (o.gpus) options.gpus = parse_gpus("--gpus", *o.gpus);
   options.ulysses_size = o.ulysses_size.value_or(0);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "wan/engine.h"
 
@@ -41,6 +42,10 @@ struct GenerateOptions {
   std::optional<int> infer_frames;
   // ours
   CheckpointParts parts;
+  std::vector<std::string> lora;
+  bool lora_allow_unmatched = false;
+  std::optional<std::string> preset;
+  std::optional<std::string> sample_timesteps;
   std::optional<double> audio_start;
   std::optional<double> audio_duration;
   std::optional<std::string> pose_frames;

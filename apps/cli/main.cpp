@@ -53,8 +53,8 @@ int run(const std::vector<std::string>& arguments) {
   const std::pair<const char*, wan::Command> commands[] = {
       {"generate", wan::add_generate_command(app)}, {"bench", wan::add_bench_command(app)},
       {"convert", wan::add_convert_command(app)},   {"doctor", wan::add_doctor_command(app)},
-      {"inspect", wan::add_inspect_command(app)},   {"plan", wan::add_plan_command(app)},
-      {"tokenize", wan::add_tokenize_command(app)}};
+      {"download", wan::add_download_command(app)}, {"inspect", wan::add_inspect_command(app)},
+      {"plan", wan::add_plan_command(app)},         {"tokenize", wan::add_tokenize_command(app)}};
   try {
     wan::parse_arguments(app, arguments);
   } catch (const CLI::ParseError& help) {
@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   // break.
   const auto command = std::find_if(arguments.begin(), arguments.end(),
                                     [](const std::string& argument) { return !argument.starts_with("-"); });
-  const bool events = command != arguments.end() && *command == "generate";
+  const bool events = command != arguments.end() && (*command == "generate" || *command == "download");
   const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
   const auto fail_with = [&](const wan::Error& error) {
     return report(error, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);

@@ -24,6 +24,8 @@ std::string differences(const EngineOptions& a, const EngineOptions& b) {
   add(a.parts.text_encoder != b.parts.text_encoder, "--text_encoder");
   add(a.parts.vae != b.parts.vae, "--vae");
   add(a.parts.tokenizer != b.parts.tokenizer, "--tokenizer");
+  add(a.lora != b.lora, "--lora");
+  add(a.lora_allow_unmatched != b.lora_allow_unmatched, "--lora_allow_unmatched");
   add(a.device != b.device, "--device");
   add(a.gpus != b.gpus, "--gpus");
   add(a.ulysses_size != b.ulysses_size, "--ulysses_size");

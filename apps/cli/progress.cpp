@@ -17,6 +17,8 @@ namespace {
 
 const char* title(Phase phase) {
   switch (phase) {
+    case Phase::kDownload:
+      return "download";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:
@@ -42,6 +44,7 @@ const char* title(Phase phase) {
 /// "5/12 steps" or "120/340 MB"
 std::string amount(const PhaseProgress& event) {
   switch (event.phase) {
+    case Phase::kDownload:
     case Phase::kLoad:
       return fmt::format("{:.0f}/{:.0f} MB", static_cast<double>(event.done) * 1e-6,
                          static_cast<double>(event.total) * 1e-6);
@@ -64,7 +67,7 @@ std::string amount(const PhaseProgress& event) {
 std::string speed(const PhaseProgress& event) {
   if (event.done == 0 || event.seconds <= 0) return "";
   const double rate = static_cast<double>(event.done) / event.seconds;
-  if (event.phase == Phase::kLoad) return fmt::format("{:.0f} MB/s", rate * 1e-6);
+  if (event.phase == Phase::kLoad || event.phase == Phase::kDownload) return fmt::format("{:.0f} MB/s", rate * 1e-6);
   if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
   return fmt::format("{:.2f} s each", 1.0 / rate);

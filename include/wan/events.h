@@ -11,12 +11,12 @@
 
 namespace wan {
 
-enum class Phase { kLoad, kAudio, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
+enum class Phase { kDownload, kLoad, kAudio, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
 
-/// "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
+/// "download", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
 const char* phase_name(Phase phase);
 
-/// A phase begins; `total` units follow (bytes for load, layers for audio, prompts for text, steps for denoising, frames otherwise).
+/// A phase begins; `total` units follow (bytes for download and load, layers for audio, prompts for text, steps for denoising, frames otherwise).
 /// Frames are encoded while later ones are decoded; the phase "encode" is what is left of that after the last frame, until the file is
 /// whole.
 struct PhaseStarted {

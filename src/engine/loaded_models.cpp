@@ -2,6 +2,7 @@
 
 #include "engine/tokenizer_part.h"
 #include "engine/vae_factory.h"
+#include "layouts/lora.h"
 #include "layouts/part.h"
 
 namespace wan {
@@ -96,6 +97,34 @@ std::unique_ptr<Tokenizer> read_tokenizer_of(const CheckpointFiles& files) {
   return read_tokenizer_part(files.tokenizer.empty() ? files.text_encoder : files.tokenizer);
 }
 
+/// What of the LoRAs is for this expert of `count`.
+std::vector<LoraUse> loras_of(std::span<const LoraFile> loras, std::size_t index, std::size_t count) {
+  std::vector<LoraUse> uses;
+  for (const LoraFile& lora : loras) {
+    const std::string named(expert_in_name(lora.file.filename().string()));
+    const std::string& expert = lora.expert.empty() ? named : lora.expert;
+    WAN_CHECK(count == 2 || lora.expert.empty(), kInvalidArgument,
+              "`lora` {}@{}: this model has one transformer; leave @{} out", lora.file.string(), lora.expert,
+              lora.expert);
+    if (count == 1 || expert.empty() || expert == (index == 0 ? "low" : "high"))
+      uses.push_back({lora.file, lora.strength});
+  }
+  return uses;
+}
+
+void merge_all(std::span<const LoraFile> loras, bool allow_unmatched, CheckpointModels& models) {
+  const std::size_t count = models.transformer_checkpoints.size();
+  for (const LoraFile& lora : loras) models.lora_files.push_back(lora.file);
+  for (std::size_t i = 0; i < count && !loras.empty(); ++i) {
+    LoraMerge merge = with_field("lora", [&] {
+      return merge_loras(models.transformer_checkpoints[i], loras_of(loras, i, count),
+                         transformer_title(i, count), count == 2 && i == 0, allow_unmatched);
+    });
+    models.transformer_checkpoints[i] = std::move(merge.transformer);
+    for (std::string& notice : merge.notices) models.lora_notices.push_back(std::move(notice));
+  }
+}
+
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
   const WanConfig& config = models.config();
@@ -145,7 +174,8 @@ void check_parts_fit(const CheckpointModels& models) {
 }  // namespace
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
-                                   const CheckpointParts& parts)
+                                   const CheckpointParts& parts, std::span<const LoraFile> loras,
+                                   bool lora_allow_unmatched)
     : files(find_checkpoint_files(ckpt_dir, parts)),
       text_checkpoint(open_part(files.text_encoder, PartKind::kTextEncoder)),
       vae_checkpoint(open_part(files.vae, PartKind::kVae)),
@@ -153,6 +183,7 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   const std::size_t count = files.transformers.size();
   for (const std::filesystem::path& path : files.transformers)
     transformer_checkpoints.push_back(open_part(path, PartKind::kTransformer));
+  merge_all(loras, lora_allow_unmatched, *this);
   std::vector<WeightReport> reports;
   for (std::size_t i = 0; i < count; ++i) {
     reports.emplace_back(transformer_checkpoints[i], transformer_title(i, count));

@@ -22,10 +22,14 @@ namespace wan {
 struct CheckpointModels {
   /// Throws BadFile with the findings of all models in one message.
   explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {},
-                            const CheckpointParts& parts = {});
+                            const CheckpointParts& parts = {}, std::span<const LoraFile> loras = {},
+                            bool lora_allow_unmatched = false);
 
   CheckpointFiles files;
-  std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
+  std::vector<Checkpoint>
+      transformer_checkpoints;  // by Expert; one where there is one transformer. With LoRAs
+  std::vector<std::filesystem::path> lora_files;
+  std::vector<std::string> lora_notices;  // what became of their keys
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
   std::optional<Checkpoint> audio_checkpoint;  // of tasks that take sound

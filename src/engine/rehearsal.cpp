@@ -124,8 +124,7 @@ struct RehearsedClip {
     const auto latents = [&](std::int64_t frames) {
       return Tensor(ctx.backend.allocator(), DType::kF32, {latent[0], frames, latent[2], latent[3]});
     };
-    audio = Tensor(ctx.backend.allocator(), DType::kF32,
-                   {speech.audio_layers, speech.audio_dim, kFramesOfLatent * latent[1]});
+    audio = Tensor(ctx.backend.allocator(), DType::kF32, {speech.audio_dim, kFramesOfLatent * latent[1]});
     decoded = latents(run.decoded_latents);
     kept_reference = latents(1);
     reference = latents(1);
@@ -141,8 +140,7 @@ struct RehearsedClip {
   static Tensor host_memory(ExecContext& ctx, const SpeechConfig& speech, const RehearsedRun& run) {
     constexpr std::int64_t kPixels = 8 * 8;  // of a latent
     const std::int64_t frames = 2 * kMotionFrames * run.latent[2] * run.latent[3] * kPixels * 3;
-    const std::int64_t heard =
-        run.segments * speech.audio_layers * speech.audio_dim * kFramesOfLatent * run.latent[1];
+    const std::int64_t heard = run.segments * speech.audio_dim * kFramesOfLatent * run.latent[1];
     return {ctx.backend.allocator(), DType::kF32, {frames + heard}};
   }
 

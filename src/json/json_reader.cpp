@@ -58,6 +58,15 @@ std::int64_t JsonReader::integer() const {
   return value_->get<std::int64_t>();
 }
 
+std::int64_t JsonReader::size() const {
+  constexpr std::int64_t kMost = std::int64_t{1} << 62;
+  if (!value_->is_number_integer()) fail_type("an integer");
+  const bool fits = value_->is_number_unsigned() ? value_->get<std::uint64_t>() <= std::uint64_t{kMost}
+                                                 : value_->get<std::int64_t>() >= 0;
+  if (!fits) fail_type("a size in bytes");
+  return value_->get<std::int64_t>();
+}
+
 bool JsonReader::boolean_or(const std::string& key, bool otherwise) const {
   const auto member = find(key);
   return member ? member->boolean() : otherwise;

@@ -31,6 +31,7 @@ class JsonReader {
   bool boolean() const;
   double number() const;
   std::int64_t integer() const;  // 0 to 2^31 - 1
+  std::int64_t size() const;     // 0 to 2^62, of bytes
 
   bool boolean_or(const std::string& key, bool otherwise) const;
 

@@ -264,7 +264,8 @@ Checkpoint open_part(const std::filesystem::path& path, PartKind kind) {
   if (facts.kind == PartKind::kOther && facts.family.empty())
     return checkpoint;  // its report says what is missing
   WAN_CHECK(facts.kind == kind, kBadFile, "{} is no {}: it is a {}{}", path.string(), part_kind_name(kind),
-            facts.family, facts.kind == PartKind::kLora ? ", an addition to a model" : "");
+            facts.family,
+            facts.kind == PartKind::kLora ? ", an addition to a model: name it with `lora`" : "");
   return with_official_names(checkpoint, facts);
 }
 

@@ -188,7 +188,7 @@ struct Subject {
 struct RandomSpeech {
   RandomSpeech(Bench& bench, const WanTransformer& model, const Shape& latent, bool first, int branches) {
     const SpeechConfig& speech = *model.config().speech;
-    audio = bench.normals({speech.audio_layers, speech.audio_dim, 4 * latent[1]});
+    audio = bench.normals({speech.audio_dim, 4 * latent[1]});
     reference = bench.normals({latent[0], 1, latent[2], latent[3]});
     if (!first) motion = bench.normals({latent[0], kMotionLatents, latent[2], latent[3]});
     pose = bench.normals({speech.pose_dim, latent[1], latent[2], latent[3]});

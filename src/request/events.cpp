@@ -81,6 +81,8 @@ Json describe(const Finished& event) {
 
 const char* phase_name(Phase phase) {
   switch (phase) {
+    case Phase::kDownload:
+      return "download";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:

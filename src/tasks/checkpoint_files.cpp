@@ -249,6 +249,12 @@ void check_named_files(const CheckpointParts& parts) {
 
 }  // namespace
 
+std::vector<fs::path> CheckpointFiles::distillable() const {
+  std::vector<fs::path> paths = transformers;
+  if (!name.empty()) paths.emplace_back(name);
+  return paths;
+}
+
 std::string CheckpointFiles::place() const {
   return root.empty() ? transformers.back().string() : root.string();
 }

@@ -24,6 +24,8 @@ struct CheckpointFiles {
   /// wav2vec2-large-xlsr-53-english, of tasks that take sound; otherwise empty.
   std::filesystem::path audio_encoder;
 
+  /// Whose names may tell what the model was distilled to: the transformers, and the folder.
+  std::vector<std::filesystem::path> distillable() const;
   /// The folder, or the first of the files, for messages.
   std::string place() const;
 };

@@ -151,7 +151,7 @@ const Task& task_of(std::span<const fs::path> transformers) {
     facts.push_back(recognize_part(checkpoint));
     WAN_CHECK(facts.back().kind == PartKind::kTransformer, kBadFile, "{} is no transformer{}{}{}",
               path.string(), facts.back().family.empty() ? " of Wan2.2" : ": it is a ", facts.back().family,
-              facts.back().kind == PartKind::kLora ? ", an addition to one" : "");
+              facts.back().kind == PartKind::kLora ? ", an addition to one: name it with `lora`" : "");
   }
   if (transformers.size() == 2) {
     check_experts_names(transformers[0], transformers[1]);

@@ -21,6 +21,7 @@ TensorEntry part_of(const TensorEntry& entry, const WeightRun& run) {
   const std::size_t size = dtype_size(entry.dtype);
   part.shape = {count};
   part.strides = {1};
+  part.change_first = run.first;
   part.storage = entry.storage.subspan(static_cast<std::size_t>(run.first) * size,
                                        static_cast<std::size_t>(count) * size);
   return part;

@@ -230,21 +230,33 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   return Checkpoint(std::move(state));
 }
 
-Checkpoint Checkpoint::renamed(
-    const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const {
-  CheckpointFile file{.tensors = {}, .metadata = metadata()};
-  for (const TensorEntry& entry : entries()) {
-    std::optional<std::string> name = name_of(entry);
-    if (!name) continue;
-    file.tensors.push_back(entry);
-    file.tensors.back().name = std::move(*name);
-  }
+Checkpoint Checkpoint::with_entries(std::vector<TensorEntry> entries) const {
   std::vector<CheckpointFile> files;
-  files.push_back(std::move(file));
+  files.push_back({.tensors = std::move(entries), .metadata = metadata()});
   auto state = build(std::move(files), path(), state_->files);
   state->file = state_->file;
   state->ignored = state_->ignored;
   return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::renamed(
+    const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const {
+  std::vector<TensorEntry> named;
+  for (const TensorEntry& entry : entries()) {
+    std::optional<std::string> name = name_of(entry);
+    if (!name) continue;
+    named.push_back(entry);
+    named.back().name = std::move(*name);
+  }
+  return with_entries(std::move(named));
+}
+
+Checkpoint Checkpoint::changed(
+    const std::map<std::string, std::shared_ptr<const WeightChange>>& changes) const {
+  std::vector<TensorEntry> changed(entries().begin(), entries().end());
+  for (TensorEntry& entry : changed)
+    if (const auto found = changes.find(entry.name); found != changes.end()) entry.change = found->second;
+  return with_entries(std::move(changed));
 }
 
 const std::string& Checkpoint::path() const {

@@ -32,6 +32,8 @@ class Checkpoint {
   /// This checkpoint with other names, which shares its files; what has none is left out. Throws BadFile when two tensors get one name.
   Checkpoint renamed(
       const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const;
+  /// This checkpoint with changes to the values of the tensors that are named.
+  Checkpoint changed(const std::map<std::string, std::shared_ptr<const WeightChange>>& changes) const;
 
   /// The path that was opened.
   const std::string& path() const;
@@ -60,6 +62,8 @@ class Checkpoint {
 
  private:
   struct State;
+  /// Others in the place of its entries, of the same files.
+  Checkpoint with_entries(std::vector<TensorEntry> entries) const;
   static std::shared_ptr<State> build(std::vector<CheckpointFile> files, const std::string& path,
                                       std::shared_ptr<const std::vector<MappedFile>> mapped);
   /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -261,6 +262,15 @@ void convert_part(const TensorEntry& source, std::int64_t first, const TensorVie
   convert_read(source.elements(), first, target, [&](std::int64_t begin, std::int64_t count, float* values) {
     read_values(source, begin, count, values);
   });
+}
+
+void convert_changed(const TensorEntry& source, std::int64_t first, const TensorView& target) {
+  if (source.change == nullptr) return convert_part(source, first, target);
+  std::vector<float> values(static_cast<std::size_t>(target.elements()));
+  const TensorView row(reinterpret_cast<std::byte*>(values.data()), DType::kF32, {target.elements()});
+  convert_part(source, first, row);
+  source.change->apply(source.change_first + first, values);
+  convert_part(row, 0, target);
 }
 
 void convert(const TensorView& source, const TensorView& target, ConvertOptions options) {

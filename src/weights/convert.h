@@ -22,5 +22,7 @@ void convert(const TensorEntry& source, const TensorView& target, ConvertOptions
 /// the calling thread. Throws Internal also where `source` has fewer.
 void convert_part(const TensorView& source, std::int64_t first, const TensorView& target);
 void convert_part(const TensorEntry& source, std::int64_t first, const TensorView& target);
+/// The same of an entry's values, with its change applied in f32 before they are rounded.
+void convert_changed(const TensorEntry& source, std::int64_t first, const TensorView& target);
 
 }  // namespace wan

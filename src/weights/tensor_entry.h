@@ -11,6 +11,7 @@
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
+#include "weights/weight_change.h"
 
 namespace wan {
 
@@ -38,6 +39,9 @@ struct TensorEntry {
   std::shared_ptr<const CodeScales> scales = {};
   /// A file that does not tell leading dimensions of one, or joins leading ones: as many elements are the same tensor.
   bool joins_dimensions = false;
+  /// Done to its values when they are loaded; empty: nothing. Its first element is number `change_first` to that.
+  std::shared_ptr<const WeightChange> change = {};
+  std::int64_t change_first = 0;
 
   /// Numbers that a weight may hold, once they are unpacked.
   bool is_weight() const {

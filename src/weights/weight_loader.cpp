@@ -30,7 +30,7 @@ struct Piece {
     if (weight.packed)
       read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(from), to.bytes(), to.data());
     else
-      convert_part(weight.entry, from, to);
+      convert_changed(weight.entry, from, to);
   }
 };
 

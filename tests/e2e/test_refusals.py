@@ -137,7 +137,7 @@ OTHER_NAMES = [
     ("--image_path", "called --image"), ("--end_image", "called --last_image"), ("--dtype", "--precision bf16"),
     ("--offload_to_cpu", "--residency streamed"), ("--vram", "called --memory_limit"), ("-t", "called --threads"),
     ("--frame_rate", "called --fps"), ("--quality", "called --crf"), ("--vcodec", "called --codec"),
-    ("--lora", "LoRAs are not built yet"), ("--batch_size", "one video"), ("-v", "wan --verbose"),
+    ("--lora_path", "--lora FILE:STRENGTH"), ("--batch_size", "one video"), ("-v", "wan --verbose"),
     ("--base", "did you mean --base_seed?"), ("--sample-step", "did you mean --sample_steps?"),
     ("--frame_nun", "did you mean --frame_num?"),
 ]

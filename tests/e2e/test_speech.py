@@ -126,6 +126,15 @@ class Videos(Speech):
         self.assertLess(peak("14") - peak("7"), 2_000_000)
 
 
+    def test_little_is_kept_of_what_frames_hear(self):
+        def kept(seconds):
+            write_sound(self.folder / "long.wav", seconds, rate=1000)
+            result = self.speak(audio="long.wav", plan=True, json=True)
+            return next(event["latents"] for event in result.events if event["event"] == "plan")
+        # 200 clips more, each of 8 frames that hear 16 values: 12.8 kB a clip with all of the encoder's layers.
+        self.assertLess(kept(101) - kept(1), 200 * 8 * 16 * 4 + 1000)
+
+
 class GoingOn(Speech):
     LONG = {"sample_steps": "60", "sample_solver": "unipc"}
 

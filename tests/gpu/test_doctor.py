@@ -51,7 +51,7 @@ class Doctor(unittest.TestCase):
 
     def test_layouts(self):
         count = len(self.report["devices"])
-        self.assertEqual(len(self.report["videos"]), 5)
+        self.assertLessEqual({"t2v-A14B", "i2v-A14B", "ti2v-5B", "s2v-14B"}, {video["task"] for video in self.report["videos"]})
         for video in self.report["videos"]:
             self.assertIn(count, [layout["gpus"] for layout in video["layouts"]])
 

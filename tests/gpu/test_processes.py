@@ -76,10 +76,12 @@ class Processes(unittest.TestCase):
                         self.assertLess(relative_rms(made, expected), close)
 
     def test_a_stopped_process_ends_the_other(self):
-        process = self.start("long", dump=None, sample_steps=2000, sample_solver="euler", keep_every=0)
+        process = self.start("long", dump=None, sample_steps=1000, sample_solver="euler", keep_every=0)
         for line in process.stdout:
             if '"step":2,' in line:
                 break
+        else:
+            self.fail(process.communicate()[1])
         children = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and self.is_second(folder)]
         self.assertEqual(len(children), 1)
         start = time.monotonic()

@@ -227,7 +227,7 @@ std::string case_name(const ::testing::TestParamInfo<std::tuple<Case, Kernels>>&
 INSTANTIATE_TEST_SUITE_P(
     Models, TransformerInBf16,
     ::testing::Combine(::testing::Values(Case{"dit_h2_d24", "f9"}, Case{"dit_h4_d16", "t1000", kFewKeys},
-                                         Case{"dit_h3_d32", "f4"}, Case{"dit_h6_d10", "f7"},
+                                         Case{"dit_h2_d32", "f4"}, Case{"dit_h6_d10", "f7"},
                                          Case{"dit_h1_d128", "f3"}, Case{"dit_i2v_h2_d20", "f3"},
                                          Case{"dit_ti2v_h3_d12", "pinned"}),
                        ::testing::ValuesIn(all_kernels())),

@@ -62,13 +62,18 @@ Tensor as_floats(const Tensor& tensor) {
   return floats;
 }
 
-::testing::AssertionResult matches(const std::string& name, const Tensor& actual, const Tensor& expected) {
-  if (actual.dtype() != expected.dtype())
+/// What a golden file keeps, as f32.
+Expected as_floats(const Expected& expected) {
+  return {as_floats(expected.kept), expected.whole, expected.step};
+}
+
+::testing::AssertionResult matches(const std::string& name, const Tensor& actual, const Expected& expected) {
+  if (actual.dtype() != expected.kept.dtype())
     return ::testing::AssertionFailure()
-           << "dtype " << dtype_name(actual.dtype()) << ", expected " << dtype_name(expected.dtype());
+           << "dtype " << dtype_name(actual.dtype()) << ", expected " << dtype_name(expected.kept.dtype());
   constexpr double kAny = std::numeric_limits<double>::infinity();
   const Tensor a = as_floats(actual);
-  const Tensor b = as_floats(expected);
+  const Expected b = as_floats(expected);
   static const std::regex exact("(tokens|mask)_.*|timesteps|step_[0-9]+_timestep");
   if (name == "image") return all_close(a, b, kAny, kPixelTolerance);
   if (name == "condition") return all_close(a, b, kConditionTolerance);
@@ -154,7 +159,7 @@ TEST_P(GenerationParity, EveryDumpedTensorIsTheOfficialOne) {
       continue;
     }
     ASSERT_TRUE(std::filesystem::exists(file)) << name;
-    EXPECT_TRUE(matches(name, read_npy(file), golden_.tensor(name))) << name;
+    EXPECT_TRUE(matches(name, read_npy(file), golden_.expected(name))) << name;
   }
   std::ptrdiff_t dumped = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "dump")) {
@@ -181,9 +186,9 @@ TEST(GenerationInBf16, IsCloseToTheOfficialOneOnADevice) {
   make_engine(options, make_device_backend()).generate(request);
   const Tensor first = read_npy(folder / "dump" / "step_00_cond.npy");
   const Tensor latents = read_npy(folder / "dump" / "latents.npy");
-  EXPECT_TRUE(all_close(first, golden.tensor("step_00_cond"), kBf16StepTolerance));
-  EXPECT_TRUE(all_close(latents, golden.tensor("latents"), kBf16LatentTolerance));
-  EXPECT_FALSE(all_close(first, golden.tensor("step_00_cond"), kStepTolerance)) << "bf16 was not used";
+  EXPECT_TRUE(all_close(first, golden.expected("step_00_cond"), kBf16StepTolerance));
+  EXPECT_TRUE(all_close(latents, golden.expected("latents"), kBf16LatentTolerance));
+  EXPECT_FALSE(all_close(first, golden.expected("step_00_cond"), kStepTolerance)) << "bf16 was not used";
 }
 
 // The image enters through the encoder, the frames leave through the decoder.
@@ -200,10 +205,11 @@ TEST(GenerationWithTheVaeInBf16, IsCloseToTheOfficialOneOnADevice) {
   request.dump_dir = folder / "dump";
   make_engine(options, make_device_backend()).generate(request);
   const Tensor condition = read_npy(folder / "dump" / "condition.npy");
-  EXPECT_TRUE(all_close(condition, golden.tensor("condition"), kBf16StepTolerance));
-  EXPECT_FALSE(all_close(condition, golden.tensor("condition"), kConditionTolerance)) << "bf16 was not used";
+  EXPECT_TRUE(all_close(condition, golden.expected("condition"), kBf16StepTolerance));
+  EXPECT_FALSE(all_close(condition, golden.expected("condition"), kConditionTolerance))
+      << "bf16 was not used";
   const Tensor frames = as_floats(read_npy(folder / "dump" / "frames.npy"));
-  EXPECT_TRUE(all_close(frames, as_floats(golden.tensor("frames")), kBf16FrameTolerance));
+  EXPECT_TRUE(all_close(frames, as_floats(golden.expected("frames")), kBf16FrameTolerance));
 }
 
 INSTANTIATE_TEST_SUITE_P(

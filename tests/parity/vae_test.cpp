@@ -28,7 +28,7 @@ void expect_taps(const TapRecorder& taps, const GoldenFile& golden, const std::s
     const auto group = static_cast<std::size_t>(std::stoul(name.substr(0, dot)));
     const auto calls = taps.calls().find("vae." + name.substr(dot + 1));
     ASSERT_TRUE(calls != taps.calls().end() && group < calls->second.size()) << name;
-    EXPECT_TRUE(all_close(calls->second[group], golden.tensor(side + "." + name), kTolerance)) << name;
+    EXPECT_TRUE(all_close(calls->second[group], golden.expected(side + "." + name), kTolerance)) << name;
   }
   for (const auto& [name, calls] : taps.calls())
     EXPECT_TRUE(golden.has(side + ".0" + name.substr(name.find('.')))) << name;

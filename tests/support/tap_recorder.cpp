@@ -29,7 +29,7 @@ Taps TapRecorder::listener() {
       continue;
     }
     const auto result =
-        all_close(found->second.front(), golden.tensor("tap." + name), expectation.relative_rms);
+        all_close(found->second.front(), golden.expected("tap." + name), expectation.relative_rms);
     if (!result) problems += "\n  " + name + ": " + result.message();
   }
   if (expectation.coverage == TapCoverage::kEveryLayer) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "support/golden.h"
 #include "support/tap_recorder.h"
 
@@ -71,6 +73,52 @@ TEST_F(TapsMatch, NamesADifferentValueOrShape) {
 TEST_F(TapsMatch, ExpectsThePrefix) {
   show_all_but("");
   EXPECT_FALSE(taps_match(recorder_, golden_, {"other.", TapCoverage::kSomeLayers, kTolerance}));
+}
+
+/// An array of 9 x 24 values of which a file keeps every fifth.
+Expected every_fifth(const Tensor& whole) {
+  Tensor kept(DType::kF32, {44});
+  for (std::int64_t i = 0; i < kept.elements(); ++i) kept.as<float>()[i] = whole.as<float>()[5 * i];
+  return {std::move(kept), whole.shape(), 5};
+}
+
+Tensor counted() {
+  Tensor whole(DType::kF32, {9, 24});
+  for (std::int64_t i = 0; i < whole.elements(); ++i) whole.as<float>()[i] = static_cast<float>(1 + i % 7);
+  return whole;
+}
+
+TEST(GoldenFile, APartTellsAWrongRowAndAWrongColumn) {
+  const Expected expected = every_fifth(counted());
+  EXPECT_TRUE(all_close(counted(), expected, kTolerance));
+  for (std::int64_t row = 0; row < 9; ++row) {
+    const Tensor wrong = counted();
+    for (std::int64_t i = 0; i < 24; ++i) wrong.as<float>()[row * 24 + i] *= 1.01f;
+    EXPECT_FALSE(all_close(wrong, expected, kTolerance)) << row;
+  }
+  for (std::int64_t column = 0; column < 24; ++column) {
+    const Tensor wrong = counted();
+    for (std::int64_t i = 0; i < 9; ++i) wrong.as<float>()[i * 24 + column] *= 1.01f;
+    EXPECT_FALSE(all_close(wrong, expected, kTolerance)) << column;
+  }
+}
+
+TEST(GoldenFile, APartRefusesAnotherShapeAndNumbersThatAreNone) {
+  const Expected expected = every_fifth(counted());
+  EXPECT_FALSE(all_close(counted().view().reshape({24, 9}), expected, kTolerance));
+  EXPECT_FALSE(all_close(expected.kept, expected, kTolerance));
+  const Tensor wrong = counted();
+  wrong.as<float>()[1] = std::numeric_limits<float>::quiet_NaN();  // not one of those that are kept
+  EXPECT_FALSE(all_close(wrong, expected, kTolerance));
+}
+
+TEST(GoldenFile, KeepsAPartOfLargeArraysAndDoesNotPassItOffAsTheWhole) {
+  const GoldenFile golden(golden_path("models/dit_h2_d24/f9.safetensors"));
+  const Expected expected = golden.expected("output");
+  EXPECT_EQ(expected.whole, golden.tensor("latent").shape());
+  EXPECT_GT(expected.step, 1);
+  EXPECT_EQ(expected.kept.elements(), (expected.whole.elements() + expected.step - 1) / expected.step);
+  EXPECT_THROW(golden.tensor("output"), Error);
 }
 
 TEST(GoldenFile, ReadsIntegersAndRefusesUnknownNames) {

@@ -102,7 +102,7 @@ TEST(Speech, WavIsReadAsLibrosaReadsIt) {
         read_speech(test::golden_path("audio/files/" + name.substr(0, at)), start, duration);
     const TensorView made(speech.data(), DType::kF32, {static_cast<std::int64_t>(speech.size())});
     // fp32 sums of some hundred products in the resampler, in another order.
-    EXPECT_TRUE(test::all_close(made, golden.tensor(name), 2e-6));
+    EXPECT_TRUE(test::all_close(made, golden.expected(name), 2e-6));
   }
   EXPECT_EQ(files, 12);
 }

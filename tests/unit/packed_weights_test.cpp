@@ -140,6 +140,47 @@ TEST_F(PackedWeightsTest, ComeInRunsOfAnyLengthToTheSameBytes) {
   }
 }
 
+/// Adds its number in the weight to each value.
+class CountedChange final : public WeightChange {
+ public:
+  void apply(std::int64_t first, std::span<float> values) const override {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] += static_cast<float>(first) + static_cast<float>(i);
+  }
+};
+
+TEST_F(PackedWeightsTest, AreUnpackedWhereTheyAreChangedWhenLoaded) {
+  std::vector<std::vector<float>> changed;
+  for (int block = 0; block < kPackedBlocks; ++block) {
+    changed.push_back(expected(block));
+    for (std::size_t i = 0; i < changed.back().size(); ++i) changed.back()[i] += static_cast<float>(i);
+  }
+  std::map<std::string, std::shared_ptr<const WeightChange>> changes;
+  for (int block = 0; block < kPackedBlocks; ++block)
+    changes["blocks." + std::to_string(block) + ".w.weight"] = std::make_shared<CountedChange>();
+  const Checkpoint checkpoint = report_->checkpoint().changed(changes);
+  report_.emplace(checkpoint, "model");
+  BlockLoader whole({group()}, 1, {});
+  for (int block = 0; block < kPackedBlocks; ++block) {
+    const std::size_t size = whole.bytes_of({0, block});
+    std::vector<std::byte> memory(size);
+    const std::vector<TensorView> views = whole.views({0, block}, memory.data());
+    ASSERT_EQ(views[1].dtype(), DType::kF32) << block;
+    const auto shards = std::make_shared<BlockShards>(3, kPackedBlocks, kPackedBlocks);
+    for (int rank = 0; rank < 3; ++rank) {
+      BlockGroup shared = group();
+      shared.share = {shards, rank};
+      const BlockLoader one({shared}, 1, {});
+      const Range run = shards->run_of(size, rank);
+      ReadAhead ahead;
+      one.load_run({0, block}, run, memory.data() + run.begin, std::nullopt, ahead);
+    }
+    EXPECT_EQ(values_of(views[1]), changed[static_cast<std::size_t>(block)]) << block << " in three runs";
+    whole.load({0, block}, views);
+    EXPECT_EQ(values_of(views[1]), changed[static_cast<std::size_t>(block)]) << block;
+  }
+}
+
 TEST_F(PackedWeightsTest, AnyBytesOfThemCanBeRead) {
   for (int block = 0; block < 4; ++block) {
     const TensorEntry* entry = report_->checkpoint().find("blocks." + std::to_string(block) + ".w.weight");

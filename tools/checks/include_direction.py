@@ -18,6 +18,8 @@ STEPS = MODELS | {"wan", "request", "diffusion", "media", "cleaning", "tokenizer
 LAYERS = {
     "base": {"wan"},
     "json": {"base"},
+    "net": {"base", "wan"},
+    "download": {"base", "json", "net", "wan"},
     "text": {"base"},
     "cleaning": {"base", "text"},
     "tokenizers": {"base", "json", "text", "cleaning"},

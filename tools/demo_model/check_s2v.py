@@ -105,7 +105,7 @@ def problems(folder):
     result = differences(folder / "diffusion_pytorch_model.safetensors", transformer(config), torch.bfloat16)
     audio = folder / AUDIO_FOLDER
     result += differences(audio / "model.safetensors", audio_encoder(json.loads((audio / "config.json").read_text())),
-                          torch.float32)
+                          torch.bfloat16)
     if config["audio_dim"] != json.loads((audio / "config.json").read_text())["hidden_size"]:
         result.append("audio_dim is not the audio encoder's width")
     vae = torch.load(folder / VAE_NAME, weights_only=True)

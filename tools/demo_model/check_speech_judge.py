@@ -2,8 +2,9 @@
 
     python -m tools.demo_model.check_speech_judge [--limit N]
 
-Right ones as raw frames and as MP4 files with AAC sound. Wrong ones miss one demand each: the mouth is late, follows another
-sound, or stays open in silence; the colours are off; the picture jumps where clips meet. Needs the ffmpeg and espeak-ng programs.
+Right ones as raw frames and as MP4 files with AAC sound, and with the mouth one frame late or early. Wrong ones, as MP4 files too,
+miss one demand each: the mouth is two frames late or early, follows another sound, or stays open in silence; the colour of the face
+or of the background is off; the picture jumps where clips meet. Needs the ffmpeg and espeak-ng programs.
 """
 
 import argparse
@@ -45,14 +46,32 @@ def write_mp4(frames, sound, path):
                        input=frames.tobytes(), check=True)
 
 
-def wrong_videos(faces, opening, other):
-    """{the demand that is missed: frames}."""
+def shifted(frames, where, levels):
+    """The frames with all colours there this much brighter, or darker where they would leave the scale."""
+    changed = frames.astype(int)
+    changed[:, where] += np.where(frames[:, where].mean() > 127, -levels, levels)
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+def wrong_videos(faces, opening, other, given):
+    """{what is wrong: (the demand that is missed, frames)}."""
     frames = draw(faces, opening)
-    off = np.clip(frames.astype(int) + 16, 0, 255).astype(np.uint8)
-    jumping = frames.copy()
-    jumping[CLIP:] = np.clip(frames[CLIP:].astype(int) + 5, 0, 255).astype(np.uint8)
-    return {"lag": draw(faces, torch.roll(opening, 3)), "correlation": draw(faces, other), "psnr": off,
-            "still_seam": jumping, "silent_opening": draw(faces, opening * 0.5 + 0.5)}
+    everywhere = np.ones_like(given.face)
+    jumping = np.concatenate([frames[:CLIP], shifted(frames[CLIP:], everywhere, 5)])
+    return {"two frames late": ("lag", draw(faces, torch.roll(opening, 2))),
+            "two frames early": ("lag", draw(faces, torch.roll(opening, -2))),
+            "another sound": ("correlation", draw(faces, other)),
+            "another skin": ("psnr", shifted(frames, given.face, 20)),
+            "another background": ("psnr", shifted(frames, ~given.face, 20)),
+            "a jump at the seam": ("still_seam", jumping),
+            "open in silence": ("silent_opening", draw(faces, opening * 0.5 + 0.5))}
+
+
+def judged_as_file(frames, case):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mp4"
+        write_mp4(frames, case.sound, path)
+        return judge(read_video(path), read_sound(path), case.given)
 
 
 def main():
@@ -61,32 +80,31 @@ def main():
     args = parser.parse_args()
     cases = s2v_cases.cases()[:args.limit]
     faces = s2v_cases.faces(len(s2v_cases.cases()))
-    right, coded, missed = [], [], []
-    caught = {}
+    every = {"raw": [], "mp4": [], "a frame late": [], "a frame early": []}
+    caught, mistaken = {}, False
     for number, case in enumerate(cases):
         count = CLIP * (len(case.sound) * FPS // RATE // CLIP + 1)
         opening = openings_of(case.sound, count)
         frames = draw(faces[[number]], opening)
-        right.append(judge(frames, case.sound, case.given))
-        with tempfile.TemporaryDirectory() as folder:
-            write_mp4(frames, case.sound, Path(folder) / "a.mp4")
-            coded.append(judge(read_video(Path(folder) / "a.mp4"), read_sound(Path(folder) / "a.mp4"), case.given))
-        for kind, seen in (("raw", right[-1]), ("mp4", coded[-1])):
-            if seen["failed"]:
-                missed.append(case.name)
-                print(case.name, kind, seen, flush=True)
+        every["raw"].append(judge(frames, case.sound, case.given))
+        every["mp4"].append(judged_as_file(frames, case))
+        for kind, late in (("a frame late", 1), ("a frame early", -1)):
+            every[kind].append(judge(draw(faces[[number]], torch.roll(opening, late)), case.sound, case.given))
+        for kind, seen in every.items():
+            if "lag" in seen[-1]["failed"] or "frame" not in kind and seen[-1]["failed"]:
+                mistaken = True
+                print(case.name, kind, seen[-1], flush=True)
         other = openings_of(cases[(number + 7) % len(cases)].sound[::-1].copy(), count)
-        for demand, wrong in wrong_videos(faces[[number]], opening, other).items():
-            seen = judge(wrong, case.sound, case.given)
-            applies = demand not in ("silent_opening", "still_seam") or demand == "still_seam" and count > CLIP \
-                or seen["silent_opening"] != 0
-            if applies:
-                caught.setdefault(demand, []).append(demand in seen["failed"])
-                if not caught[demand][-1]:
-                    print(case.name, "with a wrong", demand, seen, flush=True)
-    print(json.dumps({"right": summary(right), "mp4": summary(coded)}))
-    print(json.dumps({"caught": {demand: f"{sum(values)} of {len(values)}" for demand, values in caught.items()}}))
-    sys.exit(1 if missed or not all(all(values) for values in caught.values()) else 0)
+        for fault, (demand, wrong) in wrong_videos(faces[[number]], opening, other, case.given).items():
+            seen = judged_as_file(wrong, case)
+            applies = {"still_seam": count > CLIP, "silent_opening": seen["silent_opening"] != 0}  # two clips; a silence
+            if applies.get(demand, True):
+                caught.setdefault(fault, []).append(demand in seen["failed"])
+                if not caught[fault][-1]:
+                    print(case.name, fault, seen, flush=True)
+    print(json.dumps({"right": summary(every["raw"]), "mp4": summary(every["mp4"])}))
+    print(json.dumps({"caught": {fault: f"{sum(values)} of {len(values)}" for fault, values in caught.items()}}))
+    sys.exit(1 if mistaken or not all(all(values) for values in caught.values()) else 0)
 
 
 if __name__ == "__main__":

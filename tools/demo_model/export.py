@@ -109,8 +109,7 @@ def write_s2v_checkpoint(out, dit_state, vae_state, audio_state, base):
     save_file(to_bf16(dit_state), out / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     write_json(out / "config.json", s2v_dit.config_json(s2v_dit.config_of(dit_state)))
     write_vae(out, vae_state)
-    save_file({key: value.detach().float().cpu().contiguous() for key, value in audio_state.items()},
-              audio / "model.safetensors", metadata={"format": "pt"})
+    save_file(to_bf16(audio_state), audio / "model.safetensors", metadata={"format": "pt"})
     write_json(audio / "config.json", wav2vec2.config_json(wav2vec2.AudioConfig()))
     write_json(audio / "preprocessor_config.json", wav2vec2.PREPROCESSOR)
     link_to(base, (name for name in SHARED if name != VAE_NAME), out)
@@ -163,6 +162,9 @@ def main():
         else:
             write_checkpoint(args.out, experts, DitConfig(), load_file(args.state / "text.safetensors"),
                              load_file(args.state / "vae.safetensors"), args.state / "spiece.model")
+    for path in args.out.rglob("*.safetensors"):
+        if not path.is_symlink():
+            path.chmod(0o644)  # safetensors writes for its owner alone
     total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file() and not p.is_symlink())
     print(f"{args.out}: {total / 1e6:.2f} MB")
 

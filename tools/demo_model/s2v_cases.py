@@ -86,8 +86,9 @@ def given_of(faces):
     mouths = speech_world.mouth_cover(faces, torch.ones_like(closed))
     near = torch.nn.functional.max_pool2d(mouths, 5, 1, 2)[:, 0] > 0
     far = torch.nn.functional.max_pool2d(mouths, 13, 1, 6)[:, 0] > 0
+    inside = speech_world.face_cover(faces) > 0.5
     level = lambda colour: ((colour + 1) * 127.5).double().numpy()  # noqa: E731
-    return [Given(to_levels(picture), near[i].numpy(), ~far[i].numpy(), level(faces.skin[i]),
+    return [Given(to_levels(picture), near[i].numpy(), ~far[i].numpy(), inside[i].numpy(), level(faces.skin[i]),
                   level(torch.tensor(speech_world.MOUTH))) for i, picture in enumerate(pictures)]
 
 

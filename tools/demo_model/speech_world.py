@@ -92,16 +92,22 @@ def cover(px, py, half_width, half_height, power, scale):
     return (0.5 - distance / scale).clamp(0, 1)
 
 
+def column(value):
+    return value[:, None, None]
+
+
+def face_cover(faces, size=SIZE):
+    """How much of each pixel is face: [B, H, W]."""
+    px, py = grid(size, faces.x.device)
+    return cover(px - column(faces.x), py - column(faces.y), column(faces.width), column(faces.height),
+                 column(faces.squareness), SIZE / size)
+
+
 def still_part(faces, size=SIZE):
     """Pictures without mouths: [B, 3, H, W]."""
-    def column(value):
-        return value[:, None, None]
-
     px, py = grid(size, faces.x.device)
     scale, two = SIZE / size, torch.full_like(column(faces.x), 2.0)
-    face = cover(px - column(faces.x), py - column(faces.y), column(faces.width), column(faces.height),
-                 column(faces.squareness), scale)
-    picture = blend(faces.background[:, :, None, None], faces.skin[:, :, None, None], face[:, None])
+    picture = blend(faces.background[:, :, None, None], faces.skin[:, :, None, None], face_cover(faces, size)[:, None])
     for side in (-1, 1):
         eye = cover(px - column(faces.x + side * faces.eye_gap), py - column(faces.y - 0.22 * faces.height),
                     column(faces.eye_size), column(1.25 * faces.eye_size), two, scale)

@@ -11,16 +11,18 @@ Writes below DIR:
     NAME.frames             uint8 [F, H, W, 3]: what ffmpeg shows of a video that is turned or mirrored
   encoders/NAME/            config.json, preprocessor_config.json, model.safetensors as transformers writes them (fp32)
   encoders/NAME.safetensors
-    CASE.samples            float32 [n]
+    CASE.samples            float32 [n]; of "long", which is "odd" again and again, the n-th time n times as loud, none
     CASE.normalized         float32 [n]: what Wav2Vec2FeatureExtractor makes of them
     CASE.features           float32 [T, channels]: what the convolutions leave
-    CASE.states             float32 [layers + 1, T, dim]: hidden_states
+    CASE.state_I            float32 [T, dim]: hidden_states, layers + 1 of them
   features.safetensors
     CASE.states             float32 [layers, T, dim]
     CASE.features           float32 [layers, F, dim]: the official linear_interpolation, 50 to 30 a second
     CASE.heard              float32 [frames, layers, dim]: the official get_audio_embed_bucket_fps at 16 frames a second
     CASE.clips              int64 [1]: its number of clips
     counts                  int64 [N, 4]: states, features, frames a clip, clips; of the same two functions
+
+Of what tests compare, large arrays hold a part of their values (thin.py).
 
 Files that libsndfile does not read (m4a, mp4) are decoded by ffmpeg and given to librosa as WAV in floats.
 """
@@ -34,9 +36,9 @@ import tempfile
 import librosa
 import numpy as np
 import soundfile
+import thin
 import torch
 from random_weights import fill
-from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
@@ -156,9 +158,12 @@ ENCODERS = {
 }
 
 
-def speech(case, length, seed):
+def speech(case, length, seed, sounds):
     if case == "silent":
         return np.zeros(length, np.float32)
+    if case == "long":
+        i = np.arange(length)
+        return sounds["odd.samples"][i % len(sounds["odd.samples"])] * (1 + i // len(sounds["odd.samples"])).astype(np.float32)
     return sound(16000, (length + 1) / 16000, 1, seed)[:length, 0].astype(np.float32)
 
 
@@ -191,18 +196,18 @@ def make_encoder(name, folder):
     (folder / "preprocessor_config.json").write_text(extractor.to_json_string())
     arrays = {}
     for seed, (case, length) in enumerate(sizes["cases"].items()):
-        samples = speech(case, length, 200 + seed)
+        samples = speech(case, length, 200 + seed, arrays)
         normalized = extractor(samples, sampling_rate=16000, return_tensors="pt").input_values
         with torch.no_grad():
             result = model(normalized, output_hidden_states=True)
             features = model.wav2vec2.feature_extractor(normalized)[0].T
-        states = torch.cat(result.hidden_states)
+        states = {f"{case}.state_{i}": state[0].numpy() for i, state in enumerate(result.hidden_states)}
         if case == "long":  # a piece of wan's and a part of the next: the last layer says it
-            states = states[-1:]
-        arrays |= {f"{case}.samples": samples, f"{case}.states": states.numpy()}
-        if case != "long":
-            arrays |= {f"{case}.normalized": normalized[0].numpy(), f"{case}.features": features.contiguous().numpy()}
-    save_file(arrays, folder.with_name(name + ".safetensors"))
+            arrays |= dict([states.popitem()])
+        else:
+            arrays |= states
+            arrays |= {f"{case}.samples": samples, f"{case}.normalized": normalized[0].numpy(), f"{case}.features": features.contiguous().numpy()}
+    thin.save(folder.with_name(name + ".safetensors"), arrays, lambda key: not key.endswith(".samples"))
 
 
 def load_official(wan_dir):
@@ -247,10 +252,10 @@ def main():
     torch.set_num_threads(1)
     out = pathlib.Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    save_file(make_files(out / "files") | make_turned(out / "files"), out / "sounds.safetensors")
+    thin.save(out / "sounds.safetensors", make_files(out / "files") | make_turned(out / "files"), lambda _: True)
     for name in ENCODERS:
         make_encoder(name, out / "encoders" / name)
-    save_file(make_features(options.wan_dir), out / "features.safetensors")
+    thin.save(out / "features.safetensors", make_features(options.wan_dir), lambda key: key.endswith((".features", ".heard")))
     for file in out.rglob("*.safetensors"):
         file.chmod(0o644)
 

@@ -12,6 +12,7 @@ dit_*/NAME.safetensors
   y [in_dim - C, F, h, w]: of model type i2v alone: channels that follow the latent's
   output [C, F, h, w]: the velocity; C is out_dim
   tap.PATH: outputs of layers (taps.py), of every layer where the case is small, of the blocks alone where not
+Outputs and taps that are large are thinned out (thin.py).
 umt5_*/encoder.pth
 umt5_*/NAME.safetensors
   ids [n] int64: a prompt's own tokens; output [n, dim]; tap.PATH [n, ...]
@@ -24,9 +25,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 import random_weights
+import thin
 from official import load_official
 from taps import TEXT_ENCODER_LAYERS, TRANSFORMER_LAYERS, Taps, transformer_values
 
@@ -47,8 +48,8 @@ TRANSFORMERS = {
                     text_len=32),
         dtype=torch.bfloat16, shards=3, seed=2,
         forwards=[("t1000", 2, 4, 4, 1000, 3, TRANSFORMER_LAYERS), ("narrow", 5, 6, 2, 250, 17, BLOCKS)]),
-    "dit_h3_d32": dict(
-        config=dict(dim=96, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=3, num_layers=2,
+    "dit_h2_d32": dict(
+        config=dict(dim=64, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=2, num_layers=2,
                     text_len=64),
         dtype=torch.float16, shards=1, seed=3,
         forwards=[("t0", 1, 2, 2, 0, 64, TRANSFORMER_LAYERS), ("f4", 4, 4, 6, 875, 2, BLOCKS)]),
@@ -96,7 +97,7 @@ def save_golden(path, tensors, taps=None):
     for name, calls in (taps.calls if taps else {}).items():
         (value,) = calls
         tensors[f"tap.{name}"] = torch.from_numpy(value)
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+    thin.save(path, tensors, lambda name: name.startswith("tap.") or name in ("output", "normed", "added"))
 
 
 def make_transformer(official, folder, case):

@@ -9,7 +9,7 @@ checkpoint_ti2v/   the same of Wan2.2-TI2V-5B: one transformer, at the top, and 
 NAME.png           images, RGB of 8 bits
 CASE.json          the request ("task" is t2v-A14B, "checkpoint" checkpoint and "image" none where they are left out), and
                    as results "experts", which transformer ran each step, and "output_size", where an image gave it
-CASE.safetensors   every file of a dump (generation.py), under its name without .npy
+CASE.safetensors   every file of a dump (generation.py), under its name without .npy, large ones thinned out (thin.py)
 
 The official pipeline runs on the CPU in fp32 (official.py). Versions: requirements.txt beside this file.
 """
@@ -27,16 +27,19 @@ import numpy as np
 import sentencepiece
 import torch
 from PIL import Image, ImageOps
-from safetensors.torch import save_file
 
 import generation
 import random_weights
+import thin
 from official import load_official
 from pipeline_cases import CASES, CHECKPOINTS, IMAGES, TEXT_ENCODER
 
 VOCABULARY = 160
 WORDS = ("a", "red", "green", "blue", "circle", "square", "moves", "right", "left", "over", "the", "sea", "two", "cats",
          "dance", "slowly", "in", "rain", "blurry", "low", "quality")
+
+WHOLE = ("tokens", "mask", "timesteps")  # of a prompt few values are not padding
+
 
 def write_tokenizer(folder):
     """A SentencePiece model of WORDS without normalisation rules, and its tokenizer.json, as AutoTokenizer reads them."""
@@ -66,13 +69,16 @@ def write_checkpoint(official, task, checkpoint, folder):
         random_weights.scale(state, checkpoint.transformer_gains)
         random_weights.write_transformer(folder / name, checkpoint.transformer, state, torch.bfloat16,
                                          model_type=checkpoint.model_type)
-    text = random_weights.text_encoder_state(official.t5.T5Encoder, dict(vocab=vocabulary, **TEXT_ENCODER),
-                                             checkpoint.text_seed)
-    random_weights.write_pth(folder / config.t5_checkpoint, text, torch.bfloat16)
     vae_class, z_dim = ((official.vae22.WanVAE_, 48) if "dec_dim" in checkpoint.vae else (official.vae21.WanVAE_, 16))
     vae = random_weights.vae_state(vae_class, dict(checkpoint.vae, z_dim=z_dim), checkpoint.vae_seed)
     random_weights.scale(vae, checkpoint.vae_gains)
     random_weights.write_pth(folder / config.vae_checkpoint, vae, torch.bfloat16)
+    if checkpoint is not CHECKPOINTS["t2v-A14B"]:  # one text encoder for all
+        (folder / config.t5_checkpoint).symlink_to(Path("..") / CHECKPOINTS["t2v-A14B"].folder / config.t5_checkpoint)
+        return
+    text = random_weights.text_encoder_state(official.t5.T5Encoder, dict(vocab=vocabulary, **TEXT_ENCODER),
+                                             checkpoint.text_seed)
+    random_weights.write_pth(folder / config.t5_checkpoint, text, torch.bfloat16)
 
 
 def draw_image(width, height, seed):
@@ -120,7 +126,7 @@ def make_case(official, out, name, settings):
     checkpoint = CHECKPOINTS[settings.get("task", "t2v-A14B")]
     recording = record(official, checkpoint, settings, out)
     arrays = recording.arrays
-    save_file({key: torch.from_numpy(array) for key, array in arrays.items()}, out / f"{name}.safetensors")
+    thin.save(out / f"{name}.safetensors", arrays, lambda key: not key.startswith(WHOLE))
     case = {**settings, "boundary": recording.request.boundary, "experts": recording.experts}
     if "task" in settings:
         height, width = arrays["frames"].shape[1:3]

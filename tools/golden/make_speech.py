@@ -5,9 +5,8 @@
 checkpoint/        a random checkpoint directory in the layout of Wan2.2-S2V-14B, small enough to commit: transformer, text
                    encoder, VAE, tokenizer, audio encoder; those that I2V's of make_pipeline.py has are links to it
 NAME.png, talk.wav, pose.mov    pictures, 16 kHz sound, poses at 24 frames a second without losses
-CASE.json          the request ("image", "audio", "pose_video": file names), and as results "clips", "output_size", and
-                   "strides": of a name's array, clip_RR_ left out, only every n-th value along each dimension is kept
-CASE.safetensors   what the official pipeline, on the CPU in fp32 (official.py), computed:
+CASE.json          the request ("image", "audio", "pose_video": file names), and as results "clips" and "output_size"
+CASE.safetensors   what the official pipeline, on the CPU in fp32 (official.py), computed, large arrays thinned out (thin.py):
   context_prompt, context_negative [n, text_dim]; audio_features [25, frames at 30/s, C]; audio_embedding [25, C, video frames];
   ref_latents [16, 1, h, w]; frames [F, H, W, 3] uint8; frames_float [3, F, H, W]; and of each clip, clip_RR_NAME:
   noise, latents [16, F, h, w]; audio_input [25, C, frames]; audio_tokens [F, 5, dim], audio_global [F, dim] and motion_tokens
@@ -31,11 +30,11 @@ import imageio_ffmpeg
 import numpy as np
 import soundfile
 import torch
-from safetensors.torch import save_file
 from transformers import (Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC,
                           Wav2Vec2Processor)
 
 import random_weights
+import thin
 from generation import CallRecorder, frames_to_bytes
 from make_pipeline import draw_image
 from official import load_official, load_speech_task
@@ -75,9 +74,6 @@ CASES = {
                      sample_solver="dpm++", sample_steps=3, sample_guide_scale=1.0, start_from_ref=False, pose_video="pose.mov",
                      base_seed=94),
 }
-STRIDES = {"decoded": (1, 9, 8, 8), "frames": (2, 2, 2, 1), "frames_float": (1, 5, 4, 4), "audio_features": (4, 3, 1),
-           "audio_embedding": (4, 1, 1), "audio_input": (6, 1, 1), "motion_tokens": (1, 2), "motion_latents": (2, 3, 1, 1)}
-
 
 def write_audio_encoder(folder, seed):
     folder.mkdir(parents=True)
@@ -249,20 +245,13 @@ class Recording:
                 self.keep_clip("pose_latents", self.encodes[2 + clip][:, 1:], clip)
 
 
-def thinned(name, array):
-    base = name.split("_", 2)[2] if name.startswith("clip_") else name
-    steps = STRIDES.get(base)
-    return array[tuple(slice(None, None, step) for step in steps)] if steps else array
-
-
 def make_case(official, task, out, name, settings):
     recording = Recording(official, task, out, settings).run()
     arrays = recording.arrays
-    save_file({key: torch.from_numpy(np.ascontiguousarray(thinned(key, array))) for key, array in arrays.items()},
-              out / f"{name}.safetensors")
+    thin.save(out / f"{name}.safetensors", arrays, lambda _: True)
     height, width = arrays["frames"].shape[1:3]
     case = {"task": "s2v-14B", "checkpoint": "checkpoint", **settings, "clips": recording.clip + 1,
-            "output_size": f"{width}*{height}", "strides": STRIDES}
+            "output_size": f"{width}*{height}"}
     (out / f"{name}.json").write_text(json.dumps(case, indent=2) + "\n")
     frames = arrays["frames_float"]
     print(f"{name}: {frames.shape}, deviation {frames.std():.3f}, clamped {(abs(frames) == 1).mean():.1%}, clips "

@@ -10,7 +10,7 @@ NAME.safetensors
   latent [16, F, h, w], timestep [1] int64, context [n, text_dim], audio [25, audio_dim, 4 F], reference [16, 1, h, w]: inputs
   motion [16, 19, h, w] bf16: absent where the clip is the first; pose [16, F, h, w]: absent where there is none
   heard [1] int64: 0 where the features of the sound are multiplied by 0 (the unconditional branch)
-  output [16, F, h, w]: the velocity
+  output [16, F, h, w]: the velocity; large outputs and taps are thinned out (thin.py)
   tap.PATH: outputs of layers (taps.py); tap.patch_embedding is all that block 0 gets [tokens, dim], tap.audio_tokens
     [F, 5, dim], tap.audio_global [F, dim] and tap.motion_tokens are without what stands for the frames before the clip
 injector.safetensors   the injector of block 0 alone, on values so small that the addends of its norms count

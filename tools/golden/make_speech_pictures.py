@@ -4,7 +4,8 @@
 
   sizes [n, 5] int64    a picture's width and height, a largest area, and the official get_size_less_than_area of them
   CASE.in [H, W, 3] uint8; CASE.picture, CASE.pose [height, width, 3] float32
-                        a picture, and torchvision's Resize and CenterCrop of it as PIL's image and as a float tensor
+                        a picture, and torchvision's Resize and CenterCrop of it as PIL's image and as a float tensor, large ones
+                        thinned out (thin.py)
 
 Versions: requirements.txt beside this file.
 """
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torchvision import transforms
+
+import thin
 
 AREAS = [1280 * 720, 832 * 480, 1024 * 704, 64 * 64, 300 * 200]
 PICTURES = [(1280, 720), (832, 480), (1024, 1024), (832, 1104), (256, 256), (64, 64), (65, 64), (1920, 1080), (1080, 1920), (4000, 300),
@@ -66,7 +68,7 @@ def main():
         arrays[f"{name}.in"] = torch.from_numpy(levels.copy())
         arrays[f"{name}.picture"] = picture.permute(1, 2, 0).contiguous()
         arrays[f"{name}.pose"] = pose.permute(1, 2, 0).contiguous()
-    save_file(arrays, args.out / "pictures.safetensors")
+    thin.save(args.out / "pictures.safetensors", arrays, lambda name: name.endswith((".picture", ".pose")))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ LATENTS = r"conv1\.weight"
 CHECKPOINTS = {
     "t2v-A14B": Checkpoint(
         folder="checkpoint", model_type="t2v", transformer=TRANSFORMER,
-        transformer_seeds={"high_noise_model": 21, "low_noise_model": 22}, vae=dict(dim=4), vae_seed=24),
+        transformer_seeds={"high_noise_model": 21, "low_noise_model": 22}, vae=dict(dim=2), vae_seed=24),
     # 16 channels of noise, 4 of mask, 16 of the image's latents.
     "i2v-A14B": Checkpoint(
         folder="checkpoint_i2v", model_type="i2v", transformer=dict(TRANSFORMER, dim=40, ffn_dim=80, in_dim=36),
@@ -38,7 +38,7 @@ CHECKPOINTS = {
     "ti2v-5B": Checkpoint(
         folder="checkpoint_ti2v", model_type="ti2v",
         transformer=dict(TRANSFORMER, ffn_dim=100, in_dim=48, out_dim=48, num_heads=3),
-        transformer_seeds={".": 41}, vae=dict(dim=3, dec_dim=4), vae_seed=44,
+        transformer_seeds={".": 41}, vae=dict(dim=2, dec_dim=3), vae_seed=44,
         transformer_gains=ATTENTION, vae_gains={LATENTS: 3.0}),
 }
 

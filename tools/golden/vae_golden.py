@@ -2,7 +2,7 @@
 with them, in fp32 on a CPU.
 
 A model is the official WanVAE_ itself (its wrapper needs CUDA autocast). NAME.pth is a state dict in the official layout
-and NAME.safetensors holds, all fp32:
+and NAME.safetensors holds, all fp32, the layers' outputs thinned out (thin.py):
   latents                [z, F, h, w]      input of the decoder
   frames                 [T, H, W, 3]      its output, unclamped
   encoded                [z, F', h, w]     output of the encoder for the first frames of these, clamped to [-1, 1]
@@ -16,7 +16,8 @@ import pathlib
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import save_file
+
+import thin
 
 TAP_GROUPS = 3  # without history, with half of it, with all of it
 
@@ -138,7 +139,7 @@ def main(description, vae, cases):
     for number, (name, case) in enumerate(cases.items()):
         state, tensors = run_case(official, vae, vae.seed + number, case)
         torch.save(state, options.out / f"{name}.pth")
-        save_file(tensors, options.out / f"{name}.safetensors")
+        thin.save(options.out / f"{name}.safetensors", tensors, lambda key: key.startswith(("decode.", "encode.")))
         for key in ("frames", "encoded"):
             value = tensors[key]
             print(f"{name}: {key} {list(value.shape)}, RMS {value.square().mean().sqrt():.3f}")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "models/wan/s2v/audio_encoder.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
 #include "tasks/s2v/pictures.h"
@@ -193,11 +194,11 @@ Tensor ClipLoop::make_condition() {
 Tensor ClipLoop::sound() {
   if (!heard_) {
     const SharedNames of_the_video(context_.dump);
-    heard_.emplace(context_, run_.models(), inputs_.speech, speech_);
+    heard_.emplace(context_, run_.models(), inputs_.speech, speech_,
+                   audio_layer_shares(context_.transformer_exec, transformer().weights().speech.audio));
   }
-  Tensor audio = heard_->clip(run_.segment());
-  if (context_.dump != nullptr) context_.dump->tensor(context_.exec, "audio_input", audio);
-  return audio;
+  heard_->dump_clip(run_.segment());
+  return heard_->clip(run_.segment());
 }
 
 TensorView ClipLoop::denoise(Tensor condition) {

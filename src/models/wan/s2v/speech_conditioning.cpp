@@ -19,16 +19,14 @@ void check_input(const WanConfig& config, const SpeechInput& input) {
               kInvalidArgument, "the speech model takes {} {}, got {}", what, expected.to_string(),
               given.shape().to_string());
   };
-  WAN_CHECK(input.audio.rank() == 3 && input.reference.rank() == 4, kInternal,
+  WAN_CHECK(input.audio.rank() == 2 && input.reference.rank() == 4, kInternal,
             "[speech conditioning] neither sound nor reference");
-  WAN_CHECK(
-      input.audio.dim(0) == speech.audio_layers && input.audio.dim(1) == speech.audio_dim, kBadFile,
-      "the audio encoder gives {} layers of {} features, the diffusion model takes {} of {}: they do not "
-      "belong together",
-      input.audio.dim(0), input.audio.dim(1), speech.audio_layers, speech.audio_dim);
-  const std::int64_t latents = input.audio.dim(2) / 4;
+  WAN_CHECK(input.audio.dim(0) == speech.audio_dim, kBadFile,
+            "the audio encoder gives {} features, the diffusion model takes {}: they do not belong together",
+            input.audio.dim(0), speech.audio_dim);
+  const std::int64_t latents = input.audio.dim(1) / 4;
   const std::int64_t rows = input.reference.dim(2), columns = input.reference.dim(3);
-  expect("features of sound", input.audio, {speech.audio_layers, speech.audio_dim, latents * 4});
+  expect("features of sound", input.audio, {speech.audio_dim, latents * 4});
   expect("a reference", input.reference, {config.in_dim, 1, rows, columns});
   if (input.motion) expect("motion latents", input.motion, {config.in_dim, kMotionLatents, rows, columns});
   if (input.pose) expect("pose latents", input.pose, {speech.pose_dim, latents, rows, columns});

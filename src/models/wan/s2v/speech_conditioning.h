@@ -12,7 +12,7 @@ namespace wan {
 /// On the backend's device, f32, contiguous, the same on every rank. h x w are the latent's rows and columns, multiples of 8;
 /// C its channels.
 struct SpeechInput {
-  TensorView audio;      // [layers, audio_dim, 4 F]: features of the clip's video frames
+  TensorView audio;  // [audio_dim, 4 F]: what the clip's video frames hear, the mean of the sound's layers
   TensorView reference;  // [C, 1, h, w] latent
   TensorView
       motion;  // [C, kMotionLatents, h, w] latents before the clip, oldest first; empty: none (not zeros)
