@@ -13,6 +13,7 @@ Command add_bench_command(CLI::App& app);
 Command add_convert_command(CLI::App& app);
 Command add_doctor_command(CLI::App& app);
 Command add_download_command(CLI::App& app);
+Command add_extend_command(CLI::App& app);
 Command add_generate_command(CLI::App& app);
 Command add_inspect_command(CLI::App& app);
 Command add_plan_command(CLI::App& app);

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
 constexpr std::string_view kAudioEncoder = "wav2vec2-large-xlsr-53-english";
+constexpr std::string_view kImageEncoder = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth";
 constexpr std::array<std::string_view, 1> kRoot = {"."};
 
 fs::path below(const fs::path& root, std::string_view folder) {
@@ -80,7 +81,7 @@ std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
 }
 
 /// "ORG/NAME" of a cache's folder as NAME, otherwise the folder's own name.
-std::string name_of(const fs::path& root) {
+std::string model_name_of(const fs::path& root) {
   const fs::path real = real_path(root);
   const std::string repository = repository_of(real);
   return repository.empty() ? real.filename().string() : repository.substr(repository.find('/') + 1);
@@ -94,21 +95,23 @@ bool is_official(const fs::path& root) {
 CheckpointFiles official_files(const fs::path& root, const Task& task) {
   const TaskFacts& facts = task.facts();
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "official",
                         .task = &task,
                         .transformers = {},
                         .text_encoder = root / "models_t5_umt5-xxl-enc-bf16.pth",
                         .tokenizer = root / "google" / "umt5-xxl",
                         .vae = root / facts.vae_file(),
-                        .audio_encoder = facts.takes_sound ? root / kAudioEncoder : fs::path()};
+                        .audio_encoder = facts.takes_sound ? root / kAudioEncoder : fs::path(),
+                        .image_encoder = facts.takes_source ? root / kImageEncoder : fs::path()};
   for (const std::string_view folder : facts.transformers) files.transformers.push_back(below(root, folder));
   return files;
 }
 
 std::vector<std::string> missing_parts(const CheckpointFiles& files) {
   std::vector<fs::path> parts(files.transformers.rbegin(), files.transformers.rend());
-  parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae, files.audio_encoder});
+  parts.insert(parts.end(),
+               {files.text_encoder, files.tokenizer, files.vae, files.audio_encoder, files.image_encoder});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
     if (!part.empty() && !file_exists(part)) missing.push_back(missing_part(part, files.root));
@@ -141,21 +144,24 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
        facts.transformers.size() == 1
            ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
            : "the A14B models: high_noise_model/, low_noise_model/",
-       facts.takes_sound ? fmt::format(", {}/", kAudioEncoder) : "", files.vae.filename().string(),
-       other_vae(root, facts));
+       facts.takes_sound    ? fmt::format(", {}/", kAudioEncoder)
+       : facts.takes_source ? fmt::format(", {}", kImageEncoder)
+                            : "",
+       files.vae.filename().string(), other_vae(root, facts));
 }
 
 CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& named) {
   DiffusersParts parts = diffusers_parts(root);
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "diffusers",
                         .task = nullptr,
                         .transformers = std::move(parts.transformers),
                         .text_encoder = std::move(parts.text_encoder),
                         .tokenizer = std::move(parts.tokenizer),
                         .vae = std::move(parts.vae),
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   take_named_parts(files, named);
   const std::vector<std::string> missing = missing_parts(files);
   WAN_CHECK(missing.empty(), kBadFile,
@@ -173,14 +179,15 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
 /// Files that lie anyhow; what `parts` names is not looked for.
 CheckpointFiles find_loose(const fs::path& root, const FoundParts& found, const CheckpointParts& parts) {
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "ComfyUI",
                         .task = nullptr,
                         .transformers = {},
                         .text_encoder = parts.text_encoder,
                         .tokenizer = found.tokenizer,
                         .vae = parts.vae,
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   const bool both = !parts.high_noise.empty() && !parts.low_noise.empty();
   if (!both && parts.transformer.empty()) files.transformers = choose_transformers(found, root);
   take_named_parts(files, parts);
@@ -221,7 +228,8 @@ CheckpointFiles named_files(const CheckpointParts& parts) {
                         .text_encoder = {},
                         .tokenizer = {},
                         .vae = {},
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   WAN_CHECK_FIELD(!files.transformers.empty(), kInvalidArgument, "ckpt_dir",
                   "`ckpt_dir` is missing: name the folder of the checkpoint, or its parts: `high_noise` and "
                   "`low_noise`, or `transformer`");
@@ -279,6 +287,9 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir, const Checkpoint
       ckpt_dir.empty() ? named_files(parts) : find_in_folder(checkpoint_folder(ckpt_dir), parts);
   WAN_CHECK_FIELD(!files.task->facts().takes_sound || !files.audio_encoder.empty(), kUnsupported, "ckpt_dir",
                   "{} takes an audio encoder too: name the official folder of {} with `ckpt_dir`",
+                  files.task->facts().name, files.task->facts().checkpoint);
+  WAN_CHECK_FIELD(!files.task->facts().takes_source || !files.image_encoder.empty(), kUnsupported, "ckpt_dir",
+                  "{} takes an image encoder too: name the official folder of {} with `ckpt_dir`",
                   files.task->facts().name, files.task->facts().checkpoint);
   return files;
 }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/clip/config.h"
 #include "models/umt5/umt5_encoder.h"
 #include "models/video_vae/streamed_vae.h"
 #include "models/wan/config.h"
@@ -20,6 +21,7 @@ struct ModelShapes {
   VaeConfig vae;
   VaePrecision vae_precision;
   std::optional<Wav2Vec2Config> audio_encoder = {};  // of tasks that take sound
+  std::optional<ClipConfig> image_encoder = {};      // of tasks whose transformers attend to an image
   // What of their blocks a checkpoint has packed: of each transformer, or none; of the text encoder.
   std::vector<PackedWeights> packed_transformers = {};
   PackedWeights packed_text_encoder = {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked_math.h"
+#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 namespace wan {
@@ -63,14 +64,15 @@ DType BlockLayout::dtype(int index, std::size_t weight, DType compute_dtype) con
   return resolve_dtype(spec.dtype, compute_dtype);
 }
 
-BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count) {
+BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count, const LowRankSums* sums) {
   bool any = false;
   PackedWeights packed;
   for (int block = 0; block < count; ++block) {
     auto& held = packed.emplace_back();
     for (const WeightSpec& spec : layout.block_weights(block)) {
       const TensorEntry* entry = scope.report().checkpoint().find(scope.full_name(spec.name));
-      const bool fits = entry != nullptr && spec.dtype == WeightDType::kCompute && entry->shape == spec.shape;
+      const bool fits = entry != nullptr && spec.dtype == WeightDType::kCompute &&
+                        entry->shape == spec.shape && (sums == nullptr || sums->find(spec.name) == nullptr);
       held.push_back(fits ? packed_dtype_of(*entry) : std::nullopt);
       any = any || held.back().has_value();
     }

@@ -3,6 +3,7 @@
 // where they lie in one piece of memory.
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,8 +35,12 @@ struct BlockLayout {
   DType dtype(int index, std::size_t weight, DType compute_dtype) const;
 };
 
-/// The layout, with what the checkpoint has in packed matrices of kCompute held packed, in `count` blocks.
-BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count);
+class LowRankSums;
+
+/// The layout, with what the checkpoint has in packed matrices of kCompute held packed, in `count` blocks; but for those to which `sums`
+/// adds something when they are loaded.
+BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count,
+                        const LowRankSums* sums = nullptr);
 
 /// Bytes of a block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype, int index);
@@ -67,6 +72,7 @@ struct BlockGroup {
   BlockLayout layout;
   int count = 0;
   BlockShare share = {};
+  std::shared_ptr<const LowRankSums> sums = {};  // what is added to the weights; empty: nothing
 
   std::size_t bytes_of(int index) const { return block_bytes(layout, scope.compute_dtype(), index); }
 };

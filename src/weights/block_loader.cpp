@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 namespace wan {
@@ -111,6 +112,11 @@ void BlockLoader::check_usable(BlockId id) const {
               group.scope.report().checkpoint().path(), "wan inspect lists all that is");
 }
 
+const LowRankSum* BlockLoader::sum_of(BlockId id, std::size_t weight) const {
+  const BlockGroup& group = group_of(id);
+  return group.sums ? group.sums->find(group.layout.block_weights(id.index)[weight].name) : nullptr;
+}
+
 void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
                             std::optional<BlockId> next, ReadAhead& ahead) const {
   check_usable(id);
@@ -120,11 +126,15 @@ void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const W
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const TensorEntry& whole = *entries_of(id)[runs[i].weight];
     const bool all = !runs[i].packed && entries[i].elements() == runs[i].view.elements();
-    weights.push_back(
-        {runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first, runs[i].packed});
+    weights.push_back({runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first,
+                       runs[i].packed, sum_of(id, runs[i].weight), runs[i].first});
   }
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs); });
   loader.load(weights);
+  for (const WeightLoad& weight : weights)
+    if (weight.sum != nullptr)
+      for (const TensorEntry* entry : {weight.sum->up, weight.sum->down})
+        group_of(id).sums->checkpoint().check_read(*entry);
   for (const TensorEntry& entry : entries) {
     checkpoint.check_read(entry);
     checkpoint.release_pages(entry);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "weights/convert.h"
+#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 #ifdef _OPENMP
@@ -25,12 +26,17 @@ struct Piece {
   std::int64_t first;
   TensorView destination;
 
-  /// As many elements, or packed bytes, from `from` on.
+  /// As many elements as `to` has, or packed bytes, from the piece's number `from` on, on the host.
   void read(std::int64_t from, const TensorView& to) const {
     if (weight.packed)
-      read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(from), to.bytes(), to.data());
-    else
-      convert_changed(weight.entry, from, to);
+      return read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(first + from), to.bytes(),
+                         to.data());
+    if (weight.sum == nullptr) return convert_changed(weight.entry, first + from, to);
+    std::vector<float> values(static_cast<std::size_t>(to.elements()));
+    const TensorView exact(values.data(), DType::kF32, to.shape());
+    convert_changed(weight.entry, first + from, exact);
+    add_low_rank(*weight.sum, weight.sum_first + (first - weight.first) + from, values);
+    convert_part(exact, 0, to);
   }
 };
 
@@ -93,7 +99,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
   const std::vector<Piece> pieces = pieces_of(weights);
   for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
-      piece.read(piece.first, piece.destination);
+      piece.read(0, piece.destination);
       return;
     }
     const DType dtype = piece.destination.dtype();
@@ -101,8 +107,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     target_.upload(
         [&](std::byte* host, std::size_t first, std::size_t count) {
           const Shape elements{static_cast<std::int64_t>(count) / size};
-          piece.read(piece.first + static_cast<std::int64_t>(first) / size,
-                     TensorView(host, dtype, elements));
+          piece.read(static_cast<std::int64_t>(first) / size, TensorView(host, dtype, elements));
         },
         piece.destination);
   });
