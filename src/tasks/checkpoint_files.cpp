@@ -12,6 +12,7 @@
 #include "tasks/known_layouts.h"
 #include "tasks/part_choice.h"
 #include "tasks/task_table.h"
+#include "wan/download.h"
 
 namespace wan {
 
@@ -274,6 +275,7 @@ fs::path checkpoint_folder(const fs::path& ckpt_dir) {
       if (looks_official(snapshot) || is_diffusers_folder(snapshot)) return snapshot;
     return snapshots.empty() ? ckpt_dir : snapshots.front();
   }
+  if (const auto own = downloaded_folder(ckpt_dir.string())) return *own;
   if (const auto downloaded = downloaded_model(ckpt_dir.string())) return *downloaded;
   fail(ErrorCode::kBadFile, "the checkpoint directory {} does not exist{}", ckpt_dir.string(),
        may_be_repository(ckpt_dir.string())
