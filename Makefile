@@ -2,7 +2,8 @@
 BUILD ?= build
 JOBS ?= $(shell nproc)
 IMAGE ?=
-PROMPT ?= a red circle moves right on a blue background
+AUDIO ?=
+PROMPT ?= $(if $(AUDIO),A face talks.,a red circle moves right on a blue background)
 SEED ?= 42
 SAVE_FILE ?= demo.mp4
 PREFIX ?= /usr/local
@@ -11,8 +12,11 @@ CUDA ?= 0
 CUDA_ARCHITECTURES ?=
 CUDA_OPTIONS = -DWAN_WITH_CUDA=ON $(if $(CUDA_ARCHITECTURES),-DWAN_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)")
 CMAKE_OPTIONS += $(if $(filter 1,$(CUDA)),$(CUDA_OPTIONS))
-DEMO_TASK = $(if $(IMAGE),i2v-A14B --ckpt_dir models/demo-i2v --image "$$IMAGE",t2v-A14B --ckpt_dir models/demo)
-export IMAGE PROMPT SEED SAVE_FILE
+# What there is decides the task: a sound (whose face is the bundled one without IMAGE), a picture alone, or neither.
+DEMO_SPEECH = s2v-14B --ckpt_dir models/demo-s2v --audio "$$AUDIO" --image "$${IMAGE:-models/demo-s2v/face.png}"
+DEMO_MOTION = i2v-A14B --ckpt_dir models/demo-i2v --image "$$IMAGE"
+DEMO_TASK = $(if $(AUDIO),$(DEMO_SPEECH),$(if $(IMAGE),$(DEMO_MOTION),t2v-A14B --ckpt_dir models/demo))
+export AUDIO IMAGE PROMPT SEED SAVE_FILE
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test test-gpu install format check deps-build deps-test deps-ci configure clean
@@ -23,7 +27,7 @@ help: ## Show this list
 build: deps-build configure ## Build the wan program
 	@cmake --build $(BUILD) --target wan -j $(JOBS)
 
-demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..." [IMAGE=a.png] [SEED=1] [SAVE_FILE=demo.mp4]
+demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..." [IMAGE=a.png] [AUDIO=a.wav] [SEED=1] [SAVE_FILE=demo.mp4]
 	@$(BUILD)/apps/cli/wan generate --task $(DEMO_TASK) --prompt "$$PROMPT" --base_seed "$$SEED" --save_file "$$SAVE_FILE"
 
 test: deps-test configure ## Build and run every test that needs no GPU

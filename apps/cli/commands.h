@@ -12,6 +12,7 @@ using Command = std::function<void()>;
 Command add_bench_command(CLI::App& app);
 Command add_doctor_command(CLI::App& app);
 Command add_download_command(CLI::App& app);
+Command add_extend_command(CLI::App& app);
 Command add_generate_command(CLI::App& app);
 Command add_inspect_command(CLI::App& app);
 Command add_plan_command(CLI::App& app);

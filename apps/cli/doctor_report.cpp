@@ -146,6 +146,7 @@ std::string command_line(const DoctorVideo& video, const DoctorLayout& layout) {
   const TaskFacts& task = find_task(video.task).facts();
   if (task.needs_image) line += " --image FILE";
   if (task.takes_sound) line += " --audio FILE";
+  if (task.takes_source) line += " --src_root_path DIR";
   if (layout.gpus > 1)
     line += fmt::format(" --gpus {} --guidance_parallel {}", layout.gpus,
                         layout.guidance_parallel ? "on" : "off");

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "commands.h"
+#include "extension_options.h"
 #include "generate_command.h"
 #include "kept/kept_generations.h"
 #include "option_names.h"
@@ -41,6 +42,7 @@ void run_generate(const GenerateOptions& options) {
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);
   if (request.save_file.empty()) request.save_file = unnamed_output(options, request);
+  std::optional<PromptExtender> extender = make_extender(options, request, notices);
   Engine engine(engine_options);
   speak_where_asked(options, request, notices);
   engine.check(request);
@@ -66,6 +68,7 @@ void run_generate(const GenerateOptions& options) {
   };
   for (const std::string& notice : notices) on_event(Notice{notice});
   try {
+    extend_request(extender, request, on_event, &interrupted);
     engine.generate(request, on_event, &interrupted);
   } catch (...) {
     display.end_line();

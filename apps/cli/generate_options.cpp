@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "extension_options.h"
 #include "option_names.h"
 
 namespace wan {
@@ -63,7 +64,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
       .add_option("--size", o.size,
                   "Width*height in pixels (832*480); with an image, the video's area, of s2v-14B the largest")
       ->group(kOfficial);
-  add_number<int>(command, "--frame_num", o.frame_num, "Frames, 4n+1; 1 makes a still")->group(kOfficial);
+  add_number<int>(command, "--frame_num", o.frame_num,
+                  "Frames, 4n+1; 1 makes a still; animate-14B: of a clip")
+      ->group(kOfficial);
   command
       .add_option(
           "--ckpt_dir", o.ckpt_dir,
@@ -138,6 +141,30 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command.add_option("--tts_prompt_text", o.tts_prompt_text, "What that voice says, for {prompt_text}")
       ->group(kOfficial);
 
+  command
+      .add_option("--src_root_path", o.src_root_path,
+                  "animate-14B: the folder that preprocessing has written, with src_pose.mp4 in it")
+      ->group(kOfficial);
+  add_number<int>(command, "--refert_num", o.refert_num,
+                  "animate-14B: frames of a clip that the next one begins with, 1 or 5")
+      ->default_str("1")
+      ->group(kOfficial);
+  command
+      .add_flag("--replace_flag", o.replace_flag,
+                "animate-14B: the character takes someone's place in the video, src_bg.mp4 and src_mask.mp4")
+      ->group(kOfficial);
+
+  command
+      .add_flag("--use_relighting_lora", o.use_relighting_lora,
+                "animate-14B: the scene's light on the character, by the checkpoint's LoRA")
+      ->group(kOfficial);
+
+  command
+      .add_flag("--use_prompt_extend", o.use_prompt_extend,
+                "Have a language model make the prompt a detailed one before the video's models are loaded")
+      ->group(kOfficial);
+  add_extension_options(command, o.extension, kOfficial);
+
   add_number<double>(command, "--audio_start", o.audio_start,
                      "s2v-14B: seconds of the sound to leave out first")
       ->default_str("0")
@@ -154,6 +181,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   command
       .add_flag("--official_sync", o.official_sync,
                 "s2v-14B: the picture 3 frames ahead of the sound, as the official code leaves it")
+      ->group(kMore);
+  command
+      .add_flag("--official_output", o.official_output,
+                "animate-14B: 30 frames a second without sound, as the official code's files; otherwise the "
+                "source's "
+                "rate and sound")
       ->group(kMore);
   command
       .add_option(
@@ -283,15 +316,6 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "Many videos: FILE.jsonl, or - for standard input, with a JSON object a line whose keys are "
           "options ({\"prompt\": \"a cat\", \"base_seed\": 1}); those given here are the lines' defaults")
       ->group(kMore);
-
-  for (const char* name : {"--use_prompt_extend"})
-    add_refused(command, name, "is not built yet; extend the prompt before you pass it", true);
-  for (const char* name : {"--prompt_extend_method", "--prompt_extend_model", "--prompt_extend_target_lang"})
-    add_refused(command, name, "is not built yet; extend the prompt before you pass it", false);
-  for (const char* name : {"--src_root_path", "--refert_num"})
-    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", false);
-  for (const char* name : {"--replace_flag", "--use_relighting_lora"})
-    add_refused(command, name, "belongs to animate-14B, which is not built yet; leave it out", true);
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -305,7 +329,7 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
     notices.emplace_back(
         "--t5_fsdp and --dit_fsdp divide weights over several GPUs, and this run is on one; --gpus 2 takes "
         "two");
-  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty(), kInvalidArgument, "prompt",
+  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty(), kInvalidArgument, "prompt",
                   "--prompt is missing: say what the video shows{}",
                   o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
@@ -334,6 +358,10 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
                     .infer_frames = o.infer_frames,
                     .start_from_ref = o.start_from_ref,
                     .official_sync = o.official_sync};
+  request.animation = {.src_root_path = o.src_root_path,
+                       .replace_flag = o.replace_flag,
+                       .refert_num = o.refert_num,
+                       .official_output = o.official_output};
   request.save_file = o.save_file;
   request.output = {.fps = o.fps, .codec = o.codec, .crf = o.crf};
   request.save_latents = o.save_latents;
@@ -370,12 +398,26 @@ EngineOptions make_engine_options(const GenerateOptions& o) {
   options.residency = o.residency;
   options.offload_model = o.offload_model && parse_bool("--offload_model", *o.offload_model);
   options.t5_cpu = o.t5_cpu;
+  options.use_relighting_lora = o.use_relighting_lora;
   options.t5_fsdp = o.t5_fsdp;
   options.dit_fsdp = o.dit_fsdp;
   if (o.memory_limit) options.memory_limit = parse_bytes("--memory_limit", *o.memory_limit);
   options.threads = o.threads;
   options.keep_models = false;
   return options;
+}
+
+std::optional<PromptExtender> make_extender(const GenerateOptions& o, GenerationRequest& request,
+                                            std::vector<std::string>& notices) {
+  if (!o.use_prompt_extend) return std::nullopt;
+  if (!o.from_latents.empty()) {
+    notices.emplace_back("the prompt is not extended again: that of --from_latents is used");
+    request.prompt.clear();
+    return std::nullopt;
+  }
+  std::optional<PromptExtender> extender(std::in_place, o.extension, make_engine_options(o));
+  extender->check(request);
+  return extender;
 }
 
 std::string default_save_file(const GenerateOptions& o, const VideoSize& size, int frame_num) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "wan/engine.h"
+#include "wan/extension.h"
 
 namespace wan {
 
@@ -40,6 +41,12 @@ struct GenerateOptions {
   std::string pose_video;
   bool start_from_ref = false;
   std::optional<int> infer_frames;
+  std::string src_root_path;
+  std::optional<int> refert_num;
+  bool replace_flag = false;
+  bool use_relighting_lora = false;
+  bool use_prompt_extend = false;
+  PromptExtension extension;
   // ours
   CheckpointParts parts;
   std::vector<std::string> lora;
@@ -50,6 +57,7 @@ struct GenerateOptions {
   std::optional<double> audio_duration;
   std::optional<std::string> pose_frames;
   bool official_sync = false;
+  bool official_output = false;
   std::string tts_command;
   std::string last_image;
   std::optional<std::string> negative_prompt;
@@ -79,13 +87,16 @@ struct GenerateOptions {
   std::string requests;  // a file of many requests, whose defaults the other options are
 };
 
-/// Registers every option on the subcommand, the official ones of other tasks and of prompt extension included: those
+/// Registers every option on the subcommand, the official ones of other tasks included: those
 /// are refused with a line of their own.
 void add_generate_options(CLI::App& command, GenerateOptions& options);
 
 /// What the options ask for. Throws InvalidArgument or Unsupported. `notices` receives what is accepted without effect.
 GenerationRequest make_request(const GenerateOptions& options, std::vector<std::string>& notices);
 EngineOptions make_engine_options(const GenerateOptions& options);
+/// Who extends the request's prompt, which is checked; nothing where none was asked for, or where kept latents have a prompt already.
+std::optional<PromptExtender> make_extender(const GenerateOptions& options, GenerationRequest& request,
+                                            std::vector<std::string>& notices);
 
 /// generate.py's name for an unnamed file: task_size_ranks_prompt_time.mp4; `.png` for a still.
 std::string default_save_file(const GenerateOptions& options, const VideoSize& size, int frame_num);

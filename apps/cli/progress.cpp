@@ -19,6 +19,8 @@ const char* title(Phase phase) {
   switch (phase) {
     case Phase::kDownload:
       return "download";
+    case Phase::kExtend:
+      return "extend";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:
@@ -52,6 +54,8 @@ std::string amount(const PhaseProgress& event) {
     case Phase::kLowNoise:
     case Phase::kDenoise:
       return fmt::format("step {}/{}", event.step, event.steps);
+    case Phase::kExtend:
+      return fmt::format("{}/{} tokens", event.done, event.total);
     case Phase::kText:
       return fmt::format("{}/{} prompts", event.done, event.total);
     case Phase::kAudio:
@@ -70,6 +74,7 @@ std::string speed(const PhaseProgress& event) {
   if (event.phase == Phase::kLoad || event.phase == Phase::kDownload) return fmt::format("{:.0f} MB/s", rate * 1e-6);
   if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
+  if (event.phase == Phase::kExtend) return fmt::format("{:.1f} tokens/s", rate);
   return fmt::format("{:.2f} s each", 1.0 / rate);
 }
 
@@ -201,6 +206,11 @@ void ProgressDisplay::show(const PhaseFinished& event) {
 void ProgressDisplay::show(const Notice& event) {
   end_line();
   print("note: {}\n", shown_message(event.message));
+}
+
+void ProgressDisplay::show(const PromptExtended& event) {
+  end_line();
+  print("extended by {}: {}\n", shown(event.model), shown(event.prompt));
 }
 
 void ProgressDisplay::show(const RunSettings& event) {

@@ -36,6 +36,7 @@ class ProgressDisplay {
   void show(const PhaseProgress& event);
   void show(const PhaseFinished& event);
   void show(const Notice& event);
+  void show(const PromptExtended& event);
   void show(const RunSettings& event);
   void show(const Finished& event);
 

@@ -45,6 +45,7 @@ std::vector<Request> read_requests(const GenerateOptions& defaults) {
         const fs::path name = unnamed_output(options, request.request);
         request.request.save_file = options.from_latents.empty() ? free_name(name, taken) : name;
       }
+      if (make_extender(options, request.request, request.notices)) request.extension = options.extension;
       speak_where_asked(options, request.request, request.notices);
     });
   }
@@ -76,6 +77,7 @@ std::vector<NamedFile> read_files(const Request& request) {
                                 {"--last_image", r.last_image},
                                 {"--audio", r.speech.audio},
                                 {"--pose_video", r.speech.pose_video},
+                                {"--src_root_path", r.animation.src_root_path},
                                 {"--from_latents", r.from_latents}});
 }
 
@@ -124,6 +126,35 @@ EngineInUse check_with_engines(std::vector<Request>& requests, const EngineMaker
   return used;
 }
 
+/// All prompts that are to be extended, before the first video's weights: a language model is loaded once for those that want the same.
+void extend_prompts(std::vector<Request>& requests, RequestsReport& report,
+                    const std::atomic<bool>& stopped) {
+  std::optional<PromptExtender> extender;
+  const Request* before = nullptr;
+  for (Request& request : requests) {
+    if (request.state != State::kToMake || !request.extension) continue;
+    if (stopped.load()) return;
+    if (before == nullptr || before->extension != request.extension || before->engine != request.engine) {
+      extender.reset();  // before the next one needs its memory
+      extender.emplace(*request.extension, request.engine);
+    }
+    before = &request;
+    attempt(request, [&] {
+      request.request.prompt =
+          extender
+              ->extend(
+                  request.request, [&](const Event& event) { report.tell_event(event); }, &stopped)
+              .prompt;
+    });
+    if (!request.failure) continue;
+    if (request.failure->code() == ErrorCode::kCancelled) {
+      request.state = State::kStopped;
+      return;
+    }
+    report.tell_failure(request);
+  }
+}
+
 [[noreturn]] void fail_with_first(const std::vector<Request>& requests, const RequestsReport& report) {
   const auto stopped = std::find_if(requests.begin(), requests.end(),
                                     [](const Request& r) { return r.state == State::kStopped; });
@@ -156,6 +187,7 @@ void make_requests(const GenerateOptions& options) {
     return;
   }
   const std::atomic<bool>& stopped = watch_signals();
+  extend_prompts(requests, report, stopped);
   make_in_order(requests, report, make_engine, std::move(used), stopped);
   report.tell_end(requests, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (all(State::kMade)) return;

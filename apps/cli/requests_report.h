@@ -8,6 +8,7 @@
 #include "option_names.h"
 #include "progress.h"
 #include "wan/engine.h"
+#include "wan/extension.h"
 
 namespace wan {
 
@@ -19,6 +20,7 @@ struct Request {
   State state = State::kToMake;
   EngineOptions engine = {};  // without keep_models, which follows from its neighbours
   GenerationRequest request = {};
+  std::optional<PromptExtension> extension = {};  // how its prompt is extended first
   std::vector<std::string> notices = {};
   std::optional<MemoryPlan> plan = {};  // where it was asked for
   std::optional<Error> failure = {};    // of kFailed and kStopped

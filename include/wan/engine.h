@@ -100,6 +100,9 @@ struct EngineOptions {
   /// GPU's memory. In the host's lie two of its blocks at a time, read from the checkpoint; or all, where blocks are kept
   /// (keep_models) and take at most half of what was free when the engine was made, or with residency "resident".
   bool t5_cpu = false;
+  /// Of animate-14B: the light of the scene on the character, by the checkpoint's relighting LoRA, which is added to the weights while
+  /// they are loaded.
+  bool use_relighting_lora = false;
   /// Blocks stay in memory for the next generation. Otherwise they are given back as soon as one needs them no more:
   /// the text encoder's before the steps, the transformers' before the frames; for programs that make one video. A video that
   /// would be made in another way beside kept blocks (in tiles), or not at all, is made without: what comes next loads again.

@@ -11,12 +11,12 @@
 
 namespace wan {
 
-enum class Phase { kDownload, kLoad, kAudio, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
+enum class Phase { kDownload, kExtend, kLoad, kAudio, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
 
-/// "download", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
+/// "download", "extend", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
 const char* phase_name(Phase phase);
 
-/// A phase begins; `total` units follow (bytes for download and load, layers for audio, prompts for text, steps for denoising, frames otherwise).
+/// A phase begins; `total` units follow (bytes for download and load, tokens for extend, at most, layers for audio, prompts for text, steps for denoising, frames otherwise).
 /// Frames are encoded while later ones are decoded; the phase "encode" is what is left of that after the last frame, until the file is
 /// whole.
 struct PhaseStarted {
@@ -70,6 +70,13 @@ struct Notice {
   std::string message;
 };
 
+/// The video is made from another prompt than the given one.
+struct PromptExtended {
+  std::string given;
+  std::string prompt;
+  std::string model;  // that wrote it
+};
+
 /// Everything about the run that a person would want to repeat it with, in order: written into the video as well.
 struct RunSettings {
   std::vector<std::pair<std::string, std::string>> values;
@@ -87,7 +94,8 @@ struct Finished {
   std::vector<DeviceUse> devices = {};  // this process's GPUs, a rank's each
 };
 
-using Event = std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, RunSettings, Finished>;
+using Event =
+    std::variant<PhaseStarted, PhaseProgress, PhaseFinished, Notice, PromptExtended, RunSettings, Finished>;
 
 /// Called from one thread at a time: that which runs generate(), or the first of its ranks. What it throws, of whatever type, ends the
 /// run like any failure.

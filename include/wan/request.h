@@ -74,16 +74,30 @@ struct SpeechRequest {
   bool official_sync = false;
 };
 
+/// What a video of a character that moves as another video does is made from: animate-14B.
+struct AnimationRequest {
+  /// The folder that the official preprocessing has written: src_pose.mp4, src_face.mp4, src_ref.png, and to replace src_bg.mp4 and
+  /// src_mask.mp4. Must be given, unless from_latents is.
+  std::filesystem::path src_root_path;
+  /// The character takes someone's place in the video of src_bg.mp4; otherwise it is alone, as in its picture.
+  bool replace_flag = false;
+  /// Frames of a clip that the next one begins with: 1 or 5; unset: 1.
+  std::optional<int> refert_num;
+  /// 30 frames a second and no sound, as the official code's files; otherwise the rate and the sound of src_pose.mp4.
+  bool official_output = false;
+};
+
 struct GenerationRequest {
   std::string task = "t2v-A14B";
-  /// UTF-8; not empty where neither an image nor from_latents is given.
+  /// UTF-8; not empty where neither an image nor from_latents is given. animate-14B has one of its own where it is empty.
   std::string prompt;
   /// Empty text means an empty negative prompt; unset, the model's default one.
   std::optional<std::string> negative_prompt;
   /// For a video from text: multiples of VAE stride x patch (16 for A14B, 32 for TI2V-5B). For a video from an image: its
-  /// area, of s2v-14B its largest one; width and height follow the image's shape.
+  /// area, of s2v-14B its largest one; width and height follow the image's shape. animate-14B has the size of src_pose.mp4.
   std::optional<VideoSize> size;
-  /// Video frames: 4n + 1; 1 is a still. A video from a sound has as many as its clips.
+  /// Video frames: 4n + 1; 1 is a still. A video from a sound has as many as its clips; of animate-14B those of a clip, and as many as
+  /// src_pose.mp4 has.
   std::optional<int> frame_num;
   /// 0 to 2^63 - 1; unset or negative: drawn at random and reported.
   std::optional<std::int64_t> seed;
@@ -106,6 +120,7 @@ struct GenerationRequest {
   /// The picture that it ends with, with `image` or alone: i2v-A14B.
   std::filesystem::path last_image;
   SpeechRequest speech = {};
+  AnimationRequest animation = {};
 
   /// `.mp4`, `.png` (a still) or a `%05d.png` pattern. Must be given.
   std::filesystem::path save_file;

@@ -40,7 +40,7 @@ Engine::Impl::Impl(const EngineOptions& engine_options, std::vector<std::unique_
       vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
       models(with_field("ckpt_dir", [&] {
         return CheckpointModels(options.ckpt_dir, vae_precision, options.parts, options.lora,
-                                options.lora_allow_unmatched);
+                                options.lora_allow_unmatched, options.use_relighting_lora);
       })) {
   const double timeout = options.rank_timeout.count();
   WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,

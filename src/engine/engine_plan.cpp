@@ -166,7 +166,9 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
 
 std::optional<LatentExtent> Engine::Impl::encoded_clip(const ResolvedRequest& request) const {
   const InputImages& images = request.inputs.images;
-  if (!images.first && !images.last && !models.task().facts().takes_sound) return std::nullopt;
+  if (!images.first && !images.last && !models.task().facts().takes_sound &&
+      !models.task().facts().takes_source)
+    return std::nullopt;
   const Shape condition = models.task().condition_shape(models.vae->geometry(), request.latent);
   return LatentExtent{condition[1], request.latent[2], request.latent[3]};
 }

@@ -152,7 +152,7 @@ Error LetterReader::error() {
 void put_options(LetterWriter& letter, const EngineOptions& options) {
   const auto& [ckpt_dir, parts, lora, lora_allow_unmatched, device, gpus, ulysses_size, guidance_parallel,
                p2p, rank_timeout, dit_fsdp, t5_fsdp, precision, vae_precision, residency, offload_model,
-               t5_cpu, keep_models, memory_limit, threads] = options;
+               t5_cpu, use_relighting_lora, keep_models, memory_limit, threads] = options;
   // The name of a downloaded model stays a name, and so does every path where the working folder is not known.
   const auto put_path = [&](const std::filesystem::path& path) {
     std::error_code unknown;
@@ -183,6 +183,7 @@ void put_options(LetterWriter& letter, const EngineOptions& options) {
   letter.put(residency);
   letter.put(offload_model);
   letter.put(t5_cpu);
+  letter.put(use_relighting_lora);
   letter.put(keep_models);
   letter.put(memory_limit);
   letter.put(threads);
@@ -215,6 +216,7 @@ EngineOptions get_options(LetterReader& letter) {
   options.residency = letter.text();
   options.offload_model = letter.get<bool>();
   options.t5_cpu = letter.get<bool>();
+  options.use_relighting_lora = letter.get<bool>();
   options.keep_models = letter.get<bool>();
   options.memory_limit = letter.get<std::int64_t>();
   options.threads = letter.get<int>();

@@ -21,8 +21,8 @@ struct Sharding {
   friend bool operator==(const Sharding&, const Sharding&) = default;
 };
 
-/// The audio encoder's layers, which a sound needs once, for seconds.
-inline const ResidencyOptions kAudioPlaces{
+/// Layers of an audio or image encoder, which a video needs once, for seconds.
+inline const ResidencyOptions kEncoderPlaces{
     .kind = ResidencyKind::kStreamed, .keep = false, .places = 2, .threads = 0};
 
 struct LoadOptions {

@@ -1,9 +1,12 @@
 #include "engine/loaded_models.h"
 
+#include "base/files.h"
+#include "engine/on_device.h"
 #include "engine/tokenizer_part.h"
 #include "engine/vae_factory.h"
 #include "layouts/lora.h"
 #include "layouts/part.h"
+#include "tasks/task_table.h"
 
 namespace wan {
 
@@ -19,15 +22,6 @@ const char* transformer_title(std::size_t index, std::size_t count) {
 const char* transformer_prefix(std::size_t index, std::size_t count) {
   if (count == 1) return "model.";
   return index == 0 ? "low_noise_model." : "high_noise_model.";
-}
-
-WeightTarget target_of(Backend& backend, DType compute) {
-  WeightTarget target{.allocator = &backend.allocator(), .compute_dtype = compute};
-  if (backend.device().kind != DeviceKind::kCpu)
-    target.upload = [&backend](const UploadSource& source, const TensorView& device) {
-      backend.upload_from(source, device);
-    };
-  return target;
 }
 
 /// Scopes on fresh reports, and the groups of blocks that residencies serve.
@@ -48,8 +42,8 @@ struct Scopes {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
-      result.push_back(
-          {scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers), shares.transformers[i]});
+      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers),
+                        shares.transformers[i], models.relighting});
     }
     return result;
   }
@@ -70,25 +64,16 @@ struct Scopes {
   std::vector<WeightScope> scopes;  // transformers, text encoder, VAE
 };
 
-/// With the ways to and from the device of `backend`, which outlives the residency.
-ResidencyOptions on_device(ResidencyOptions residency, Backend& backend) {
-  residency.copy = [&backend](const TensorView& from, const TensorView& to) {
-    backend.copy_beside(from, to);
-  };
-  if (backend.device().kind == DeviceKind::kCpu) return residency;
-  residency.mark_use = [&backend]() -> std::function<void()> {
-    const std::shared_ptr<const WorkMark> mark = backend.mark_work();
-    if (!mark) return {};
-    return [mark] { mark->wait(); };
-  };
-  // Beside other work: resident blocks may take memory that such work still uses, and stay in its order.
-  if (residency.kind == ResidencyKind::kStreamed) {
-    residency.threads = 0;  // the device computes, the processors are free
-    residency.upload = [&backend](const UploadSource& source, const TensorView& device) {
-      backend.upload_beside(source, device);
-    };
-  }
-  return residency;
+/// The published checkpoint has it twice.
+std::filesystem::path relighting_lora_of(const std::filesystem::path& ckpt_dir) {
+  const std::filesystem::path names[] = {ckpt_dir / "relighting_lora.ckpt",
+                                         ckpt_dir / "relighting_lora" / "adapter_model.safetensors"};
+  for (const std::filesystem::path& name : names)
+    if (file_exists(name)) return name;
+  fail(ErrorCode::kBadFile,
+       "{} has neither relighting_lora.ckpt nor relighting_lora/adapter_model.safetensors, which "
+       "`use_relighting_lora` needs; download one of them",
+       ckpt_dir.string());
 }
 
 std::unique_ptr<Tokenizer> read_tokenizer_of(const CheckpointFiles& files) {
@@ -155,7 +140,16 @@ void check_parts_fit(const CheckpointModels& models) {
         models.files.audio_encoder.string(), models.audio_encoder->num_layers + 1, models.audio_encoder->dim,
         speech.audio_layers, speech.audio_dim);
   }
+  if (models.image_encoder)
+    WAN_CHECK(config.animate->image_dim == models.image_encoder->dim, kBadFile,
+              "{} gives vectors of {}, the transformer takes {}: it is another model's image encoder; put "
+              "there the "
+              "one that came with the transformer",
+              models.files.image_encoder.string(), models.image_encoder->dim, config.animate->image_dim);
   const VaeGeometry vae = models.vae->geometry();
+  WAN_CHECK(!config.animate || config.animate->pose_dim == vae.z_dim, kBadFile,
+            "{} has {} latent channels, the transformer takes poses of {}: it is another model's VAE",
+            models.files.vae.string(), vae.z_dim, config.animate->pose_dim);
   WAN_CHECK(
       vae.z_dim == config.out_dim, kBadFile,
       "{} has {} latent channels, the transformers {}: it is another model's VAE; put there the {} of {}",
@@ -173,7 +167,7 @@ void check_parts_fit(const CheckpointModels& models) {
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
                                    const CheckpointParts& parts, std::span<const LoraFile> loras,
-                                   bool lora_allow_unmatched)
+                                   bool lora_allow_unmatched, bool use_relighting_lora)
     : files(find_checkpoint_files(ckpt_dir, parts)),
       text_checkpoint(open_part(files.text_encoder, PartKind::kTextEncoder)),
       vae_checkpoint(open_part(files.vae, PartKind::kVae)),
@@ -195,13 +189,28 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
     audio.emplace(*audio_checkpoint, "audio encoder");
     audio_encoder = check_audio_encoder(files.audio_encoder, *audio);
   }
+  std::optional<WeightReport> image;
+  if (files.task->facts().takes_source) {
+    image_checkpoint = Checkpoint::open(files.image_encoder);
+    image.emplace(*image_checkpoint, "image encoder");
+    image_encoder = check_image_encoder(*image);
+  }
   vae_report = std::make_unique<WeightReport>(vae_checkpoint, "VAE");
   vae = make_vae(WeightScope::describing(*vae_report), vae_precision);
   std::vector<const WeightReport*> findings;
   for (auto report = reports.rbegin(); report != reports.rend(); ++report) findings.push_back(&*report);
   findings.insert(findings.end(), {&text, vae_report.get()});
   if (audio) findings.push_back(&*audio);
+  if (image) findings.push_back(&*image);
   throw_findings(findings);
+  if (use_relighting_lora) {
+    WAN_CHECK_FIELD(files.task->facts().takes_source, kInvalidArgument, "use_relighting_lora",
+                    "`use_relighting_lora`: {} has no such LoRA; {} has", files.task->facts().checkpoint,
+                    task_names([](const TaskFacts& facts) { return facts.takes_source; }, "or"));
+    const WanConfig& config = transformers[0];
+    relighting = std::make_shared<LowRankSums>(relighting_lora_of(ckpt_dir), wan_block_layout(config),
+                                               static_cast<int>(config.num_layers));
+  }
   check_parts_fit(*this);
 }
 
@@ -224,6 +233,8 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   all.push_back(&text_checkpoint);
   all.push_back(&vae_checkpoint);
   if (audio_checkpoint) all.push_back(&*audio_checkpoint);
+  if (image_checkpoint) all.push_back(&*image_checkpoint);
+  if (relighting) all.push_back(&relighting->checkpoint());
   return all;
 }
 
@@ -232,7 +243,8 @@ ModelShapes CheckpointModels::shapes() const {
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
           .vae_precision = vae_precision,
-          .audio_encoder = audio_encoder};
+          .audio_encoder = audio_encoder,
+          .image_encoder = image_encoder};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,
@@ -288,9 +300,20 @@ LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Bac
     const Wav2Vec2Config& config = *models.audio_encoder;
     audio_residency_ = make_residency(
         {{wav2vec2_scope(top), wav2vec2_block_layout(config), static_cast<int>(config.num_layers)}},
-        on_device(kAudioPlaces, backend));
+        on_device(kEncoderPlaces, backend));
     audio_residency_->set_schedule({});  // the places take memory once there is a sound to hear
     audio_encoder_ = std::make_unique<Wav2Vec2>(config, top, *audio_residency_, 0, "audio_encoder.");
+  }
+  if (models.image_encoder) {
+    scopes.reports.push_back(std::make_unique<WeightReport>(*models.image_checkpoint, "image encoder"));
+    const WeightScope visual =
+        WeightScope(*scopes.reports.back(), target_of(backend, DType::kF32)).child("visual");
+    const ClipConfig& config = *models.image_encoder;
+    image_residency_ =
+        make_residency({{visual, clip_block_layout(config), static_cast<int>(config.num_layers)}},
+                       on_device(kEncoderPlaces, backend));
+    image_residency_->set_schedule({});  // the places take memory once there is a picture to look at
+    image_encoder_ = std::make_unique<ClipVision>(config, visual, *image_residency_, 0, "image_encoder.");
   }
   reports_ = std::move(scopes.reports);
 }
@@ -309,7 +332,9 @@ PipelineModels LoadedModels::pipeline() const {
           .residency = *residency_,
           .vae = *vae_,
           .audio_encoder = audio_encoder_.get(),
-          .audio_residency = audio_residency_.get()};
+          .audio_residency = audio_residency_.get(),
+          .image_encoder = image_encoder_.get(),
+          .image_residency = image_residency_.get()};
 }
 
 }  // namespace wan

@@ -16,15 +16,17 @@
 #include "tasks/checkpoint_files.h"
 #include "tasks/model_shapes.h"
 #include "tokenizers/tokenizer.h"
+#include "weights/low_rank.h"
 
 namespace wan {
 
 /// Every file mapped, every tensor's name and shape checked, nothing loaded.
 struct CheckpointModels {
   /// Throws BadFile with the findings of all models in one message.
+  /// InvalidArgument for a relighting LoRA of a checkpoint whose task has none.
   explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {},
                             const CheckpointParts& parts = {}, std::span<const LoraFile> loras = {},
-                            bool lora_allow_unmatched = false);
+                            bool lora_allow_unmatched = false, bool use_relighting_lora = false);
 
   CheckpointFiles files;
   std::vector<Checkpoint>
@@ -33,10 +35,13 @@ struct CheckpointModels {
   std::vector<std::string> lora_notices;  // what became of their keys
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
-  std::optional<Checkpoint> audio_checkpoint;  // of tasks that take sound
-  std::vector<WanConfig> transformers;         // likewise
+  std::optional<Checkpoint> audio_checkpoint;     // of tasks that take sound
+  std::optional<Checkpoint> image_checkpoint;     // of tasks whose transformers attend to an image
+  std::vector<WanConfig> transformers;            // likewise
+  std::shared_ptr<const LowRankSums> relighting;  // what is added to the transformer's blocks; empty: nothing
   Umt5Config text_encoder;
   std::optional<Wav2Vec2Config> audio_encoder;
+  std::optional<ClipConfig> image_encoder;
   VaePrecision vae_precision;
   std::unique_ptr<WeightReport> vae_report;
   std::unique_ptr<VideoVae> vae;  // describing: knows its geometry
@@ -82,6 +87,8 @@ class LoadedModels {
   std::unique_ptr<Umt5Encoder> text_encoder_;        // unless it is another rank's
   std::unique_ptr<BlockResidency> audio_residency_;  // of tasks that take sound
   std::unique_ptr<Wav2Vec2> audio_encoder_;
+  std::unique_ptr<BlockResidency> image_residency_;  // of tasks whose transformers attend to an image
+  std::unique_ptr<ClipVision> image_encoder_;
   std::vector<std::unique_ptr<WanTransformer>> transformers_;
   std::unique_ptr<VideoVae> vae_;
 };

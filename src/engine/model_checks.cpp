@@ -28,6 +28,7 @@ WanConfig transformer_config(const std::filesystem::path& path, const WeightScop
 
 void declare_transformer(const WanConfig& config, const WeightScope& scope) {
   declare<WanTransformerWeights>(scope, config, wan_block_layout(config));
+  if (config.animate) MotionEncoder(*config.animate, scope.child("motion_encoder"), "");
 }
 
 void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
@@ -56,6 +57,15 @@ Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightRe
   load_convolutions(encoder, config);
   load_positions(encoder, config);
   skip_unneeded(top);
+  return config;
+}
+
+ClipConfig check_image_encoder(WeightReport& report) {
+  const WeightScope top = WeightScope::describing(report);
+  const WeightScope visual = top.child("visual");
+  const ClipConfig config = clip_config(visual);
+  declare<ClipOuterWeights>(visual, config, clip_block_layout(config));
+  skip_unneeded_clip(top);
   return config;
 }
 

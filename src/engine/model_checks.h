@@ -1,6 +1,7 @@
 #pragma once
 // Checking models against their files without loading them: every tensor's name and shape, both ways.
 
+#include "models/clip/clip_vision.h"
 #include "models/umt5/umt5_encoder.h"
 #include "models/wan/transformer.h"
 #include "models/wav2vec2/wav2vec2.h"
@@ -13,6 +14,7 @@ namespace wan {
 WanConfig check_transformer(const std::filesystem::path& path, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
 Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report);
+ClipConfig check_image_encoder(WeightReport& report);
 
 /// Ask a scope for every weight of a model and load none: what is missing then is what the model's file holds.
 void declare_transformer(const WanConfig& config, const WeightScope& scope);

@@ -102,9 +102,7 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
              .decode = plan.decode,
              .encode = plan.encode,
              .output = run.output,
-             .sound = run.settings.speech && !run.output.save_file.empty()
-                          ? std::optional(sound_track_of(*run.settings.speech))
-                          : std::nullopt,
+             .sound = run.output.save_file.empty() ? std::nullopt : sound_of(run.settings),
              .resumed = run.resumed,
              .keep = run.keep});
   run.models.task().run(video, run.inputs);

@@ -5,7 +5,9 @@
 
 #include "engine/load_options.h"
 #include "engine/vae_factory.h"
+#include "models/clip/clip_vision.h"
 #include "models/umt5/umt5_encoder.h"
+#include "models/wan/animate/animate_conditioning.h"
 #include "models/wan/context_cache.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "models/wan/transformer.h"
@@ -143,10 +145,74 @@ struct RehearsedClip {
   std::optional<SpeechConditioning> conditioning;
 };
 
+/// What a clip of an animation is made from, on the device, and what the transformer makes of it.
+struct RehearsedAnimation {
+  RehearsedAnimation(ExecContext& ctx, const WanTransformer& model, const RehearsedRun& run,
+                     const TensorView& channels, CountingBackend& backend)
+      : report(Checkpoint::from_files({}, kNoFile), "image encoder"),
+        blocks(clip_block_layout(*run.models.image_encoder), DType::kF32, backend.device()),
+        tower(*run.models.image_encoder, WeightScope::rehearsing(report, backend.allocator(), DType::kF32),
+              blocks, 0, ""),
+        tokens(backend.allocator(), DType::kF32, {tower.config().tokens(), tower.config().dim}) {
+    const Shape& latent = run.latent;
+    const AnimateConfig& config = *model.config().animate;
+    const auto latents = [&](std::int64_t frames) {
+      return Tensor(backend.allocator(), DType::kF32, {latent[0], frames, latent[2], latent[3]});
+    };
+    decoded = latents(run.decoded_latents);
+    reference = latents(1);
+    const std::int64_t frames = 4 * (latent[1] - 2) + 1;
+    if (run.backend.device().kind == DeviceKind::kCpu) host = host_memory(ctx, config, latent, frames);
+    look(ctx, backend);
+    AnimateInput input{.channels = channels, .motion = {}};
+    for (std::size_t branch = 0; branch < run.text_tokens.size(); ++branch)
+      input.motion.push_back(
+          motion.emplace_back(backend.allocator(), DType::kF32, Shape{frames, config.motion_dim}));
+    watch(ctx, model, backend);
+    ctx.workspace.release();
+    character.emplace(ctx, model, tokens);
+    conditioning.emplace(ctx, model, *character, input);
+  }
+
+  /// Bytes of the frames that readers hold, of poses, background and mask, of faces, and of the frames that are carried over.
+  static Tensor host_memory(ExecContext& ctx, const AnimateConfig& config, const Shape& latent,
+                            std::int64_t frames) {
+    constexpr std::int64_t kPixels = 8 * 8;  // of a latent
+    constexpr std::int64_t kCarried = 5;
+    const std::int64_t frame = latent[2] * latent[3] * kPixels * 3;
+    const std::int64_t face = config.face_size() * config.face_size() * 3;
+    return {ctx.backend.allocator(), DType::kU8, {frames * (3 * frame + face) + 2 * kCarried * frame * 4}};
+  }
+
+  void look(ExecContext& ctx, CountingBackend& backend) const {
+    const std::int64_t size = tower.config().image_size();
+    const Tensor pixels(backend.allocator(), DType::kF32, {3, size, size});
+    tower.encode(ctx, pixels, tokens);
+    ctx.workspace.release();
+  }
+  void watch(ExecContext& ctx, const WanTransformer& model, CountingBackend& backend) const {
+    const MotionEncoder& encoder = model.motion_encoder();
+    const std::int64_t size = model.config().animate->face_size();
+    const std::int64_t count = std::min(encoder.most_faces(), motion[0].dim(0));
+    const Tensor faces(backend.allocator(), DType::kF32, {count, size, size, 3});
+    encoder.encode(ctx, faces, motion[0].view().slice(0, 0, count));
+  }
+
+  WeightReport report;
+  RehearsedBlocks blocks;
+  ClipVision tower;
+  Tensor tokens, decoded, reference, host;
+  std::vector<Tensor> motion;
+  std::optional<CharacterContext> character;
+  std::optional<AnimateConditioning> conditioning;
+};
+
 /// What the images become: channels beside the latent where the transformers take them, otherwise the clip's latents.
 Tensor condition_of(const RehearsedRun& run, Allocator& allocator) {
   const WanConfig& config = run.models.transformers[0];
   const Shape& latent = run.latent;
+  if (config.animate)
+    return {allocator, DType::kF32, {AnimateChannels(config).all(), latent[1], latent[2], latent[3]}};
   if (config.in_dim > config.out_dim)
     return {allocator, DType::kF32, {config.in_dim - config.out_dim, latent[1], latent[2], latent[3]}};
   if (!run.encodes) return {};
@@ -218,6 +284,14 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
     clip.emplace(ctx, transformers[0]->model, run, static_cast<int>(run.text_tokens.size()));
     bytes_.clip = added();
   }
+  std::optional<RehearsedAnimation> animation;
+  if (config.animate) {
+    animation.emplace(ctx, transformers[0]->model, run, condition, backend);
+    const std::size_t layers = 2 * block_bytes(clip_block_layout(*run.models.image_encoder), DType::kF32);
+    bytes_.hearing = backend.take_peak() + static_cast<std::int64_t>(layers);
+    ctx.workspace.release();
+    bytes_.clip = added();
+  }
   for (const std::int64_t tokens : run.text_tokens)
     encoded.push_back(text ? text->encode(ctx, tokens)
                            : Tensor(backend.allocator(), DType::kF32, {tokens, config.text_dim}));
@@ -251,7 +325,10 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
       if (run.layout.groups > 1 && branch != longest) continue;  // of the others, another group's
       TextContext& context = contexts.at(static_cast<int>(expert), static_cast<int>(branch));
       model.embed_text(ctx, encoded[branch], context);
-      const Conditioning& own = clip ? clip->conditioning->branch(static_cast<int>(branch)) : conditioning;
+      const auto number = static_cast<int>(branch);
+      const Conditioning& own = clip        ? clip->conditioning->branch(number)
+                                : animation ? animation->conditioning->branch(number)
+                                            : conditioning;
       branches.push_back({&context, &own, predictions[branch]});
     }
     model.forward(ctx, {.latent = slots[0], .timesteps = timesteps, .layout = layout, .rope = rope},
@@ -262,11 +339,12 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   bytes_.latents += static_cast<std::int64_t>(kPredictions * predictions[0].bytes());
   bytes_.context_cache = static_cast<std::int64_t>(contexts.bytes());
   for (const Tensor& context : encoded) bytes_.context_cache += static_cast<std::int64_t>(context.bytes());
-  if (clip) {
+  if (clip || animation) {
     // Later clips are encoded and decoded beside what the steps of all of them need.
-    bytes_.decoding +=
-        static_cast<std::int64_t>(clip->decoded.bytes() + clip->kept_reference.bytes() + clip->host.bytes()) +
-        (run.segments > 1 ? bytes_.context_cache : 0);
+    const std::size_t held = clip ? clip->decoded.bytes() + clip->kept_reference.bytes() + clip->host.bytes()
+                                  : animation->decoded.bytes() + animation->reference.bytes() +
+                                        animation->host.bytes() + animation->character->bytes();
+    bytes_.decoding += static_cast<std::int64_t>(held) + (run.segments > 1 ? bytes_.context_cache : 0);
     bytes_.encoding_images = bytes_.decoding;
   }
   bytes_.activations = bytes_.denoising - bytes_.transformers - bytes_.text_encoder - bytes_.vae -

@@ -38,7 +38,7 @@ struct RunBytes {
   std::int64_t text_encoder = 0;   // likewise; 0 where it is apart
   std::int64_t vae = 0;            // weights
   std::int64_t audio_encoder = 0;  // weights outside of blocks
-  std::int64_t clip = 0;           // of a sound: what it is made from, and what the transformer makes of that
+  std::int64_t clip = 0;           // of several: what it is made from, and what the transformer makes of that
   std::int64_t latents = 0;        // sampler's state, predictions, what images became
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // beside these while a transformer runs
@@ -49,7 +49,7 @@ struct RunBytes {
   std::int64_t encoding_images = 0;
   std::int64_t decoding = 0;
   std::int64_t encoding_text = 0;
-  std::int64_t hearing = 0;  // likewise while the audio encoder runs
+  std::int64_t hearing = 0;  // likewise while the encoders of sound, of faces and of the picture run
   std::int64_t denoising = 0;
 };
 

@@ -41,13 +41,22 @@ void check_speech_agreement(const SpeechRequest& request, const SpeechSettings& 
   check_flag("`official_sync`", request.official_sync, kept.official_sync);
 }
 
+/// The folder may have another name now: its files are compared.
+void check_animation_agreement(const AnimationRequest& request, const AnimationSettings& kept) {
+  const auto check_flag = [](const char* member, bool given, bool held) {
+    check_agrees(member, given ? std::optional(true) : std::nullopt, held, held ? "it" : "no such thing");
+  };
+  check_flag("`replace_flag`", request.replace_flag, kept.replaces);
+  check_agrees("`refert_num`", request.refert_num, kept.carried_frames, std::to_string(kept.carried_frames));
+}
+
 void check_agreement(const GenerationRequest& request, const GenerationSettings& kept,
                      const EngineFacts& engine) {
   const auto prompt = request.prompt.empty() ? std::nullopt : std::optional(request.prompt);
   check_agrees("`prompt`", prompt, kept.prompt, kept.prompt);
   check_agrees("`negative_prompt`", request.negative_prompt, kept.negative_prompt, kept.negative_prompt);
   const VideoSize& size = kept.has_images() ? kept.area.value_or(kept.size) : kept.size;
-  check_agrees("`size`", request.size, size, format_video_size(size));
+  if (!kept.animation) check_agrees("`size`", request.size, size, format_video_size(size));
   const auto path = [](const fs::path& given) {
     return given.empty() ? std::nullopt : std::optional(given.string());
   };
@@ -59,7 +68,9 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
   check_image("`image`", request.image, kept.image);
   check_image("`last_image`", request.last_image, kept.last_image);
   if (kept.speech) check_speech_agreement(request.speech, *kept.speech);
-  check_agrees("`frame_num`", request.frame_num, kept.frame_num, std::to_string(kept.frame_num));
+  if (kept.animation) check_animation_agreement(request.animation, *kept.animation);
+  const int frames = kept.animation ? kept.animation->clip_frames : kept.frame_num;
+  check_agrees("`frame_num`", request.frame_num, frames, std::to_string(frames));
   check_agrees("`seed`", request.seed, kept.seed, std::to_string(kept.seed));
   check_agrees("`sample_solver`", request.sample_solver, std::string(solver_name(kept.solver)),
                solver_name(kept.solver));
@@ -93,6 +104,12 @@ void check_whole(const GenerationSettings& settings, const Task& task, const std
   check(facts.takes_last_image, settings.last_image.has_value(), "last_image");
   check(facts.needs_image, settings.has_images(), "image");
   check(facts.takes_sound, settings.speech.has_value(), "audio");
+  check(facts.takes_source, settings.animation.has_value(), "src_root_path");
+  WAN_CHECK_FIELD(
+      facts.takes_source || !settings.animation, kBadFile, "from_latents",
+      "{}: the metadata has \"src_root_path\", of which {} makes no video; these latents were not kept by "
+      "this program",
+      where, facts.name);
   WAN_CHECK_FIELD(
       facts.takes_sound || !settings.speech, kBadFile, "from_latents",
       "{}: the metadata has \"audio\", of which {} makes no video; these latents were not kept by "
@@ -112,6 +129,8 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
   check_agreement(request, settings, engine);
   if (settings.speech && !request.speech.audio.empty())
     settings.speech->audio = request.speech.audio.string();
+  if (settings.animation && !request.animation.src_root_path.empty())
+    settings.animation->source = request.animation.src_root_path.string();
   WAN_CHECK_FIELD(saved.finished() || settings.precision == engine.precision, kInvalidArgument, "precision",
                   "the unfinished run was begun with `precision` {}; go on with it", settings.precision);
   WAN_CHECK_FIELD(saved.finished() || settings.vae_precision == engine.vae_precision, kInvalidArgument,
@@ -154,7 +173,7 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models) {
   const bool needed = !saved.finished() || models.task().facts().decodes_condition;
-  if (!needed || !settings.has_images()) return;
+  if (!needed || !settings.has_condition()) return;
   const Shape expected = models.task().condition_shape(models.vae->geometry(), latent);
   WAN_CHECK_FIELD(
       !saved.condition.empty() && saved.condition.shape() == expected, kBadFile, "from_latents",

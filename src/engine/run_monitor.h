@@ -30,6 +30,7 @@ class RunMonitor {
   void note(const PhaseFinished& event);
   void note(Finished& event) const;
   void note(const Notice&) const {}
+  void note(const PromptExtended&) const {}
   void note(const RunSettings&) const {}
   StepWaits waits_since_last_step();
 

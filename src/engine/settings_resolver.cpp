@@ -11,6 +11,7 @@
 #include "base/untrusted_text.h"
 #include "cleaning/prompt_cleaning.h"
 #include "dump/dump_folder.h"
+#include "engine/animation_inputs.h"
 #include "engine/kept_places.h"
 #include "engine/resume_checks.h"
 #include "engine/speech_inputs.h"
@@ -19,6 +20,7 @@
 #include "media/output.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "request/attributed.h"
+#include "tasks/animate/source.h"
 #include "tasks/presets.h"
 #include "tasks/task_table.h"
 
@@ -98,7 +100,7 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
                                const TaskFacts& task, const EngineFacts& engine, const ValueSource& where) {
   GenerationSettings s;
   s.task = request.task;
-  s.prompt = request.prompt;
+  s.prompt = request.prompt.empty() ? std::string(task.usual_prompt) : request.prompt;
   s.negative_prompt = request.negative_prompt.value_or(defaults.negative_prompt);
   s.seed = request.seed && *request.seed >= 0 ? *request.seed : random_seed();
   s.size = request.size.value_or(defaults.size);
@@ -123,6 +125,9 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   if (task.takes_sound)
     s.speech = where.checked(request.speech.infer_frames.has_value(), "frame_num",
                              [&] { return speech_settings_of(request, defaults.frame_num); });
+  if (task.takes_source)
+    s.animation = where.checked(request.frame_num.has_value(), "frame_num",
+                                [&] { return animation_settings_of(request, defaults.frame_num); });
   return s;
 }
 
@@ -148,8 +153,8 @@ void check_image_options(const GenerationRequest& request, const TaskFacts& task
   const bool given = !request.image.empty() || !request.last_image.empty();
   WAN_CHECK(given || !task.needs_image, kInvalidArgument, "`image` is missing: name the picture {}",
             task.image_role);
-  WAN_CHECK(given || !cleaned("`prompt`", request.prompt).empty(), kInvalidArgument,
-            "`prompt` is empty: say what the video shows");
+  WAN_CHECK(given || !task.usual_prompt.empty() || !cleaned("`prompt`", request.prompt).empty(),
+            kInvalidArgument, "`prompt` is empty: say what the video shows");
 }
 
 InputImages load_images(const GenerationRequest& request) {
@@ -208,12 +213,6 @@ void check_dump(const fs::path& folder) {
   }
 }
 
-/// Of a video that has one.
-std::optional<SoundTrack> sound_of(const GenerationSettings& settings) {
-  if (!settings.speech) return std::nullopt;
-  return sound_track_of(*settings.speech);
-}
-
 void check_outputs(const GenerationRequest& request, const ResolvedRequest& resolved,
                    const CheckpointModels& models) {
   WAN_CHECK(!request.save_file.empty(), kInvalidArgument,
@@ -252,6 +251,8 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
     add(read, named("`audio`", {speech->audio}));
     add(read, named("`pose_video`", {speech->pose_video}));
   }
+  if (const auto& animation = resolved.settings.animation)
+    add(read, named("`src_root_path`'s", AnimationFiles(animation->source, animation->replaces).all()));
   check_files_apart(written, read);
 }
 
@@ -293,6 +294,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
                   models.files.place(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
   check_speech_options(request, task.facts());
+  check_animation_options(request, task.facts());
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
   for (const std::string& notice : models.lora_notices) resolved.notices.push_back(literal_text(notice));
@@ -309,7 +311,8 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
     settings = settings_of(request, defaults, task.facts(), engine, where);
     settings.model = models.files.name;
     settings.lora = engine.lora;
-    WAN_CHECK_FIELD(!resolved.resumed || !task.facts().decodes_condition, kInvalidArgument, "from_latents",
+    WAN_CHECK_FIELD(!resolved.resumed || !(task.facts().decodes_condition || task.facts().takes_source),
+                    kInvalidArgument, "from_latents",
                     "{}: these latents were not kept by this program; {} goes on with its own alone",
                     request.from_latents.string(), task.facts().name);
     if (resolved.resumed) {
@@ -337,11 +340,13 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
               "smaller one",
               settings.seed, speech.clips);
   }
+  if (settings.animation)
+    take_animation_source(request, models, /*new_run=*/!kept, settings, resolved.notices);
   where.checked(!kept, "prompt", [&] { cleaned("`prompt`", settings.prompt); });
   where.checked(!kept, "negative_prompt", [&] { cleaned("`negative_prompt`", settings.negative_prompt); });
   where.checked(request.size.has_value(), "size",
                 [&] { check_size(settings.size, models.config().patch, vae); });
-  if (!settings.speech)
+  if (!settings.speech && !settings.animation)
     where.checked(request.frame_num.has_value(), "frame_num",
                   [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });
   WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
@@ -351,8 +356,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
   const Guidance guidance(settings.guide_scale, settings.boundary);
   tell_distilled_files(models, settings, resolved.notices);
 
-  const std::int64_t latent_frames =
-      task.segment_latents(vae, settings.speech ? settings.speech->clip_frames : settings.frame_num);
+  const std::int64_t latent_frames = task.segment_latents(vae, settings.segment_frames());
   resolved.latent = {vae.z_dim, latent_frames, settings.size.height / vae.spatial_stride,
                      settings.size.width / vae.spatial_stride};
   if (resolved.resumed) {
@@ -368,7 +372,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
   check_keeping(request);
   resolved.latents = choose_latents_file(request, resolved.resumed, resolved.notices);
   check_outputs(request, resolved, models);
-  const bool has_condition = settings.has_images();
+  const bool has_condition = settings.has_condition();
   tell_missing_room(
       resolved.latents,
       state_bytes(scheduler.slots(), resolved.latent,

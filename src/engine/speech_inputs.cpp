@@ -8,6 +8,7 @@
 #include "media/audio.h"
 #include "media/video_reader.h"
 #include "models/wav2vec2/speech_features.h"
+#include "tasks/animate/source.h"
 #include "tasks/task_table.h"
 
 namespace wan {
@@ -115,8 +116,15 @@ std::vector<float> read_speech_of(const GenerationRequest& request, const Checkp
   return samples;
 }
 
-SoundTrack sound_track_of(const SpeechSettings& settings) {
-  return {.file = settings.audio, .start = settings.audio_start, .duration = settings.audio_duration};
+std::optional<SoundTrack> sound_of(const GenerationSettings& settings) {
+  if (const std::optional<SpeechSettings>& speech = settings.speech)
+    return SoundTrack{
+        .file = speech->audio, .start = speech->audio_start, .duration = speech->audio_duration};
+  if (settings.animation && settings.animation->has_sound && !settings.animation->official_output)
+    return SoundTrack{.file = AnimationFiles(settings.animation->source, false).pose,
+                      .duration = std::nullopt,
+                      .ends_video = false};
+  return std::nullopt;
 }
 
 }  // namespace wan

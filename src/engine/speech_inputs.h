@@ -1,6 +1,7 @@
 #pragma once
 // What of a request makes a video from a sound: its settings, and the sound itself.
 
+#include <optional>
 #include <vector>
 
 #include "engine/loaded_models.h"
@@ -21,7 +22,7 @@ SpeechSettings speech_settings_of(const GenerationRequest& request, int usual_cl
 std::vector<float> read_speech_of(const GenerationRequest& request, const CheckpointModels& models,
                                   bool new_run, double fps, SpeechSettings& settings);
 
-/// The sound of the video's file.
-SoundTrack sound_track_of(const SpeechSettings& settings);
+/// The sound of the video's file; nothing for a video without one.
+std::optional<SoundTrack> sound_of(const GenerationSettings& settings);
 
 }  // namespace wan

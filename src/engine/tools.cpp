@@ -44,7 +44,19 @@ Dimensions describe(const WanConfig& config) {
     dimensions.emplace_back(
         "sound", fmt::format("{} layers of {}, after blocks {}", config.speech->audio_layers,
                              config.speech->audio_dim, fmt::join(config.speech->inject_layers, ", ")));
+  if (config.animate)
+    dimensions.emplace_back("faces", fmt::format("{0}x{0} to {1} of {2}, after blocks {3}",
+                                                 config.animate->face_size(), config.animate->face_heads + 1,
+                                                 config.dim, fmt::join(face_blocks(config), ", ")));
   return dimensions;
+}
+
+Dimensions describe(const ClipConfig& config) {
+  return {{"dim", fmt::format("{}", config.dim)},
+          {"ffn_dim", fmt::format("{}", config.dim_ffn)},
+          {"heads", fmt::format("{} of {}", ClipConfig::kHeads, config.head_dim())},
+          {"layers", fmt::format("{} of {}", config.num_layers, config.num_layers + 1)},
+          {"image", fmt::format("{0}x{0} in patches of {1}x{1}", config.image_size(), config.patch)}};
 }
 
 Dimensions describe(const Wav2Vec2Config& config) {
@@ -120,6 +132,9 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   } else if (facts.kind == PartKind::kAudioEncoder && file_exists(path / "config.json")) {
     model.kind = "wav2vec 2.0 audio encoder";
     model.dimensions = describe(check_audio_encoder(path, report));
+  } else if (checkpoint.find("visual.cls_embedding") != nullptr) {
+    model.kind = "CLIP image encoder";
+    model.dimensions = describe(check_image_encoder(report));
   } else if (facts.kind == PartKind::kVae && facts.model_type == "vae22") {
     tell("VAE 2.2", describe(Vae22(WeightScope::describing(report)).config()));
   } else if (facts.kind == PartKind::kVae) {

@@ -19,6 +19,7 @@ class JsonReader {
   const std::string& place() const { return place_; }
   bool is_null() const { return value_->is_null(); }
   bool is_string() const { return value_->is_string(); }
+  bool is_integer() const { return value_->is_number_integer(); }
 
   /// The member of an object; nothing where it is missing or null.
   std::optional<JsonReader> find(const std::string& key) const;

@@ -25,13 +25,16 @@ class Mp4Writer final : public FrameSink {
                                     [this](AVCodecContext& context) { converter_.tag(context); })),
         packet_(av_packet_alloc()) {
     WAN_CHECK(packet_ != nullptr, kOutOfMemory, "[mp4] no memory for a packet");
-    if (sound) sound_.emplace(*sound, frame_rate_of(format.fps));
+    if (sound) {
+      sound_.emplace(*sound, frame_rate_of(format.fps));
+      ends_with_sound_ = sound->ends_video;
+    }
     open_file(metadata);
   }
 
   void write(const std::uint8_t* rgb) override {
     if (sound_) {
-      if (frames_ > 0 && sound_->is_over_at(frames_)) return;
+      if (ends_with_sound_ && frames_ > 0 && sound_->is_over_at(frames_)) return;
       sound_->encode_until(frames_ + 1, [this](AVPacket& packet) { write_sound(packet); });
     }
     FfmpegPtr<AVFrame> frame = converter_.convert(rgb);
@@ -117,6 +120,7 @@ class Mp4Writer final : public FrameSink {
   FfmpegPtr<AVFormatContext> muxer_;
   AVStream* stream_ = nullptr;  // owned by muxer_
   std::optional<SoundEncoder> sound_;
+  bool ends_with_sound_ = false;
   AVStream* sound_stream_ = nullptr;  // likewise
   std::int64_t frames_ = 0;
 };

@@ -37,6 +37,16 @@ double triangle(double x) {
 }
 constexpr Filter kBilinear{triangle, 1.0};
 
+/// Catmull and Rom's, a = -0.5.
+double cubic(double x) {
+  constexpr double kA = -0.5;
+  x = std::abs(x);
+  if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kA;
+  return 0.0;
+}
+constexpr Filter kBicubic{cubic, 2.0};
+
 /// One output position: a weighted sum of neighbouring inputs.
 struct Window {
   int first = 0;                      // input index of weights[0]
@@ -136,6 +146,10 @@ Image resize(const Image& image, const Filter& filter, int width, int height) {
 
 Image resize_lanczos(const Image& image, int width, int height) {
   return resize(image, kLanczos, width, height);
+}
+
+Image resize_bicubic(const Image& image, int width, int height) {
+  return resize(image, kBicubic, width, height);
 }
 
 Image resize_bilinear(const Image& image, int width, int height) {

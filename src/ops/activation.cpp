@@ -15,6 +15,8 @@ double apply_activation(ActivationKind kind, double x) {
       return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 * std::numbers::inv_pi) * (x + 0.044715 * x * x * x)));
     case ActivationKind::kGelu:
       return 0.5 * x * std::erfc(-x * std::numbers::sqrt2 / 2.0);  // 1 + erf would cancel far below zero
+    case ActivationKind::kLeakyReLU:
+      return x >= 0.0 ? x : 0.2 * x;
     case ActivationKind::kNone:
       break;
   }

@@ -53,52 +53,9 @@ void check_inner_contiguous(const char* op, const char* argument, const TensorVi
             "[{}] the last dimension of {} must be contiguous", op, argument);
 }
 
-namespace {
-
-std::byte* element(const TensorView& view, std::initializer_list<std::int64_t> index) {
-  WAN_ASSERT(static_cast<int>(index.size()) == view.rank());
-  std::int64_t offset = 0;
-  int axis = 0;
-  for (const std::int64_t i : index) offset += i * view.stride(axis++);
-  return view.data() + offset * static_cast<std::int64_t>(dtype_size(view.dtype()));
-}
-
-}  // namespace
-
-double load_element(const TensorView& view, std::initializer_list<std::int64_t> index) {
-  const std::byte* data = element(view, index);
-  switch (view.dtype()) {
-    case DType::kF64:
-      return *reinterpret_cast<const double*>(data);
-    case DType::kF32:
-      return *reinterpret_cast<const float*>(data);
-    case DType::kBF16:
-      return to_float(*reinterpret_cast<const BF16*>(data));
-    case DType::kF16:
-      return to_float(*reinterpret_cast<const F16*>(data));
-    default:
-      fail(ErrorCode::kInternal, "[load_element] {} is not floating point", dtype_name(view.dtype()));
-  }
-}
-
-void store_element(const TensorView& view, std::initializer_list<std::int64_t> index, double value) {
-  std::byte* data = element(view, index);
-  switch (view.dtype()) {
-    case DType::kF64:
-      *reinterpret_cast<double*>(data) = value;
-      return;
-    case DType::kF32:
-      *reinterpret_cast<float*>(data) = static_cast<float>(value);
-      return;
-    case DType::kBF16:
-      *reinterpret_cast<BF16*>(data) = to_bf16(static_cast<float>(value));
-      return;
-    case DType::kF16:
-      *reinterpret_cast<F16*>(data) = to_f16(static_cast<float>(value));
-      return;
-    default:
-      fail(ErrorCode::kInternal, "[store_element] {} is not floating point", dtype_name(view.dtype()));
-  }
+void fail_element(const TensorView& view, std::size_t indexes) {
+  WAN_ASSERT(static_cast<int>(indexes) == view.rank());
+  fail(ErrorCode::kInternal, "[element] {} is not floating point", dtype_name(view.dtype()));
 }
 
 }  // namespace wan

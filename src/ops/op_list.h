@@ -8,6 +8,7 @@
 
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/causal_attention.h"
 #include "ops/channel_norm.h"
 #include "ops/channel_resample.h"
 #include "ops/conv3d.h"
@@ -15,7 +16,7 @@
 #include "ops/embedding.h"
 #include "ops/fill_zero.h"
 #include "ops/finite.h"
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 #include "ops/gated_residual.h"
 #include "ops/join_attention.h"
 #include "ops/layer_norm.h"
@@ -24,6 +25,7 @@
 #include "ops/patchify.h"
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
+#include "ops/rotate_halves.h"
 #include "ops/upsample.h"
 
 namespace wan {
@@ -32,9 +34,9 @@ template <typename... Types>
 struct TypeList {};
 
 using AllOps =
-    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, ChannelNormArgs, Conv3dArgs, CopyArgs,
-             CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedGeluArgs,
+    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
+             CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedActivationArgs,
              GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, UnpatchifyArgs, UpsampleArgs>;
+             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -75,9 +75,11 @@ class Delivery {
 
   /// Frames [first, end) of the group, to the output and the dump.
   void hand_on(std::int64_t first, std::int64_t end, std::int64_t frame_size) {
+    if (to_.most) end = std::min(end, first + *to_.most - handed_on_);
+    if (end <= first) return;
     const auto begin = static_cast<std::size_t>(first * frame_size);
     const auto size = static_cast<std::size_t>((end - first) * frame_size);
-    if (run_.dump != nullptr && end > first)
+    if (run_.dump != nullptr)
       run_.dump->frames(to_.written + handed_on_, std::span(pixels_).subspan(begin, size),
                         std::span(levels_).subspan(begin, size));
     for (std::int64_t i = first; i < end; ++i) output_.write(levels_.data() + i * frame_size);
@@ -118,7 +120,8 @@ std::int64_t decode_into(const RunContext& run, const VideoVae& vae, const VaePl
     delivery->dump_all(run.settings.size.height, run.settings.size.width);
   }
   phase.finish();
-  return total - to.skip + to.first_shown - 1;
+  const std::int64_t shown = total - to.skip + to.first_shown - 1;
+  return std::min(shown, to.most.value_or(shown));
 }
 
 }  // namespace wan

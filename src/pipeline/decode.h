@@ -1,6 +1,8 @@
 #pragma once
 // Latents to frames to the output, group by group: the encoder works while the VAE decodes the next group.
 
+#include <optional>
+
 #include "media/frame_sink.h"
 #include "models/video_vae.h"
 #include "settings/run_context.h"
@@ -9,9 +11,10 @@ namespace wan {
 
 /// Where decoded frames go.
 struct FramesTo {
-  std::int64_t skip = 0;         // of the first ones, which nobody gets
-  std::int64_t first_shown = 1;  // how often the first of the others is written
-  std::int64_t written = 0;      // frames that are in the output already
+  std::int64_t skip = 0;                  // of the first ones, which nobody gets
+  std::int64_t first_shown = 1;           // how often the first of the others is written
+  std::int64_t written = 0;               // frames that are in the output already
+  std::optional<std::int64_t> most = {};  // frames of the others that are written; unset: all
   TensorView carried = {};  // [n, H, W, 3] f32 on the host: the last n, clamped to [-1, 1]; empty for none
   bool dumps_all = false;   // those that are skipped too, clamped
 };

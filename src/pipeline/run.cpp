@@ -282,6 +282,7 @@ Tensor Run::decode(const TensorView& latents, const DecodedFrames& frames) {
                             {.skip = frames.skip,
                              .first_shown = frames.first_shown,
                              .written = written_,
+                             .most = frames.most,
                              .carried = carried,
                              .dumps_all = latents.dim(1) != parts_.latent[1]},
                             sink_.get());

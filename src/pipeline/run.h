@@ -18,6 +18,7 @@
 #include "kept/state_keeper.h"
 #include "media/frame_sink.h"
 #include "media/sound_track.h"
+#include "models/clip/clip_vision.h"
 #include "models/video_vae.h"
 #include "models/wav2vec2/wav2vec2.h"
 #include "pipeline/denoise.h"
@@ -36,6 +37,9 @@ struct PipelineModels {
   // Of tasks that take sound:
   const Wav2Vec2* audio_encoder = nullptr;
   BlockResidency* audio_residency = nullptr;  // of its layers
+  // Of tasks whose transformers attend to an image:
+  const ClipVision* image_encoder = nullptr;
+  BlockResidency* image_residency = nullptr;  // of its layers
 };
 
 /// What a segment is made from beside text and noise.
@@ -74,9 +78,10 @@ struct RunParts {
 
 /// Which of a segment's decoded frames go where.
 struct DecodedFrames {
-  std::int64_t skip = 0;         // of the first ones, that are not part of the video
-  std::int64_t first_shown = 1;  // how often the first one that is part of it stands there
-  std::int64_t carry = 0;        // of the last ones, that the next segment is made from
+  std::int64_t skip = 0;                  // of the first ones, that are not part of the video
+  std::int64_t first_shown = 1;           // how often the first one that is part of it stands there
+  std::int64_t carry = 0;                 // of the last ones, that the next segment is made from
+  std::optional<std::int64_t> most = {};  // frames that are part of the video; unset: all
 };
 
 /// Tells the residencies of the text encoder and the experts, which may be one, what a run acquires: the text encoder's

@@ -11,6 +11,8 @@
 #include "engine/rank_connection.h"
 #include "engine/rank_threads.h"
 #include "engine/vae_factory.h"
+#include "models/clip/config.h"
+#include "models/wan/animate/animate_conditioning.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "ops/copy.h"
 #include "ops/finite.h"
@@ -153,6 +155,8 @@ struct Subject {
               "`phases` first: {} makes no video of clips, each of which follows another", task.facts().name);
     if (options.num_layers > 0) {
       transformer.num_layers = options.num_layers;
+      WAN_CHECK(!transformer.animate || options.num_layers % 5 == 0, kInvalidArgument,
+                "`num_layers` {}: {} has a multiple of 5", options.num_layers, task.facts().name);
       if (transformer.speech)
         std::erase_if(transformer.speech->inject_layers,
                       [&](int block) { return block >= options.num_layers; });
@@ -165,7 +169,7 @@ struct Subject {
   LatentExtent decoded() const { return {task.decoded_latents(latent[1]), latent[2], latent[3]}; }
   /// What is encoded: the frames before a clip of speech, otherwise a whole video.
   LatentExtent encoded() const {
-    return {transformer.speech ? kMotionLatents : latent[1], latent[2], latent[3]};
+    return {transformer.speech ? kMotionLatents : task.decoded_latents(latent[1]), latent[2], latent[3]};
   }
   /// Of the rank of `ranks`, all by default; `first`: of a clip of speech that has none before it.
   TokenLayout layout(const Communicator& ranks = SelfCommunicator(), bool first = false) const {
@@ -199,6 +203,26 @@ struct RandomSpeech {
 
   Tensor audio, reference, motion, pose;
   std::optional<SpeechConditioning> conditioning;
+};
+
+/// Random inputs of a clip of an animation, and what the transformer makes of them.
+struct RandomAnimation {
+  RandomAnimation(Bench& bench, const WanTransformer& model, const Shape& latent, int branches) {
+    const WanConfig& config = model.config();
+    channels = bench.normals({AnimateChannels(config).all(), latent[1], latent[2], latent[3]});
+    tokens = bench.normals({published_clip_config().tokens(), config.animate->image_dim});
+    character.emplace(bench.exec, model, tokens);
+    AnimateInput input{.channels = channels, .motion = {}};
+    for (int branch = 0; branch < branches; ++branch)
+      input.motion.push_back(
+          motion.emplace_back(bench.normals({4 * (latent[1] - 2) + 1, config.animate->motion_dim})));
+    conditioning.emplace(bench.exec, model, *character, input);
+  }
+
+  Tensor channels, tokens;
+  std::vector<Tensor> motion;
+  std::optional<CharacterContext> character;
+  std::optional<AnimateConditioning> conditioning;
 };
 
 /// A model's weights, its blocks as the only group of a residency.
@@ -256,12 +280,14 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
   const Tensor latent = bench.normals(subject.latent);
   Tensor channels;
   Conditioning conditioning;
-  if (const std::int64_t count = config.in_dim - config.out_dim; count > 0) {
+  if (const std::int64_t count = config.in_dim - config.out_dim; count > 0 && !config.animate) {
     channels = bench.normals({count, subject.latent[1], subject.latent[2], subject.latent[3]});
     conditioning.channels = channels;
   }
   std::optional<RandomSpeech> speech;
   if (config.speech) speech.emplace(bench, transformer, subject.latent, first, branches);
+  std::optional<RandomAnimation> animation;
+  if (config.animate) animation.emplace(bench, transformer, subject.latent, branches);
   std::vector<TextContext> contexts(static_cast<std::size_t>(branches));
   std::vector<Tensor> velocities;
   std::vector<GuidanceBranch> passes;
@@ -270,8 +296,11 @@ BenchmarkRow measure_passes(Bench& bench, const Subject& subject, const char* ph
     TextContext& context = contexts[static_cast<std::size_t>(branch)];
     transformer.embed_text(bench.exec, bench.normals({config.text_len, config.text_dim}), context);
     if (runs_pass(ways.layout, ways.all->rank(), branch, branches))
-      passes.push_back(
-          {&context, speech ? &speech->conditioning->branch(branch) : &conditioning, velocities.back()});
+      passes.push_back({&context,
+                        speech      ? &speech->conditioning->branch(branch)
+                        : animation ? &animation->conditioning->branch(branch)
+                                    : &conditioning,
+                        velocities.back()});
   }
   ExecContext exec{
       .backend = *bench.backend, .workspace = bench.workspace, .communicator = ways.group_or_all()};

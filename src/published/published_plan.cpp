@@ -61,7 +61,7 @@ Sharding sharding_of(const PublishedPlanOptions& options, int ranks, bool text_e
 
 std::optional<LatentExtent> published_clip(const Task& task, bool image, const Shape& latent) {
   const TaskFacts& facts = task.facts();
-  if (!facts.needs_image && !(facts.takes_image && image)) return std::nullopt;
+  if (!facts.needs_image && !facts.takes_source && !(facts.takes_image && image)) return std::nullopt;
   const Shape condition = task.condition_shape(geometry_of(official_vae(task)), latent);
   return LatentExtent{condition[1], latent[2], latent[3]};
 }

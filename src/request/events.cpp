@@ -61,6 +61,11 @@ Json describe(const RunSettings& event) {
   return {{"event", "settings"}, {"values", values}};
 }
 
+Json describe(const PromptExtended& event) {
+  return {
+      {"event", "prompt_extended"}, {"given", event.given}, {"prompt", event.prompt}, {"model", event.model}};
+}
+
 Json describe(const Finished& event) {
   Json phases = Json::array();
   for (const PhaseTime& time : event.phases)
@@ -83,6 +88,8 @@ const char* phase_name(Phase phase) {
   switch (phase) {
     case Phase::kDownload:
       return "download";
+    case Phase::kExtend:
+      return "extend";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:

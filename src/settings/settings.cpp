@@ -80,13 +80,42 @@ void add_speech(const SpeechSettings& s, Metadata& metadata) {
   metadata.emplace_back("official_sync", yes_or_no(s.official_sync));
 }
 
+void add_animation(const AnimationSettings& s, Metadata& metadata) {
+  metadata.emplace_back("src_root_path", s.source);
+  metadata.emplace_back("source_hash", s.source_hash);
+  metadata.emplace_back("replace_flag", yes_or_no(s.replaces));
+  metadata.emplace_back("refert_num", fmt::format("{}", s.carried_frames));
+  metadata.emplace_back("official_output", yes_or_no(s.official_output));
+  metadata.emplace_back("source_sound", yes_or_no(s.has_sound));
+  metadata.emplace_back("use_relighting_lora", yes_or_no(s.relit));
+  metadata.emplace_back("clip_frames", fmt::format("{}", s.clip_frames));
+}
+
+bool read_flag(const Pairs& pairs, const char* key) {
+  const std::string text = pairs.text(key);
+  pairs.expect(text == "true" || text == "false", key, "true or false");
+  return text == "true";
+}
+
+AnimationSettings read_animation_settings(const Pairs& pairs, int frames) {
+  AnimationSettings s;
+  s.source = pairs.text("src_root_path");
+  s.source_hash = pairs.text("source_hash");
+  s.replaces = read_flag(pairs, "replace_flag");
+  s.carried_frames = pairs.number<int>("refert_num");
+  pairs.expect(s.carried_frames == 1 || s.carried_frames == 5, "refert_num", "1 or 5");
+  s.official_output = read_flag(pairs, "official_output");
+  s.has_sound = read_flag(pairs, "source_sound");
+  s.relit = read_flag(pairs, "use_relighting_lora");
+  s.clip_frames = pairs.number<int>("clip_frames");
+  pairs.expect(s.clip_frames > s.carried_frames && s.clip_frames < 100'000 && s.clip_frames % 4 == 1,
+               "clip_frames", "4n + 1, more than \"refert_num\"");
+  s.clips = s.clips_of(frames);
+  return s;
+}
+
 SpeechSettings read_speech_settings(const Pairs& pairs) {
   SpeechSettings s;
-  const auto flag = [&](const char* key) {
-    const std::string text = pairs.text(key);
-    pairs.expect(text == "true" || text == "false", key, "true or false");
-    return text == "true";
-  };
   s.audio = pairs.text("audio");
   s.audio_start = pairs.number<double>("audio_start");
   pairs.expect(std::isfinite(s.audio_start) && s.audio_start >= 0, "audio_start", "0 or more seconds");
@@ -105,12 +134,25 @@ SpeechSettings read_speech_settings(const Pairs& pairs) {
   pairs.expect(s.clips >= 1 && s.clips <= SpeechSettings::kMostClips, "num_clip", "1 to 10000");
   s.clip_frames = pairs.number<int>("infer_frames");
   pairs.expect(SpeechSettings::is_clip(s.clip_frames), "infer_frames", "a multiple of 4 up to 120");
-  s.start_from_ref = flag("start_from_ref");
-  s.official_sync = flag("official_sync");
+  s.start_from_ref = read_flag(pairs, "start_from_ref");
+  s.official_sync = read_flag(pairs, "official_sync");
   return s;
 }
 
 }  // namespace
+
+int AnimationSettings::clips_of(std::int64_t frames) const {
+  const std::int64_t step = clip_frames - carried_frames;
+  return static_cast<int>(std::max<std::int64_t>(1, (frames - carried_frames + step - 1) / step));
+}
+
+AnimationSettings::Clip AnimationSettings::clip(int index, std::int64_t frames) const {
+  const std::int64_t first = std::int64_t{index} * (clip_frames - carried_frames);
+  const std::int64_t carried = index == 0 ? 0 : carried_frames;
+  return {.first = first,
+          .carried = carried,
+          .shown = std::min(frames - first, std::int64_t{clip_frames}) - carried};
+}
 
 PoseFrames parse_pose_frames(std::string_view text) {
   if (text == "every-nth") return PoseFrames::kEveryNth;
@@ -154,6 +196,7 @@ Metadata to_metadata(const GenerationSettings& s) {
   if (s.image) metadata.emplace_back("image", *s.image);
   if (s.last_image) metadata.emplace_back("last_image", *s.last_image);
   if (s.speech) add_speech(*s.speech, metadata);
+  if (s.animation) add_animation(*s.animation, metadata);
   metadata.emplace_back("version", std::string("wan.cpp ") + version());
   return metadata;
 }
@@ -207,7 +250,15 @@ bool holds_settings(const Metadata& metadata) {
                                 "num_clip",
                                 "infer_frames",
                                 "start_from_ref",
-                                "official_sync"};
+                                "official_sync",
+                                "src_root_path",
+                                "source_hash",
+                                "replace_flag",
+                                "refert_num",
+                                "official_output",
+                                "source_sound",
+                                "use_relighting_lora",
+                                "clip_frames"};
   return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
     return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
   });
@@ -261,6 +312,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   if (pairs.has("image")) s.image = pairs.text("image");
   if (pairs.has("last_image")) s.last_image = pairs.text("last_image");
   if (pairs.has("audio")) s.speech = read_speech_settings(pairs);
+  if (pairs.has("src_root_path")) s.animation = read_animation_settings(pairs, s.frame_num);
   return s;
 }
 

@@ -50,6 +50,29 @@ struct SpeechSettings {
   int frames() const { return clips * clip_frames - (drops_first() && official_sync ? kDroppedFrames : 0); }
 };
 
+/// Of a character that moves as a video does.
+struct AnimationSettings {
+  std::string source;       // the preprocessed folder
+  std::string source_hash;  // of its files: another run goes on with the same ones
+  bool replaces = false;
+  int carried_frames = 1;  // of a clip, that the next one begins with
+  bool official_output = false;
+  bool has_sound = false;  // src_pose.mp4
+  bool relit = false;      // by the relighting LoRA
+  int clip_frames = 77;
+  int clips = 1;
+
+  /// Of a video of so many frames, each clip after the first adding clip_frames - carried_frames.
+  int clips_of(std::int64_t frames) const;
+  struct Clip {
+    std::int64_t first;    // frame of the source that it begins with
+    std::int64_t carried;  // of its frames are the last ones of the clip before, and shown there
+    std::int64_t shown;    // of those that follow are part of the video
+  };
+  /// Of a video of so many frames.
+  Clip clip(int index, std::int64_t frames) const;
+};
+
 struct GenerationSettings {
   std::string task;
   std::string prompt;
@@ -73,12 +96,19 @@ struct GenerationSettings {
   // For tasks that take images; unset elsewhere:
   std::optional<VideoSize>
       area;  // what was asked for, from which and from the image's shape `size` follows; without an image `size`
-  std::optional<std::string> image;       // the file; empty where none is given
-  std::optional<std::string> last_image;  // likewise
-  std::optional<SpeechSettings> speech;   // for tasks that take sound
+  std::optional<std::string> image;            // the file; empty where none is given
+  std::optional<std::string> last_image;       // likewise
+  std::optional<SpeechSettings> speech;        // for tasks that take sound
+  std::optional<AnimationSettings> animation;  // for tasks that take a preprocessed video
 
   /// Segments of the run that makes it.
-  int segments() const { return speech ? speech->clips : 1; }
+  int segments() const { return speech ? speech->clips : animation ? animation->clips : 1; }
+  /// Frames of one of them.
+  int segment_frames() const {
+    return speech ? speech->clip_frames : animation ? animation->clip_frames : frame_num;
+  }
+  /// Whether a segment is made from something that is kept with its unfinished latents.
+  bool has_condition() const { return has_images() || animation.has_value(); }
   bool has_images() const { return (image && !image->empty()) || (last_image && !last_image->empty()); }
 };
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
 constexpr std::string_view kAudioEncoder = "wav2vec2-large-xlsr-53-english";
+constexpr std::string_view kImageEncoder = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth";
 constexpr std::array<std::string_view, 1> kRoot = {"."};
 
 fs::path below(const fs::path& root, std::string_view folder) {
@@ -101,14 +102,16 @@ CheckpointFiles official_files(const fs::path& root, const Task& task) {
                         .text_encoder = root / "models_t5_umt5-xxl-enc-bf16.pth",
                         .tokenizer = root / "google" / "umt5-xxl",
                         .vae = root / facts.vae_file(),
-                        .audio_encoder = facts.takes_sound ? root / kAudioEncoder : fs::path()};
+                        .audio_encoder = facts.takes_sound ? root / kAudioEncoder : fs::path(),
+                        .image_encoder = facts.takes_source ? root / kImageEncoder : fs::path()};
   for (const std::string_view folder : facts.transformers) files.transformers.push_back(below(root, folder));
   return files;
 }
 
 std::vector<std::string> missing_parts(const CheckpointFiles& files) {
   std::vector<fs::path> parts(files.transformers.rbegin(), files.transformers.rend());
-  parts.insert(parts.end(), {files.text_encoder, files.tokenizer, files.vae, files.audio_encoder});
+  parts.insert(parts.end(),
+               {files.text_encoder, files.tokenizer, files.vae, files.audio_encoder, files.image_encoder});
   std::vector<std::string> missing;
   for (const fs::path& part : parts)
     if (!part.empty() && !file_exists(part)) missing.push_back(missing_part(part, files.root));
@@ -141,8 +144,10 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
        facts.transformers.size() == 1
            ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
            : "the A14B models: high_noise_model/, low_noise_model/",
-       facts.takes_sound ? fmt::format(", {}/", kAudioEncoder) : "", files.vae.filename().string(),
-       other_vae(root, facts));
+       facts.takes_sound    ? fmt::format(", {}/", kAudioEncoder)
+       : facts.takes_source ? fmt::format(", {}", kImageEncoder)
+                            : "",
+       files.vae.filename().string(), other_vae(root, facts));
 }
 
 CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& named) {
@@ -155,7 +160,8 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .text_encoder = std::move(parts.text_encoder),
                         .tokenizer = std::move(parts.tokenizer),
                         .vae = std::move(parts.vae),
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   take_named_parts(files, named);
   const std::vector<std::string> missing = missing_parts(files);
   WAN_CHECK(missing.empty(), kBadFile,
@@ -180,7 +186,8 @@ CheckpointFiles find_loose(const fs::path& root, const FoundParts& found, const 
                         .text_encoder = parts.text_encoder,
                         .tokenizer = found.tokenizer,
                         .vae = parts.vae,
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   const bool both = !parts.high_noise.empty() && !parts.low_noise.empty();
   if (!both && parts.transformer.empty()) files.transformers = choose_transformers(found, root);
   take_named_parts(files, parts);
@@ -221,7 +228,8 @@ CheckpointFiles named_files(const CheckpointParts& parts) {
                         .text_encoder = {},
                         .tokenizer = {},
                         .vae = {},
-                        .audio_encoder = {}};
+                        .audio_encoder = {},
+                        .image_encoder = {}};
   WAN_CHECK_FIELD(!files.transformers.empty(), kInvalidArgument, "ckpt_dir",
                   "`ckpt_dir` is missing: name the folder of the checkpoint, or its parts: `high_noise` and "
                   "`low_noise`, or `transformer`");
@@ -277,8 +285,11 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir, const Checkpoint
   check_named_files(parts);
   CheckpointFiles files =
       ckpt_dir.empty() ? named_files(parts) : find_in_folder(checkpoint_folder(ckpt_dir), parts);
-  WAN_CHECK_FIELD(!files.task->facts().takes_sound || !files.audio_encoder.empty(), kUnsupported, "ckpt_dir",
-                  "{} takes an audio encoder too: name the official folder of {} with `ckpt_dir`",
+  const TaskFacts& facts = files.task->facts();
+  const bool needs_more = (facts.takes_sound && files.audio_encoder.empty()) ||
+                          (facts.takes_source && files.image_encoder.empty());
+  WAN_CHECK_FIELD(!needs_more, kUnsupported, "ckpt_dir",
+                  "{} takes another encoder too: name the official folder of {} with `ckpt_dir`",
                   files.task->facts().name, files.task->facts().checkpoint);
   return files;
 }

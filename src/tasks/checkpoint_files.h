@@ -23,6 +23,8 @@ struct CheckpointFiles {
   std::filesystem::path vae;
   /// wav2vec2-large-xlsr-53-english, of tasks that take sound; otherwise empty.
   std::filesystem::path audio_encoder;
+  /// models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth, of tasks whose transformers attend to an image; otherwise empty.
+  std::filesystem::path image_encoder;
 
   /// Whose names may tell what the model was distilled to: the transformers, and the folder.
   std::vector<std::filesystem::path> distillable() const;

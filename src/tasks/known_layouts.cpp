@@ -70,11 +70,7 @@ std::string word_of_config(const fs::path& folder, const char* key) {
 /// Its models are told by their config.json, at the top as TI2V-5B's is.
 void refuse_other_models(const fs::path& folder) {
   if (!is_there(folder / "config.json") || !is_there(folder / "Wan2.1_VAE.pth")) return;
-  const std::string name = word_of_config(folder, "_class_name");
   const std::string type = word_of_config(folder, "model_type");
-  WAN_CHECK(name != "WanAnimateModel" && type != "animate", kUnsupported,
-            "{} is a checkpoint of the task animate-14B, which is not built yet; this version has {}",
-            folder.string(), task_names());
   for (const char* wan21 : {"t2v", "i2v", "flf2v", "vace"})
     WAN_CHECK(type != wan21, kUnsupported,
               "{} is a checkpoint of Wan2.1 (type \"{}\"), and Wan2.2 is what runs here; {}", folder.string(),

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/clip/config.h"
 #include "models/umt5/umt5_encoder.h"
 #include "models/video_vae/streamed_vae.h"
 #include "models/wan/config.h"
@@ -19,6 +20,7 @@ struct ModelShapes {
   VaeConfig vae;
   VaePrecision vae_precision;
   std::optional<Wav2Vec2Config> audio_encoder = {};  // of tasks that take sound
+  std::optional<ClipConfig> image_encoder = {};      // of tasks whose transformers attend to an image
 };
 
 /// The shapes of the task's published models.

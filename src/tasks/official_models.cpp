@@ -85,7 +85,7 @@ Shape official_latent(const Task& task, const VideoSize& size, int frame_num) {
             kInvalidArgument, "`size` {}: {} needs multiples of {} up to {}", format_video_size(size),
             task.facts().name, unit, kMost);
   const int stride = vae.temporal_stride;
-  const bool clips = task.facts().takes_sound;
+  const bool clips = task.facts().takes_sound;  // of as many frames as there are latents for
   WAN_CHECK(!clips || SpeechSettings::is_clip(frame_num), kInvalidArgument,
             "`frame_num` {}: a clip of {} has a multiple of {} frames up to {}, such as 80", frame_num,
             task.facts().name, SpeechSettings::kClipStep, SpeechSettings::kMostClipFrames);

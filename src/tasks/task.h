@@ -33,10 +33,13 @@ struct TaskFacts {
   bool takes_image = false;
   bool needs_image = false;  // or a last image
   bool takes_last_image = false;
-  bool takes_sound = false;        // and needs it; its video has as many clips as the sound fills
+  bool takes_source = false;  // and needs it: a preprocessed video; its own has as many frames, and its size
+  bool takes_sound = false;   // and needs it; its video has as many clips as the sound fills
   bool decodes_condition = false;  // finished latents are decoded with what the segment's condition holds
+  bool extends_prompts = false;    // there is an instruction for a language model
   /// What the first image is to the video: "that the video begins with".
   std::string_view image_role = "that the video begins with";
+  std::string_view usual_prompt = {};  // of a request without one; empty: it has to have one
 
   std::string_view vae_file() const { return vae_file_name(vae); }
 };
@@ -56,7 +59,7 @@ class Task {
   virtual VideoSize size_from_image(const Image& image, const VideoSize& area, const VaeGeometry& vae,
                                     const PatchSize& patch) const;
   /// What the given images become for latents [z, F, h, w]: the shape [C, F', h, w] of Run::condition, of F' encoded latent
-  /// frames. Only asked of tasks that take images.
+  /// frames. Only asked of tasks that take images or a source.
   virtual Shape condition_shape(const VaeGeometry& vae, const Shape& latent) const;
   /// What a person should know of how the image became the video's size; empty for nothing.
   virtual std::string told_of_image(const Image&, const VideoSize&) const { return {}; }

@@ -1,9 +1,9 @@
 #include "tasks/task_table.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
+#include "tasks/animate/character_animation.h"
 #include "tasks/i2v/image_to_video.h"
 #include "tasks/s2v/speech_to_video.h"
 #include "tasks/t2v/text_to_video.h"
@@ -11,26 +11,19 @@
 
 namespace wan {
 
-namespace {
-
-constexpr std::array<std::string_view, 1> kLaterTasks = {"animate-14B"};
-
-}  // namespace
-
 std::span<const Task* const> all_tasks() {
   static const TextToVideo t2v;
   static const ImageToVideo i2v;
   static const TextImageToVideo ti2v;
   static const SpeechToVideo s2v;
-  static const Task* const tasks[] = {&t2v, &i2v, &ti2v, &s2v};
+  static const CharacterAnimation animate;
+  static const Task* const tasks[] = {&t2v, &i2v, &ti2v, &s2v, &animate};
   return tasks;
 }
 
 const Task& find_task(std::string_view name) {
   for (const Task* task : all_tasks())
     if (task->facts().name == name) return *task;
-  const bool later = std::find(kLaterTasks.begin(), kLaterTasks.end(), name) != kLaterTasks.end();
-  WAN_CHECK(!later, kUnsupported, "`task` {} is not built yet; this version has {}", name, task_names());
   fail(ErrorCode::kInvalidArgument, "`task` {}: expected {}", name, task_names());
 }
 

@@ -19,7 +19,7 @@ bool AddedVocabulary::has(const AddedToken& token) const {
   return id && by_id_.at(*id) == token;
 }
 
-void AddedVocabulary::add(const std::vector<AddedToken>& tokens, const UnigramModel& model) {
+void AddedVocabulary::add(const std::vector<AddedToken>& tokens, const Vocabulary& model) {
   for (const AddedToken& token : tokens)
     if (token.special && !token.content.empty() && special_contents_.insert(token.content).second)
       special_.push_back(token);

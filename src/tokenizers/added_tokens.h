@@ -12,7 +12,7 @@
 #include "tokenizers/aligned_text.h"
 #include "tokenizers/normalizers.h"
 #include "tokenizers/prefix_table.h"
-#include "tokenizers/unigram_model.h"
+#include "tokenizers/vocabulary.h"
 
 namespace wan {
 
@@ -37,7 +37,7 @@ class AddedVocabulary {
  public:
   /// Adds tokens in order; one that the model has keeps the model's id, others get the next free ids. A token
   /// with the same content replaces the flags of an earlier one. Empty ones are ignored.
-  void add(const std::vector<AddedToken>& tokens, const UnigramModel& model);
+  void add(const std::vector<AddedToken>& tokens, const Vocabulary& model);
 
   /// To be called after the last add(). `normalizer` may be null.
   void prepare(const TextNormalizer* normalizer);

@@ -2,6 +2,7 @@
 // Cutting normalised text into the stretches that the model segments each by itself.
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "tokenizers/aligned_text.h"
@@ -31,6 +32,11 @@ struct MetaspaceOptions {
 PreTokenizerPtr make_metaspace_pre_tokenizer(const MetaspaceOptions& options);
 /// Cuts at white space and drops it.
 PreTokenizerPtr make_whitespace_split_pre_tokenizer();
+/// Every match of a regular expression is a stretch, and so is what lies between two. Throws BadFile as TextPattern does.
+PreTokenizerPtr make_split_pre_tokenizer(std::u32string_view pattern);
+/// Numeric characters apart from what stands round them, each by itself or together with its neighbours.
+enum class DigitRuns { kEachAlone, kTogether };
+PreTokenizerPtr make_digits_pre_tokenizer(DigitRuns runs);
 /// Each cuts the stretches of the one before.
 PreTokenizerPtr make_sequence_pre_tokenizer(std::vector<PreTokenizerPtr> steps);
 

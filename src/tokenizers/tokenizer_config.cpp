@@ -139,7 +139,7 @@ TokenizerConfig read_tokenizer_config(std::string_view config_json, std::string_
   return config;
 }
 
-void add_configured_tokens(const TokenizerConfig& config, const UnigramModel& model, AddedVocabulary& added) {
+void add_configured_tokens(const TokenizerConfig& config, const Vocabulary& model, AddedVocabulary& added) {
   std::vector<const SpecialToken*> special;
   std::set<std::u32string> special_contents;
   const auto consider = [&](const SpecialToken& token) {

@@ -38,7 +38,7 @@ struct TokenizerConfig {
 TokenizerConfig read_tokenizer_config(std::string_view config_json, std::string_view special_tokens_json);
 
 /// Adds the configuration's tokens that `added` does not have yet.
-void add_configured_tokens(const TokenizerConfig& config, const UnigramModel& model, AddedVocabulary& added);
+void add_configured_tokens(const TokenizerConfig& config, const Vocabulary& model, AddedVocabulary& added);
 
 class JsonReader;
 /// A string as code points.

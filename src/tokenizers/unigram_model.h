@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tokenizers/prefix_table.h"
+#include "tokenizers/vocabulary.h"
 
 namespace wan {
 
@@ -20,7 +21,7 @@ struct UnigramPiece {
 
 enum class ByteFallback { kOff, kOn };
 
-class UnigramModel {
+class UnigramModel final : public Vocabulary {
  public:
   /// A piece's id is its index. Throws BadFile when unknown_id is none of them.
   UnigramModel(std::vector<UnigramPiece> pieces, std::optional<std::int64_t> unknown_id,
@@ -31,8 +32,8 @@ class UnigramModel {
   /// when the model has no unknown_id.
   void encode(std::u32string_view text, std::vector<std::int64_t>& ids) const;
 
-  std::optional<std::int64_t> find(std::u32string_view piece) const { return table_.find(piece); }
-  std::int64_t size() const { return static_cast<std::int64_t>(scores_.size()); }
+  std::optional<std::int64_t> find(std::u32string_view piece) const override { return table_.find(piece); }
+  std::int64_t size() const override { return static_cast<std::int64_t>(scores_.size()); }
 
  private:
   void encode_unknown(std::u32string_view text, std::vector<std::int64_t>& ids) const;

@@ -3,6 +3,7 @@
 // where they lie in one piece of memory.
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -48,12 +49,15 @@ struct WeightRun {
 std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, int index, Range run,
                                    std::byte* memory, Device device);
 
+class LowRankSums;
+
 /// Blocks of one model that a residency serves.
 struct BlockGroup {
   WeightScope scope;
   BlockLayout layout;
   int count = 0;
   BlockShare share = {};
+  std::shared_ptr<const LowRankSums> sums = {};  // what is added to the weights; empty: nothing
 
   std::size_t bytes_of(int index) const { return block_bytes(layout, scope.compute_dtype(), index); }
 };

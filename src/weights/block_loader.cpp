@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "weights/low_rank.h"
+
 namespace wan {
 
 namespace {
@@ -104,6 +106,11 @@ void BlockLoader::check_usable(BlockId id) const {
               group.scope.report().checkpoint().path(), "wan inspect lists all that is");
 }
 
+const LowRankSum* BlockLoader::sum_of(BlockId id, std::size_t weight) const {
+  const BlockGroup& group = group_of(id);
+  return group.sums ? group.sums->find(group.layout.block_weights(id.index)[weight].name) : nullptr;
+}
+
 void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
                             std::optional<BlockId> next, ReadAhead& ahead) const {
   check_usable(id);
@@ -112,10 +119,15 @@ void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const W
   std::vector<WeightLoad> weights;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const bool all = entries[i].elements() == runs[i].view.elements();
-    weights.push_back({entries[i], runs[i].view, all ? 0 : runs[i].first});
+    weights.push_back(
+        {entries[i], runs[i].view, all ? 0 : runs[i].first, sum_of(id, runs[i].weight), runs[i].first});
   }
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs); });
   loader.load(weights);
+  for (const WeightLoad& weight : weights)
+    if (weight.sum != nullptr)
+      for (const TensorEntry* entry : {weight.sum->up, weight.sum->down})
+        group_of(id).sums->checkpoint().check_read(*entry);
   for (const TensorEntry& entry : entries) {
     checkpoint.check_read(entry);
     checkpoint.release_pages(entry);

@@ -63,6 +63,8 @@ class BlockLoader {
   /// What of the checkpoint makes `runs` of the block, usable weights alone.
   std::vector<TensorEntry> sources(BlockId id, std::span<const WeightRun> runs) const;
   void check_usable(BlockId id) const;
+  /// What is added to a weight of the block; nullptr: nothing.
+  const LowRankSum* sum_of(BlockId id, std::size_t weight) const;
   void load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
                  std::optional<BlockId> next, ReadAhead& ahead) const;
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "weights/convert.h"
+#include "weights/low_rank.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -23,6 +24,18 @@ struct Piece {
   const TensorEntry& source;  // the whole weight
   std::int64_t first;
   TensorView destination;
+  const LowRankSum* sum;
+  std::int64_t sum_first;
+
+  /// Elements from the piece's element `from` on, as many as `to` has, on the host.
+  void fill(std::int64_t from, const TensorView& to) const {
+    if (sum == nullptr) return convert_changed(source, first + from, to);
+    std::vector<float> values(static_cast<std::size_t>(to.elements()));
+    const TensorView exact(values.data(), DType::kF32, to.shape());
+    convert_changed(source, first + from, exact);
+    add_low_rank(*sum, sum_first + from, values);
+    convert_part(exact, 0, to);
+  }
 };
 
 std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
@@ -32,8 +45,9 @@ std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
-      pieces.push_back(
-          {weight.entry, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
+      pieces.push_back({weight.entry, weight.first + first,
+                        row.slice(0, first, std::min(first + step, elements)), weight.sum,
+                        weight.sum_first + first});
   }
   return pieces;
 }
@@ -85,7 +99,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
   const std::vector<Piece> pieces = pieces_of(weights);
   for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
-      convert_changed(piece.source, piece.first, piece.destination);
+      piece.fill(0, piece.destination);
       return;
     }
     const DType dtype = piece.destination.dtype();
@@ -93,8 +107,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     target_.upload(
         [&](std::byte* host, std::size_t first, std::size_t count) {
           const Shape elements{static_cast<std::int64_t>(count) / size};
-          convert_changed(piece.source, piece.first + static_cast<std::int64_t>(first) / size,
-                          TensorView(host, dtype, elements));
+          piece.fill(static_cast<std::int64_t>(first) / size, TensorView(host, dtype, elements));
         },
         piece.destination);
   });

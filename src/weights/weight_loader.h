@@ -10,6 +10,8 @@
 
 namespace wan {
 
+struct LowRankSum;
+
 /// Fills `device` with what `source` writes; called from several threads at once for different memory. See Backend::upload_from.
 using WeightUpload = std::function<void(const UploadSource& source, const TensorView& device)>;
 
@@ -32,6 +34,9 @@ struct WeightLoad {
   const TensorEntry& entry;
   TensorView destination;
   std::int64_t first = 0;
+  /// What is added, where it is not nullptr, from the row-major index `sum_first` of the whole weight on.
+  const LowRankSum* sum = nullptr;
+  std::int64_t sum_first = 0;
 };
 
 class WeightLoader {

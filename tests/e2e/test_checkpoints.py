@@ -266,8 +266,7 @@ class Layouts(WanTest):
         for number, (config, words) in enumerate((
                 ({"model_type": "t2v"}, ["Wan2.1", '"t2v"', "Wan-AI/Wan2.2-T2V-A14B"]),
                 ({"model_type": "i2v"}, ["Wan2.1", '"i2v"']),
-                ({"model_type": "vace"}, ["Wan2.1", '"vace"']),
-                ({"_class_name": "WanAnimateModel"}, ["task animate-14B", "not built yet"]))):
+                ({"model_type": "vace"}, ["Wan2.1", '"vace"']))):
             with self.subTest(config):
                 self.make(*(f"{number}/{path}" for path in official))
                 (self.folder / f"{number}/config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -278,7 +277,8 @@ class Layouts(WanTest):
                 self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "0/config.json")
         shutil.copy(SOURCE / "tests/golden/pipeline/checkpoint_ti2v/config.json", self.folder / "0/config.json")
         self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
-                            "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B and Wan2.2-S2V-14B")
+                            "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B and Wan2.2-S2V-14B and "
+                            "Wan2.2-Animate-14B")
 
 
 class Defaults(WanTest):

@@ -8,7 +8,7 @@ from support import SOURCE, WanTest, change_tensors, generate_arguments
 
 # Members whose options are called differently.
 OTHER_NAMES = {"seed": "--base_seed", "dump_dir": "--dump"}
-NEVER_WRONG = {"--lora_allow_unmatched", "--json", "--plan", "--check", "--help", "--t5_cpu", "--dit_fsdp"}
+NEVER_WRONG = {"--lora_allow_unmatched", "--json", "--prompt_extend_fallback", "--plan", "--check", "--help", "--t5_cpu", "--dit_fsdp"}
 # Texts that would name members if they were the program's own.
 OUTSIDE = ["`size`", "``crf``", "\\`seed\\`", "a`size`.b`", "`", "\\`", "`size`\\"]
 # An option, and the option that the error is about: the same, unless said otherwise.
@@ -27,7 +27,7 @@ WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33
          ({"residency": "cloud"}, None), ({"memory_limit": "some"}, None), ({"threads": "-1"}, None), ({"threads": "x"}, None),
          ({"fps": "0"}, None), ({"codec": "gif"}, None), ({"crf": "99"}, None), ({"crf": "5", "save_file": "a_%05d.png"}, "--crf"),
          ({"save_latents": "latents"}, None), ({"save_latents": "nowhere/a.safetensors"}, None), ({"from_latents": "a.latents.safetensors"}, None),
-         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"keep_every": "-1"}, None), ({"keep_dir": "nowhere"}, None), ({"requests": "nowhere.jsonl"}, None), ({"use_prompt_extend": True}, None), ({"audio": "a.wav"}, None),
+         ({"dump": "nowhere/dump"}, None), ({"dump_taps": True}, None), ({"keep_every": "-1"}, None), ({"keep_dir": "nowhere"}, None), ({"requests": "nowhere.jsonl"}, None), ({"use_prompt_extend": True, "prompt_extend_model": "nowhere"}, "--prompt_extend_model"), ({"use_prompt_extend": True, "prompt_extend_method": "x"}, "--prompt_extend_method"), ({"use_prompt_extend": True, "prompt_extend_target_lang": "fr"}, "--prompt_extend_target_lang"), ({"use_prompt_extend": True, "prompt_extend_url": "x"}, "--prompt_extend_url"), ({"use_prompt_extend": True, "prompt_extend_system": "nowhere"}, "--prompt_extend_system"), ({"audio": "a.wav"}, None),
          ({"num_clip": "2"}, None), ({"num_clip": "x"}, None), ({"infer_frames": "8"}, None), ({"infer_frames": "x"}, None),
          ({"pose_video": "a.mp4"}, None), ({"pose_frames": "time"}, None), ({"start_from_ref": True}, None), ({"official_sync": True}, None),
          ({"audio_start": "1"}, None), ({"audio_start": "x"}, None), ({"audio_duration": "1"}, None), ({"audio_duration": "x"}, None),

@@ -64,6 +64,13 @@ inline void expect_scratch_as_stated(Backend& backend) {
       const Tensor q = zeros(dtype, {50, 3, width});
       const Tensor k = zeros(dtype, {20, 3, width});
       const Tensor out = zeros(dtype, {50, 3, width});
+      const Tensor shared = zeros(dtype, {60, 1, width});
+      for (const std::int64_t queries : {1, 50})
+        expect("causal_attention", CausalAttentionArgs{.q = q.view().slice(0, 0, queries),
+                                                       .k = shared,
+                                                       .v = shared,
+                                                       .scale = 1.0f,
+                                                       .out = out.view().slice(0, 0, queries)});
       expect("attention",
              AttentionArgs{.q = q, .k = k, .v = k, .scale = 1.0f, .bias = {}, .key_bias = {}, .out = out});
     }

@@ -102,7 +102,8 @@ TEST(BenchmarkOptions, AreRefusedWithTheRemedy) {
   };
   refuse(ErrorCode::kInvalidArgument, "`size` 833*480: t2v-A14B needs multiples of 16", {.size = {833, 480}});
   refuse(ErrorCode::kInvalidArgument, "`frame_num` 80: expected 4n + 1", {.frame_num = 80});
-  refuse(ErrorCode::kUnsupported, "`task` animate-14B", {.task = "animate-14B"});
+  refuse(ErrorCode::kInvalidArgument, "`num_layers` 4: animate-14B has a multiple of 5",
+         {.task = "animate-14B", .num_layers = 4});
   refuse(ErrorCode::kInvalidArgument, "`phases` sleep", {.phases = {"sleep"}});
   refuse(ErrorCode::kInvalidArgument, "`precision` int8", {.precision = "int8"});
   refuse(ErrorCode::kInvalidArgument, "`vae_precision` int8", {.vae_precision = "int8"});

@@ -1,11 +1,11 @@
-// activation, gated_gelu, gated_residual, linear_combination and count_non_finite.
+// activation, gated_activation, gated_residual, linear_combination and count_non_finite.
 
 #include <cmath>
 #include <limits>
 
 #include "ops/activation.h"
 #include "ops/finite.h"
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 #include "ops/gated_residual.h"
 #include "ops/linear_combination.h"
 #include "support/compare.h"
@@ -32,7 +32,8 @@ TEST(Activation, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : kShapes)
     for (const auto kind :
-         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu})
+         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
+                          ActivationKind::kLeakyReLU})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes) {
           const Guarded x = random_tensor(x_type, shape, 1, Layout::kContiguous, 3.0);
@@ -50,7 +51,8 @@ TEST(Activation, HoldsItsAccuracyFarFromZero) {
   constexpr std::int64_t kCount = 1000;
   const Tensor x(DType::kF32, {kCount});
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = 0.05f * static_cast<float>(i - kCount / 2);
-  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu}) {
+  for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
+                          ActivationKind::kLeakyReLU}) {
     const Tensor out(DType::kF32, {kCount});
     activation(ops.ctx, {x, kind, out});
     for (std::int64_t i = 0; i < kCount; ++i) {
@@ -92,7 +94,7 @@ TEST(Activation, WorksInPlaceAndRefusesGaps) {
   EXPECT_THROW(activation(ops.ctx, {Guarded(DType::kI32, {333}), ActivationKind::kSiLU, x}), Error);
 }
 
-TEST(GatedGelu, MatchesTheCompositeAlsoInPlace) {
+TEST(GatedActivation, MatchesTheCompositeAlsoInPlace) {
   OpContext ops;
   for (const Shape& shape : kShapes)
     for (const DType type : kTypes)
@@ -101,25 +103,29 @@ TEST(GatedGelu, MatchesTheCompositeAlsoInPlace) {
         const Guarded x = random_tensor(type, shape, 2);
         const Guarded out(out_type, shape);
         const Tensor expected(DType::kF64, shape);
-        reference(GatedGeluArgs{gate, x, expected});
-        gated_gelu(ops.ctx, {gate, x, out});
+        reference(GatedActivationArgs{gate, x, expected, ActivationKind::kSiLU});
+        gated_activation(ops.ctx, {gate, x, out, ActivationKind::kSiLU});
+        EXPECT_TRUE(all_close(out, expected, tolerance(out_type))) << shape.to_string();
+        reference(GatedActivationArgs{gate, x, expected});
+        gated_activation(ops.ctx, {gate, x, out});
         EXPECT_TRUE(all_close(out, expected, tolerance(out_type))) << shape.to_string();
         EXPECT_TRUE(out.intact());
         if (type != out_type) continue;
         const Guarded gate_copy = random_tensor(type, shape, 1);
-        gated_gelu(ops.ctx, {gate_copy, x, gate_copy});
+        gated_activation(ops.ctx, {gate_copy, x, gate_copy});
         EXPECT_TRUE(all_close(gate_copy, expected, tolerance(out_type)));
-        gated_gelu(ops.ctx, {gate, x, x});
+        gated_activation(ops.ctx, {gate, x, x});
         EXPECT_TRUE(all_close(x, expected, tolerance(out_type)));
       }
 }
 
-TEST(GatedGelu, RefusesWhatItsContractDoesNotAllow) {
+TEST(GatedActivation, RefusesWhatItsContractDoesNotAllow) {
   OpContext ops;
   const Guarded x(DType::kF32, {4, 8});
-  EXPECT_THROW(gated_gelu(ops.ctx, {x, Guarded(DType::kF32, {8, 4}), x}), Error);
-  EXPECT_THROW(gated_gelu(ops.ctx, {{}, x, x}), Error);
-  EXPECT_THROW(gated_gelu(ops.ctx, {x, x, Guarded(DType::kF16, {4, 8})}), Error);
+  EXPECT_THROW(gated_activation(ops.ctx, {x, Guarded(DType::kF32, {8, 4}), x}), Error);
+  EXPECT_THROW(gated_activation(ops.ctx, {{}, x, x}), Error);
+  EXPECT_THROW(gated_activation(ops.ctx, {x, x, x, ActivationKind::kGelu}), Error);
+  EXPECT_THROW(gated_activation(ops.ctx, {x, x, Guarded(DType::kF16, {4, 8})}), Error);
 }
 
 TEST(GatedResidual, MatchesTheComposite) {

@@ -47,6 +47,15 @@ std::vector<Case> cases(const GoldenFile& golden, const std::string& prefix) {
   return result;
 }
 
+TEST(ResizeBicubic, OfBytesEqualsPillow) {
+  const GoldenFile golden(golden_path("qwen/models/vl.safetensors"));
+  const Image picture = image_of(golden.tensor("picture"));
+  for (const char* name : {"resized.0", "resized.1"}) {
+    const Image expected = image_of(golden.tensor(name));
+    EXPECT_EQ(resize_bicubic(picture, expected.width, expected.height).rgb, expected.rgb) << name;
+  }
+}
+
 TEST(ResizeLanczos, EqualsPillow) {
   const GoldenFile golden = golden_file();
   const std::vector<Case> all = cases(golden, "lanczos.");

@@ -82,6 +82,16 @@ const OfficialDefaults kOfficial[] = {
                          "的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，"
                          "杂乱的背景，三条腿，背景人很多，"
                          "倒着走"}},
+    {"animate-14B",
+     {.size = {1280, 720},
+      .frame_num = 77,
+      .fps = 30,
+      .sample_solver = "unipc",
+      .sample_steps = 20,
+      .sample_shift = 5.0,
+      .sample_guide_scale = {.low_noise = 1.0, .high_noise = 1.0},
+      .boundary = std::nullopt,
+      .negative_prompt = kNegativePrompt}},
     {"ti2v-5B",
      {.size = {1280, 704},
       .frame_num = 121,
@@ -139,9 +149,7 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
   expect_error(ErrorCode::kInvalidArgument, "i2v-A14B", [&] { load(R"({"task": "i2v-A14B"})"); });
 }
 
-TEST_F(ModelDefaultsTest, TasksThatDoNotExistOrDoNotExistYetAreRefused) {
-  expect_error(ErrorCode::kUnsupported, "animate-14B",
-               [&] { load_model_defaults("animate-14B", folder_.path()); });
+TEST_F(ModelDefaultsTest, TasksThatDoNotExistAreRefused) {
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
 }

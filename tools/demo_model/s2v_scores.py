@@ -22,7 +22,8 @@ def seen_in(models, dit, case, context, steps, guidance, most_clips, side=None):
     frames = to_frames(frames[None])[0]
     if side:
         return {"frames": len(frames)}
-    return speech_judge.judge(frames, case.sound, case.given)
+    heard = -(-len(case.sound) * speech_judge.FPS // speech_judge.RATE)  # a file ends with its sound; later frames hear nothing
+    return speech_judge.judge(frames[:heard], case.sound, case.given)
 
 
 def score_all(models, dit, recorded, settings, log, stop_at=None, quick=False):

@@ -154,6 +154,113 @@ def load_speech_task(wan_dir):
     return Task("s2v-14B", module, module.WanS2V, ("noise_model",), "always", configs.WAN_CONFIGS["s2v-14B"], "1024*704")
 
 
+def animate_sizes(state):
+    """What of character animation stands in the official code only, from a checkpoint's tensors."""
+    convolutions = "motion_encoder.enc.net_app.convs."
+    levels = len({name.split(".")[4] for name in state if name.startswith(convolutions)}) - 2
+    return dict(image_dim=state["img_emb.proj.1.weight"].shape[1],
+                face_dim=state["face_encoder.conv2.conv.weight"].shape[0],
+                motion_dim=state["motion_encoder.dec.direction.weight"].shape[0],
+                motion_directions=state["motion_encoder.dec.direction.weight"].shape[1],
+                face_channels=[state[convolutions + "0.0.weight"].shape[0],
+                               *(state[f"{convolutions}{i + 1}.conv2.1.weight"].shape[0] for i in range(levels))])
+
+
+def build_motion_encoder(module, sizes):
+    """The official Generator over pictures of other sizes."""
+    channels, width = sizes["face_channels"], sizes["motion_dim"]
+
+    class SmallEncoderApp(module.EncoderApp):
+        def __init__(self, *_):
+            torch.nn.Module.__init__(self)
+            self.convs = torch.nn.ModuleList([
+                module.ConvLayer(3, channels[0], 1), *(module.ResBlock(a, b) for a, b in zip(channels, channels[1:])),
+                module.EqualConv2d(channels[-1], width, 4, padding=0, bias=False)])
+
+    with mock.patch.object(module, "EncoderApp", SmallEncoderApp):
+        generator = module.Generator(size=None, style_dim=width, motion_dim=sizes["motion_directions"])
+    generator.dec.direction.weight = torch.nn.Parameter(torch.randn(width, sizes["motion_directions"]))
+    return generator
+
+
+def build_face_encoder(module, in_dim, hidden_dim, num_heads, width):
+    encoder = module.FaceEncoder(in_dim=in_dim, hidden_dim=hidden_dim, num_heads=num_heads)
+    encoder.conv1_local = module.CausalConv1d(in_dim, width * num_heads, 3, stride=1)
+    encoder.conv2, encoder.conv3 = (module.CausalConv1d(width, width, 3, stride=2) for _ in range(2))
+    encoder.out_proj = torch.nn.Linear(width, hidden_dim)
+    encoder.norm1, encoder.norm2, encoder.norm3 = (
+        torch.nn.LayerNorm(width, elementwise_affine=False, eps=1e-6) for _ in range(3))
+    return encoder
+
+
+def build_animate_model(module, config, sizes):
+    """The official transformer of character animation, `config` its config.json, with other sizes than the official ones."""
+    faces, motions = sys.modules["wan.modules.animate.face_blocks"], sys.modules["wan.modules.animate.motion_encoder"]
+    projection = module.MLPProj
+    with (mock.patch.object(module, "Generator", lambda **_: build_motion_encoder(motions, sizes)),
+          mock.patch.object(module, "FaceEncoder", lambda in_dim, hidden_dim, num_heads: build_face_encoder(
+              faces, in_dim, hidden_dim, num_heads, sizes["face_dim"])),
+          mock.patch.object(module, "MLPProj", lambda _, dim: projection(sizes["image_dim"], dim))):
+        return module.WanAnimateModel(**config)
+
+
+def patch_animate_model(module):
+    module.flash_attention = attention_fp32
+    sys.modules["wan.modules.animate.face_blocks"].flash_attn_func = attention_fp32
+
+    def from_pretrained(cls, folder, **_):
+        settings = json.loads((Path(folder) / "config.json").read_text())
+        settings = {key: value for key, value in settings.items() if not key.startswith("_")}
+        state = {}
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            state.update(load_file(path))
+        state = {name: value.float() for name, value in state.items()}
+        model = build_animate_model(module, settings, animate_sizes(state))
+        model.load_state_dict(state)
+        return model
+
+    module.WanAnimateModel.from_pretrained = classmethod(from_pretrained)
+
+
+def patch_clip(module):
+    """The image tower alone, of sizes that the checkpoint's tensors have."""
+    module.flash_attention = attention_fp32
+
+    def construct(self, dtype, device, checkpoint_path, tokenizer_path):
+        state = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+        state = {name[7:]: value.float() for name, value in state.items() if name.startswith("visual.")}
+        dim, _, patch, _ = state["patch_embedding.weight"].shape
+        layers = {name.split(".")[1] for name in state if name.startswith("transformer.")}
+        size = patch * round((state["pos_embedding"].shape[1] - 1) ** 0.5)
+        visual = module.VisionTransformer(
+            image_size=size, patch_size=patch, dim=dim, mlp_ratio=state["transformer.0.mlp.0.weight"].shape[0] / dim,
+            out_dim=state["head"].shape[1], num_heads=16, num_layers=len(layers), pool_type="token", pre_norm=True,
+            post_norm=False, activation="gelu")
+        visual.load_state_dict(state)
+        self.dtype, self.model = torch.float32, types.SimpleNamespace(visual=visual.eval(), image_size=size)
+        normalize = module.T.Normalize(mean=[0.48145466, 0.4578275, 0.40821073], std=[0.26862954, 0.26130258, 0.27577711])
+        self.transforms = types.SimpleNamespace(transforms=[normalize])
+
+    module.CLIPModel.__init__ = construct
+
+
+@functools.cache
+def load_animate_task(wan_dir):
+    """Character animation with the pipeline's dependencies, but for decord. What the pipeline rounds to bf16 stays in fp32."""
+    load_official(wan_dir)
+    configs = importlib.import_module("wan.configs")
+    decord = types.ModuleType("decord")
+    decord.VideoReader = VideoReader
+    sys.modules["decord"] = decord
+    module = importlib.import_module("wan.animate")
+    patch_animate_model(sys.modules["wan.modules.animate.model_animate"])
+    patch_clip(sys.modules["wan.modules.animate.clip"])
+    module.torch = CpuTorch()
+    module.torch.bfloat16 = torch.float32
+    return Task("animate-14B", module, module.WanAnimate, ("noise_model",), "never", configs.WAN_CONFIGS["animate-14B"],
+                "1280*720")
+
+
 def text_encoder_dimensions(path):
     """Arguments of the official encoder's constructor from the shapes in a .pth file."""
     state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)

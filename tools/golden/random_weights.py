@@ -110,6 +110,31 @@ def write_speech_transformer(folder, config, state, dtype, shards=1):
                       (*SPEECH_SIZES, *SPEECH_KIND))
 
 
+def animate_state(build, config, sizes, seed):
+    """As transformer_state(); `build` makes the official model. The motion encoder's layers divide by the square root of their inputs
+    themselves. Blurs are constants."""
+    shapes = build(config, sizes).state_dict()
+    state = fill(shapes, seed, rules=((r"time_embedding\.0\.weight", 0.3), (r".*padding_tokens", 1.0),
+                                      (r"motion_encoder\.enc\..*weight", 1.0), (r"motion_encoder\.enc\..*bias", 0.3),
+                                      (r"motion_encoder\.dec\.direction\.weight", 1.0)))
+    for name in state:
+        if name.endswith(".kernel"):
+            state[name] = shapes[name]
+        elif re.search(r"norm_(q|k|k_img)\.weight$|[qk]_norm\.weight$", name):
+            state[name] *= 1.7
+    return state
+
+
+def write_animate_transformer(folder, config, state, dtype):
+    """config.json as diffusers writes the official class: without model_type."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"_class_name": "WanAnimateModel", **config}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_file({name: value.to(dtype).contiguous() for name, value in state.items()},
+              folder / f"{DIFFUSION_FILE}.safetensors", metadata={"format": "pt"})
+
+
 def text_encoder_state(encoder_class, config, seed):
     """T5 does not scale its scores: q is small, and the position bias is as large as the scores."""
     shapes = encoder_class(**config).state_dict()

@@ -27,6 +27,10 @@ TRANSFORMER_LAYERS = re.compile(
     r"(patch|text|time)_embedding|time_projection|blocks\.\d+(\.(self_attn|cross_attn|ffn))?|head")
 SPEECH_LAYERS = re.compile(
     TRANSFORMER_LAYERS.pattern.replace("patch|", "") + r"|audio_injector\.injector(_adain_layers)?\.\d+")
+ANIMATE_LAYERS = re.compile(
+    TRANSFORMER_LAYERS.pattern.replace("patch|", "")
+    + r"|img_emb|face_encoder|face_adapter\.fuser_blocks\.\d+"
+    + r"|motion_encoder\.(enc\.(net_app\.convs\.\d+|fc)|dec\.direction)")
 TEXT_ENCODER_LAYERS = re.compile(r"token_embedding|blocks\.\d+(\.(attn|ffn))?|norm")
 
 
@@ -56,6 +60,18 @@ def speech_values(path, output):
     """What works frame by frame as one sequence. Timesteps are two rows as they are, the step's and 0."""
     if path.startswith("audio_injector."):
         return [output.flatten(0, 1)]
+    if path == "time_embedding":
+        return [output]
+    if path == "time_projection":
+        return [output.unflatten(1, (6, -1))]
+    return transformer_values(path, output)
+
+
+def animate_values(path, output):
+    """Pictures of faces channels last. The timestep's embedding is one row as it is."""
+    if path.startswith("motion_encoder."):
+        return [output.squeeze(-1).squeeze(-1) if output.shape[-1] == 1 else
+                output.permute(0, 2, 3, 1) if output.dim() == 4 else output]
     if path == "time_embedding":
         return [output]
     if path == "time_projection":

@@ -45,6 +45,7 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
     run_kernel(*this, ctx, args);
   }
   void take_scratch_op(Workspace& workspace, const AttentionArgs& args);
+  void take_scratch_op(Workspace& workspace, const CausalAttentionArgs& args);
   void take_scratch_op(Workspace& workspace, const Conv3dArgs& args);
   void take_scratch_op(Workspace& workspace, const LinearArgs& args);
 

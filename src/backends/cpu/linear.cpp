@@ -75,8 +75,11 @@ void multiply_few_rows(const CpuKernels& kernels, int threads, const LinearArgs&
                    const std::int64_t count = std::min(kBlock, last - begin);
                    for (std::int64_t m = 0; m < args.x.dim(0); ++m) {
                      float* out = args.out.as<float>() + m * args.out.stride(0) + begin;
-                     kernels.dot_rows(args.x.as<float>() + m * args.x.stride(0),
-                                      args.weight.as<float>() + begin * inner, out, count, inner);
+                     const float* x = args.x.as<float>() + m * args.x.stride(0);
+                     if (args.weight.dtype() == DType::kBF16)
+                       kernels.dot_rows_bf16(x, bf16_bits(args.weight) + begin * inner, out, count, inner);
+                     else
+                       kernels.dot_rows(x, args.weight.as<float>() + begin * inner, out, count, inner);
                      if (bias != nullptr) kernels.add(out, bias + begin, count);
                    }
                  }
@@ -92,6 +95,7 @@ void finish_rows(const CpuKernels& kernels, int threads, const LinearArgs& args,
     if (args.activation == ActivationKind::kSiLU) kernels.silu(row, row, columns);
     if (args.activation == ActivationKind::kGeluTanh) kernels.gelu_tanh(row, row, columns);
     if (args.activation == ActivationKind::kGelu) kernels.gelu(row, row, columns);
+    if (args.activation == ActivationKind::kLeakyReLU) kernels.leaky_relu(row, row, columns);
     if (to.dtype() == DType::kBF16) kernels.f32_to_bf16(row, bf16_bits(to) + m * to.stride(0), columns);
   });
 }
@@ -106,16 +110,21 @@ bool multiplies_bf16() {
 
 /// How a product is done.
 enum class LinearWay {
-  kDots,         // of f32 weights, for a few rows
+  kDots,         // for a few rows
   kF32,          // of f32 weights
   kBf16,         // of bf16 weights, by instructions for them
   kWeightTiles,  // of bf16 weights, some of which are converted at a time
 };
 
 LinearWay way_of(const LinearArgs& args) {
-  if (args.weight.dtype() == DType::kF32)
-    return args.x.dim(0) <= kFewRows ? LinearWay::kDots : LinearWay::kF32;
+  if (args.x.dim(0) <= kFewRows) return LinearWay::kDots;
+  if (args.weight.dtype() == DType::kF32) return LinearWay::kF32;
   return multiplies_bf16() ? LinearWay::kBf16 : LinearWay::kWeightTiles;
+}
+
+/// Whether rows in f32 are rounded to bf16 for a product in f32.
+bool rounds_rows(const LinearArgs& args, LinearWay way) {
+  return args.weight.dtype() == DType::kBF16 && way != LinearWay::kBf16;
 }
 
 /// `args` with bias, x and out in memory of the workspace where they are of another type than the product's.
@@ -127,8 +136,8 @@ LinearArgs take_converted(Workspace& workspace, const LinearArgs& args, LinearWa
     if (args.x.dtype() == DType::kF32) product.x = workspace.take(DType::kBF16, args.x.shape());
   } else {
     // Rows that are rounded to bf16 are never the caller's own.
-    product.x = way == LinearWay::kWeightTiles ? workspace.take(DType::kF32, args.x.shape())
-                                               : take_f32(workspace, args.x);
+    product.x =
+        rounds_rows(args, way) ? workspace.take(DType::kF32, args.x.shape()) : take_f32(workspace, args.x);
   }
   return product;
 }
@@ -182,16 +191,16 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearArgs& args) {
     });
   }
 
+  if (rounds_rows(args, way) && args.x.dtype() == DType::kF32)
+    for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
+      float* row = product.x.as<float>() + m * inner;
+      cpu.kernels().round_to_bf16(row, row, inner);
+    });
   if (way == LinearWay::kDots) {
     multiply_few_rows(cpu.kernels(), cpu.threads(), product);
   } else if (way != LinearWay::kWeightTiles) {
     multiply(cpu.primitives(), cpu.threads(), ctx.workspace, product);
   } else {
-    if (args.x.dtype() == DType::kF32)
-      for_each_row(cpu.threads(), rows, inner, [&](std::int64_t m) {
-        float* row = product.x.as<float>() + m * inner;
-        cpu.kernels().round_to_bf16(row, row, inner);
-      });
     const std::int64_t tile = tile_columns(args);
     for (std::int64_t begin = 0; begin < columns; begin += tile) {
       const std::int64_t end = std::min(columns, begin + tile);

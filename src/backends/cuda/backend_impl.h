@@ -54,6 +54,7 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   bool supports_op(const Args&) const {
     return true;
   }
+  bool supports_op(const CausalAttentionArgs& args) const;
   bool supports_op(const EmbeddingArgs& args) const;
   template <typename Args>
   void run_op(ExecContext& ctx, const Args& args) {
@@ -63,6 +64,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   void take_scratch_op(Workspace& workspace, const AttentionArgs& args) {
     cuda::take_scratch(workspace, args,
                        {.hopper = uses_hopper_attention(), .scores = options_.attention_scores});
+  }
+  void take_scratch_op(Workspace& workspace, const CausalAttentionArgs& args) {
+    cuda::take_scratch(workspace, args);
   }
   void take_scratch_op(Workspace& workspace, const Conv3dArgs& args) { cuda::take_scratch(workspace, args); }
   void take_scratch_op(Workspace& workspace, const LinearArgs& args) { cuda::take_scratch(workspace, args); }

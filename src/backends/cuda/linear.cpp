@@ -2,6 +2,7 @@
 
 #include "backends/cuda/backend_impl.h"
 #include "backends/cuda/kernels/elementwise.h"
+#include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/plain_products.h"
 
 namespace wan {
@@ -36,6 +37,7 @@ Rest multiply(MatmulLibrary& library, cudaStream_t stream, Allocator& allocator,
 void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
   const cudaStream_t stream = gpu.stream();
   if (args.out.elements() == 0) return;
+  if (is_matrix_vector(args)) return launch_matrix_vector(stream, args);
   const Workspace::Scope scope(ctx.workspace);
   const LinearScratch scratch(ctx.workspace, args);
   gpu.convert(args.x, scratch.x);

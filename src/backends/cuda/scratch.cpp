@@ -114,6 +114,19 @@ void take_scratch(Workspace& workspace, const AttentionArgs& args, const Attenti
   if (!is_small_attention(args)) ScoreScratch(workspace, alike, ways.scores);
 }
 
+CausalScratch::CausalScratch(Workspace& workspace, const CausalAttentionArgs& args) {
+  constexpr std::int64_t kBlocks = 256;  // two for each multiprocessor of the largest GPUs
+  const std::int64_t blocks = args.q.dim(0) * args.k.dim(1);
+  const std::int64_t chunks = (args.k.dim(0) + kCausalThreads - 1) / kCausalThreads;
+  parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, chunks);
+  if (parts > 1)
+    partial = workspace.take(DType::kF32, {args.q.dim(0), args.q.dim(1), parts, args.q.dim(2) + 2});
+}
+
+void take_scratch(Workspace& workspace, const CausalAttentionArgs& args) {
+  if (args.out.elements() > 0) CausalScratch(workspace, args);
+}
+
 void take_scratch(Workspace& workspace, const Conv3dArgs& args) {
   if (args.out.elements() > 0) Conv3dScratch(workspace, args);
 }

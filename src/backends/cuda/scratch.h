@@ -2,6 +2,7 @@
 // What ops take from the workspace, apart from the kernels that use it: memory plans ask for it too, also in builds without CUDA.
 
 #include "ops/attention.h"
+#include "ops/causal_attention.h"
 #include "ops/conv3d.h"
 #include "ops/linear.h"
 #include "ops/workspace.h"
@@ -49,6 +50,16 @@ struct ScoreScratch {
 
 inline constexpr std::int64_t kWidestPlainHead = 384;
 
+inline constexpr int kCausalThreads = 128;  // of a block, which is also how many keys it takes at once
+inline constexpr int kWidestCausalHead = 256;
+
+/// Of causal attention whose keys are divided, so that few queries fill a GPU too.
+struct CausalScratch {
+  CausalScratch(Workspace& workspace, const CausalAttentionArgs& args);
+  std::int64_t parts;  // of the keys
+  TensorView partial;  // [queries, heads, parts, width + 2] f32 where there are several
+};
+
 /// q, k and v in one type: `args` with memory to convert them to where they are not. f32 holds bf16.
 AttentionArgs take_alike(Workspace& workspace, const AttentionArgs& args, DType dtype);
 DType alike_dtype(const AttentionArgs& args);
@@ -60,6 +71,7 @@ bool is_small_attention(const AttentionArgs& args);
 
 /// All that an op takes. What cuDNN's plans take beside it is known to them alone: Backend::reserved_bytes() leaves room for it.
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways);
+void take_scratch(Workspace& workspace, const CausalAttentionArgs& args);
 void take_scratch(Workspace& workspace, const Conv3dArgs& args);
 void take_scratch(Workspace& workspace, const LinearArgs& args);
 

@@ -16,8 +16,8 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const ActivationArgs& args) {
   launch_activation(gpu.stream(), args);
 }
 
-void run_kernel(CudaBackend& gpu, ExecContext&, const GatedGeluArgs& args) {
-  launch_gated_gelu(gpu.stream(), args);
+void run_kernel(CudaBackend& gpu, ExecContext&, const GatedActivationArgs& args) {
+  launch_gated_activation(gpu.stream(), args);
 }
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const GatedResidualArgs& args) {

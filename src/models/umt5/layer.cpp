@@ -7,7 +7,7 @@
 #include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/embedding.h"
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 #include "ops/gated_residual.h"
 #include "ops/rms_norm.h"
 
@@ -80,7 +80,7 @@ void Umt5Layer::feed_forward(ExecContext& ctx) const {
   const Umt5Activations& scratch = pass_.scratch;
   weights_.ffn_gate(ctx, scratch.normed, scratch.gate);
   weights_.ffn_in(ctx, scratch.normed, scratch.hidden);
-  gated_gelu(ctx, {.gate = scratch.gate, .x = scratch.hidden, .out = scratch.hidden});
+  gated_activation(ctx, {.gate = scratch.gate, .x = scratch.hidden, .out = scratch.hidden});
   weights_.ffn_out(ctx, scratch.hidden, scratch.branch);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
-// The weights of an attention as Wan's transformer has several, and its parts for speech.
+// Weights that Wan's transformer and its parts for speech and animation have several of: of an attention, of a patch embedding.
 
 #include "nn/linear.h"
+#include "ops/patchify.h"
 
 namespace wan {
 
@@ -17,6 +18,19 @@ struct AttentionWeights {
     at.tensor("norm_q.weight", norm_query, {dim}, WeightDType::kFloat32);
     at.tensor("norm_k.weight", norm_key, {dim}, WeightDType::kFloat32);
   }
+};
+
+/// A patch embedding of its own.
+struct PatchEmbeddingWeights {
+  TensorView kernel;  // [dim, channels, pt, ph, pw] f32
+  TensorView bias;    // [dim] f32
+
+  void visit(const WeightVisitor& at, std::int64_t channels, const PatchSize& patch, std::int64_t dim) {
+    at.tensor("weight", kernel, {dim, channels, patch[0], patch[1], patch[2]}, WeightDType::kFloat32);
+    at.tensor("bias", bias, {dim}, WeightDType::kFloat32);
+  }
+  /// Patches do not overlap: a product with each one's values [channels pt ph pw].
+  TensorView matrix() const { return kernel.reshape({kernel.dim(0), kernel.elements() / kernel.dim(0)}); }
 };
 
 }  // namespace wan

@@ -33,7 +33,7 @@ WanActivations take_activations(Workspace& workspace, const WanConfig& config, c
 WanBlock::WanBlock(const WanPass& pass, const WanBlockWeights& weights, int index, std::string name)
     : pass_(pass), weights_(weights), index_(index), name_(std::move(name)) {}
 
-void WanBlock::run(ExecContext& ctx, TextContext& text, const TensorView& x) const {
+void WanBlock::run(ExecContext& ctx, TextContext& text, ImageContext* image, const TensorView& x) const {
   const RowSegments runs = pass_.layout.local_runs();
   const TensorView& branch = pass_.scratch.branch;
 
@@ -46,8 +46,9 @@ void WanBlock::run(ExecContext& ctx, TextContext& text, const TensorView& x) con
 
   ctx.enter(name_ + ".cross_attn");
   const TextContext::BlockEntry& keys_and_values = project_text(ctx, text);
+  const TextContext::BlockEntry* const of_image = image != nullptr ? &project_image(ctx, *image) : nullptr;
   cross_norm(ctx, x);
-  cross_attention(ctx, keys_and_values, text.key_bias);
+  cross_attention(ctx, keys_and_values, text.key_bias, of_image);
   ctx.tap(name_ + ".cross_attn", branch);
   gated_residual(ctx, {.x = x, .y = branch, .gate = {}, .segments = {}});
 
@@ -116,35 +117,56 @@ void WanBlock::norm_and_rotate(ExecContext& ctx, const TensorView& rows, const T
 
 const TextContext::BlockEntry& WanBlock::project_text(ExecContext& ctx, TextContext& text) const {
   TextContext::BlockEntry& entry = text.blocks[static_cast<std::size_t>(index_)];
-  if (!entry.key.empty()) return entry;
   const AttentionWeights& weights = weights_.cross_attention;
-  const Shape rows = text.embedded.shape();
+  if (entry.key.empty()) entry = project(ctx, text.embedded, {weights.key, weights.norm_key, weights.value});
+  return entry;
+}
+
+const TextContext::BlockEntry& WanBlock::project_image(ExecContext& ctx, ImageContext& image) const {
+  TextContext::BlockEntry& entry = image.blocks[static_cast<std::size_t>(index_)];
+  if (entry.key.empty())
+    entry = project(ctx, image.embedded, {weights_.image_key, weights_.norm_image_key, weights_.image_value});
+  return entry;
+}
+
+TextContext::BlockEntry WanBlock::project(ExecContext& ctx, const TensorView& embedded,
+                                          const Projection& projection) const {
+  const Shape rows = embedded.shape();
   const Shape heads{rows[0], pass_.config.num_heads, pass_.config.head_dim()};
   const DType compute = pass_.scratch.key.dtype();
-  entry.key = Tensor(ctx.backend.allocator(), compute, heads);
-  entry.value = Tensor(ctx.backend.allocator(), compute, heads);
+  TextContext::BlockEntry entry{Tensor(ctx.backend.allocator(), compute, heads),
+                                Tensor(ctx.backend.allocator(), compute, heads)};
   const TensorView key = entry.key.view().reshape(rows);
-  weights.key(ctx, text.embedded, key);
-  rms_norm(ctx, {.x = key, .weight = weights.norm_key, .eps = pass_.config.eps, .out = key});
-  weights.value(ctx, text.embedded, entry.value.view().reshape(rows));
+  projection.key(ctx, embedded, key);
+  rms_norm(ctx, {.x = key, .weight = projection.norm_key, .eps = pass_.config.eps, .out = key});
+  projection.value(ctx, embedded, entry.value.view().reshape(rows));
   return entry;
 }
 
 void WanBlock::cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text,
-                               const TensorView& key_bias) const {
+                               const TensorView& key_bias, const TextContext::BlockEntry* image) const {
   const AttentionWeights& weights = weights_.cross_attention;
   const WanActivations& scratch = pass_.scratch;
-  const WanConfig& config = pass_.config;
   weights.query(ctx, scratch.normed, scratch.query);
-  rms_norm(ctx, {.x = scratch.query, .weight = weights.norm_query, .eps = config.eps, .out = scratch.query});
-  attention(ctx, {.q = as_heads(scratch.query),
-                  .k = text.key,
-                  .v = text.value,
-                  .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim()))),
+  rms_norm(ctx,
+           {.x = scratch.query, .weight = weights.norm_query, .eps = pass_.config.eps, .out = scratch.query});
+  attend(ctx, text, key_bias, scratch.attended);
+  if (image != nullptr) {
+    attend(ctx, *image, {}, scratch.value);
+    gated_residual(ctx, {.x = scratch.attended, .y = scratch.value, .gate = {}, .segments = {}});
+  }
+  weights.output(ctx, scratch.attended, scratch.branch);
+}
+
+void WanBlock::attend(ExecContext& ctx, const TextContext::BlockEntry& to, const TensorView& key_bias,
+                      const TensorView& out) const {
+  attention(ctx, {.q = as_heads(pass_.scratch.query),
+                  .k = to.key,
+                  .v = to.value,
+                  .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(pass_.config.head_dim()))),
                   .bias = {},
                   .key_bias = key_bias,
-                  .out = as_heads(scratch.attended)});
-  weights.output(ctx, scratch.attended, scratch.branch);
+                  .out = as_heads(out)});
 }
 
 void WanBlock::feed_forward(ExecContext& ctx) const {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "models/wan/context_cache.h"
+#include "models/wan/image_context.h"
 #include "models/wan/weights.h"
 #include "nn/token_layout.h"
 #include "ops/exec_context.h"
@@ -48,8 +48,9 @@ class WanBlock {
   /// `index` is the block's place in a TextContext; `name` begins its taps.
   WanBlock(const WanPass& pass, const WanBlockWeights& weights, int index, std::string name);
 
-  /// x [n, dim] f32, changed in place. Fills text.blocks[index] on its first use.
-  void run(ExecContext& ctx, TextContext& text, const TensorView& x) const;
+  /// x [n, dim] f32, changed in place. Fills text.blocks[index], and the image's, on its first use; `image` is nullptr where the model
+  /// attends to none.
+  void run(ExecContext& ctx, TextContext& text, ImageContext* image, const TensorView& x) const;
 
  private:
   struct Modulations {
@@ -62,13 +63,25 @@ class WanBlock {
   void cross_norm(ExecContext& ctx, const TensorView& x) const;
   /// scratch.normed -> scratch.branch.
   void self_attention(ExecContext& ctx) const;
-  void cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text,
-                       const TensorView& key_bias) const;
+  void cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text, const TensorView& key_bias,
+                       const TextContext::BlockEntry* image) const;
+  /// scratch.query attends to the keys -> out.
+  void attend(ExecContext& ctx, const TextContext::BlockEntry& to, const TensorView& key_bias,
+              const TensorView& out) const;
   void feed_forward(ExecContext& ctx) const;
   /// RMS norm over all heads together, then rotary positions; rows [n, dim] in place.
   void norm_and_rotate(ExecContext& ctx, const TensorView& rows, const TensorView& weight) const;
   /// Keys and values of the text, which do not change between steps.
   const TextContext::BlockEntry& project_text(ExecContext& ctx, TextContext& text) const;
+  const TextContext::BlockEntry& project_image(ExecContext& ctx, ImageContext& image) const;
+  /// Keys and values of `embedded` [rows, dim].
+  struct Projection {
+    const Linear& key;
+    const TensorView& norm_key;
+    const Linear& value;
+  };
+  TextContext::BlockEntry project(ExecContext& ctx, const TensorView& embedded,
+                                  const Projection& projection) const;
   /// [rows, dim] -> [rows, heads, head_dim].
   TensorView as_heads(const TensorView& rows) const;
 

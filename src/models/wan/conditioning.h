@@ -26,7 +26,7 @@ class BlockStage {
   virtual void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) = 0;
 };
 
-/// Added to the embeddings of some tokens (Animate's poses).
+/// Added to the embeddings of some tokens.
 struct AddedTokens {
   std::int64_t first = 0;  // token of the whole sequence
   TensorView values;       // [n, dim] f32
@@ -37,10 +37,12 @@ struct Conditioning {
   /// text-to-video.
   TensorView channels;
   /// What embeds the patches of the noisy latent and `channels` where it is not the model's own: S2V's bias has what all tokens of
-  /// the video get, and its weights those of the pose, which are channels then. Empty weight: the model's.
+  /// the video get, and its and Animate's weights those of the pose, which are channels then. Empty weight: the model's.
   Linear video_embedding;
   /// Embedded tokens after the video's [n, dim] f32 (reference, motion); empty where the layout has only video tokens.
   TensorView extra_tokens;
+  /// What cross-attention attends to beside the text; nullptr: nothing.
+  ImageContext* image = nullptr;
   std::vector<AddedTokens> added;
   std::vector<BlockStage*> stages;
 };

@@ -37,6 +37,8 @@ class ConfigReader {
     return found->get<double>();
   }
 
+  bool has(const char* key) const { return json_.contains(key); }
+
   std::string text(const char* key) const {
     const auto found = json_.find(key);
     WAN_CHECK(found != json_.end() && found->is_string(), kBadFile, "{} has no string \"{}\"", path_, key);
@@ -112,9 +114,61 @@ SpeechConfig read_speech_config(const ConfigReader& json, std::int64_t layers) {
   return config;
 }
 
+constexpr int kBlocksToAFace = 5;
+
+/// The official animation model's config.json has no "model_type".
+std::string model_type_of(const ConfigReader& json) {
+  const bool animates =
+      !json.has("model_type") && (json.has("motion_encoder_dim") ||
+                                  (json.has("_class_name") && json.text("_class_name") == "WanAnimateModel"));
+  return animates ? "animate" : json.text("model_type");
+}
+
+void check_animate_config(const ConfigReader& json, const WanConfig& config) {
+  WAN_CHECK(config.num_layers % kBlocksToAFace == 0, kBadFile,
+            "{}: \"num_layers\" is {}; an animation model has a multiple of {}", json.path(),
+            config.num_layers, kBlocksToAFace);
+  WAN_CHECK(
+      !json.has("use_img_emb") || json.flag("use_img_emb"), kBadFile,
+      "{}: \"use_img_emb\" is false; of animation models only the kind of Wan2.2-Animate-14B is supported",
+      json.path());
+}
+
+/// What of an animation model only its tensors tell.
+AnimateConfig read_animate_sizes(const WeightScope& weights) {
+  AnimateConfig config{};
+  const auto shape = [&](const char* name, int rank) { return weights.require_shape(name, rank, kRemedy); };
+  config.pose_dim = shape("pose_patch_embedding.weight", 5)[1];
+  config.image_dim = shape("img_emb.proj.1.weight", 2)[1];
+  const Shape directions = shape("motion_encoder.dec.direction.weight", 2);
+  config.motion_dim = directions[0];
+  config.motion_directions = directions[1];
+  const std::string& file = weights.report().checkpoint().path();
+  WAN_CHECK(config.motion_directions >= 1 && config.motion_directions <= config.motion_dim, kBadFile,
+            "{}: motion_encoder.dec.direction.weight is {}; {}", file, directions.to_string(), kRemedy);
+  config.motion_layers = weights.count_children("motion_encoder.enc.fc");
+  constexpr int kMostLevels = 12;  // faces of 8192 pixels
+  const int levels = weights.count_children("motion_encoder.enc.net_app.convs") - 2;
+  WAN_CHECK(levels >= 1 && levels <= kMostLevels && config.motion_layers >= 1, kBadFile,
+            "{}: a motion encoder of {} levels and {} linear layers; {}", file, levels, config.motion_layers,
+            kRemedy);
+  config.face_channels = {shape("motion_encoder.enc.net_app.convs.0.0.weight", 4)[0]};
+  for (int level = 1; level <= levels; ++level) {
+    const std::string name = "motion_encoder.enc.net_app.convs." + std::to_string(level) + ".conv2.1.weight";
+    config.face_channels.push_back(shape(name.c_str(), 4)[0]);
+  }
+  config.face_dim = shape("face_encoder.conv2.conv.weight", 3)[0];
+  const std::int64_t all_heads = shape("face_encoder.conv1_local.conv.weight", 3)[0];
+  WAN_CHECK(config.face_dim >= 1 && all_heads >= config.face_dim && all_heads % config.face_dim == 0,
+            kBadFile, "{}: face_encoder's convolutions have {} and {} channels; {}", file, all_heads,
+            config.face_dim, kRemedy);
+  config.face_heads = all_heads / config.face_dim;
+  return config;
+}
+
 WanConfig read_config(const ConfigReader& json) {
   WanConfig config{};
-  config.model_type = json.text("model_type");
+  config.model_type = model_type_of(json);
   config.dim = json.positive("dim");
   config.ffn_dim = json.positive("ffn_dim");
   config.freq_dim = json.positive("freq_dim");
@@ -129,6 +183,7 @@ WanConfig read_config(const ConfigReader& json) {
             config.dim);
   WAN_CHECK(config.freq_dim % 2 == 0, kBadFile, "{}: \"freq_dim\" is odd", json.path());
   WAN_CHECK(config.eps > 0.0f && config.eps < 1.0f, kBadFile, "{}: \"eps\" is {}", json.path(), config.eps);
+  if (config.model_type == "animate") check_animate_config(json, config);
   if (config.model_type == "s2v") {
     config.speech = read_speech_config(json, config.num_layers);
     WAN_CHECK(config.dim % 4 == 0, kBadFile, "{}: \"dim\" is {}, which the audio encoder cannot divide by 4",
@@ -142,6 +197,17 @@ WanConfig read_config(const ConfigReader& json) {
 }
 
 }  // namespace
+
+std::vector<int> face_blocks(const WanConfig& config) {
+  std::vector<int> blocks;
+  for (int block = 0; block < static_cast<int>(config.num_layers); block += kBlocksToAFace)
+    blocks.push_back(block);
+  return blocks;
+}
+
+int face_block_after(const WanConfig& config, int block) {
+  return block < config.num_layers && block % kBlocksToAFace == 0 ? block / kBlocksToAFace : -1;
+}
 
 std::int64_t patch_volume(const WanConfig& config) {
   return std::accumulate(config.patch.begin(), config.patch.end(), std::int64_t{1}, std::multiplies<>());
@@ -170,6 +236,7 @@ WanConfig complete_wan_config(WanConfig config, const std::string& where, const 
   config.text_dim = weights.require_shape("text_embedding.0.weight", 2, kRemedy)[1];
   if (config.speech)
     config.speech->audio_layers = weights.require_shape("casual_audio_encoder.weights", 4, kRemedy)[1];
+  if (config.model_type == "animate") config.animate = read_animate_sizes(weights);
   const Shape patch = weights.require_shape("patch_embedding.weight", 5, kRemedy);
   for (int i = 0; i < 3; ++i) {
     WAN_CHECK(patch[i + 2] >= 1 && patch[i + 2] <= 16, kBadFile, "{}: patch_embedding.weight is {}",
@@ -178,6 +245,9 @@ WanConfig complete_wan_config(WanConfig config, const std::string& where, const 
   }
   WAN_CHECK(!config.speech || config.patch == (PatchSize{1, 2, 2}), kBadFile,
             "{}: patch_embedding.weight is {}; a speech-to-video model has patches of 1 x 2 x 2",
+            weights.report().checkpoint().path(), patch.to_string());
+  WAN_CHECK(!config.animate || config.patch[0] == 1, kBadFile,
+            "{}: patch_embedding.weight is {}; an animation model has patches of one latent frame",
             weights.report().checkpoint().path(), patch.to_string());
   return config;
 }

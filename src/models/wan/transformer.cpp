@@ -28,7 +28,11 @@ WanTransformer::WanTransformer(const WanConfig& config, const WeightScope& weigh
       group_(group),
       compute_(compute),
       tap_prefix_(std::move(tap_prefix)),
-      weights_(weights, config) {}
+      weights_(weights, config) {
+  if (config.animate)
+    motion_encoder_.emplace(*config.animate, weights.child("motion_encoder"),
+                            tap_prefix_ + "motion_encoder.");
+}
 
 void WanTransformer::embed_text(ExecContext& ctx, const TensorView& encoded, TextContext& context) const {
   const std::int64_t tokens = encoded.dim(0);
@@ -223,7 +227,7 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
                        .layout = input.layout,
                        .scratch = pass.scratch};
     for (std::size_t i = 0; i < branches.size(); ++i) {
-      block.run(ctx, *branches[i].context, streams[i]);
+      block.run(ctx, *branches[i].context, branches[i].conditioning->image, streams[i]);
       for (BlockStage* stage : branches[i].conditioning->stages)
         if (stage->runs_after(index)) stage->run(ctx, end, streams[i]);
     }

@@ -1,9 +1,11 @@
 #pragma once
 // WanTransformer: the diffusion transformer. Weights and a forward pass that predicts the velocity of a noisy latent.
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/wan/animate/motion_encoder.h"
 #include "models/wan/block.h"
 #include "models/wan/conditioning.h"
 #include "weights/block_residency.h"
@@ -33,6 +35,8 @@ class WanTransformer {
 
   const WanConfig& config() const { return config_; }
   const WanTransformerWeights& weights() const { return *weights_.operator->(); }
+  /// Of an animation model.
+  const MotionEncoder& motion_encoder() const { return *motion_encoder_; }
   /// Begins the names of taps.
   const std::string& tap_prefix() const { return tap_prefix_; }
   /// Of the blocks' activations.
@@ -70,6 +74,7 @@ class WanTransformer {
   int feed_forward_pieces_ = 1;
   std::string tap_prefix_;
   LoadedWeights<WanTransformerWeights> weights_;
+  std::optional<MotionEncoder> motion_encoder_;
 };
 
 }  // namespace wan

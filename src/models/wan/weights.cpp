@@ -11,6 +11,11 @@ void WanBlockWeights::visit(const WeightVisitor& at, const WanConfig& config) {
   at.tensor("norm3.weight", cross_norm_weight, {dim}, kFloat32);
   at.tensor("norm3.bias", cross_norm_bias, {dim}, kFloat32);
   cross_attention.visit(at.child("cross_attn"), dim);
+  if (config.animate) {
+    image_key.visit(at.child("cross_attn.k_img"), {.in = dim, .out = dim});
+    image_value.visit(at.child("cross_attn.v_img"), {.in = dim, .out = dim});
+    at.tensor("cross_attn.norm_k_img.weight", norm_image_key, {dim}, kFloat32);
+  }
   ffn_in.visit(at.child("ffn.0"), {.in = dim, .out = config.ffn_dim});
   ffn_out.visit(at.child("ffn.2"), {.in = config.ffn_dim, .out = dim});
 }
@@ -20,6 +25,10 @@ BlockLayout wan_block_layout(const WanConfig& config) {
   if (config.speech) {
     layout.extra_weights = list_weights<AudioInjectorWeights>(config);
     layout.extra_blocks = config.speech->inject_layers;
+  }
+  if (config.animate) {
+    layout.extra_weights = list_weights<FaceBlockWeights>(config);
+    layout.extra_blocks = face_blocks(config);
   }
   return layout;
 }
@@ -40,6 +49,7 @@ void WanTransformerWeights::visit(const WeightVisitor& at, const WanConfig& conf
   linear("head.head", head, dim, patch_volume(config) * config.out_dim);
   at.tensor("head.modulation", head_modulation, {1, 2, dim}, kFloat32);
   if (config.speech) speech.visit(at, config);
+  if (config.animate) animate.visit(at, config);
 }
 
 Linear WanTransformerWeights::patch_embedding() const {

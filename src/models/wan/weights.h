@@ -1,6 +1,7 @@
 #pragma once
 // The weights of a Wan transformer: what each is called in a checkpoint, its shape, and how it is held.
 
+#include "models/wan/animate/weights.h"
 #include "models/wan/s2v/weights.h"
 #include "weights/block_layout.h"
 
@@ -14,8 +15,11 @@ struct WanBlockWeights {
   AttentionWeights self_attention;
   TensorView cross_norm_weight, cross_norm_bias;  // [dim] f32
   AttentionWeights cross_attention;
-  Linear ffn_in;   // [ffn_dim, dim]
-  Linear ffn_out;  // [dim, ffn_dim]
+  // Of models that attend to an image beside the text:
+  Linear image_key, image_value;  // [dim, dim]
+  TensorView norm_image_key;      // [dim] f32
+  Linear ffn_in;                  // [ffn_dim, dim]
+  Linear ffn_out;                 // [dim, ffn_dim]
 
   void visit(const WeightVisitor& at, const WanConfig& config);
 };
@@ -33,6 +37,7 @@ struct WanTransformerWeights {
   Linear head;                 // [pt ph pw out_dim, dim]
   TensorView head_modulation;  // [1, 2, dim]: shift, scale
   SpeechWeights speech;        // where the config has any
+  AnimateWeights animate;      // likewise
 
   void visit(const WeightVisitor& at, const WanConfig& config);
 

@@ -6,7 +6,6 @@
 #include "ops/attention.h"
 #include "ops/backend.h"
 #include "ops/gated_residual.h"
-#include "ops/layer_norm.h"
 
 namespace wan {
 
@@ -28,18 +27,6 @@ Wav2Vec2Activations take_activations(Workspace& workspace, const Wav2Vec2Config&
           .value = take(states, config.dim),
           .attended = take(states, config.dim),
           .hidden = take(std::min(states, kFeedForwardRows), config.dim_ffn)};
-}
-
-void norm_rows(ExecContext& ctx, const LayerNormWeights& weights, float eps, const TensorView& x,
-               const TensorView& out) {
-  layer_norm(ctx, {.x = x,
-                   .weight = weights.weight,
-                   .bias = weights.bias,
-                   .scale = {},
-                   .shift = {},
-                   .segments = {},
-                   .eps = eps,
-                   .out = out});
 }
 
 Wav2Vec2Layer::Wav2Vec2Layer(const Wav2Vec2Config& config, const Wav2Vec2Activations& scratch,

@@ -21,10 +21,6 @@ struct Wav2Vec2Activations {
 /// Takes the scratch out of the workspace, inside the caller's scope.
 Wav2Vec2Activations take_activations(Workspace& workspace, const Wav2Vec2Config& config, std::int64_t states);
 
-/// out = x normalized over its channels; [n, channels] each.
-void norm_rows(ExecContext& ctx, const LayerNormWeights& weights, float eps, const TensorView& x,
-               const TensorView& out);
-
 /// Borrows all it is made from.
 class Wav2Vec2Layer {
  public:

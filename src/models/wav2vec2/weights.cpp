@@ -30,11 +30,6 @@ std::vector<double> norms_of_taps(const TensorView& v) {
 
 }  // namespace
 
-void LayerNormWeights::visit(const WeightVisitor& at, std::int64_t channels) {
-  at.tensor("weight", weight, {channels}, kFloat32);
-  at.tensor("bias", bias, {channels}, kFloat32);
-}
-
 void Wav2Vec2LayerWeights::visit(const WeightVisitor& at, const Wav2Vec2Config& config) {
   const auto linear = [&](const char* name, Linear& weights, std::int64_t in, std::int64_t out) {
     weights.visit(at.child(name), {.in = in, .out = out, .dtype = kFloat32});

@@ -5,16 +5,11 @@
 #include <vector>
 
 #include "models/wav2vec2/config.h"
+#include "nn/layer_norm_rows.h"
 #include "nn/linear.h"
 #include "weights/block_layout.h"
 
 namespace wan {
-
-struct LayerNormWeights {
-  TensorView weight, bias;  // [channels]
-
-  void visit(const WeightVisitor& at, std::int64_t channels);
-};
 
 struct Wav2Vec2LayerWeights {
   LayerNormWeights attention_norm;  // of dim

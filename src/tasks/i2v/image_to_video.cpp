@@ -88,7 +88,8 @@ ImageToVideo::ImageToVideo()
             .vae = VaeKind::kVae21,
             .takes_image = true,
             .needs_image = true,
-            .takes_last_image = true}) {}
+            .takes_last_image = true,
+            .extends_prompts = true}) {}
 
 ModelDefaults ImageToVideo::defaults() const {
   return {.size = {1280, 720},

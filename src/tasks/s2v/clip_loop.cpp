@@ -6,6 +6,7 @@
 #include "models/wan/s2v/audio_encoder.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
+#include "tasks/clips.h"
 #include "tasks/s2v/pictures.h"
 
 namespace wan {
@@ -35,17 +36,6 @@ class TokenDump {
   Taps taps_;
 };
 
-/// How many passes a step has.
-int branches_of(const RunContext& run) {
-  const Guidance guidance(run.settings.guide_scale, run.settings.boundary);
-  return guidance.needs_unconditional(0) ? 2 : 1;
-}
-
-/// [n, H, W, 3] as the video's frames lie in memory.
-Tensor host_frames(const RunContext& run, std::int64_t count) {
-  return {DType::kF32, {count, run.settings.size.height, run.settings.size.width, 3}};
-}
-
 }  // namespace
 
 ClipLoop::ClipLoop(Run& run, const RunInputs& inputs)
@@ -53,15 +43,10 @@ ClipLoop::ClipLoop(Run& run, const RunInputs& inputs)
       context_(run.context()),
       inputs_(inputs),
       speech_(*context_.settings.speech),
-      branches_(branches_of(context_)) {}
-
-Tensor ClipLoop::latents(std::int64_t frames) const {
-  const Shape& latent = run_.latent();
-  return {context_.exec.backend.allocator(), DType::kF32, {latent[0], frames, latent[2], latent[3]}};
-}
+      branches_(guidance_branches(context_)) {}
 
 Tensor ClipLoop::part(const TensorView& condition, std::int64_t first, std::int64_t count) const {
-  Tensor result = latents(count);
+  Tensor result = clip_latents(run_, count);
   copy(context_.exec, {condition.slice(1, first, first + count), result});
   return result;
 }
@@ -69,13 +54,13 @@ Tensor ClipLoop::part(const TensorView& condition, std::int64_t first, std::int6
 void ClipLoop::encode_reference() {
   if (!reference_.empty()) return;
   if (const TensorView resumed = run_.resumed_condition()) {
-    const Tensor condition = latents(resumed.dim(1));
+    const Tensor condition = clip_latents(run_, resumed.dim(1));
     context_.exec.backend.upload(resumed, condition);
     reference_ = part(condition, kReference, 1);
     return;
   }
   const Tensor frame = reference_frame(*inputs_.images.first, context_.settings.size);
-  reference_ = latents(1);
+  reference_ = clip_latents(run_, 1);
   encode_clip(
       context_, run_.models().vae, run_.encode_plan(),
       [&](std::int64_t, std::span<float> pixels) {
@@ -114,7 +99,7 @@ void ClipLoop::carry_on(Tensor frames) {
 void ClipLoop::encode_history(const TensorView& into) {
   begin_history();
   const std::int64_t frame_size = history_.elements() / kMotionFrames;
-  const Tensor encoded = latents(kMotionLatents);
+  const Tensor encoded = clip_latents(run_, kMotionLatents);
   encode_clip(
       context_, run_.models().vae, run_.encode_plan(),
       [&](std::int64_t index, std::span<float> pixels) {
@@ -154,15 +139,11 @@ void ClipLoop::encode_poses(const TensorView& into) {
     }
   };
   const std::int64_t encoded_frames = run_.models().vae.geometry().latent_frames(frames);
-  const Tensor encoded = latents(encoded_frames);
+  const Tensor encoded = clip_latents(run_, encoded_frames);
   encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
   copy(context_.exec, {encoded.view().slice(1, 1, encoded_frames), into});
   if (context_.dump == nullptr) return;
-  const Tensor video = host_frames(context_, frames);
-  const auto size = static_cast<std::size_t>(video.elements() / frames);
-  for (std::int64_t i = 0; i < frames; ++i)
-    fill(i, {video.as<float>() + static_cast<std::size_t>(i) * size, size});
-  context_.dump->planes("pose_video", video);
+  dump_clip(context_, "pose_video", frames, fill);
   context_.dump->tensor(context_.exec, "pose_latents", into);
 }
 
@@ -182,7 +163,7 @@ void ClipLoop::dump_poses() const {
 
 Tensor ClipLoop::make_condition() {
   encode_reference();
-  Tensor condition = latents(kPose + run_.latent()[1]);
+  Tensor condition = clip_latents(run_, kPose + run_.latent()[1]);
   const TensorView view = condition;
   fill_zero(context_.exec, view);
   copy(context_.exec, {reference_, view.slice(1, kReference, kReference + 1)});
@@ -245,12 +226,11 @@ void ClipLoop::put_before(const TensorView& condition, const TensorView& into) {
 
 void ClipLoop::make() {
   const int clip = run_.segment();
-  if (speech_.clips > 1) context_.tell(Notice{format_message("clip {} of {}", clip + 1, speech_.clips)});
-  if (context_.dump != nullptr) context_.dump->begin_clip(clip);
+  begin_clip(run_);
   Tensor condition = run_.condition([&] { return make_condition(); });
   const bool motion = has_motion();
   const std::int64_t before = motion ? kMotionLatents : 1;
-  const Tensor decoded = latents(before + run_.latent()[1]);
+  const Tensor decoded = clip_latents(run_, before + run_.latent()[1]);
   run_.before_steps([&] { put_before(condition, decoded.view().slice(1, 0, before)); });
   const TensorView made = denoise(std::move(condition));
   copy(context_.exec, {made, decoded.view().slice(1, before, decoded.dim(1))});

@@ -28,8 +28,6 @@ class ClipLoop {
 
   bool has_motion() const { return run_.segment() > 0 || speech_.start_from_ref; }
   const WanTransformer& transformer() const { return *run_.models().experts[0]; }
-  /// [z, frames, h, w] f32 on the device.
-  Tensor latents(std::int64_t frames) const;
   /// Frames [first, first + count) of the condition.
   Tensor part(const TensorView& condition, std::int64_t first, std::int64_t count) const;
 

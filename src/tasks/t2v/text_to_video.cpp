@@ -9,7 +9,8 @@ TextToVideo::TextToVideo()
             .checkpoint = "Wan2.2-T2V-A14B",
             .model_type = "t2v",
             .transformers = {"low_noise_model", "high_noise_model"},
-            .vae = VaeKind::kVae21}) {}
+            .vae = VaeKind::kVae21,
+            .extends_prompts = true}) {}
 
 ModelDefaults TextToVideo::defaults() const {
   return {.size = {1280, 720},

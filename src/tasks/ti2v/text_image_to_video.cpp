@@ -39,7 +39,8 @@ TextImageToVideo::TextImageToVideo()
             .model_type = "ti2v",
             .transformers = {"."},
             .vae = VaeKind::kVae22,
-            .takes_image = true}) {}
+            .takes_image = true,
+            .extends_prompts = true}) {}
 
 ModelDefaults TextImageToVideo::defaults() const {
   return {.size = {1280, 704},

@@ -135,6 +135,15 @@ struct KeyBlock {
   std::int64_t first, count;
 };
 
+/// Takes from each row's scores what it does not see. Every row sees a key of the first block, so that its highest score is one.
+void hide_later_keys(const AttentionTile& t, std::int64_t first_row, const KeyBlock& block, float* scores) {
+  const std::int64_t rows = t.rows - first_row < kTile ? t.rows - first_row : kTile;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t seen = t.visible + first_row + r - block.first;
+    for (std::int64_t j = seen < 0 ? 0 : seen; j < block.count; ++j) scores[j * kTile + r] = kNoScore;
+  }
+}
+
 /// Lets one tile of queries attend to one block of keys. scores: [kKeyBlock, kTile].
 void attend(const AttentionTile& t, std::int64_t first_row, const KeyBlock& block, const TileState& state,
             float* scores) {
@@ -149,6 +158,8 @@ void attend(const AttentionTile& t, std::int64_t first_row, const KeyBlock& bloc
       for (std::int64_t j = 0; j < block.count; ++j) scores[j * kTile + r] += bias[j];
     }
   }
+
+  if (t.visible > 0) hide_later_keys(t, first_row, block, scores);
 
   const TileVec before = load_tile(state.highest);
   TileVec peak = before;

@@ -28,6 +28,11 @@ void map_gelu(const float* x, float* out, std::int64_t n) {
       out, n, [](Vec a) { return gelu(a); }, x);
 }
 
+void map_leaky_relu(const float* x, float* out, std::int64_t n) {
+  map(
+      out, n, [](Vec a) { return larger(a, 0.2f * a); }, x);
+}
+
 void map_exponential(const float* x, float* out, std::int64_t n) {
   map(
       out, n, [](Vec a) { return exponential(a); }, x);
@@ -36,6 +41,11 @@ void map_exponential(const float* x, float* out, std::int64_t n) {
 void map_gated_gelu(const float* gate, const float* x, float* out, std::int64_t n) {
   map(
       out, n, [](Vec g, Vec a) { return gelu_tanh(g) * a; }, gate, x);
+}
+
+void map_gated_silu(const float* gate, const float* x, float* out, std::int64_t n) {
+  map(
+      out, n, [](Vec g, Vec a) { return silu(g) * a; }, gate, x);
 }
 
 void map_add(float* x, const float* y, std::int64_t n) {
@@ -128,7 +138,9 @@ void add_elementwise(CpuKernels& table) {
   table.silu = map_silu;
   table.gelu_tanh = map_gelu_tanh;
   table.gelu = map_gelu;
+  table.leaky_relu = map_leaky_relu;
   table.gated_gelu = map_gated_gelu;
+  table.gated_silu = map_gated_silu;
   table.add = map_add;
   table.add_gated = map_add_gated;
   table.combine = combine;

@@ -23,6 +23,8 @@ struct AttentionTile {
   std::int64_t q_stride, k_stride, v_stride, out_stride, bias_stride;
   std::int64_t rows;
   std::int64_t keys;
+  std::int64_t
+      visible;  // of the keys, how many the first query sees, each further one one more; 0: all see all
   std::int64_t width;  // D
   float scale;
 };
@@ -35,7 +37,9 @@ struct CpuKernels {
   void (*silu)(const float* x, float* out, std::int64_t n);
   void (*gelu_tanh)(const float* x, float* out, std::int64_t n);
   void (*gelu)(const float* x, float* out, std::int64_t n);
+  void (*leaky_relu)(const float* x, float* out, std::int64_t n);
   void (*gated_gelu)(const float* gate, const float* x, float* out, std::int64_t n);
+  void (*gated_silu)(const float* gate, const float* x, float* out, std::int64_t n);
   void (*add)(float* x, const float* y, std::int64_t n);                           // x += y
   void (*add_gated)(float* x, const float* y, const float* gate, std::int64_t n);  // x += y * gate
   void (*combine)(const float* const* terms, const float* coefficients, int count, float* out,
@@ -70,6 +74,8 @@ struct CpuKernels {
 
   // Sum of x[k] * w[n, k] for rows of w, K apart; out[n] for n in [0, rows).
   void (*dot_rows)(const float* x, const float* w, float* out, std::int64_t rows, std::int64_t width);
+  void (*dot_rows_bf16)(const float* x, const std::uint16_t* w, float* out, std::int64_t rows,
+                        std::int64_t width);
 };
 
 /// The best table for this processor. The environment variable WAN_CPU_ISA (baseline, avx2, avx512) asks for a

@@ -158,6 +158,24 @@ void dot_rows(const float* x, const float* w, float* out, std::int64_t rows, std
   }
 }
 
+void dot_rows_bf16(const float* x, const std::uint16_t* w, float* out, std::int64_t rows,
+                   std::int64_t width) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::uint16_t* row = w + r * width;
+    Vec totals[4] = {};
+    std::int64_t k = 0;
+    for (; k + 4 * kLanes <= width; k += 4 * kLanes)
+      for (int u = 0; u < 4; ++u) totals[u] += load(x + k + u * kLanes) * load_bf16(row + k + u * kLanes);
+    for (; k + kLanes <= width; k += kLanes) totals[0] += load(x + k) * load_bf16(row + k);
+    if (k < width) {
+      std::uint16_t rest[kLanes] = {};
+      std::memcpy(rest, row + k, static_cast<std::size_t>(width - k) * sizeof(std::uint16_t));
+      totals[1] += load_part(x + k, width - k) * load_bf16(rest);
+    }
+    out[r] = sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
+  }
+}
+
 }  // namespace
 
 void add_rows(CpuKernels& table) {
@@ -167,6 +185,7 @@ void add_rows(CpuKernels& table) {
   table.channel_norm = channel_norm;
   table.channel_norm_silu = channel_norm_silu;
   table.dot_rows = dot_rows;
+  table.dot_rows_bf16 = dot_rows_bf16;
 }
 
 }  // namespace wan::WAN_ISA_NAMESPACE

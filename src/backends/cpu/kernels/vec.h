@@ -42,6 +42,17 @@ WAN_INLINE void store_part(float* p, Vec v, std::int64_t n) {
   std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(float));
 }
 
+/// bf16 values.
+WAN_INLINE Vec load_bf16(const std::uint16_t* p) {
+  typedef std::uint16_t Bits __attribute__((vector_size(WAN_VECTOR_BYTES / 2)));
+  Bits bits;
+  std::memcpy(&bits, p, sizeof bits);
+  const VecBits wide = __builtin_convertvector(bits, VecBits) << 16;
+  Vec v;
+  std::memcpy(&v, &wide, sizeof v);
+  return v;
+}
+
 WAN_INLINE Vec splat(float x) {
   return x - Vec{};
 }

@@ -96,6 +96,8 @@ __device__ inline float activate(ActivationKind kind, float x) {
     }
     case ActivationKind::kGelu:
       return 0.5f * x * erfcf(-0.70710678f * x);
+    case ActivationKind::kLeakyReLU:
+      return fmaxf(x, 0.2f * x);
     case ActivationKind::kNone:
       break;
   }

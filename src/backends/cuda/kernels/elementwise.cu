@@ -38,21 +38,23 @@ __global__ void activation_kernel(const X* x, Out* out, std::int64_t count, Acti
 }
 
 template <typename Out, int N>
-__device__ inline void gated_gelu_pack(const Vector& gate, const Vector& x, Out* out, std::int64_t at) {
+__device__ inline void gated_activation_pack(ActivationKind kind, const Vector& gate, const Vector& x,
+                                             Out* out, std::int64_t at) {
   float gates[N];
   float values[N];
   gate.load(at, gates);
   x.load(at, values);
 #pragma unroll
-  for (int i = 0; i < N; ++i) values[i] *= activate(ActivationKind::kGeluTanh, gates[i]);
+  for (int i = 0; i < N; ++i) values[i] *= activate(kind, gates[i]);
   store_pack<N>(out + at, values);
 }
 
 template <typename Out, int N>
-__global__ void gated_gelu_kernel(Vector gate, Vector x, Out* out, std::int64_t count) {
+__global__ void gated_activation_kernel(ActivationKind kind, Vector gate, Vector x, Out* out,
+                                        std::int64_t count) {
   const Share<N> share(count);
-  if (share.whole()) return gated_gelu_pack<Out, N>(gate, x, out, share.first);
-  for (std::int64_t i = share.first; i < count; ++i) gated_gelu_pack<Out, 1>(gate, x, out, i);
+  if (share.whole()) return gated_activation_pack<Out, N>(kind, gate, x, out, share.first);
+  for (std::int64_t i = share.first; i < count; ++i) gated_activation_pack<Out, 1>(kind, gate, x, out, i);
 }
 
 struct Terms {
@@ -209,14 +211,14 @@ void launch_activation(cudaStream_t stream, const ActivationArgs& args) {
   });
 }
 
-void launch_gated_gelu(cudaStream_t stream, const GatedGeluArgs& args) {
+void launch_gated_activation(cudaStream_t stream, const GatedActivationArgs& args) {
   const std::int64_t count = args.x.elements();
   with_activation_type(args.out.dtype(), [&](auto out_tag) {
     using Out = typename decltype(out_tag)::type;
     const bool wide = aligned({args.gate, args.x, args.out});
     launch(stream, flat_shape(count, wide ? kWide : 1),
-           wide ? gated_gelu_kernel<Out, kWide> : gated_gelu_kernel<Out, 1>, as_vector(args.gate),
-           as_vector(args.x), reinterpret_cast<Out*>(args.out.data()), count);
+           wide ? gated_activation_kernel<Out, kWide> : gated_activation_kernel<Out, 1>, args.kind,
+           as_vector(args.gate), as_vector(args.x), reinterpret_cast<Out*>(args.out.data()), count);
   });
 }
 

@@ -3,14 +3,14 @@
 
 #include "backends/cuda/check.h"
 #include "ops/activation.h"
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 #include "ops/gated_residual.h"
 #include "ops/linear_combination.h"
 
 namespace wan::cuda {
 
 void launch_activation(cudaStream_t stream, const ActivationArgs& args);
-void launch_gated_gelu(cudaStream_t stream, const GatedGeluArgs& args);
+void launch_gated_activation(cudaStream_t stream, const GatedActivationArgs& args);
 void launch_gated_residual(cudaStream_t stream, const GatedResidualArgs& args);
 void launch_linear_combination(cudaStream_t stream, const LinearCombinationArgs& args);
 

@@ -1,9 +1,8 @@
 #include "models/wan/s2v/audio_injector.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "ops/attention.h"
+#include "models/wan/frame_attention.h"
 #include "ops/backend.h"
 #include "ops/gated_residual.h"
 #include "ops/layer_norm.h"
@@ -35,8 +34,7 @@ int AudioInjector::place_of(int block) const {
 
 void AudioInjector::run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) {
   const std::int64_t video = end.layout.segments().front().tokens;
-  const Range local = end.layout.local();
-  const Range rows{local.begin, std::min(local.end, video)};
+  const Range rows = local_video_rows(end.layout);
   if (rows.begin >= rows.end) return;
   WAN_CHECK(video == frame_tokens_ * tokens_.local.dim(0), kInternal,
             "[audio injector] {} tokens of video, {} frames of {}", video, tokens_.local.dim(0),
@@ -55,7 +53,13 @@ void AudioInjector::run(ExecContext& ctx, const BlockEnd& end, const TensorView&
   ctx.tap(tap_prefix_ + "injector_adain_layers." + number, normed);
   weights.attention.query(ctx, normed, query);
   rms_norm(ctx, {.x = query, .weight = weights.attention.norm_query, .eps = kHeadNormEpsilon, .out = query});
-  attend(ctx, entry, rows, query, attended);
+  attend_by_frame(ctx, {.rows = rows,
+                        .frame_tokens = frame_tokens_,
+                        .keys = tokens_.local.dim(1),
+                        .key = entry.key,
+                        .value = entry.value,
+                        .query = query,
+                        .out = attended});
   weights.attention.output(ctx, attended, branch);
   ctx.tap(name, branch);
   gated_residual(ctx, {.x = own(x), .y = branch, .gate = {}, .segments = {}});
@@ -84,17 +88,11 @@ const AudioInjector::Entry& AudioInjector::project(ExecContext& ctx, int place,
   return entry;
 }
 
-template <typename Visit>
-void AudioInjector::for_each_frame(Range rows, Visit visit) const {
-  for (std::int64_t frame = rows.begin / frame_tokens_; frame * frame_tokens_ < rows.end; ++frame)
-    visit(frame, std::max(frame * frame_tokens_, rows.begin) - rows.begin,
-          std::min((frame + 1) * frame_tokens_, rows.end) - rows.begin);
-}
-
 void AudioInjector::norm(ExecContext& ctx, const Entry& entry, Range rows, const TensorView& x,
                          const TensorView& normed) const {
   std::vector<std::int64_t> ends;
-  for_each_frame(rows, [&](std::int64_t, std::int64_t, std::int64_t last) { ends.push_back(last); });
+  for_each_frame(rows, frame_tokens_,
+                 [&](std::int64_t, std::int64_t, std::int64_t last) { ends.push_back(last); });
   const std::int64_t first = rows.begin / frame_tokens_;
   const TensorView modulation =
       entry.modulation.view().slice(0, first, first + static_cast<std::int64_t>(ends.size()));
@@ -106,23 +104,6 @@ void AudioInjector::norm(ExecContext& ctx, const Entry& entry, Range rows, const
                    .segments = {ends},
                    .eps = kAdaptiveNormEpsilon,
                    .out = normed});
-}
-
-void AudioInjector::attend(ExecContext& ctx, const Entry& entry, Range rows, const TensorView& query,
-                           const TensorView& attended) const {
-  const std::int64_t keys = tokens_.local.dim(1);
-  const auto heads = [&](const TensorView& x, std::int64_t first, std::int64_t last) {
-    return x.slice(0, first, last).reshape({last - first, config_.num_heads, config_.head_dim()});
-  };
-  for_each_frame(rows, [&](std::int64_t frame, std::int64_t first, std::int64_t last) {
-    attention(ctx, {.q = heads(query, first, last),
-                    .k = entry.key.view().slice(0, frame * keys, (frame + 1) * keys),
-                    .v = entry.value.view().slice(0, frame * keys, (frame + 1) * keys),
-                    .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim()))),
-                    .bias = {},
-                    .key_bias = {},
-                    .out = heads(attended, first, last)});
-  });
 }
 
 }  // namespace wan

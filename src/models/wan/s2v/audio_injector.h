@@ -30,11 +30,6 @@ class AudioInjector final : public BlockStage {
   /// Rows [first, first + n) of the video: x -> normed.
   void norm(ExecContext& ctx, const Entry& entry, Range rows, const TensorView& x,
             const TensorView& normed) const;
-  void attend(ExecContext& ctx, const Entry& entry, Range rows, const TensorView& query,
-              const TensorView& attended) const;
-  /// Calls visit(frame, first, last) for the frames of `rows`, rows counted from the first of them.
-  template <typename Visit>
-  void for_each_frame(Range rows, Visit visit) const;
 
   const WanConfig& config_;
   AudioTokens tokens_;

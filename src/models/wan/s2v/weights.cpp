@@ -2,17 +2,6 @@
 
 namespace wan {
 
-void PatchEmbeddingWeights::visit(const WeightVisitor& at, std::int64_t channels, const PatchSize& patch,
-                                  std::int64_t dim) {
-  at.tensor("weight", kernel, {dim, channels, patch[0], patch[1], patch[2]}, WeightDType::kFloat32);
-  at.tensor("bias", bias, {dim}, WeightDType::kFloat32);
-}
-
-void TimeConvolutionWeights::visit(const WeightVisitor& at, std::int64_t in, std::int64_t out) {
-  at.tensor("conv.weight", kernel, {out, in, 3}, WeightDType::kFloat32);
-  at.tensor("conv.bias", bias, {out}, WeightDType::kFloat32);
-}
-
 void AudioEncoderWeights::visit(const WeightVisitor& at, const WanConfig& config) {
   const std::int64_t dim = config.dim;
   const SpeechConfig& speech = *config.speech;

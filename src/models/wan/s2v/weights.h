@@ -3,26 +3,9 @@
 
 #include "models/wan/attention_weights.h"
 #include "models/wan/config.h"
+#include "models/wan/time_convolution.h"
 
 namespace wan {
-
-/// A patch embedding of its own.
-struct PatchEmbeddingWeights {
-  TensorView kernel;  // [dim, channels, pt, ph, pw] f32
-  TensorView bias;    // [dim] f32
-
-  void visit(const WeightVisitor& at, std::int64_t channels, const PatchSize& patch, std::int64_t dim);
-  /// Patches do not overlap: a product with each one's values [channels pt ph pw].
-  TensorView matrix() const { return kernel.reshape({kernel.dim(0), kernel.elements() / kernel.dim(0)}); }
-};
-
-/// A convolution over a frame and the two before it.
-struct TimeConvolutionWeights {
-  TensorView kernel;  // [out, in, 3] f32
-  TensorView bias;    // [out] f32
-
-  void visit(const WeightVisitor& at, std::int64_t in, std::int64_t out);
-};
 
 /// The official casual_audio_encoder (sic), in f32 in the official code whatever the blocks' precision.
 struct AudioEncoderWeights {

@@ -1,11 +1,13 @@
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 
 #include "ops/dispatch.h"
 
 namespace wan {
 
-void validate(const GatedGeluArgs& args) {
-  constexpr const char* kOp = "gated_gelu";
+void validate(const GatedActivationArgs& args) {
+  constexpr const char* kOp = "gated_activation";
+  WAN_CHECK(args.kind == ActivationKind::kGeluTanh || args.kind == ActivationKind::kSiLU, kInternal,
+            "[{}] no such kind", kOp);
   WAN_CHECK(!args.gate.empty(), kInternal, "[{}] gate is missing", kOp);
   check_shape(kOp, "x", args.x, args.gate.shape());
   check_shape(kOp, "out", args.out, args.gate.shape());
@@ -15,7 +17,7 @@ void validate(const GatedGeluArgs& args) {
   }
 }
 
-void reference(const GatedGeluArgs& args) {
+void reference(const GatedActivationArgs& args) {
   const Shape flat{args.gate.elements()};
   const TensorView gate = args.gate.reshape(flat);
   const TensorView x = args.x.reshape(flat);
@@ -23,12 +25,12 @@ void reference(const GatedGeluArgs& args) {
   for (std::int64_t i = 0; i < flat[0]; ++i)
     store_element(
         out, {i},
-        apply_activation(ActivationKind::kGeluTanh, load_element(gate, {i})) * load_element(x, {i}));
+        apply_activation(args.kind, load_element(gate, {i})) * load_element(x, {i}));
 }
 
-void gated_gelu(ExecContext& ctx, const GatedGeluArgs& args) {
+void gated_activation(ExecContext& ctx, const GatedActivationArgs& args) {
   validate(args);
-  dispatch(ctx, "gated_gelu", args);
+  dispatch(ctx, "gated_activation", args);
 }
 
 }  // namespace wan

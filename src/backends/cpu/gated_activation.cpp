@@ -1,4 +1,4 @@
-#include "ops/gated_gelu.h"
+#include "ops/gated_activation.h"
 
 #include "backends/cpu/backend_impl.h"
 #include "backends/cpu/conversion.h"
@@ -6,11 +6,12 @@
 
 namespace wan {
 
-bool has_kernel(const CpuBackend&, const GatedGeluArgs&) {
+bool has_kernel(const CpuBackend&, const GatedActivationArgs&) {
   return true;
 }
 
-void run_kernel(CpuBackend& cpu, ExecContext&, const GatedGeluArgs& args) {
+void run_kernel(CpuBackend& cpu, ExecContext&, const GatedActivationArgs& args) {
+  const auto gated = args.kind == ActivationKind::kSiLU ? cpu.kernels().gated_silu : cpu.kernels().gated_gelu;
   const std::int64_t count = args.gate.elements();
   parallel_for(useful_threads(cpu.threads(), count), count, kChunk,
                [&](std::int64_t begin, std::int64_t end) {
@@ -22,7 +23,7 @@ void run_kernel(CpuBackend& cpu, ExecContext&, const GatedGeluArgs& args) {
                    const float* gate = row_as_f32(cpu.kernels(), args.gate, begin, n, gate_part);
                    const float* x = row_as_f32(cpu.kernels(), args.x, begin, n, x_part);
                    write_row(cpu.kernels(), args.out, begin, n, result,
-                             [&](float* out) { cpu.kernels().gated_gelu(gate, x, out, n); });
+                             [&](float* out) { gated(gate, x, out, n); });
                  }
                });
 }

@@ -1,0 +1,293 @@
+#include "extension/local_model.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "engine/backend_factory.h"
+#include "engine/load_options.h"
+#include "engine/on_device.h"
+#include "media/load_image.h"
+#include "media/resample.h"
+#include "models/qwen/generate_text.h"
+#include "models/qwen/vision_tower.h"
+#include "tokenizers/byte_level_tokenizer.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kLongestQuestion =
+    8192;  // tokens that memory is planned for: ten times an instruction and a prompt
+constexpr std::int64_t kSpareBytes = std::int64_t{512} << 20;  // for libraries and what no plan counts
+
+/// The official short names.
+constexpr std::array<std::pair<const char*, const char*>, 5> kShortNames{{
+    {"Qwen2.5_3B", "Qwen2.5-3B-Instruct"},
+    {"Qwen2.5_7B", "Qwen2.5-7B-Instruct"},
+    {"Qwen2.5_14B", "Qwen2.5-14B-Instruct"},
+    {"QwenVL2.5_3B", "Qwen2.5-VL-3B-Instruct"},
+    {"QwenVL2.5_7B", "Qwen2.5-VL-7B-Instruct"},
+}};
+
+fs::path hub_cache() {
+  const auto from = [](const char* name) {
+    const char* value = std::getenv(name);
+    return fs::path(value == nullptr ? "" : value);
+  };
+  if (const fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (const fs::path home = from("HF_HOME"); !home.empty()) return home / "hub";
+  return from("HOME") / ".cache/huggingface/hub";
+}
+
+bool is_model_folder(const fs::path& folder) {
+  return file_exists(folder / "config.json");
+}
+
+/// "Qwen/Qwen2.5-7B-Instruct" of either name.
+std::string hub_name(const std::string& model) {
+  for (const auto& [name, folder] : kShortNames)
+    if (model == name) return std::string("Qwen/") + folder;
+  return model.find('/') == model.npos ? "Qwen/" + model : model;
+}
+
+/// Places where the hub's model may be.
+std::vector<fs::path> folders_of(const std::string& name, const fs::path& ckpt_dir) {
+  const std::string last = name.substr(name.find('/') + 1);
+  std::vector<fs::path> folders{last};
+  if (!ckpt_dir.empty()) folders.push_back(ckpt_dir.lexically_normal() / ".." / last);
+  std::string cached = "models--" + name;
+  for (std::size_t at = cached.find('/'); at != cached.npos; at = cached.find('/'))
+    cached.replace(at, 1, "--");
+  if (const fs::path snapshots = hub_cache() / cached / "snapshots"; is_folder(snapshots))
+    for (const fs::path& snapshot : list_folder(snapshots)) folders.push_back(snapshot);
+  return folders;
+}
+
+DType stored_dtype(const Checkpoint& checkpoint, const std::string& weight) {
+  const TensorEntry* entry = checkpoint.find(weight);
+  return entry != nullptr && entry->dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
+}
+
+/// As the official code resizes it: to whole tokens within wide bounds, then within those of its processor.
+PicturePatches read_picture(const fs::path& path, const QwenVisionConfig& config) {
+  constexpr std::int64_t kPixels = 28 * 28;
+  Image image = with_field("image", [&] { return load_image(path); });
+  for (const auto& [least, most] : {std::pair<std::int64_t, std::int64_t>{4, 16384}, {256, 1280}}) {
+    const PictureSize size =
+        fit_picture({image.width, image.height}, config.token_side(), least * kPixels, most * kPixels);
+    image = resize_bicubic(image, static_cast<int>(size.width), static_cast<int>(size.height));
+  }
+  return cut_picture({.data = image.rgb.data(), .width = image.width, .height = image.height}, config);
+}
+
+/// What lies on a device beside the layers.
+std::int64_t bytes_beside_layers(const QwenConfig& config, DType weights, DType compute) {
+  const auto size_of = [](DType dtype) { return static_cast<std::int64_t>(dtype_size(dtype)); };
+  const std::int64_t head = config.vocabulary * (config.dim * size_of(weights) + size_of(DType::kF32));
+  const std::int64_t token = 2 * config.dim * size_of(DType::kF32) +
+                             (config.dim + 2 * config.query_dim() + 2 * config.dim_ffn) * size_of(compute);
+  return head + token * kLongestQuestion + key_value_bytes(config, kLongestQuestion, compute) + kSpareBytes;
+}
+
+}  // namespace
+
+fs::path find_qwen_folder(const std::string& model, bool has_image, const fs::path& ckpt_dir) {
+  if (!model.empty() && is_model_folder(model)) return model;
+  const std::string name = hub_name(!model.empty() ? model : has_image ? "QwenVL2.5_7B" : "Qwen2.5_14B");
+  for (const fs::path& folder : folders_of(name, ckpt_dir))
+    if (is_model_folder(folder)) return folder;
+  fail(ErrorCode::kBadFile,
+       "`prompt_extend_model` {}: there is no such folder with a config.json, nor {} here, beside `ckpt_dir` "
+       "or in {}; "
+       "download {} and name its folder, or use `prompt_extend_method` openai with a server",
+       model.empty() ? name : model, name.substr(name.find('/') + 1), hub_cache().string(), name);
+}
+
+std::string chat_turns(const std::string& system, const std::string& prompt, const std::string& picture) {
+  return "<|im_start|>system\n" + system + "<|im_end|>\n<|im_start|>user\n" + picture + prompt +
+         "<|im_end|>\n<|im_start|>assistant\n";
+}
+
+void check_sees(const fs::path& folder, const fs::path& image) {
+  WAN_CHECK_FIELD(
+      image.empty() || read_qwen_config(folder).vision, kUnsupported, "prompt_extend_model",
+      "the model in {} reads text alone: with `image` use Qwen2.5-VL, or a server with a model that sees",
+      folder.string());
+}
+
+/// In the order in which they are needed; what borrows stands behind what it borrows.
+struct LocalQwen::Loaded {
+  Loaded(const fs::path& model_folder, const EngineOptions& options, const EventHandler& on_event,
+         const std::atomic<bool>* cancelled)
+      : folder(model_folder),
+        tokenizer(load_byte_level_tokenizer(folder)),
+        sampling(read_sampling_config(folder)),
+        config(read_qwen_config(folder)),
+        checkpoint(Checkpoint::open(folder)),
+        report(checkpoint, "language model"),
+        weights(stored_dtype(checkpoint, "model.layers.0.mlp.up_proj.weight")) {
+    check_tokens();
+    check_weights();
+    EngineOptions first = options;
+    first.ulysses_size = 0;
+    if (first.gpus.size() > 1) first.gpus.resize(1);
+    backend = std::move(make_backend(first).backend);
+    choose_residency(options, on_event);
+    load(on_event, cancelled);
+  }
+
+  void check_tokens() const {
+    for (const char* token : {"<|im_start|>", "<|im_end|>"})
+      WAN_CHECK(
+          tokenizer.find(token), kUnsupported,
+          "the tokenizer in {} has no token {}: its model has no turns as Qwen2.5 Instruct has; use that",
+          folder.string(), token);
+    WAN_CHECK(tokenizer.vocabulary_size() <= config.vocabulary, kBadFile,
+              "{}: the tokenizer knows {} tokens, the model {}; take all files of the folder from one place",
+              folder.string(), tokenizer.vocabulary_size(), config.vocabulary);
+  }
+
+  BlockGroup group(const WeightScope& scope) const {
+    return {scope, qwen_block_layout(config), static_cast<int>(config.num_layers)};
+  }
+
+  BlockGroup vision_group(const WeightScope& scope) const {
+    return {scope, qwen_vision_block_layout(*config.vision), static_cast<int>(config.vision->num_layers)};
+  }
+
+  /// Everything that is missing, before a device is asked for anything.
+  void check_weights() const {
+    WeightReport findings(checkpoint, "language model");
+    const WeightScope scope = WeightScope::describing(findings, weights);
+    const auto blocks = make_residency({group(scope)}, {.kind = ResidencyKind::kStreamed});
+    const QwenModel described(config, scope, *blocks, 0, DType::kF32);
+    std::unique_ptr<BlockResidency> vision_blocks;
+    std::optional<QwenVisionTower> described_tower;
+    if (config.vision) {
+      vision_blocks = make_residency({vision_group(scope)}, {.kind = ResidencyKind::kStreamed});
+      described_tower.emplace(*config.vision, scope, *vision_blocks, 0, DType::kF32);
+    }
+    findings.check();
+  }
+
+  void choose_residency(const EngineOptions& options, const EventHandler& on_event) {
+    const auto layers = config.num_layers;
+    const auto block = static_cast<std::int64_t>(block_bytes(qwen_block_layout(config), weights));
+    const auto room_for_layers = [&] {
+      std::int64_t free = backend->free_bytes() - backend->reserved_bytes();
+      if (options.memory_limit > 0) free = std::min(free, options.memory_limit);
+      return (free - bytes_beside_layers(config, weights, compute_dtype(*backend, weights))) / block;
+    };
+    std::int64_t places = room_for_layers();
+    if (places < 2 && backend->device().kind != DeviceKind::kCpu) {
+      on_event(Notice{format_message("the GPU has no room for the language model, which runs on the CPU")});
+      EngineOptions on_cpu = options;
+      on_cpu.device = "cpu";
+      on_cpu.gpus.clear();
+      on_cpu.ulysses_size = 0;
+      backend = std::move(make_backend(on_cpu).backend);
+      places = room_for_layers();
+    }
+    if (places >= layers) return;
+    residency_options = {.kind = ResidencyKind::kStreamed,
+                         .keep = true,
+                         .places = static_cast<int>(std::max<std::int64_t>(places, 2)),
+                         .threads = 0};
+    on_event(
+        Notice{format_message("{} of the language model's {} layers have room at a time; the others are read "
+                              "from the disk for each word",
+                              residency_options.places, layers)});
+  }
+
+  void load(const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+    const WeightScope scope(report, target_of(*backend, weights));
+    residency = make_residency({group(scope)}, on_device(residency_options, *backend));
+    backend->synchronize();  // the blocks' memory is there, for uploads beside other work
+    if (residency_options.kind == ResidencyKind::kResident) {
+      const auto total = static_cast<std::int64_t>(residency->bytes());
+      on_event(PhaseStarted{Phase::kLoad, total});
+      const auto start = std::chrono::steady_clock::now();
+      const auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      };
+      residency->preload([&](std::size_t done, std::size_t) {
+        WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled,
+                  "stopped while the language model was loaded");
+        on_event(PhaseProgress{Phase::kLoad, static_cast<std::int64_t>(done), total, seconds()});
+      });
+      on_event(PhaseFinished{Phase::kLoad, seconds()});
+    }
+    const DType compute = compute_dtype(*backend, weights);
+    model = std::make_unique<QwenModel>(config, scope, *residency, 0, compute);
+    if (config.vision) {
+      vision_residency = make_residency({vision_group(scope)}, on_device(kAudioPlaces, *backend));
+      vision_residency->set_schedule({});  // the places take memory once there is a picture
+      tower = std::make_unique<QwenVisionTower>(*config.vision, scope, *vision_residency, 0, compute);
+    }
+    report.check();
+    workspace = std::make_unique<Workspace>(backend->allocator());
+  }
+
+  /// Turns without a picture, or with its tokens.
+  TextBeginning begin(const LocalQuestion& question, ExecContext& ctx) const {
+    if (question.image.empty())
+      return begin_text(*model, tokenizer.encode(chat_turns(question.system, question.prompt)));
+    constexpr const char* kPicture = "<|image_pad|>";
+    const auto picture_id = tokenizer.find(kPicture);
+    WAN_CHECK(picture_id, kBadFile, "the tokenizer has no token {}: it is not that of Qwen2.5-VL", kPicture);
+    const PicturePatches picture = read_picture(question.image, *config.vision);
+    const Tensor tokens(DType::kF32, {picture.rows * picture.columns, config.dim});
+    tower->encode(ctx, picture, tokens);
+    const std::string turns = chat_turns(question.system, question.prompt,
+                                         std::string("<|vision_start|>") + kPicture + "<|vision_end|>");
+    return begin_with_picture(*model, tokenizer.encode(turns), *picture_id, tokens, picture.rows,
+                              picture.columns);
+  }
+
+  fs::path folder;
+  ByteLevelTokenizer tokenizer;
+  SamplingConfig sampling;
+  QwenConfig config;
+  Checkpoint checkpoint;
+  WeightReport report;
+  DType weights;
+  std::unique_ptr<Backend> backend;
+  ResidencyOptions residency_options;
+  std::unique_ptr<BlockResidency> residency;
+  std::unique_ptr<QwenModel> model;
+  std::unique_ptr<BlockResidency> vision_residency;  // of models that see
+  std::unique_ptr<QwenVisionTower> tower;
+  std::unique_ptr<Workspace> workspace;
+};
+
+LocalQwen::LocalQwen(const fs::path& folder, const EngineOptions& options, const EventHandler& on_event,
+                     const std::atomic<bool>* cancelled)
+    : loaded_(std::make_unique<Loaded>(folder, options, on_event, cancelled)) {}
+
+LocalQwen::~LocalQwen() = default;
+
+LocalAnswer LocalQwen::ask(const LocalQuestion& question, const std::function<void(std::int64_t)>& told,
+                           const std::atomic<bool>* cancelled) {
+  Loaded& loaded = *loaded_;
+  SelfCommunicator alone;
+  ExecContext ctx{.backend = *loaded.backend,
+                  .workspace = *loaded.workspace,
+                  .communicator = alone,
+                  .cancelled = cancelled};
+  check_sees(loaded.folder, question.image);
+  const TextBeginning beginning = loaded.begin(question, ctx);
+  const GeneratedText text =
+      generate_text(ctx, *loaded.model, beginning, loaded.sampling, question.seed, question.max_tokens, told);
+  return {.text = loaded.tokenizer.decode(text.ids), .ended = text.ended, .ids = text.ids};
+}
+
+}  // namespace wan

@@ -1,0 +1,47 @@
+#include "tasks/animate/character_picture.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "media/resample.h"
+#include "models/clip/clip_vision.h"
+
+namespace wan {
+
+Image fit_character(const Image& picture, const VideoSize& size) {
+  const auto [width, height] = size;
+  const bool tall = static_cast<double>(picture.height) / picture.width > static_cast<double>(height) / width;
+  // The official order of operations: a product first would round otherwise.
+  const int fit_width =
+      tall ? static_cast<int>(static_cast<double>(height) / picture.height * picture.width) : width;
+  const int fit_height =
+      tall ? height : static_cast<int>(static_cast<double>(width) / picture.width * picture.height);
+  const Image fitted = resize_opencv_linear(picture, std::max(fit_width, 1), std::max(fit_height, 1));
+  Image frame = make_image(width, height);
+  const int left = (width - fitted.width) / 2, top = (height - fitted.height) / 2;
+  for (int y = 0; y < fitted.height; ++y)
+    std::copy_n(fitted.row(y), fitted.row_bytes(), frame.row(top + y) + std::ptrdiff_t{left} * 3);
+  return frame;
+}
+
+void to_model_range(std::span<const std::uint8_t> levels, std::span<float> values) {
+  std::ranges::transform(levels, values.begin(), [](std::uint8_t level) {
+    return static_cast<float>(static_cast<double>(level) / 127.5 - 1.0);
+  });
+}
+
+Tensor clip_pixels(const Image& picture, const ClipConfig& config) {
+  const auto size = static_cast<int>(config.image_size());
+  const auto area = static_cast<std::size_t>(size) * static_cast<std::size_t>(size);
+  std::vector<float> values(picture.rgb.size()), small(area * 3);
+  to_model_range(picture.rgb, values);
+  resize_bicubic(values, picture.width, picture.height, small, size, size);
+  Tensor pixels(DType::kF32, {3, size, size});
+  for (std::size_t i = 0; i < area; ++i)
+    for (std::size_t channel = 0; channel < 3; ++channel)
+      pixels.as<float>()[channel * area + i] = small[3 * i + channel];
+  normalize_clip_image(pixels);
+  return pixels;
+}
+
+}  // namespace wan

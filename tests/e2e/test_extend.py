@@ -1,0 +1,295 @@
+"""Prompt extension: by a server of our own that answers, and fails, in every way; by a small random model in the program."""
+
+import base64
+import json
+import os
+import shutil
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from support import BAD_FILE, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
+
+IO = 74
+SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
+GOLDEN = SOURCE / "tests/golden/qwen"
+SECRET = "sk-secret-0123456789abcdef"
+PROXIES = {name: "" for name in ("http_proxy", "https_proxy", "all_proxy")}
+
+
+def completion(text, reason="stop"):
+    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}]}
+
+
+class Server:
+    """Answers each question with the next of `answers`, the last one again and again: (status, body, headers), or "break"."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.asked.append((self.path, dict(self.headers), json.loads(body)))
+                answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
+                if answer == "break":
+                    self.connection.close()
+                    return
+                status, reply, headers = answer
+                reply = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(reply)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(reply)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class ExtendTest(WanTest):
+    def serve(self, *answers):
+        server = Server(*answers)
+        self.addCleanup(server.close)
+        return server
+
+    def extend(self, server, *more, prompt="a cat", key=SECRET, method="openai", env=None):
+        arguments = ["extend", "--prompt", prompt, "--prompt_extend_method", method, "--prompt_extend_url", server.url,
+                     "--prompt_extend_target_lang", "en", "--base_seed", "7", *more]
+        if method == "openai":
+            arguments += ["--prompt_extend_model", "some-model"]
+        variables = {"OPENAI_API_KEY": key, "DASH_API_KEY": key, **PROXIES, **(env or {})}
+        return self.run_wan(*arguments, env=variables)
+
+    def model_folder(self, name="Qwen2.5-3B-Instruct"):
+        folder = Path(self.folder) / name
+        shutil.copytree(GOLDEN / "models/llama", folder)
+        shutil.copy(GOLDEN / "tokenizers/qwen.json", folder / "tokenizer.json")
+        return folder
+
+    def test_a_servers_answer_is_printed_alone(self):
+        server = self.serve((200, completion("A grey cat\nstretches in the  sun. "), {}))
+        result = self.extend(server)
+        self.assertEqual((result.status, result.out), (0, "A grey cat stretches in the sun.\n"))
+        path, headers, question = server.asked[0]
+        self.assertEqual(path, "/v1/chat/completions")
+        self.assertEqual(headers["Authorization"], f"Bearer {SECRET}")
+        self.assertEqual((question["model"], question["seed"]), ("some-model", 7))
+        system, user = question["messages"]
+        self.assertEqual((system["role"], user), ("system", {"role": "user", "content": "a cat"}))
+        self.assertIn("English", system["content"])
+        self.assertNotIn(SECRET, result.out + result.err)
+        chinese = self.serve((200, completion("一只灰猫"), {}))
+        result = self.extend(chinese, "--prompt_extend_target_lang", "zh", "--json")
+        told = json.loads(result.out)
+        self.assertEqual(told, {"prompt": "一只灰猫", "given": "a cat", "task": "t2v-A14B", "model": "some-model"})
+        self.assertIn("中文", chinese.asked[0][2]["messages"][0]["content"])
+
+    def test_an_image_goes_along_small_and_the_tasks_instruction_with_it(self):
+        picture = Path(self.folder) / "picture.png"
+        write_png(picture, 900, 600, lambda x, y: (x % 256, y % 256, 90))
+        server = self.serve((200, completion("The cat runs."), {}))
+        self.assertEqual(self.extend(server, "--image", str(picture)).status, 0)
+        system, user = server.asked[0][2]["messages"]
+        text, image = user["content"]
+        self.assertEqual(text, {"type": "text", "text": "a cat"})
+        head, _, body = image["image_url"]["url"].partition(",")
+        self.assertEqual(head, "data:image/png;base64")
+        small = Path(self.folder) / "small.png"
+        small.write_bytes(base64.b64decode(body, validate=True))
+        width, height, _ = read_png(small)[:3]
+        self.assertEqual((width, height), (627, 418))
+        self.assertIn("picture", system["content"])
+        instruction = Path(self.folder) / "instruction.txt"
+        instruction.write_text("Say it as a pirate.")
+        self.extend(server, "--prompt_extend_system", str(instruction))
+        self.assertEqual(server.asked[1][2]["messages"][0]["content"], "Say it as a pirate.")
+
+    def test_dashscope_is_asked_below_its_compatible_address_with_its_key(self):
+        server = self.serve((200, completion("a cat, in detail"), {}))
+        result = self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_method", "dashscope",
+                              env={"DASH_API_KEY": SECRET, "DASH_API_URL": server.url[:-3] + "/api/v1", **PROXIES})
+        self.assertEqual((result.status, result.out), (0, "a cat, in detail\n"))
+        path, headers, question = server.asked[0]
+        self.assertEqual((path, question["model"]), ("/compatible-mode/v1/chat/completions", "qwen-plus"))
+        self.assertEqual(headers["Authorization"], f"Bearer {SECRET}")
+        result = self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_method", "dashscope",
+                              env={"DASH_API_KEY": "", **PROXIES})
+        self.assert_refused(result, INVALID_ARGUMENT, "DASH_API_KEY", "--prompt_extend_method")
+
+    def test_a_server_that_fails_for_a_moment_is_asked_again(self):
+        busy = (503, {"error": {"message": "loading"}}, {"Retry-After": "0"})
+        server = self.serve(busy, "break", busy, (200, completion("a cat at last"), {}))
+        result = self.extend(server)
+        self.assertEqual((result.status, result.out), (0, "a cat at last\n"))
+        self.assertEqual(len(server.asked), 4)
+        self.assertIn("again", result.err)
+
+    def test_every_failure_says_what_to_do_and_tells_no_key(self):
+        echo = {"error": {"message": f"Incorrect API key provided: {SECRET}."}}
+        cases = [
+            ((401, echo, {}), INVALID_ARGUMENT, ["OPENAI_API_KEY", "401", "[key]"]),
+            ((404, {"error": {"message": "model not found"}}, {}), INVALID_ARGUMENT,
+             ["--prompt_extend_model", "--prompt_extend_url", "model not found"]),
+            ((400, {"message": "no images", "code": "x"}, {}), INVALID_ARGUMENT, ["no images"]),
+            ((301, b"", {"Location": "https://elsewhere.example/v1"}), None, ["elsewhere.example"]),
+            ((200, b"<html>hello</html>", {}), IO, ["cannot be read", "--prompt_extend_url"]),
+            ((200, {"choices": []}, {}), IO, ["no choices"]),
+            ((200, {"choices": [{"message": {"content": 3}}]}, {}), IO, ["cannot be read"]),
+            ((200, b"{" * 1000, {}), IO, ["cannot be read"]),
+            ((200, completion(" \n"), {}), IO, ["empty answer"]),
+            ((200, completion(None), {}), IO, ["empty answer"]),
+            ((200, b"x" * (5 << 20), {}), IO, ["more than"]),
+            ((418, b"\x1b[31mteapot\xff", {}), IO, ["418", "teapot"]),
+        ]
+        for answer, status, words in cases:
+            with self.subTest(answer=str(answer)[:80]):
+                result = self.extend(self.serve(answer))
+                if status is not None:
+                    self.assertEqual(result.status, status, result.err)
+                self.assertNotEqual(result.status, 0)
+                for word in words:
+                    self.assertIn(word, result.err)
+                self.assertNotIn(SECRET, result.out + result.err)
+                self.assertNotIn("\x1b", result.err)
+                self.assertEqual(result.out, "")
+
+    def test_a_cut_answer_is_used_with_a_notice(self):
+        result = self.extend(self.serve((200, completion("a cat that", "length"), {})))
+        self.assertEqual((result.status, result.out), (0, "a cat that\n"))
+        self.assertIn("cut off", result.err)
+
+    def test_wrong_options_are_refused_before_anyone_is_asked(self):
+        server = self.serve((200, completion("x"), {}))
+        cases = [
+            (["--task", "s2v-14B"], UNSUPPORTED, ["s2v-14B", "instruction"]),
+            (["--prompt_extend_target_lang", "fr"], INVALID_ARGUMENT, ["--prompt_extend_target_lang fr", "zh or en"]),
+            (["--prompt_extend_method", "telepathy"], INVALID_ARGUMENT, ["--prompt_extend_method telepathy", "openai"]),
+            (["--prompt_extend_method", "local_qwen"], INVALID_ARGUMENT, ["--prompt_extend_url"]),
+            (["--prompt_extend_url", "http://203.0.113.7/v1"], INVALID_ARGUMENT, ["unencrypted", "OPENAI_API_KEY"]),
+            (["--prompt_extend_url", "ftp://x/v1"], INVALID_ARGUMENT, ["--prompt_extend_url"]),
+            (["--prompt_extend_system", "no such file"], BAD_FILE, ["no such file"]),
+            (["--prompt", ""], INVALID_ARGUMENT, ["--prompt"]),
+        ]
+        for more, status, words in cases:
+            with self.subTest(more=more):
+                result = self.extend(server, *more)
+                self.assert_refused(result, status, *words)
+                self.assertNotIn(SECRET, result.err)
+        self.assertEqual(server.asked, [])
+
+    def generated(self, server, *flags, **options):
+        env = {"OPENAI_API_KEY": SECRET, **PROXIES}
+        return self.run_wan(*generate_arguments(use_prompt_extend=True, prompt_extend_method="openai",
+                                                prompt_extend_model="some-model", prompt_extend_url=server.url, **options),
+                            *flags, env=env)
+
+    def test_a_video_is_made_from_the_extended_prompt(self):
+        server = self.serve((200, completion("a large red circle"), {}))
+        result = self.generated(server, "--json", prompt="a circle", save_file="a.mp4")
+        self.assertEqual(result.status, 0, result.err)
+        events = result.events
+        told = [event for event in events if event["event"] == "prompt_extended"]
+        self.assertEqual(told, [{"event": "prompt_extended", "given": "a circle", "prompt": "a large red circle",
+                                 "model": "some-model"}])
+        phases = [event["phase"] for event in events if event["event"] == "phase_started"]
+        self.assertEqual(phases[:2], ["extend", "load"])
+        settings = next(event["values"] for event in events if event["event"] == "settings")
+        self.assertEqual(settings["prompt"], "a large red circle")
+        video = (Path(self.folder) / "a.mp4").read_bytes()
+        self.assertIn(b"a large red circle", video)
+        self.assertNotIn(SECRET.encode(), video)
+        self.assertNotIn(SECRET, result.out + result.err)
+
+    def test_without_a_server_it_stops_or_goes_on_with_the_given_prompt(self):
+        server = self.serve((401, {}, {}))
+        result = self.generated(server, prompt="a circle", save_file="a.mp4")
+        self.assert_refused(result, INVALID_ARGUMENT, "OPENAI_API_KEY")
+        self.assertEqual(self.names(), [])
+        result = self.generated(server, "--prompt_extend_fallback", "--json", prompt="a circle", save_file="a.mp4")
+        self.assertEqual(result.status, 0, result.err)
+        settings = next(event["values"] for event in result.events if event["event"] == "settings")
+        self.assertEqual(settings["prompt"], "a circle")
+        self.assertTrue(any("not extended" in event.get("message", "") for event in result.events))
+
+    def test_many_requests_are_extended_before_the_first_is_made(self):
+        server = self.serve((200, completion("a red circle, large"), {}), (400, {"error": "no"}, {}),
+                            (200, completion("a blue square, small"), {}))
+        lines = [{"prompt": "circle", "save_file": "1.mp4"}, {"prompt": "bad", "save_file": "2.mp4"},
+                 {"prompt": "square", "save_file": "3.mp4"},
+                 {"prompt": "as it is", "save_file": "4.mp4", "use_prompt_extend": False}]
+        (Path(self.folder) / "r.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result = self.generated(server, "--json", prompt=None, save_file=None, requests="r.jsonl")
+        self.assertEqual(result.status, INVALID_ARGUMENT, result.err)
+        events = result.events
+        kinds = [event["event"] for event in events]
+        self.assertLess(len(kinds) - 1 - kinds[::-1].index("prompt_extended"), kinds.index("request_started"))
+        prompts = [event["prompt"] for event in events if event["event"] == "request_started"]
+        self.assertEqual(prompts, ["a red circle, large", "a blue square, small", "as it is"])
+        self.assertEqual(next(event["made"] for event in events if event["event"] == "summary"), [1, 3, 4])
+
+    def test_a_local_model_answers_the_same_for_a_seed(self):
+        folder = self.model_folder()
+        def ask(*more, model=str(folder)):
+            return self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_model", model, "--device", "cpu", "--json",
+                                *more)
+        first = ask("--base_seed", "1")
+        self.assertEqual(first.status, 0, first.err)
+        told = json.loads(first.out)
+        self.assertEqual(told["model"], "Qwen2.5-3B-Instruct")
+        self.assertTrue(told["prompt"])
+        self.assertEqual(ask("--base_seed", "1").out, first.out)
+        self.assertNotEqual(ask("--base_seed", "2").out, first.out)
+        self.assertEqual(ask("--base_seed", "1", "--memory_limit", "1MB").out, first.out)  # streamed
+        self.assertIn("layers", ask("--base_seed", "1", "--memory_limit", "1MB").err)
+        # By its official name, beside the checkpoint.
+        named = ask("--base_seed", "1", "--ckpt_dir", str(Path(self.folder) / "Wan2.2-T2V-A14B"), model="Qwen2.5_3B")
+        self.assertEqual(named.out, first.out, named.err)
+
+    def test_a_local_model_that_cannot_be_used_is_refused(self):
+        folder = self.model_folder("broken")
+        def ask(*more, model=str(folder)):
+            return self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_model", model, "--device", "cpu", *more,
+                                env={"HF_HOME": self.folder})
+        self.assert_refused(ask(model="Qwen2.5_7B"), BAD_FILE, "Qwen2.5-7B-Instruct", "--prompt_extend_model")
+        config = json.loads((folder / "config.json").read_text())
+        for change, status, word in [({"model_type": "mamba"}, UNSUPPORTED, "mamba"),
+                                     ({"vocab_size": 500}, BAD_FILE, "tokens")]:
+            (folder / "config.json").write_text(json.dumps({**config, **change}))
+            with self.subTest(change=change):
+                self.assert_refused(ask(), status, word)
+        (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+        missing = ask()
+        self.assertEqual((missing.status, missing.out), (BAD_FILE, ""))
+        self.assertIn("model.layers.2.self_attn.q_proj.weight", missing.err)
+        (folder / "config.json").write_text(json.dumps(config))
+        picture = Path(self.folder) / "picture.png"
+        write_png(picture, 8, 8, lambda x, y: (x, y, 9))
+        self.assert_refused(ask("--image", str(picture)), UNSUPPORTED, "reads text alone", "--image", "Qwen2.5-VL")
+        (folder / "tokenizer.json").unlink()
+        self.assert_refused(ask(), BAD_FILE, "tokenizer.json")
+
+    def test_a_videos_prompt_by_a_local_model(self):
+        folder = self.model_folder()
+        result = self.generate("--use_prompt_extend", "--json", prompt_extend_model=str(folder), prompt="a circle",
+                               save_file="a.mp4", device="cpu")
+        self.assertEqual(result.status, 0, result.err)
+        told = next(event for event in result.events if event["event"] == "prompt_extended")
+        settings = next(event["values"] for event in result.events if event["event"] == "settings")
+        self.assertEqual(settings["prompt"], told["prompt"])
+        self.assertNotEqual(told["prompt"], "a circle")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,95 @@
+// The byte-level tokenizer: ids of several hundred texts against transformers' (tools/golden/make_qwen.py), and text again.
+
+#include "tokenizers/byte_level_tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace wan {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden";
+
+nlohmann::json read_golden(const char* path) {
+  std::ifstream file(kFolder / path);
+  return nlohmann::json::parse(file);
+}
+
+std::string file_text(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class ByteLevelGolden : public testing::TestWithParam<std::string> {
+ protected:
+  const nlohmann::json golden = read_golden("qwen/ids.json");
+  const ByteLevelTokenizer tokenizer =
+      parse_byte_level_tokenizer(file_text(kFolder / "qwen/tokenizers" / (GetParam() + ".json")));
+};
+
+TEST_P(ByteLevelGolden, IdsAreHuggingFaces) {
+  std::vector<std::string> texts;
+  const nlohmann::json prompts = read_golden("text/prompts.json");
+  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
+  for (const auto& text : golden["extra"]) texts.push_back(text);
+  ASSERT_GE(texts.size(), 300u);
+  ASSERT_EQ(golden[GetParam()].size(), texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    EXPECT_EQ(tokenizer.encode(texts[i]), golden[GetParam()][i].get<std::vector<std::int64_t>>())
+        << "text " << i << ": " << texts[i];
+}
+
+TEST_P(ByteLevelGolden, IdsBecomeHuggingFacesText) {
+  const auto& decoded = golden[GetParam() + ".decoded"];
+  ASSERT_GE(decoded.size(), 20u);
+  for (const auto& entry : decoded)
+    EXPECT_EQ(tokenizer.decode(entry[0].get<std::vector<std::int64_t>>()), entry[1].get<std::string>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, ByteLevelGolden, testing::Values("qwen", "digits"),
+                         [](const auto& name) { return name.param; });
+
+TEST(ByteLevelTokenizer, KnowsItsSpecialTokens) {
+  const auto tokenizer = parse_byte_level_tokenizer(file_text(kFolder / "qwen/tokenizers/qwen.json"));
+  const auto end = tokenizer.find("<|im_end|>");
+  ASSERT_TRUE(end);
+  EXPECT_EQ(tokenizer.encode("<|im_end|>"), std::vector{*end});
+  EXPECT_EQ(tokenizer.decode(std::vector{*end}), "");
+  EXPECT_EQ(tokenizer.find("no such token"), std::nullopt);
+  EXPECT_EQ(tokenizer.vocabulary_size(), 524);
+}
+
+TEST(ByteLevelTokenizer, RefusesOtherTokenizers) {
+  const std::string good = file_text(kFolder / "qwen/tokenizers/qwen.json");
+  const auto expect_refused = [&](const std::string& from, const std::string& to, ErrorCode code) {
+    std::string changed = good;
+    const std::size_t at = changed.find(from);
+    ASSERT_NE(at, changed.npos) << from;
+    changed.replace(at, from.size(), to);
+    try {
+      parse_byte_level_tokenizer(changed);
+      ADD_FAILURE() << to;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+    }
+  };
+  expect_refused("\"BPE\"", "\"Unigram\"", ErrorCode::kUnsupported);
+  expect_refused("\"byte_fallback\":false", "\"byte_fallback\":true", ErrorCode::kUnsupported);
+  expect_refused("\"NFC\"", "\"Lowercase\"", ErrorCode::kUnsupported);
+  expect_refused("\"Isolated\"", "\"Removed\"", ErrorCode::kUnsupported);
+  expect_refused("\"!\":0", "\"!\":1", ErrorCode::kBadFile);
+  expect_refused("\"merges\":[", "\"merges\":[[\"a\",\"nothing\"],", ErrorCode::kBadFile);
+  expect_refused("\\\\p{N}|", "\\\\p{N}|(", ErrorCode::kBadFile);
+  EXPECT_THROW(parse_byte_level_tokenizer("{"), Error);
+}
+
+}  // namespace
+}  // namespace wan
