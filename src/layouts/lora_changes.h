@@ -1,8 +1,10 @@
 #pragma once
 // Additions to weights, as LoRA files have them, and what makes weights' changes of them.
 
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "weights/checkpoint.h"

@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
@@ -259,7 +260,7 @@ Checkpoint with_official_names(const Checkpoint& checkpoint, const PartFacts& fa
 }
 
 Checkpoint open_part(const std::filesystem::path& path, PartKind kind) {
-  const Checkpoint checkpoint = Checkpoint::open(path);
+  Checkpoint checkpoint = Checkpoint::open(path);
   const PartFacts facts = recognize_part(checkpoint);
   if (facts.kind == PartKind::kOther && facts.family.empty())
     return checkpoint;  // its report says what is missing

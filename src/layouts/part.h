@@ -3,7 +3,7 @@
 // under their official names.
 
 #include <filesystem>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 

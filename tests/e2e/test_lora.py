@@ -114,10 +114,17 @@ class Lora(WanTest):
             self.assertEqual(self.frame("--lora", f"{file}:{factor}")[0], expected)
             self.assertEqual(self.frame("--lora", f"{file}:0.25", "--lora", f"{file}:0.25")[0], expected)
             self.assertEqual(self.frame("--lora", f"{file}:{factor}", "--residency", "streamed")[0], expected)
-        with self.subTest("sharded"):
-            whole, _ = self.frame("--ulysses_size", "2", checkpoint=self.folder / "merged")
-            file = self.write("a.safetensors", dialects["ComfyUI"])
-            self.assertEqual(self.frame("--lora", file, "--ulysses_size", "2", "--dit_fsdp")[0], whole)
+
+    def test_divided_blocks(self):
+        """Ranks load runs of a block's bytes, which begin in the middle of a weight: so every matrix is changed."""
+        names = [name for name, (_, shape, _) in self.weights["high"].items() if name.startswith("blocks.") and len(shape) == 2]
+        deltas = {name: dyadic(len(floats(self.weights["high"][name])), number) for number, name in enumerate(names)}
+        flags = ("--ulysses_size", "2")
+        expected, _ = self.frame(*flags, checkpoint=self.merged(deltas))
+        file = self.write("a.safetensors", {f"diffusion_model.{name.removesuffix('.weight')}.diff": f32(deltas[name], self.weights["high"][name][1])
+                                            for name in names})
+        self.assertEqual(self.frame("--lora", file, *flags, "--dit_fsdp")[0], expected)
+        self.assertEqual(self.frame("--lora", file, *flags, "--residency", "streamed")[0], expected)
 
     def test_one_expert(self):
         deltas = {m + ".weight": self.delta(m, 1) for m in self.factors}
