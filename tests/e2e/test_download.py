@@ -81,6 +81,12 @@ class DownloadTest(WanTest):
         self.assertEqual(len(self.hub.asked("cdn")), fetched)
         self.assertIn(str(self.target), self.download("--list").out)
 
+    def test_its_name_is_a_checkpoint_then(self):
+        self.hub.files = {name: FILES[name] for name in ("README.md", VAE)}
+        self.fetch(REPOSITORY, "README.md")
+        refused = self.run_wan("generate", "--task", "ti2v-5B", "--ckpt_dir", "ti2v-5B", "--prompt", "a", env=self.environment)
+        self.assertIn(str(self.target), refused.err, "the folder that lacks the model's files")
+
     def test_lists_and_plans_fetch_nothing(self):
         self.assertIn("ti2v-5B      Wan-AI/Wan2.2-TI2V-5B\n", self.fetch("--list").out)
         self.assertIn("left out README.md", self.fetch("ti2v-5B", "--list").out)
