@@ -81,7 +81,7 @@ std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
 }
 
 /// "ORG/NAME" of a cache's folder as NAME, otherwise the folder's own name.
-std::string name_of(const fs::path& root) {
+std::string model_name_of(const fs::path& root) {
   const fs::path real = real_path(root);
   const std::string repository = repository_of(real);
   return repository.empty() ? real.filename().string() : repository.substr(repository.find('/') + 1);
@@ -95,7 +95,7 @@ bool is_official(const fs::path& root) {
 CheckpointFiles official_files(const fs::path& root, const Task& task) {
   const TaskFacts& facts = task.facts();
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "official",
                         .task = &task,
                         .transformers = {},
@@ -153,7 +153,7 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
 CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& named) {
   DiffusersParts parts = diffusers_parts(root);
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "diffusers",
                         .task = nullptr,
                         .transformers = std::move(parts.transformers),
@@ -179,7 +179,7 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
 /// Files that lie anyhow; what `parts` names is not looked for.
 CheckpointFiles find_loose(const fs::path& root, const FoundParts& found, const CheckpointParts& parts) {
   CheckpointFiles files{.root = root,
-                        .name = name_of(root),
+                        .name = model_name_of(root),
                         .layout = "ComfyUI",
                         .task = nullptr,
                         .transformers = {},
