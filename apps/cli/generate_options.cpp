@@ -18,17 +18,6 @@ namespace {
 constexpr const char* kOfficial = "Official options";
 constexpr const char* kMore = "More options";
 
-/// Official options of what this version does not have: known, so that the refusal can say why.
-void add_refused(CLI::App& command, const std::string& name, const std::string& reason, bool flag) {
-  const auto refuse = [name, reason](const std::string&) -> std::string {
-    fail_field(ErrorCode::kUnsupported, field_of(name), "{} {}", name, reason);
-  };
-  CLI::Option* option = flag ? command.add_flag_callback(name, [refuse] { refuse(""); })
-                             : command.add_option_function<std::string>(
-                                   name, [refuse](const std::string& value) { refuse(value); });
-  option->group("");  // not in --help
-}
-
 /// An option with a number as its value; `target` may be optional.
 template <typename T, typename Target>
 CLI::Option* add_number(CLI::App& command, const std::string& name, Target& target,

@@ -42,14 +42,17 @@ struct Scopes {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
-      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers),
-                        shares.transformers[i], models.relighting});
+      const auto layers = static_cast<int>(config.num_layers);
+      result.push_back({scopes[i],
+                        with_packed(wan_block_layout(config), scopes[i], layers, models.relighting.get()),
+                        layers, shares.transformers[i], models.relighting});
     }
     return result;
   }
   BlockGroup text_encoder_group(const CheckpointModels& models, const ModelShares& shares) const {
-    return {text_encoder(), umt5_block_layout(models.text_encoder),
-            static_cast<int>(models.text_encoder.num_layers), shares.text_encoder};
+    const auto layers = static_cast<int>(models.text_encoder.num_layers);
+    return {text_encoder(), with_packed(umt5_block_layout(models.text_encoder), text_encoder(), layers),
+            layers, shares.text_encoder};
   }
 
   const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
@@ -239,12 +242,25 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
 }
 
 ModelShapes CheckpointModels::shapes() const {
+  const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers,
+                         const LowRankSums* sums) {
+    WeightReport report(checkpoint, "model");
+    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers), sums)
+        .packed;
+  };
+  std::vector<PackedWeights> packed_transformers;
+  for (std::size_t i = 0; i < transformers.size(); ++i)
+    packed_transformers.push_back(packed(transformer_checkpoints[i], wan_block_layout(transformers[i]),
+                                         transformers[i].num_layers, relighting.get()));
   return {.transformers = transformers,
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
           .vae_precision = vae_precision,
           .audio_encoder = audio_encoder,
-          .image_encoder = image_encoder};
+          .image_encoder = image_encoder,
+          .packed_transformers = std::move(packed_transformers),
+          .packed_text_encoder =
+              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers, nullptr)};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,

@@ -12,6 +12,7 @@
 #include "tasks/known_layouts.h"
 #include "tasks/part_choice.h"
 #include "tasks/task_table.h"
+#include "wan/download.h"
 
 namespace wan {
 
@@ -274,6 +275,7 @@ fs::path checkpoint_folder(const fs::path& ckpt_dir) {
       if (looks_official(snapshot) || is_diffusers_folder(snapshot)) return snapshot;
     return snapshots.empty() ? ckpt_dir : snapshots.front();
   }
+  if (const auto own = downloaded_folder(ckpt_dir.string())) return *own;
   if (const auto downloaded = downloaded_model(ckpt_dir.string())) return *downloaded;
   fail(ErrorCode::kBadFile, "the checkpoint directory {} does not exist{}", ckpt_dir.string(),
        may_be_repository(ckpt_dir.string())
@@ -290,6 +292,9 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir, const Checkpoint
                           (facts.takes_source && files.image_encoder.empty());
   WAN_CHECK_FIELD(!needs_more, kUnsupported, "ckpt_dir",
                   "{} takes another encoder too: name the official folder of {} with `ckpt_dir`",
+                  files.task->facts().name, files.task->facts().checkpoint);
+  WAN_CHECK_FIELD(!files.task->facts().takes_source || !files.image_encoder.empty(), kUnsupported, "ckpt_dir",
+                  "{} takes an image encoder too: name the official folder of {} with `ckpt_dir`",
                   files.task->facts().name, files.task->facts().checkpoint);
   return files;
 }

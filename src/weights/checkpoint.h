@@ -20,9 +20,9 @@ class MappedFile;
 /// A handle; copies share the mapped files, which live as long as any of them.
 class Checkpoint {
  public:
-  /// `path` is a `.safetensors` file, a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
+  /// `path` is a `.safetensors` or `.gguf` file (of one that is divided, any part), a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
   /// a folder: its `diffusion_pytorch_model.safetensors[.index.json]`, or its only index, or its only
-  /// `.safetensors` file; other files beside it are ignored_files(). Throws BadFile (missing, truncated,
+  /// `.safetensors` file, or its only `.gguf` one; other files beside it are ignored_files(). Throws BadFile (missing, truncated,
   /// malformed, malicious, leaving its folder) or Unsupported (a format or dtype that is not read), naming
   /// the file, the tensor and what to do.
   static Checkpoint open(const std::filesystem::path& path);

@@ -132,6 +132,16 @@ class DownloadTest(WanTest):
                 self.assertEqual(len(self.hub.asked("cdn")), len(faults) + (faults[-1] not in ("no-range", "gzip")))
                 (self.target / VAE).unlink()
 
+    def test_more_connections_than_there_is_to_do(self):
+        self.hub.files = {f"{i}.json": b"{}" for i in range(32)}
+        for _ in range(5):  # the first threads are done while the last ones start
+            self.fetch(REPOSITORY, "*", "--connections", "32")
+        self.assertEqual(len(self.there()), 32)
+
+    def test_a_long_wait_is_told(self):
+        self.hub.faults[VAE] = ["503-long"]
+        self.assertIn(f"note: 127.0.0.1 answers 503 for {VAE}; the next attempt is in 4 s\n", self.fetch(REPOSITORY, VAE).err)
+
     def test_asks_for_what_is_missing_alone(self):
         self.hub.faults[VAE] = ["cut"]
         self.fetch(REPOSITORY, VAE)

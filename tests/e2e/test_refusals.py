@@ -286,7 +286,7 @@ class Refusals(WanTest):
 
     def test_arguments_without_an_option(self):
         for arguments, words in [
-            ([], ["generate, bench, doctor, inspect, plan, tokenize"]),
+            ([], ["generate, bench, doctor, download, extend, inspect, plan, tokenize"]),
             (["generat"], ["unknown command generat", "did you mean generate?"]),
             (["--loud"], ["--loud"]),
             (["generate", "--prompt"], ["--prompt needs a value"]),
@@ -318,7 +318,6 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"use_prompt_extend": True}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:

@@ -1,5 +1,6 @@
 #include "models/wan/config.h"
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -163,6 +164,10 @@ AnimateConfig read_animate_sizes(const WeightScope& weights) {
             kBadFile, "{}: face_encoder's convolutions have {} and {} channels; {}", file, all_heads,
             config.face_dim, kRemedy);
   config.face_heads = all_heads / config.face_dim;
+  std::vector<std::int64_t> widths = config.face_channels;
+  widths.insert(widths.end(), {config.pose_dim, config.image_dim});
+  WAN_CHECK(std::ranges::min(widths) >= 1, kBadFile, "{}: a part of the animation model has no channels; {}",
+            file, kRemedy);
   return config;
 }
 
