@@ -236,6 +236,7 @@ PartFacts recognize_part(const Checkpoint& checkpoint) {
 
 Checkpoint with_official_names(const Checkpoint& checkpoint, const PartFacts& facts) {
   const bool text_encoder = facts.kind == PartKind::kTextEncoder;
+  if (facts.naming.empty()) return checkpoint;  // no part of Wan2.2
   if (facts.naming == "official" && facts.prefix.empty() && !text_encoder) return checkpoint;
   const bool nested = is_nested_vae(checkpoint, facts.prefix);
   const bool has_shared = checkpoint.find(facts.prefix + "shared.weight") != nullptr;
