@@ -412,8 +412,9 @@ def sizes(wan_dir: pathlib.Path) -> dict:
     with np.errstate(all="ignore"):
         i2v_out = [i2v(*case) for case in i2v_in]
         ti2v_out = [ti2v(*case) for case in ti2v_in]
-    return {"sizes.i2v": np.array(i2v_in, np.int32), "sizes.i2v.result": np.array(i2v_out, np.int32),
-            "sizes.ti2v": np.array(ti2v_in, np.int32), "sizes.ti2v.result": np.array(ti2v_out, np.int32)}
+    every = lambda rows: np.array(rows[::3], np.int32)  # 885 are enough
+    return {"sizes.i2v": every(i2v_in), "sizes.i2v.result": every(i2v_out),
+            "sizes.ti2v": every(ti2v_in), "sizes.ti2v.result": every(ti2v_out)}
 
 
 def main() -> None:

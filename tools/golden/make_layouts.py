@@ -2,7 +2,7 @@
 """Golden files of diffusers' layout: small random models as diffusers saves them, and what its transformer computes.
 
 Versions: diffusers 0.42.1, torch, safetensors. In --out:
-  transformer/                      config.json and weights (fp32) of a WanTransformer3DModel
+  transformer/                      config.json and weights (bf16) of a WanTransformer3DModel
   transformer_pass.safetensors      latent [C, F, h, w], context [n, text_dim], timestep (int64 [1]), velocity [C, F, h, w]
   vae21/, vae22/                    config.json and weights (bf16) of an AutoencoderKLWan
 
@@ -38,8 +38,9 @@ def main():
     torch.set_num_threads(1)
     transformer = randomize(WanTransformer3DModel(
         num_attention_heads=2, attention_head_dim=24, in_channels=4, out_channels=4, text_dim=16, freq_dim=16, ffn_dim=64,
-        num_layers=2, rope_max_seq_len=32), 1)
+        num_layers=1, rope_max_seq_len=32), 1).to(torch.bfloat16)
     transformer.save_pretrained(out / "transformer")
+    transformer.float()
     generator = torch.Generator().manual_seed(2)
     latent = torch.randn(4, 3, 4, 6, generator=generator)
     context = torch.randn(7, 16, generator=generator)

@@ -44,17 +44,17 @@ TRANSFORMERS = {
         forwards=[("f1", 1, 6, 10, 999, 7, TRANSFORMER_LAYERS), ("full_text", 3, 2, 14, 500, 512, BLOCKS),
                   ("f9", 9, 4, 6, 13, 1, BLOCKS)]),
     "dit_h4_d16": dict(
-        config=dict(dim=64, ffn_dim=96, freq_dim=256, text_dim=24, in_dim=16, out_dim=16, num_heads=4, num_layers=3,
+        config=dict(dim=64, ffn_dim=96, freq_dim=256, text_dim=24, in_dim=16, out_dim=16, num_heads=4, num_layers=1,
                     text_len=32),
         dtype=torch.bfloat16, shards=3, seed=2,
         forwards=[("t1000", 2, 4, 4, 1000, 3, TRANSFORMER_LAYERS), ("narrow", 5, 6, 2, 250, 17, BLOCKS)]),
     "dit_h2_d32": dict(
-        config=dict(dim=64, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=2, num_layers=2,
+        config=dict(dim=64, ffn_dim=112, freq_dim=32, text_dim=40, in_dim=16, out_dim=16, num_heads=2, num_layers=1,
                     text_len=64),
         dtype=torch.float16, shards=1, seed=3,
         forwards=[("t0", 1, 2, 2, 0, 64, TRANSFORMER_LAYERS), ("f4", 4, 4, 6, 875, 2, BLOCKS)]),
     "dit_h6_d10": dict(
-        config=dict(dim=60, ffn_dim=100, freq_dim=50, text_dim=18, in_dim=4, out_dim=4, num_heads=6, num_layers=2,
+        config=dict(dim=60, ffn_dim=100, freq_dim=50, text_dim=18, in_dim=4, out_dim=4, num_heads=6, num_layers=1,
                     text_len=512),
         dtype=torch.bfloat16, shards=1, seed=4,
         forwards=[("f2", 2, 10, 6, 731, 7, TRANSFORMER_LAYERS), ("f7", 7, 2, 6, 64, 1, BLOCKS)]),
