@@ -177,10 +177,11 @@ def make_encoder(name, folder):
         vocab_size=11, layerdrop=0.0)
     model = Wav2Vec2ForCTC(config).eval()
     rules = [(r".*(q_proj|k_proj)\.weight", 0.6)]
-    model.load_state_dict(fill(model.state_dict(), seed=len(name), rules=rules))
+    state = fill(model.state_dict(), seed=len(name), rules=rules)
+    model.load_state_dict({key: value.half().float() for key, value in state.items()})  # what the file holds
     extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     if sizes["spelling"] == "weight_g":
         state = {key.replace("parametrizations.weight.original0", "weight_g")
                  .replace("parametrizations.weight.original1", "weight_v"): value for key, value in state.items()}
