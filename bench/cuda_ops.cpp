@@ -234,6 +234,25 @@ void run_heads(Bench& b) {
     }
 }
 
+/// A feed-forward's weight in every packed format: its bytes and the values', beside the copy of as many.
+void run_unpack(Bench& b) {
+  const Shape shape{13824, 5120};
+  const Tensor out(b.backend->allocator(), DType::kBF16, shape);
+  const Tensor from(b.backend->allocator(), DType::kBF16, shape);
+  b.measure("copy of as much in bf16", 0, 2.0 * static_cast<double>(out.bytes()), [&] {
+    copy(b.ctx, {from, out});
+  });
+  for (int i = 0; i < formats::All::kCount; ++i) {
+    const auto dtype = static_cast<DType>(static_cast<int>(DType::kF8E4M3) + i);
+    const Tensor packed(b.backend->allocator(), dtype, shape);
+    fill_zero(b.ctx, TensorView(packed.view().data(), DType::kBF16,
+                                {static_cast<std::int64_t>(packed.view().bytes() / 2)}, b.backend->device()));
+    b.measure(fmt::format("unpack {}", dtype_name(dtype)).c_str(), 0,
+              static_cast<double>(packed.view().bytes() + out.bytes()),
+              [&] { unpack(b.ctx, {.packed = packed, .out = out}); });
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -251,6 +270,7 @@ int main(int argc, char** argv) {
     run_vae(bench);
     run_heads(bench);
     run_shortcuts(bench);
+    run_unpack(bench);
     std::printf("peak device memory %.2f GB\n", 1e-9 * static_cast<double>(bench.backend->memory_use().peak));
     return 0;
   } catch (const Error& error) {

@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -63,6 +64,16 @@ void run_linear(benchmark::State& state, const LinearShape& s, int threads) {
   measure(state, 2.0 * static_cast<double>(s.rows * s.inner * s.columns), 0, [&] {
     linear(bench.ctx, {x, weight, bias, out, s.activation});
   });
+}
+
+void run_unpack(benchmark::State& state, DType dtype, int threads) {
+  Bench bench(threads);
+  const Shape shape{1280, 5120};
+  const Tensor packed(dtype, shape);
+  std::memset(packed.view().data(), 0x11, packed.view().bytes());
+  const Tensor out(DType::kF32, shape);
+  measure(state, 0, static_cast<double>(packed.view().bytes() + out.view().bytes()),
+          [&] { unpack(bench.ctx, {.packed = packed, .out = out}); });
 }
 
 struct AttentionShape {
@@ -204,6 +215,10 @@ void register_all(int threads) {
     for (const auto& [rows, width] : {std::pair{320, 192}, {512, 5120}})
       add("rows/" + std::string(op) + "/" + std::to_string(rows) + "x" + std::to_string(width), threads,
           run_rows, std::string(op), std::int64_t{rows}, std::int64_t{width});
+  for (const DType dtype :
+       {DType::kF8E4M3, DType::kF8E4M3Scaled128, DType::kI8Scaled128, DType::kI8Rotated256, DType::kQ8_0,
+        DType::kQ4_0, DType::kQ4_K, DType::kQ6_K, DType::kIQ4_XS})
+    add("unpack/" + std::string(dtype_name(dtype)) + "/1280x5120", threads, run_unpack, dtype);
   for (const auto& [op, in, out] :
        {std::tuple{"average_down", 160, 320}, {"duplicate_up", 256, 256}, {"duplicate_up", 256, 128}})
     add("shortcut/" + std::string(op) + "/4x64x64/" + std::to_string(in) + "to" + std::to_string(out),

@@ -10,6 +10,7 @@ namespace wan {
 using Command = std::function<void()>;
 
 Command add_bench_command(CLI::App& app);
+Command add_convert_command(CLI::App& app);
 Command add_doctor_command(CLI::App& app);
 Command add_download_command(CLI::App& app);
 Command add_extend_command(CLI::App& app);

@@ -18,17 +18,6 @@ namespace {
 constexpr const char* kOfficial = "Official options";
 constexpr const char* kMore = "More options";
 
-/// Official options of what this version does not have: known, so that the refusal can say why.
-void add_refused(CLI::App& command, const std::string& name, const std::string& reason, bool flag) {
-  const auto refuse = [name, reason](const std::string&) -> std::string {
-    fail_field(ErrorCode::kUnsupported, field_of(name), "{} {}", name, reason);
-  };
-  CLI::Option* option = flag ? command.add_flag_callback(name, [refuse] { refuse(""); })
-                             : command.add_option_function<std::string>(
-                                   name, [refuse](const std::string& value) { refuse(value); });
-  option->group("");  // not in --help
-}
-
 /// An option with a number as its value; `target` may be optional.
 template <typename T, typename Target>
 CLI::Option* add_number(CLI::App& command, const std::string& name, Target& target,
@@ -67,7 +56,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
   add_number<int>(command, "--frame_num", o.frame_num,
                   "Frames, 4n+1; 1 makes a still; animate-14B: of a clip")
       ->group(kOfficial);
-  command.add_option("--ckpt_dir", o.ckpt_dir, "Checkpoint directory in the official layout")
+  command
+      .add_option(
+          "--ckpt_dir", o.ckpt_dir,
+          "Checkpoint: a folder in the official layout, diffusers' or ComfyUI's, or the name of a model in "
+          "Hugging Face's cache")
       ->group(kOfficial);
   command.add_option("--prompt", o.prompt, "What the video shows")->group(kOfficial);
   command
@@ -190,6 +183,47 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "A program and its words, run without a shell: {out} is the .wav to write, {text} what is said, "
           "which is on its standard input too, {prompt_audio} and {prompt_text} the voice's")
       ->group(kMore);
+  command
+      .add_option("--lora", o.lora,
+                  "LoRA to merge: FILE[:STRENGTH][@high|@low], any number of times; without @ for the expert "
+                  "that the file's "
+                  "name tells, otherwise both")
+      ->type_name("FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
+      ->group(kMore);
+  command
+      .add_flag("--lora_allow_unmatched", o.lora_allow_unmatched,
+                "Leave out what of a LoRA is not known, instead of refusing it")
+      ->group(kMore);
+  command
+      .add_option("--preset", o.preset,
+                  "Published settings of distilled models and LoRAs: lightning-4 or lightning-8; other "
+                  "options stand above "
+                  "them")
+      ->group(kMore);
+  command
+      .add_option(
+          "--sample_timesteps", o.sample_timesteps,
+          "What the model is given in each step, such as 1000,937.5,833.3,625, in place of --sample_steps")
+      ->group(kMore);
+  command
+      .add_option("--high_noise", o.parts.high_noise,
+                  "File of the high-noise expert, in place of the folder's")
+      ->group(kMore);
+  command.add_option("--low_noise", o.parts.low_noise, "File of the low-noise expert")->group(kMore);
+  command
+      .add_option("--transformer", o.parts.transformer, "File of the transformer, of a model that has one")
+      ->group(kMore);
+  command.add_option("--text_encoder", o.parts.text_encoder, "File of the umT5 text encoder")->group(kMore);
+  command.add_option("--vae", o.parts.vae, "File of the VAE")->group(kMore);
+  command
+      .add_option("--tokenizer", o.parts.tokenizer,
+                  "tokenizer.json or spiece.model of umT5, or their folder (default: the checkpoint's, or "
+                  "what the text "
+                  "encoder's file holds)")
+      ->group(kMore);
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
       ->group(kMore);
   command
@@ -271,7 +305,6 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "Many videos: FILE.jsonl, or - for standard input, with a JSON object a line whose keys are "
           "options ({\"prompt\": \"a cat\", \"base_seed\": 1}); those given here are the lines' defaults")
       ->group(kMore);
-
 }
 
 GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string>& notices) {
@@ -299,6 +332,8 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
   request.sample_solver = o.sample_solver;
   request.sample_steps = o.sample_steps;
   request.sample_shift = o.sample_shift;
+  request.preset = o.preset;
+  if (o.sample_timesteps) request.sample_timesteps = parse_timesteps(*o.sample_timesteps);
   if (o.sample_guide_scale) request.sample_guide_scale = parse_guidance_scale(*o.sample_guide_scale);
   request.rng = o.rng;
   request.image = o.image;
@@ -329,13 +364,16 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
 }
 
 EngineOptions make_engine_options(const GenerateOptions& o) {
-  WAN_CHECK_FIELD(!o.ckpt_dir.empty(), kInvalidArgument, "ckpt_dir",
+  WAN_CHECK_FIELD(!o.ckpt_dir.empty() || o.parts != CheckpointParts{}, kInvalidArgument, "ckpt_dir",
                   "--ckpt_dir is missing: name the folder of the checkpoint, such as ./Wan2.2-T2V-A14B");
   WAN_CHECK_FIELD(
       !o.convert_model_dtype || o.precision != "fp32", kInvalidArgument, "convert_model_dtype",
       "--convert_model_dtype means bf16 weights and contradicts --precision fp32; drop one of them");
   EngineOptions options;
   options.ckpt_dir = o.ckpt_dir;
+  options.parts = o.parts;
+  for (const std::string& lora : o.lora) options.lora.push_back(parse_lora(lora));
+  options.lora_allow_unmatched = o.lora_allow_unmatched;
   options.device = o.device;
   if (o.gpus) options.gpus = parse_gpus("--gpus", *o.gpus);
   options.ulysses_size = o.ulysses_size.value_or(0);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "wan/engine.h"
 #include "wan/extension.h"
@@ -47,6 +48,11 @@ struct GenerateOptions {
   bool use_prompt_extend = false;
   PromptExtension extension;
   // ours
+  CheckpointParts parts;
+  std::vector<std::string> lora;
+  bool lora_allow_unmatched = false;
+  std::optional<std::string> preset;
+  std::optional<std::string> sample_timesteps;
   std::optional<double> audio_start;
   std::optional<double> audio_duration;
   std::optional<std::string> pose_frames;

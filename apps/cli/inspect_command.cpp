@@ -89,7 +89,7 @@ Command add_inspect_command(CLI::App& app) {
   const auto options = std::make_shared<InspectOptions>();
   command
       ->add_option("path", options->path,
-                   "A .safetensors or .pth file, a model's folder or a checkpoint directory")
+                   "A .safetensors, .gguf or .pth file, a model's folder or a checkpoint directory")
       ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_flag("--json", options->json, "Everything as JSON");

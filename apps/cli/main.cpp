@@ -52,9 +52,10 @@ int run(const std::vector<std::string>& arguments) {
   app.add_flag("--verbose", verbose, "Diagnostics on standard error");
   const std::pair<const char*, wan::Command> commands[] = {
       {"generate", wan::add_generate_command(app)}, {"bench", wan::add_bench_command(app)},
-      {"doctor", wan::add_doctor_command(app)},     {"download", wan::add_download_command(app)},
-      {"extend", wan::add_extend_command(app)},     {"inspect", wan::add_inspect_command(app)},
-      {"plan", wan::add_plan_command(app)},         {"tokenize", wan::add_tokenize_command(app)}};
+      {"convert", wan::add_convert_command(app)},   {"doctor", wan::add_doctor_command(app)},
+      {"download", wan::add_download_command(app)}, {"extend", wan::add_extend_command(app)},
+      {"inspect", wan::add_inspect_command(app)},   {"plan", wan::add_plan_command(app)},
+      {"tokenize", wan::add_tokenize_command(app)}};
   try {
     wan::parse_arguments(app, arguments);
   } catch (const CLI::ParseError& help) {

@@ -18,6 +18,14 @@ std::string differences(const EngineOptions& a, const EngineOptions& b) {
     if (different) names.push_back(name);
   };
   add(a.ckpt_dir != b.ckpt_dir, "--ckpt_dir");
+  add(a.parts.high_noise != b.parts.high_noise, "--high_noise");
+  add(a.parts.low_noise != b.parts.low_noise, "--low_noise");
+  add(a.parts.transformer != b.parts.transformer, "--transformer");
+  add(a.parts.text_encoder != b.parts.text_encoder, "--text_encoder");
+  add(a.parts.vae != b.parts.vae, "--vae");
+  add(a.parts.tokenizer != b.parts.tokenizer, "--tokenizer");
+  add(a.lora != b.lora, "--lora");
+  add(a.lora_allow_unmatched != b.lora_allow_unmatched, "--lora_allow_unmatched");
   add(a.device != b.device, "--device");
   add(a.gpus != b.gpus, "--gpus");
   add(a.ulysses_size != b.ulysses_size, "--ulysses_size");

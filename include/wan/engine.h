@@ -19,9 +19,45 @@ class Backend;
 class EngineShare;
 class ProcessLink;
 
+/// Files that are taken instead of a checkpoint folder's own, or without a folder; each is known by the names and shapes of its tensors,
+/// the official ones, diffusers', transformers' or ComfyUI's. Empty: the folder's.
+struct CheckpointParts {
+  /// The two experts of an A14B model. Both, unless the folder has the other one.
+  std::filesystem::path high_noise, low_noise;
+  /// The one transformer of another model.
+  std::filesystem::path transformer;
+  std::filesystem::path text_encoder;
+  std::filesystem::path vae;
+  /// tokenizer.json, spiece.model or a folder that holds one; empty also: that of the text encoder's file, where it has one.
+  std::filesystem::path tokenizer;
+
+  friend bool operator==(const CheckpointParts&, const CheckpointParts&) = default;
+};
+
+/// An addition to a model's weights, merged into them as they are loaded.
+struct LoraFile {
+  std::filesystem::path file;
+  double strength = 1;
+  /// "high" or "low": that expert's alone. Empty: as the file's name says ("..._high_noise_..."), otherwise both.
+  std::string expert = {};
+
+  friend bool operator==(const LoraFile&, const LoraFile&) = default;
+};
+
+/// "FILE", "FILE:0.8", "FILE@high", "FILE:0.8@low". Throws InvalidArgument.
+LoraFile parse_lora(const std::string& text);
+/// Shortest text that parse_lora() reads back to the same.
+std::string format_lora(const LoraFile& lora);
+
 struct EngineOptions {
-  /// A folder in the official layout. Must be given.
+  /// A folder in the official layout, of diffusers' or ComfyUI's files, a repository in Hugging Face's cache, or the name of one that has
+  /// been downloaded there ("Wan-AI/Wan2.2-T2V-A14B"). May be empty where `parts` has a transformer, text encoder and VAE.
   std::filesystem::path ckpt_dir;
+  CheckpointParts parts = {};
+  /// Merged in their order, in f32, with one rounding to the weights' precision.
+  std::vector<LoraFile> lora = {};
+  /// Keys of a LoRA that nothing is known of are left out instead of refused.
+  bool lora_allow_unmatched = false;
   /// "cpu", "cuda", "cuda:N", or "auto": the first GPU where this build and machine have a usable one, otherwise the CPU.
   std::string device = "auto";
   /// GPUs that work on one video together, a rank each, such as {0, 2, 3}; they stand above `device`. Empty: `device` alone, or what

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace wan {
 
@@ -33,6 +34,11 @@ struct GuidanceScale {
 GuidanceScale parse_guidance_scale(std::string_view text);
 /// Shortest text that parse_guidance_scale() reads back to the same values.
 std::string format_guidance_scale(const GuidanceScale& scale);
+
+/// "1000,937.5,833.3": numbers. Throws InvalidArgument.
+std::vector<double> parse_timesteps(std::string_view text);
+/// Shortest text that parse_timesteps() reads back to the same values.
+std::string format_timesteps(const std::vector<double>& timesteps);
 
 /// How the frames are put into their file; none of it changes the frames.
 struct OutputOptions {
@@ -95,12 +101,16 @@ struct GenerationRequest {
   std::optional<int> frame_num;
   /// 0 to 2^63 - 1; unset or negative: drawn at random and reported.
   std::optional<std::int64_t> seed;
+  /// Published settings of distilled models and of LoRAs that distil: "lightning-4", "lightning-8"; what else is set here stands above them.
+  std::optional<std::string> preset = {};
   /// "unipc", "dpm++" or "euler".
   std::optional<std::string> sample_solver;
   /// 1 to 1000.
   std::optional<int> sample_steps;
   /// Above 0.
   std::optional<double> sample_shift;
+  /// What the model is given in each step, in place of the grid of `sample_steps` and `sample_shift`: falling, from 1000 at most to above 0.
+  std::optional<std::vector<double>> sample_timesteps = {};
   std::optional<GuidanceScale> sample_guide_scale;
   /// "torch-cpu", "torch-cuda", "torch-cuda:SMSxTHREADS" or "torch-cuda:GPU name". Empty: torch-cpu on the CPU, on a GPU
   /// torch-cuda with that GPU's launch grid.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,10 +42,37 @@ struct InspectedModel {
   std::string findings;
 };
 
-/// A file (.safetensors, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would
+/// A file (.safetensors, .gguf, .pth), a model's folder, or a whole checkpoint directory; of the latter, what generation would
 /// refuse beside its models' findings is an entry of its own. Throws BadFile for a file that cannot be read and a folder
 /// without any.
 std::vector<InspectedModel> inspect(const std::filesystem::path& path);
+
+/// A checkpoint's transformers in another format, with all that belongs to them.
+struct ConversionOptions {
+  std::filesystem::path ckpt_dir;
+  /// A folder in the official layout, made where there is none. A file of the same conversion that is there already is left as it is: so an
+  /// interrupted one goes on. Anything else in a file's place is an error.
+  std::filesystem::path target;
+  /// Of the blocks' matrices: bf16, fp8 (e4m3) or int8 with a scale a row, in safetensors files; q8_0 or q4_0, in GGUF files.
+  std::string format;
+};
+
+/// A tensor that has been written.
+struct ConvertedTensor {
+  std::string model;  // "high_noise_model"
+  std::string name;
+  std::string dtype;   // in the new file
+  std::int64_t bytes;  // there
+  double error;        // what its values are off by, relative to them: ||new - old|| / ||old||
+};
+
+struct ConversionProgress {
+  std::function<void(const ConvertedTensor&)> on_tensor;
+  std::function<void(const std::string&)> on_notice;  // of files that were there, or are left out
+};
+
+/// Throws InvalidArgument, BadFile, Io. Takes the memory of one matrix beside its rows.
+void convert(const ConversionOptions& options, const ConversionProgress& progress);
 
 /// What a video would take of a machine, by the published models' shapes: no file of theirs is needed.
 struct PublishedPlanOptions {

@@ -22,20 +22,20 @@ Guidance::Guidance(const GuidanceScale& scale, std::optional<double> boundary)
       *boundary);
 }
 
-Expert Guidance::expert(std::int64_t timestep) const {
-  const bool high = boundary_ && static_cast<double>(timestep) >= *boundary_ * Scheduler::kTrainTimesteps;
+Expert Guidance::expert(double timestep) const {
+  const bool high = boundary_ && timestep >= *boundary_ * Scheduler::kTrainTimesteps;
   return high ? Expert::kHighNoise : Expert::kLowNoise;
 }
 
-double Guidance::scale(std::int64_t timestep) const {
+double Guidance::scale(double timestep) const {
   return expert(timestep) == Expert::kHighNoise ? scale_.high_noise : scale_.low_noise;
 }
 
-bool Guidance::needs_unconditional(std::int64_t timestep) const {
+bool Guidance::needs_unconditional(double timestep) const {
   return scale(timestep) != 1.0;
 }
 
-GuidanceCoefficients Guidance::coefficients(std::int64_t timestep) const {
+GuidanceCoefficients Guidance::coefficients(double timestep) const {
   const double conditional = scale(timestep);
   return {conditional, 1.0 - conditional};
 }

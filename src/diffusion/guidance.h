@@ -30,11 +30,11 @@ class Guidance {
   Guidance(const GuidanceScale& scale, std::optional<double> boundary);
 
   /// kHighNoise where timestep >= boundary * 1000.
-  Expert expert(std::int64_t timestep) const;
-  double scale(std::int64_t timestep) const;
+  Expert expert(double timestep) const;
+  double scale(double timestep) const;
   /// False at scale 1, where the guided velocity is the conditional one: the second pass may be skipped.
-  bool needs_unconditional(std::int64_t timestep) const;
-  GuidanceCoefficients coefficients(std::int64_t timestep) const;
+  bool needs_unconditional(double timestep) const;
+  GuidanceCoefficients coefficients(double timestep) const;
 
  private:
   GuidanceScale scale_;

@@ -71,7 +71,7 @@ const char* solver_name(SolverKind kind) {
   fail(ErrorCode::kInternal, "[scheduler] unknown solver {}", static_cast<int>(kind));
 }
 
-std::int64_t Scheduler::timestep(int step) const {
+double Scheduler::timestep(int step) const {
   WAN_ASSERT(step >= 0 && step < steps());
   return timesteps_[step];
 }
@@ -96,15 +96,51 @@ Scheduler make_scheduler(SolverKind solver, int steps, double shift) {
   result.solver_ = solver;
   result.shift_ = shift;
   for (const double sigma : shifted_sigmas(solver, steps, shift)) {
-    result.timesteps_.push_back(static_cast<std::int64_t>(sigma * Scheduler::kTrainTimesteps));
+    result.timesteps_.push_back(std::floor(sigma * Scheduler::kTrainTimesteps));
     result.sigmas_.push_back(static_cast<double>(static_cast<float>(sigma)));
   }
   result.sigmas_.push_back(0.0);
   check_sigmas(solver, result.sigmas_, shift);
-  SolverUpdates updates = solver_updates(solver, result.sigmas_);
-  result.slots_ = updates.slots;
-  result.updates_ = std::move(updates.steps);
+  result.set_updates();
   return result;
+}
+
+Scheduler make_scheduler(SolverKind solver, std::span<const double> timesteps, double shift) {
+  const double most = Scheduler::kTrainTimesteps;
+  bool falls = !timesteps.empty() && timesteps.size() <= Scheduler::kTrainTimesteps &&
+               timesteps.back() > 0.0 && timesteps.front() <= most;
+  for (std::size_t i = 0; i + 1 < timesteps.size(); ++i) falls = falls && timesteps[i] > timesteps[i + 1];
+  WAN_CHECK(falls, kInvalidArgument,
+            "`sample_timesteps`: expected 1 to {} numbers that fall from {} at most to above 0, such as "
+            "1000,937.5,833.3,625",
+            Scheduler::kTrainTimesteps, Scheduler::kTrainTimesteps);
+  WAN_CHECK(solver != SolverKind::kUniPC || timesteps.front() < most, kInvalidArgument,
+            "`sample_timesteps`: unipc begins below {}; use `sample_solver` euler or dpm++", most);
+  Scheduler result;
+  result.solver_ = solver;
+  result.shift_ = shift;
+  result.timesteps_.assign(timesteps.begin(), timesteps.end());
+  for (const double timestep : timesteps)
+    result.sigmas_.push_back(static_cast<double>(static_cast<float>(timestep / most)));
+  result.sigmas_.push_back(0.0);
+  check_sigmas(solver, result.sigmas_, shift);
+  result.set_updates();
+  return result;
+}
+
+void Scheduler::set_updates() {
+  SolverUpdates updates = solver_updates(solver_, sigmas_);
+  slots_ = updates.slots;
+  updates_ = std::move(updates.steps);
+}
+
+std::vector<double> distilled_timesteps(int steps, double shift) {
+  std::vector<double> timesteps;
+  for (int i = 0; i < steps; ++i) {
+    const double sigma = static_cast<double>(steps - i) / steps;
+    timesteps.push_back(Scheduler::kTrainTimesteps * shift * sigma / (1.0 + (shift - 1.0) * sigma));
+  }
+  return timesteps;
 }
 
 }  // namespace wan

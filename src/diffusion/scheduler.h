@@ -60,9 +60,9 @@ class Scheduler {
   double shift() const { return shift_; }
   int steps() const { return static_cast<int>(timesteps_.size()); }
 
-  /// What the model is given in a step: an integer in [0, 1000], the official truncation.
-  std::int64_t timestep(int step) const;
-  std::span<const std::int64_t> timesteps() const { return timesteps_; }
+  /// What the model is given in a step, in [0, 1000]: an integer, the official truncation, unless timesteps were given.
+  double timestep(int step) const;
+  std::span<const double> timesteps() const { return timesteps_; }
 
   /// sigma(step) is the noise level before a step, sigma(step + 1) the one after it; sigma(steps()) is 0.
   double sigma(int index) const;
@@ -77,12 +77,14 @@ class Scheduler {
 
  private:
   friend Scheduler make_scheduler(SolverKind solver, int steps, double shift);
+  friend Scheduler make_scheduler(SolverKind solver, std::span<const double> timesteps, double shift);
   Scheduler() = default;
+  void set_updates();
 
   SolverKind solver_ = SolverKind::kUniPC;
   double shift_ = 1.0;
   int slots_ = 2;
-  std::vector<std::int64_t> timesteps_;
+  std::vector<double> timesteps_;
   std::vector<double> sigmas_;
   std::vector<std::vector<SlotUpdate>> updates_;
 };
@@ -90,5 +92,13 @@ class Scheduler {
 /// Throws InvalidArgument unless 1 <= steps <= 1000, shift is finite and above 0, and the
 /// shifted sigmas stay distinct as float32.
 Scheduler make_scheduler(SolverKind solver, int steps, double shift);
+
+/// At these timesteps, which are passed to the model as they are, with sigma = timestep / 1000; `shift` is what they were made with. For
+/// models that were distilled to few steps, which know their own alone. Throws InvalidArgument unless there are 1 to 1000 that fall
+/// strictly, from 1000 at most (of unipc, below) to above 0.
+Scheduler make_scheduler(SolverKind solver, std::span<const double> timesteps, double shift);
+
+/// The grid of such models: 1000 * shift * s / (1 + (shift - 1) * s) for s = 1, 1 - 1/steps, ..., 1/steps, not truncated.
+std::vector<double> distilled_timesteps(int steps, double shift);
 
 }  // namespace wan

@@ -85,7 +85,6 @@ void look_at_checkpoint(const fs::path& folder, DoctorReport& report) {
   DoctorCheckpoint& checkpoint = report.checkpoint.emplace(DoctorCheckpoint{.path = folder.string()});
   std::string source = "huggingface.co/Wan-AI";
   try {
-    WAN_CHECK(is_folder(folder), kBadFile, "`ckpt_dir` {}: there is no such folder", folder.string());
     const CheckpointFiles files = find_checkpoint_files(folder);
     checkpoint.task = files.task->facts().name;
     source += "/" + std::string(files.task->facts().checkpoint);

@@ -48,8 +48,9 @@ class Workers {
                  .notice = [this](const std::string& message) { tell(message); }},
         timeout_(options.timeout) {
     const auto most = static_cast<int>(plan.files.size());
-    running_ = std::clamp(options.connections, 1, std::max(1, std::min(most, kMostConnections)));
-    for (int i = 0; i < running_; ++i) threads_.emplace_back([this] { work(); });
+    const int count = std::clamp(options.connections, 1, std::max(1, std::min(most, kMostConnections)));
+    running_ = count;  // which the first threads may count down before the last ones begin
+    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
   }
   ~Workers() {
     stop_ = true;

@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kMostFruitless = 5;     // attempts without a new byte
 constexpr double kLongestWait = 300;  // seconds; a server that asks for more is left alone
+constexpr double kToldWait = 4;       // seconds
 constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 /// Both sums of a file's content, of which the hub says one.
@@ -260,6 +261,9 @@ class FileFetch {
       if (++fruitless_ == kMostFruitless)
         fail(ErrorCode::kIo, "{}; what has come of {} is kept, and the same command goes on with it",
              MessagePart{pause.reason}, file_.path);
+      if (pause.seconds >= kToldWait)
+        context_.notice(
+            format_message("{}; the next attempt is in {:.0f} s", MessagePart{pause.reason}, pause.seconds));
       wait_seconds(pause.seconds, connection_.cancelled);
     }
   }

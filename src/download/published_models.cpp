@@ -37,7 +37,7 @@ const std::vector<PublishedFiles>& published_files() {
                         "wav2vec2-large-xlsr-53-english/model.safetensors"})},
       {"animate-14B", "Wan-AI/Wan2.2-Animate-14B",
        one_transformer({"Wan2.1_VAE.pth", "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-                        "xlm-roberta-large/*", "relighting_lora.ckpt"})}};
+                        "relighting_lora.ckpt"})}};
   return all;
 }
 

@@ -105,9 +105,14 @@ void DumpWriter::step_tensor(ExecContext& ctx, int step, const char* what, const
   tensor(ctx, step_name(step, what), view);
 }
 
-void DumpWriter::step_timestep(int step, std::int64_t timestep) {
+void DumpWriter::step_timestep(int step, double timestep) {
   const std::int64_t shape[] = {1};
-  integers(step_name(step, "timestep"), std::span(&timestep, 1), shape);
+  const auto whole = static_cast<std::int64_t>(timestep);
+  const auto value = static_cast<float>(timestep);
+  if (static_cast<double>(whole) == timestep)
+    integers(step_name(step, "timestep"), std::span(&whole, 1), shape);
+  else
+    floats(step_name(step, "timestep"), std::span(&value, 1), shape);
 }
 
 void DumpWriter::tap(ExecContext& ctx, std::string_view name, const TensorView& view) {

@@ -41,7 +41,8 @@ class DumpWriter {
   void tensor(ExecContext& ctx, const std::string& name, const TensorView& view);
   /// step_NN_`what`; `step` counts from 0.
   void step_tensor(ExecContext& ctx, int step, const char* what, const TensorView& view);
-  void step_timestep(int step, std::int64_t timestep);
+  /// An integer where it is one, as the official timesteps are; otherwise float32.
+  void step_timestep(int step, double timestep);
   void tap(ExecContext& ctx, std::string_view name, const TensorView& view);
 
   /// The frames of a video, which come in groups.

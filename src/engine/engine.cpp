@@ -21,6 +21,16 @@ std::string default_precision(const Backend& backend) {
   return backend.device().kind == DeviceKind::kCpu ? "fp32" : "bf16";
 }
 
+/// For settings: whose folder a LoRA lies in says nothing of the video.
+std::string names_of(const std::vector<LoraFile>& loras) {
+  std::string text;
+  for (LoraFile lora : loras) {
+    lora.file = lora.file.filename();
+    text += (text.empty() ? "" : ", ") + format_lora(lora);
+  }
+  return text;
+}
+
 Engine::Impl::Impl(const EngineOptions& engine_options, std::vector<std::unique_ptr<Rank>> made)
     : options(engine_options),
       ranks(std::move(made)),
@@ -29,7 +39,8 @@ Engine::Impl::Impl(const EngineOptions& engine_options, std::vector<std::unique_
       text_encoder_host(describe_text_encoder_host()),
       vae_precision({.compute = parse_precision("`vae_precision`", options.vae_precision)}),
       models(with_field("ckpt_dir", [&] {
-        return CheckpointModels(options.ckpt_dir, vae_precision, options.use_relighting_lora);
+        return CheckpointModels(options.ckpt_dir, vae_precision, options.parts, options.lora,
+                                options.lora_allow_unmatched, options.use_relighting_lora);
       })) {
   const double timeout = options.rank_timeout.count();
   WAN_CHECK(timeout >= 0.1 && timeout <= 1e6, kInvalidArgument,
@@ -60,7 +71,8 @@ ResolvedRequest Engine::Impl::resolve(const GenerationRequest& request) const {
                          {.precision = precision,
                           .vae_precision = options.vae_precision,
                           .device = first().backend().device(),
-                          .grid = first().grid()});
+                          .grid = first().grid(),
+                          .lora = names_of(options.lora)});
 }
 
 void Engine::Impl::run_ranks(const std::vector<PlannedRun>& plans, const RankRun& run,

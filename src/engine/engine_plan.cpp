@@ -25,7 +25,7 @@ Engine::Impl::Holding Engine::Impl::wanted_holding() const {
 
 JointPlan Engine::Impl::plan(const ResolvedRequest& request) const {
   const GenerationSettings& settings = request.settings;
-  const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+  const Scheduler scheduler = scheduler_of(settings);
   const auto guided = static_cast<int>(guided_steps(settings, scheduler));
   const auto steps = static_cast<int>(scheduler.timesteps().size());
   const std::optional<RankRates> known =
@@ -95,7 +95,7 @@ PlannedRun Engine::Impl::plan(const Rank& rank, const ResolvedRequest& request, 
     sharding.transformer_blocks = std::min(sharding.transformer_blocks, most_divided.load());
     sharding.text_encoder = sharding.text_encoder && divides_text.load();
   }
-  const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+  const Scheduler scheduler = scheduler_of(settings);
   return plan_run(
       {.models = models,
        .backend = rank.backend(),
@@ -135,7 +135,7 @@ std::int64_t Engine::Impl::guided_steps(const GenerationSettings& settings,
                                         const Scheduler& scheduler) const {
   const Guidance guidance(settings.guide_scale, settings.boundary);
   return std::ranges::count_if(scheduler.timesteps(),
-                               [&](std::int64_t timestep) { return guidance.needs_unconditional(timestep); });
+                               [&](double timestep) { return guidance.needs_unconditional(timestep); });
 }
 
 std::vector<std::int64_t> Engine::Impl::text_tokens(const GenerationSettings& settings,

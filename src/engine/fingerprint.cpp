@@ -12,13 +12,16 @@ namespace {
 constexpr std::size_t kSampledTensors = 32;
 constexpr std::size_t kSampleBytes = 4096;
 
-std::uint64_t hash_of(const Checkpoint& checkpoint) {
+}  // namespace
+
+std::uint64_t fingerprint_of(const Checkpoint& checkpoint) {
   FnvHash hash;
   const std::span<const TensorEntry> entries = checkpoint.entries();
   for (const TensorEntry& entry : entries) {
     hash.add(entry.name);
     hash.add(dtype_name(entry.dtype));
     hash.add(entry.shape.to_string());
+    if (entry.scales != nullptr) hash.add(std::as_bytes(std::span(entry.scales->values)));
   }
   const std::size_t step = std::max<std::size_t>(1, entries.size() / kSampledTensors);
   for (std::size_t i = 0; i < entries.size(); i += step) {
@@ -31,12 +34,10 @@ std::uint64_t hash_of(const Checkpoint& checkpoint) {
   return hash.value();
 }
 
-}  // namespace
-
 std::vector<std::pair<std::string, std::uint64_t>> checkpoint_fingerprint(const CheckpointModels& models) {
   std::vector<std::pair<std::string, std::uint64_t>> parts;
   for (const Checkpoint* checkpoint : models.checkpoints())
-    parts.emplace_back(checkpoint->path(), hash_of(*checkpoint));
+    parts.emplace_back(checkpoint->path(), fingerprint_of(*checkpoint));
   return parts;
 }
 

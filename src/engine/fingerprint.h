@@ -10,6 +10,9 @@
 
 namespace wan {
 
+/// A number for what the checkpoint holds: names, types and shapes of all tensors, values of some.
+std::uint64_t fingerprint_of(const Checkpoint& checkpoint);
+
 /// A number for each part of a checkpoint, which its names, shapes, dtypes and samples of its values determine: a few pages are read of
 /// each.
 std::vector<std::pair<std::string, std::uint64_t>> checkpoint_fingerprint(const CheckpointModels& models);

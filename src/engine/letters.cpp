@@ -150,12 +150,25 @@ Error LetterReader::error() {
 
 // Names every member, so that one that is added goes along or does not compile.
 void put_options(LetterWriter& letter, const EngineOptions& options) {
-  const auto& [ckpt_dir, device, gpus, ulysses_size, guidance_parallel, p2p, rank_timeout, dit_fsdp, t5_fsdp,
-               precision, vae_precision, residency, offload_model, t5_cpu, use_relighting_lora, keep_models,
-               memory_limit, threads] = options;
-  std::error_code unknown;  // of the working folder: then it stays as it was given
-  const std::filesystem::path absolute = std::filesystem::absolute(ckpt_dir, unknown);
-  letter.put((unknown ? ckpt_dir : absolute).string());
+  const auto& [ckpt_dir, parts, lora, lora_allow_unmatched, device, gpus, ulysses_size, guidance_parallel,
+               p2p, rank_timeout, dit_fsdp, t5_fsdp, precision, vae_precision, residency, offload_model,
+               t5_cpu, use_relighting_lora, keep_models, memory_limit, threads] = options;
+  // The name of a downloaded model stays a name, and so does every path where the working folder is not known.
+  const auto put_path = [&](const std::filesystem::path& path) {
+    std::error_code unknown;
+    const std::filesystem::path absolute = std::filesystem::absolute(path, unknown);
+    letter.put((unknown || !std::filesystem::exists(path, unknown) ? path : absolute).string());
+  };
+  const auto& [high_noise, low_noise, transformer, text_encoder, vae, tokenizer] = parts;
+  for (const auto* path : {&ckpt_dir, &high_noise, &low_noise, &transformer, &text_encoder, &vae, &tokenizer})
+    put_path(*path);
+  letter.put(lora.size());
+  for (const LoraFile& each : lora) {
+    put_path(each.file);
+    letter.put(each.strength);
+    letter.put(each.expert);
+  }
+  letter.put(lora_allow_unmatched);
   letter.put(device);
   letter.put(gpus.size());
   for (const int gpu : gpus) letter.put(gpu);
@@ -178,7 +191,17 @@ void put_options(LetterWriter& letter, const EngineOptions& options) {
 
 EngineOptions get_options(LetterReader& letter) {
   EngineOptions options;
-  options.ckpt_dir = letter.text();
+  CheckpointParts& parts = options.parts;
+  for (auto* path : {&options.ckpt_dir, &parts.high_noise, &parts.low_noise, &parts.transformer,
+                     &parts.text_encoder, &parts.vae, &parts.tokenizer})
+    *path = letter.text();
+  options.lora.resize(letter.get<std::size_t>());
+  for (LoraFile& each : options.lora) {
+    each.file = letter.text();
+    each.strength = letter.get<double>();
+    each.expert = letter.text();
+  }
+  options.lora_allow_unmatched = letter.get<bool>();
   options.device = letter.text();
   options.gpus.resize(letter.get<std::size_t>());
   for (int& gpu : options.gpus) gpu = letter.get<int>();

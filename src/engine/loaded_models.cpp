@@ -2,7 +2,10 @@
 
 #include "base/files.h"
 #include "engine/on_device.h"
+#include "engine/tokenizer_part.h"
 #include "engine/vae_factory.h"
+#include "layouts/lora.h"
+#include "layouts/part.h"
 #include "tasks/task_table.h"
 
 namespace wan {
@@ -39,14 +42,17 @@ struct Scopes {
     std::vector<BlockGroup> result;
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
-      result.push_back({scopes[i], wan_block_layout(config), static_cast<int>(config.num_layers),
-                        shares.transformers[i], models.relighting});
+      const auto layers = static_cast<int>(config.num_layers);
+      result.push_back({scopes[i],
+                        with_packed(wan_block_layout(config), scopes[i], layers, models.relighting.get()),
+                        layers, shares.transformers[i], models.relighting});
     }
     return result;
   }
   BlockGroup text_encoder_group(const CheckpointModels& models, const ModelShares& shares) const {
-    return {text_encoder(), umt5_block_layout(models.text_encoder),
-            static_cast<int>(models.text_encoder.num_layers), shares.text_encoder};
+    const auto layers = static_cast<int>(models.text_encoder.num_layers);
+    return {text_encoder(), with_packed(umt5_block_layout(models.text_encoder), text_encoder(), layers),
+            layers, shares.text_encoder};
   }
 
   const WeightScope& text_encoder() const { return scopes[scopes.size() - 2]; }
@@ -73,6 +79,38 @@ std::filesystem::path relighting_lora_of(const std::filesystem::path& ckpt_dir) 
        ckpt_dir.string());
 }
 
+std::unique_ptr<Tokenizer> read_tokenizer_of(const CheckpointFiles& files) {
+  return read_tokenizer_part(files.tokenizer.empty() ? files.text_encoder : files.tokenizer);
+}
+
+/// What of the LoRAs is for this expert of `count`.
+std::vector<LoraUse> loras_of(std::span<const LoraFile> loras, std::size_t index, std::size_t count) {
+  std::vector<LoraUse> uses;
+  for (const LoraFile& lora : loras) {
+    const std::string named(expert_in_name(lora.file.filename().string()));
+    const std::string& expert = lora.expert.empty() ? named : lora.expert;
+    WAN_CHECK(count == 2 || lora.expert.empty(), kInvalidArgument,
+              "`lora` {}@{}: this model has one transformer; leave @{} out", lora.file.string(), lora.expert,
+              lora.expert);
+    if (count == 1 || expert.empty() || expert == (index == 0 ? "low" : "high"))
+      uses.push_back({lora.file, lora.strength});
+  }
+  return uses;
+}
+
+void merge_all(std::span<const LoraFile> loras, bool allow_unmatched, CheckpointModels& models) {
+  const std::size_t count = models.transformer_checkpoints.size();
+  for (const LoraFile& lora : loras) models.lora_files.push_back(lora.file);
+  for (std::size_t i = 0; i < count && !loras.empty(); ++i) {
+    LoraMerge merge = with_field("lora", [&] {
+      return merge_loras(models.transformer_checkpoints[i], loras_of(loras, i, count),
+                         transformer_title(i, count), count == 2 && i == 0, allow_unmatched);
+    });
+    models.transformer_checkpoints[i] = std::move(merge.transformer);
+    for (std::string& notice : merge.notices) models.lora_notices.push_back(std::move(notice));
+  }
+}
+
 /// Models that were not made for one another are told before any of them runs.
 void check_parts_fit(const CheckpointModels& models) {
   const WanConfig& config = models.config();
@@ -83,11 +121,11 @@ void check_parts_fit(const CheckpointModels& models) {
               kBadFile,
               "the two experts in {} do not belong together: their dimensions differ; take both folders from "
               "one checkpoint",
-              models.files.root.string());
+              models.files.place());
     WAN_CHECK(config.eps == other.eps, kBadFile,
               "the two experts in {} do not belong together: \"eps\" is {} and {} in their config.json; "
               "take both folders from one checkpoint",
-              models.files.root.string(), config.eps, other.eps);
+              models.files.place(), config.eps, other.eps);
     WAN_CHECK(
         models.text_encoder.dim == other.text_dim, kBadFile,
         "{} gives vectors of {}, the transformers take {}: it is another model's text encoder; put there "
@@ -118,27 +156,29 @@ void check_parts_fit(const CheckpointModels& models) {
   WAN_CHECK(
       vae.z_dim == config.out_dim, kBadFile,
       "{} has {} latent channels, the transformers {}: it is another model's VAE; put there the {} of {}",
-      models.files.vae.string(), vae.z_dim, config.out_dim, models.files.vae.filename().string(),
+      models.files.vae.string(), vae.z_dim, config.out_dim, models.task().facts().vae_file(),
       models.task().facts().checkpoint);
   const std::int64_t in_dim = config.out_dim + models.task().condition_channels(vae);
   WAN_CHECK(
       config.in_dim == in_dim, kBadFile,
       "{} holds transformers of type \"{}\" that take {} channels; {} takes {}: config.json and tensors "
       "are of different models, download both again",
-      models.files.root.string(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
+      models.files.place(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
 }  // namespace
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
-                                   bool use_relighting_lora)
-    : files(find_checkpoint_files(ckpt_dir)),
-      text_checkpoint(Checkpoint::open(files.text_encoder)),
-      vae_checkpoint(Checkpoint::open(files.vae)),
+                                   const CheckpointParts& parts, std::span<const LoraFile> loras,
+                                   bool lora_allow_unmatched, bool use_relighting_lora)
+    : files(find_checkpoint_files(ckpt_dir, parts)),
+      text_checkpoint(open_part(files.text_encoder, PartKind::kTextEncoder)),
+      vae_checkpoint(open_part(files.vae, PartKind::kVae)),
       vae_precision(precision) {
   const std::size_t count = files.transformers.size();
-  for (const std::filesystem::path& folder : files.transformers)
-    transformer_checkpoints.push_back(Checkpoint::open(folder));
+  for (const std::filesystem::path& path : files.transformers)
+    transformer_checkpoints.push_back(open_part(path, PartKind::kTransformer));
+  merge_all(loras, lora_allow_unmatched, *this);
   std::vector<WeightReport> reports;
   for (std::size_t i = 0; i < count; ++i) {
     reports.emplace_back(transformer_checkpoints[i], transformer_title(i, count));
@@ -180,11 +220,12 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
 const Tokenizer& CheckpointModels::tokenizer() const {
   const std::lock_guard lock(tokenizer_mutex_);
   if (tokenizer_) return *tokenizer_;
-  std::unique_ptr<Tokenizer> read = with_field("ckpt_dir", [&] { return load_tokenizer(files.tokenizer); });
+  std::unique_ptr<Tokenizer> read = with_field("ckpt_dir", [&] { return read_tokenizer_of(files); });
   WAN_CHECK_FIELD(
       read->vocabulary_size() <= text_encoder.vocabulary, kBadFile, "ckpt_dir",
       "{}: knows {} tokens, the text encoder beside it {}; both must be of one checkpoint: get them again",
-      files.tokenizer.string(), read->vocabulary_size(), text_encoder.vocabulary);
+      (files.tokenizer.empty() ? files.text_encoder : files.tokenizer).string(), read->vocabulary_size(),
+      text_encoder.vocabulary);
   tokenizer_ = std::move(read);
   return *tokenizer_;
 }
@@ -201,12 +242,25 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
 }
 
 ModelShapes CheckpointModels::shapes() const {
+  const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers,
+                         const LowRankSums* sums) {
+    WeightReport report(checkpoint, "model");
+    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers), sums)
+        .packed;
+  };
+  std::vector<PackedWeights> packed_transformers;
+  for (std::size_t i = 0; i < transformers.size(); ++i)
+    packed_transformers.push_back(packed(transformer_checkpoints[i], wan_block_layout(transformers[i]),
+                                         transformers[i].num_layers, relighting.get()));
   return {.transformers = transformers,
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
           .vae_precision = vae_precision,
           .audio_encoder = audio_encoder,
-          .image_encoder = image_encoder};
+          .image_encoder = image_encoder,
+          .packed_transformers = std::move(packed_transformers),
+          .packed_text_encoder =
+              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers, nullptr)};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/load_options.h"
@@ -24,10 +25,14 @@ struct CheckpointModels {
   /// Throws BadFile with the findings of all models in one message.
   /// InvalidArgument for a relighting LoRA of a checkpoint whose task has none.
   explicit CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision = {},
-                            bool use_relighting_lora = false);
+                            const CheckpointParts& parts = {}, std::span<const LoraFile> loras = {},
+                            bool lora_allow_unmatched = false, bool use_relighting_lora = false);
 
   CheckpointFiles files;
-  std::vector<Checkpoint> transformer_checkpoints;  // by Expert; one where there is one transformer
+  std::vector<Checkpoint>
+      transformer_checkpoints;  // by Expert; one where there is one transformer. With LoRAs
+  std::vector<std::filesystem::path> lora_files;
+  std::vector<std::string> lora_notices;  // what became of their keys
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
   std::optional<Checkpoint> audio_checkpoint;     // of tasks that take sound

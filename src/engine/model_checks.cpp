@@ -1,6 +1,9 @@
 #include "engine/model_checks.h"
 
 #include "base/error.h"
+#include "base/files.h"
+#include "layouts/part.h"
+#include "layouts/transformer_config.h"
 
 namespace wan {
 
@@ -14,6 +17,13 @@ void declare(const WeightScope& scope, const Config& config, const BlockLayout& 
     for (const WeightSpec& spec : layout.block_weights(block)) scope.declare(spec);
 }
 
+WanConfig transformer_config(const std::filesystem::path& path, const WeightScope& scope) {
+  const std::string type = recognize_part(scope.report().checkpoint()).model_type;
+  if (const auto config = transformer_config_of(path, type))
+    return complete_wan_config(parse_wan_config(config->json, config->where), config->where, scope);
+  return is_folder(path) ? load_wan_config(path, scope) : wan_config_from_shapes(type, scope);
+}
+
 }  // namespace
 
 void declare_transformer(const WanConfig& config, const WeightScope& scope) {
@@ -25,9 +35,9 @@ void declare_text_encoder(const Umt5Config& config, const WeightScope& scope) {
   declare<Umt5EncoderWeights>(scope, config, umt5_block_layout(config));
 }
 
-WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report) {
+WanConfig check_transformer(const std::filesystem::path& path, WeightReport& report) {
   const WeightScope scope = WeightScope::describing(report);
-  WanConfig config = load_wan_config(folder, scope);
+  WanConfig config = transformer_config(path, scope);
   declare_transformer(config, scope);
   return config;
 }

@@ -10,7 +10,8 @@
 namespace wan {
 
 /// Dimensions of a model, and what its file lacks or has too many (in the report that was passed).
-WanConfig check_transformer(const std::filesystem::path& folder, WeightReport& report);
+/// Of a transformer's folder or file, whose config.json may be diffusers'; a file may have none, and then its shapes tell.
+WanConfig check_transformer(const std::filesystem::path& path, WeightReport& report);
 Umt5Config check_text_encoder(WeightReport& report);
 Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightReport& report);
 ClipConfig check_image_encoder(WeightReport& report);

@@ -61,7 +61,7 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
   FiniteCheck check;
   const bool alone = connection_.all->size() == 1;
   const bool stops = alone || run.stops_in_a_step;
-  const auto context_on = [&](Backend& on, Workspace& workspace, Communicator& communicator) {
+  const auto context_on = [&](Backend& on, Workspace& workspace, Communicator& communicator, DType weights) {
     return ExecContext{.backend = on,
                        .workspace = workspace,
                        .communicator = communicator,
@@ -69,18 +69,20 @@ void Rank::run(const RankRun& run, const PlannedRun& plan) {
                                           : nullptr,  // otherwise in a step ranks stop together or not at all
                        .check = run.check ? &check : nullptr,
                        .flops = run.flops,
-                       .cancelled_together = alone ? nullptr : run.cancelled};
+                       .cancelled_together = alone ? nullptr : run.cancelled,
+                       .unpacked = weights};
   };
   Workspace workspace(backend_->allocator());
-  ExecContext exec = context_on(*backend_, workspace, *connection_.all);
-  ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all());
+  ExecContext exec = context_on(*backend_, workspace, *connection_.all, plan.load.weights);
+  ExecContext group_exec = context_on(*backend_, workspace, connection_.group_or_all(), plan.load.weights);
   std::unique_ptr<const MachineRanks> machines;
   if (connection_.across) {
     machines.reset(new MachineRanks{*connection_.within, *connection_.across, connection_.machine_ranks});
     (connection_.group ? group_exec : exec).machines = machines.get();
   }
   Workspace text_workspace(text_encoder_backend().allocator());
-  ExecContext text_exec = context_on(text_encoder_backend(), text_workspace, *connection_.all);
+  ExecContext text_exec =
+      context_on(text_encoder_backend(), text_workspace, *connection_.all, plan.load.text_weights());
   if (run.dump_taps)
     for (ExecContext* const each : {&exec, &group_exec, &text_exec})
       each->taps = [&run, each](std::string_view name, const TensorView& view) {

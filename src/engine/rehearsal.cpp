@@ -22,13 +22,17 @@ constexpr const char* kNoFile = "no file";
 /// Blocks without values. Their memory counts elsewhere: it depends on the residency, and the passes do not.
 class RehearsedBlocks final : public BlockResidency {
  public:
-  RehearsedBlocks(const BlockLayout& layout, DType weights, Device device)
-      : memory_(addresses_, block_bytes(layout, weights)),
-        views_(block_views(layout, weights, memory_.data(), device)) {}
+  RehearsedBlocks(const BlockLayout& layout, std::int64_t count, DType weights, Device device)
+      : memory_(addresses_, block_bytes(layout, weights)) {
+    for (int index = 0; index < static_cast<int>(count); ++index)
+      views_.push_back(block_views(layout, weights, index, memory_.data(), device));
+  }
 
   void preload(const LoadProgress&) override {}
   void set_schedule(std::span<const BlockId>) override {}
-  BlockLease acquire(BlockId) override { return make_lease(0, views_); }
+  BlockLease acquire(BlockId id) override {
+    return make_lease(0, views_[static_cast<std::size_t>(id.index)]);
+  }
   std::size_t bytes() const override { return memory_.size(); }
   ResidencyStats stats() const override { return {}; }
 
@@ -37,7 +41,7 @@ class RehearsedBlocks final : public BlockResidency {
 
   AddressAllocator addresses_;
   Buffer memory_;
-  std::vector<TensorView> views_;
+  std::vector<std::vector<TensorView>> views_;  // by block
 };
 
 /// The token table, whose rows the host reads: all of them one zero.
@@ -54,10 +58,11 @@ Checkpoint token_table(const Umt5Config& config) {
 }
 
 struct RehearsedText {
-  RehearsedText(const Umt5Config& config, DType weights, CountingBackend& backend)
-      : report(token_table(config), "text encoder"),
-        blocks(umt5_block_layout(config), weights, backend.device()),
-        encoder(config, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0, "") {}
+  RehearsedText(const ModelShapes& models, DType weights, CountingBackend& backend)
+      : report(token_table(models.text_encoder), "text encoder"),
+        blocks(models.text_encoder_layout(), models.text_encoder.num_layers, weights, backend.device()),
+        encoder(models.text_encoder, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0,
+                "") {}
 
   Tensor encode(ExecContext& ctx, std::int64_t tokens) const {
     const std::vector<std::int64_t> ids(static_cast<std::size_t>(tokens), 0);
@@ -72,11 +77,12 @@ struct RehearsedText {
 };
 
 struct RehearsedTransformer {
-  RehearsedTransformer(const WanConfig& config, DType weights, CountingBackend& backend)
+  RehearsedTransformer(const ModelShapes& models, std::size_t index, DType weights, CountingBackend& backend)
       : report(Checkpoint::from_files({}, kNoFile), "transformer"),
-        blocks(wan_block_layout(config), weights, backend.device()),
-        model(config, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0,
-              compute_dtype(backend, weights), "") {}
+        blocks(models.transformer_layout(index), models.transformers[index].num_layers, weights,
+               backend.device()),
+        model(models.transformers[index], WeightScope::rehearsing(report, backend.allocator(), weights),
+              blocks, 0, compute_dtype(backend, weights), "") {}
 
   WeightReport report;
   RehearsedBlocks blocks;
@@ -104,7 +110,7 @@ struct IdleMachines {
 struct RehearsedAudio {
   RehearsedAudio(const Wav2Vec2Config& config, CountingBackend& backend)
       : report(Checkpoint::from_files({}, kNoFile), "audio encoder"),
-        blocks(wav2vec2_block_layout(config), DType::kF32, backend.device()),
+        blocks(wav2vec2_block_layout(config), config.num_layers, DType::kF32, backend.device()),
         model(config, WeightScope::rehearsing(report, backend.allocator(), DType::kF32), blocks, 0, "") {}
 
   WeightReport report;
@@ -150,7 +156,8 @@ struct RehearsedAnimation {
   RehearsedAnimation(ExecContext& ctx, const WanTransformer& model, const RehearsedRun& run,
                      const TensorView& channels, CountingBackend& backend)
       : report(Checkpoint::from_files({}, kNoFile), "image encoder"),
-        blocks(clip_block_layout(*run.models.image_encoder), DType::kF32, backend.device()),
+        blocks(clip_block_layout(*run.models.image_encoder), run.models.image_encoder->num_layers,
+               DType::kF32, backend.device()),
         tower(*run.models.image_encoder, WeightScope::rehearsing(report, backend.allocator(), DType::kF32),
               blocks, 0, ""),
         tokens(backend.allocator(), DType::kF32, {tower.config().tokens(), tower.config().dim}) {
@@ -235,7 +242,8 @@ RunRehearsal::~RunRehearsal() = default;
 
 void RunRehearsal::rehearse_text_apart(const RehearsedRun& run) {
   Rehearsal host(run.text_backend);
-  const RehearsedText text(run.models.text_encoder, run.text_weights, host.backend);
+  host.ctx.unpacked = run.text_weights;
+  const RehearsedText text(run.models, run.text_weights, host.backend);
   for (const std::int64_t tokens : run.text_tokens) text.encode(host.ctx, tokens);
   bytes_.text_host = host.backend.take_peak();
 }
@@ -251,11 +259,12 @@ void RunRehearsal::rehearse(const RehearsedRun& run) {
   };
 
   std::vector<std::unique_ptr<RehearsedTransformer>> transformers;
-  for (const WanConfig& config : run.models.transformers)
-    transformers.push_back(std::make_unique<RehearsedTransformer>(config, run.weights, backend));
+  ctx.unpacked = run.weights;
+  for (std::size_t i = 0; i < run.models.transformers.size(); ++i)
+    transformers.push_back(std::make_unique<RehearsedTransformer>(run.models, i, run.weights, backend));
   bytes_.transformers = added();
   std::optional<RehearsedText> text;
-  if (!run.text_apart) text.emplace(run.models.text_encoder, run.text_weights, backend);
+  if (!run.text_apart) text.emplace(run.models, run.text_weights, backend);
   bytes_.text_encoder = added();
   vae_ = make_vae(WeightScope::rehearsing(*vae_report_, backend.allocator(), DType::kF32),
                   run.models.vae_precision, run.models.vae);

@@ -54,10 +54,10 @@ ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOpti
   for (std::size_t i = 0; i < models.transformers.size(); ++i) {
     const WanConfig& config = models.transformers[i];
     groups.push_back(
-        group(wan_block_layout(config), config.num_layers, options.weights, shares.transformers[i]));
+        group(models.transformer_layout(i), config.num_layers, options.weights, shares.transformers[i]));
   }
   if (!options.has_text_encoder()) return {.transformers = residency_bytes(groups, options.residency)};
-  const BlockGroup text = group(umt5_block_layout(models.text_encoder), models.text_encoder.num_layers,
+  const BlockGroup text = group(models.text_encoder_layout(), models.text_encoder.num_layers,
                                 options.text_weights(), shares.text_encoder);
   if (options.text_encoder_host)
     return {.transformers = residency_bytes(groups, options.residency),

@@ -76,6 +76,10 @@ void check_agreement(const GenerationRequest& request, const GenerationSettings&
                solver_name(kept.solver));
   check_agrees("`sample_steps`", request.sample_steps, kept.steps, std::to_string(kept.steps));
   check_agrees("`sample_shift`", request.sample_shift, kept.shift, fmt::format("{}", kept.shift));
+  const auto timesteps =
+      request.sample_timesteps ? std::optional(format_timesteps(*request.sample_timesteps)) : std::nullopt;
+  check_agrees("`sample_timesteps`", timesteps, format_timesteps(kept.timesteps),
+               kept.timesteps.empty() ? "the solver's own" : format_timesteps(kept.timesteps));
   const auto scale = request.sample_guide_scale
                          ? std::optional(format_guidance_scale(*request.sample_guide_scale))
                          : std::nullopt;
@@ -134,12 +138,16 @@ GenerationSettings kept_settings(const GenerationRequest& request, const SavedLa
                   settings.vae_precision);
   settings.vae_precision = engine.vae_precision;  // of finished latents only the decoding is left
   // Folders get renamed, so another name need not be another model.
-  const std::string model = real_path(models.files.root).filename().string();
+  const std::string& model = models.files.name;
   if (settings.model != model)
     notices.push_back(
         format_message("the latents were made with the checkpoint {}, this one is {}; another model makes "
                        "another video",
                        quote_name(settings.model), quote_name(model)));
+  if (settings.lora != engine.lora)
+    notices.push_back(format_message("the latents were made with {}, this run has {}",
+                                     settings.lora.empty() ? "no LoRA" : quote_name(settings.lora),
+                                     engine.lora.empty() ? "none" : quote_name(engine.lora)));
   return settings;
 }
 

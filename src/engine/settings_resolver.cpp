@@ -21,6 +21,7 @@
 #include "models/wan/s2v/speech_conditioning.h"
 #include "request/attributed.h"
 #include "tasks/animate/source.h"
+#include "tasks/presets.h"
 #include "tasks/task_table.h"
 
 namespace wan {
@@ -110,6 +111,7 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   });
   s.steps = request.sample_steps.value_or(defaults.sample_steps);
   s.shift = request.sample_shift.value_or(defaults.sample_shift);
+  s.timesteps = request.sample_timesteps.value_or(std::vector<double>());
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
   s.boundary = defaults.boundary;
   s.rng = random_spec_of(request, engine);
@@ -242,6 +244,7 @@ void check_outputs(const GenerationRequest& request, const ResolvedRequest& reso
   const char* const latents = request.save_latents.empty() ? "the latents' file" : "`save_latents`";
   add(written, named(latents, latents_files(resolved.latents)));
   std::vector<NamedFile> read = weight_files(models);
+  add(read, named("`lora`", models.lora_files));
   add(read, named("`image`", {request.image}));
   add(read, named("`last_image`", {request.last_image}));
   if (const auto& speech = resolved.settings.speech) {
@@ -261,20 +264,40 @@ void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>
           format_message("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
 }
 
+/// Models that were distilled to few steps look like their base by shape; their files' names tell.
+void tell_distilled_files(const CheckpointModels& models, const GenerationSettings& settings,
+                          std::vector<std::string>& notices) {
+  std::vector<fs::path> files = models.lora_files;
+  for (const fs::path& file : models.files.distillable()) files.push_back(file);
+  for (const fs::path& file : files) {
+    const int steps = steps_in_name(file.filename().string());
+    if (steps == 0 || settings.steps == steps) continue;
+    notices.push_back(
+        format_message("{} is made for {} steps, by its name; this run takes {}, with guidance {}",
+                       quote_name(file.filename().string()), steps, settings.steps,
+                       format_guidance_scale(settings.guide_scale)));
+    if (const auto preset = preset_for(settings.task, steps))
+      notices.back() += format_message(": `preset` {} has its settings", *preset);
+    return;
+  }
+}
+
 }  // namespace
 
-ResolvedRequest resolve_request(const GenerationRequest& request, const CheckpointModels& models,
+ResolvedRequest resolve_request(const GenerationRequest& given, const CheckpointModels& models,
                                 const EngineFacts& engine) {
+  const GenerationRequest request = with_preset(given);
   const ModelDefaults defaults = load_model_defaults(request.task, models.files.root);
   const VaeGeometry vae = models.vae->geometry();
   const Task& task = models.task();
   WAN_CHECK_FIELD(task.facts().name == request.task, kInvalidArgument, "task", "{} holds {}; use `task` {}",
-                  models.files.root.string(), task.facts().checkpoint, task.facts().name);
+                  models.files.place(), task.facts().checkpoint, task.facts().name);
   check_image_options(request, task.facts());
   check_speech_options(request, task.facts());
   check_animation_options(request, task.facts());
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
+  for (const std::string& notice : models.lora_notices) resolved.notices.push_back(literal_text(notice));
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};
   if (!request.from_latents.empty())
@@ -286,7 +309,8 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
     where = {request.from_latents.string(), "from_latents"};
   } else {
     settings = settings_of(request, defaults, task.facts(), engine, where);
-    settings.model = real_path(models.files.root).filename().string();
+    settings.model = models.files.name;
+    settings.lora = engine.lora;
     WAN_CHECK_FIELD(!resolved.resumed || !(task.facts().decodes_condition || task.facts().takes_source),
                     kInvalidArgument, "from_latents",
                     "{}: these latents were not kept by this program; {} goes on with its own alone",
@@ -328,8 +352,9 @@ ResolvedRequest resolve_request(const GenerationRequest& request, const Checkpoi
   WAN_CHECK(!settings.last_image || settings.last_image->empty() || settings.frame_num > 1, kInvalidArgument,
             "`last_image` with `frame_num` 1: a still has no last frame; use `image`");
   // Throws for steps and shifts that cannot be.
-  const Scheduler scheduler = make_scheduler(settings.solver, settings.steps, settings.shift);
+  const Scheduler scheduler = scheduler_of(settings);
   const Guidance guidance(settings.guide_scale, settings.boundary);
+  tell_distilled_files(models, settings, resolved.notices);
 
   const std::int64_t latent_frames = task.segment_latents(vae, settings.segment_frames());
   resolved.latent = {vae.z_dim, latent_frames, settings.size.height / vae.spatial_stride,

@@ -25,7 +25,8 @@ struct EngineFacts {
   std::string precision;
   std::string vae_precision;
   Device device;
-  CudaLaunchGrid grid;  // of "torch-cuda" without a grid
+  CudaLaunchGrid grid;    // of "torch-cuda" without a grid
+  std::string lora = {};  // GenerationSettings::lora
 };
 
 /// Throws InvalidArgument, Unsupported or BadFile, each in a line that says what would be right. Draws a seed where none is

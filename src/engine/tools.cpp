@@ -3,14 +3,20 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "base/files.h"
+#include "base/untrusted_text.h"
 #include "engine/loaded_models.h"
 #include "engine/model_checks.h"
+#include "engine/tokenizer_part.h"
+#include "layouts/hub_cache.h"
+#include "layouts/part.h"
+#include "layouts/part_folders.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/vae22.h"
 #include "tasks/checkpoint_files.h"
-#include "tasks/known_layouts.h"
 #include "tokenizers/tokenizer.h"
 #include "weights/inspect.h"
 
@@ -87,36 +93,54 @@ Dimensions describe(const Vae22Config& config) {
           {"patch", fmt::format("{0}x{0}", Vae22Config::kPatch)}};
 }
 
-bool looks_like_wav2vec2(const Checkpoint& checkpoint) {
-  for (const char* name :
-       {"wav2vec2.feature_projection.projection.weight", "feature_projection.projection.weight"})
-    if (checkpoint.find(name) != nullptr) return true;
-  return false;
+/// What is held in what, a layer's blocks together: "blocks: bf16, f32; head: f32".
+std::string describe_layers(const Checkpoint& official) {
+  std::map<std::string, std::set<std::string>> dtypes;
+  for (const TensorEntry& entry : official.entries())
+    dtypes[entry.name.substr(0, entry.name.find('.'))].insert(dtype_name(entry.dtype));
+  std::string text;
+  for (const auto& [layer, names] : dtypes)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", layer, fmt::join(names, ", "));
+  return text;
+}
+
+Dimensions describe(const PartFacts& facts, const Checkpoint& official) {
+  Dimensions dimensions = {{"family", facts.family}};
+  if (facts.naming != "official" || !facts.prefix.empty())
+    dimensions.emplace_back(
+        "names",
+        fmt::format("{}{}", facts.naming, facts.prefix.empty() ? "" : " behind " + quote_name(facts.prefix)));
+  dimensions.emplace_back("format", facts.format);
+  if (facts.kind == PartKind::kTransformer) dimensions.emplace_back("held in", describe_layers(official));
+  return dimensions;
 }
 
 /// Recognises a model by its tensors and checks it; a file that is no model of Wan2.2 is only listed.
 void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedModel& model) {
-  WeightReport report(checkpoint, model.path);
-  if (checkpoint.find("patch_embedding.weight") != nullptr && file_exists(path / "config.json")) {
-    model.kind = "diffusion transformer";
-    model.dimensions = describe(check_transformer(path, report));
-  } else if (checkpoint.find("token_embedding.weight") != nullptr) {
-    model.kind = "umT5 text encoder";
-    model.dimensions = describe(check_text_encoder(report));
-  } else if (looks_like_wav2vec2(checkpoint) && file_exists(path / "config.json")) {
+  const PartFacts facts = recognize_part(checkpoint);
+  const Checkpoint official = with_official_names(checkpoint, facts);
+  WeightReport report(official, model.path);
+  const auto tell = [&](const char* kind, const Dimensions& dimensions) {
+    model.kind = kind;
+    model.dimensions = describe(facts, official);
+    model.dimensions.insert(model.dimensions.end(), dimensions.begin(), dimensions.end());
+  };
+  if (facts.kind == PartKind::kTransformer && !facts.model_type.empty()) {
+    tell("diffusion transformer", describe(check_transformer(path, report)));
+  } else if (facts.kind == PartKind::kTextEncoder) {
+    tell("umT5 text encoder", describe(check_text_encoder(report)));
+  } else if (facts.kind == PartKind::kAudioEncoder && file_exists(path / "config.json")) {
     model.kind = "wav2vec 2.0 audio encoder";
     model.dimensions = describe(check_audio_encoder(path, report));
   } else if (checkpoint.find("visual.cls_embedding") != nullptr) {
     model.kind = "CLIP image encoder";
     model.dimensions = describe(check_image_encoder(report));
-  } else if (looks_like_vae22(checkpoint)) {
-    model.kind = "VAE 2.2";
-    model.dimensions = describe(Vae22(WeightScope::describing(report)).config());
-  } else if (checkpoint.find("decoder.conv1.weight") != nullptr) {
-    model.kind = "VAE 2.1";
-    model.dimensions = describe(Vae21(WeightScope::describing(report)).config());
+  } else if (facts.kind == PartKind::kVae && facts.model_type == "vae22") {
+    tell("VAE 2.2", describe(Vae22(WeightScope::describing(report)).config()));
+  } else if (facts.kind == PartKind::kVae) {
+    tell("VAE 2.1", describe(Vae21(WeightScope::describing(report)).config()));
   } else {
-    model.kind = "tensors";
+    model.kind = facts.family.empty() ? "tensors" : facts.family;
     if (model.tensors.empty()) model.findings = "it holds no tensors";
     return;
   }
@@ -128,7 +152,7 @@ bool is_checkpoint_directory(const fs::path& path) {
   for (const char* part : {"high_noise_model", "low_noise_model", "models_t5_umt5-xxl-enc-bf16.pth", "google",
                            "Wan2.1_VAE.pth", "Wan2.2_VAE.pth"})
     if (file_exists(path / part)) return true;
-  return false;
+  return is_diffusers_folder(path);
 }
 
 /// What generation would refuse of a checkpoint directory beside the findings of its models; empty for nothing.
@@ -141,10 +165,13 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
       findings += (findings.empty() ? "" : "\n  ") + std::string(error.what());
     }
   };
-  check([&] { find_checkpoint_files(path); });
-  const fs::path tokenizer = path / "google" / "umt5-xxl";
+  fs::path tokenizer = path / "google" / "umt5-xxl";
   check([&] {
-    if (file_exists(tokenizer)) load_tokenizer(tokenizer);
+    const CheckpointFiles files = find_checkpoint_files(path);
+    tokenizer = files.tokenizer.empty() ? files.text_encoder : files.tokenizer;
+  });
+  check([&] {
+    if (file_exists(tokenizer)) read_tokenizer_part(tokenizer);
   });
   const bool sound = std::all_of(models.begin(), models.end(),
                                  [](const InspectedModel& model) { return model.findings.empty(); });
@@ -152,21 +179,32 @@ std::string whole_findings(const fs::path& path, const std::vector<InspectedMode
   return findings;
 }
 
+/// What stands for a model whose file was chosen in its folder: the folder, where its config.json lies, or the file.
+fs::path whole_path(const fs::path& file) {
+  if (is_folder(file)) return file;
+  return file_exists(folder_of(file) / "config.json") ? folder_of(file) : file;
+}
+
+/// A name stands for what has been downloaded under it, and a folder around ComfyUI's for these.
+fs::path inspected_folder(const fs::path& given) {
+  if (!file_exists(given) && !downloaded_model(given.string())) return given;  // opening it says so
+  const fs::path path = checkpoint_folder(given);
+  return is_folder(path / "split_files") ? path / "split_files" : path;
+}
+
 }  // namespace
 
 TokenizedText tokenize(const fs::path& ckpt_dir, const std::string& prompt) {
-  const fs::path folder = ckpt_dir / "google" / "umt5-xxl";
-  if (!file_exists(folder)) refuse_known_layouts(ckpt_dir);
-  WAN_CHECK(is_folder(folder), kBadFile, "{} has no tokenizer: expected the folder google/umt5-xxl in it",
-            ckpt_dir.string());
-  const TokenizedPrompt tokens = load_tokenizer(folder)->tokenize(prompt, kTextLength);
+  const fs::path tokenizer = find_tokenizer_of(ckpt_dir);
+  const TokenizedPrompt tokens = read_tokenizer_part(tokenizer)->tokenize(prompt, kTextLength);
   return {.cleaned = tokens.cleaned,
           .ids = {tokens.ids.begin(), tokens.ids.begin() + tokens.used},
           .limit = kTextLength,
           .truncated = tokens.truncated};
 }
 
-std::vector<InspectedModel> inspect(const fs::path& path) {
+std::vector<InspectedModel> inspect(const fs::path& given) {
+  const fs::path path = inspected_folder(given);
   const bool several = is_folder(path);
   std::vector<InspectedModel> models;
   for (const CheckpointFacts& facts : inspect_checkpoints(path)) {
@@ -184,7 +222,7 @@ std::vector<InspectedModel> inspect(const fs::path& path) {
     if (facts.problem.empty()) {
       const fs::path opened(facts.path);
       try {
-        recognize(Checkpoint::open(opened), is_folder(opened) ? opened : opened.parent_path(), model);
+        recognize(Checkpoint::open(opened), whole_path(opened), model);
       } catch (const Error& error) {
         if (!several) throw;
         model.findings = error.what();

@@ -43,7 +43,7 @@ fs::path hub_cache() {
     const char* value = std::getenv(name);
     return fs::path(value == nullptr ? "" : value);
   };
-  if (const fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
+  if (fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
   if (const fs::path home = from("HF_HOME"); !home.empty()) return home / "hub";
   return from("HOME") / ".cache/huggingface/hub";
 }
@@ -229,7 +229,7 @@ struct LocalQwen::Loaded {
     const DType compute = compute_dtype(*backend, weights);
     model = std::make_unique<QwenModel>(config, scope, *residency, 0, compute);
     if (config.vision) {
-      vision_residency = make_residency({vision_group(scope)}, on_device(kAudioPlaces, *backend));
+      vision_residency = make_residency({vision_group(scope)}, on_device(kEncoderPlaces, *backend));
       vision_residency->set_schedule({});  // the places take memory once there is a picture
       tower = std::make_unique<QwenVisionTower>(*config.vision, scope, *vision_residency, 0, compute);
     }

@@ -1,7 +1,9 @@
 #pragma once
 // Linear: a weight and a bias as one callable thing. It owns nothing: the views come from a residency or a holder.
 
+#include "ops/exec_context.h"
 #include "ops/linear.h"
+#include "ops/unpack.h"
 #include "weights/weight_visitor.h"
 
 namespace wan {
@@ -14,7 +16,7 @@ struct LinearShape {
 };
 
 struct Linear {
-  TensorView weight;  // [out, in]
+  TensorView weight;  // [out, in], may be packed
   TensorView bias;    // [out] f32, may be empty
 
   void visit(const WeightVisitor& at, const LinearShape& shape) {
@@ -22,10 +24,19 @@ struct Linear {
     if (shape.has_bias) at.tensor("bias", bias, {shape.out}, WeightDType::kFloat32);
   }
 
-  /// out [M, out features] = activation(x weight^T + bias).
+  /// out [M, out features] = activation(x weight^T + bias). A packed weight is unpacked into ctx.unpacked for the call.
   void operator()(ExecContext& ctx, const TensorView& x, const TensorView& out,
                   ActivationKind activation = ActivationKind::kNone) const {
-    linear(ctx, {.x = x, .weight = weight, .bias = bias, .out = out, .activation = activation});
+    const Workspace::Scope scope(ctx.workspace);
+    linear(ctx, {.x = x, .weight = unpacked(ctx), .bias = bias, .out = out, .activation = activation});
+  }
+
+ private:
+  TensorView unpacked(ExecContext& ctx) const {
+    if (!is_packed(weight.dtype())) return weight;
+    const TensorView values = ctx.workspace.take(ctx.unpacked, weight.shape());
+    unpack(ctx, {.packed = weight, .out = values});
+    return values;
   }
 };
 

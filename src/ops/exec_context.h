@@ -29,6 +29,7 @@ struct ExecContext {
   const std::atomic<bool>* cancelled_together =
       nullptr;                             // rank 0's, of several that stop together or not at all
   const MachineRanks* machines = nullptr;  // where the communicator's ranks are on several
+  DType unpacked = DType::kF32;            // what packed weights become before a product: f32 or bf16
 
   /// Tells the check which layer's ops come next; the name is that of the layer's tap.
   void enter(std::string_view layer) const {

@@ -26,6 +26,7 @@
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
 #include "ops/rotate_halves.h"
+#include "ops/unpack.h"
 #include "ops/upsample.h"
 
 namespace wan {
@@ -37,6 +38,6 @@ using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
              CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedActivationArgs,
              GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs, UnpatchifyArgs, UpsampleArgs>;
+             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/checked_math.h"
 
 namespace wan {
 
@@ -47,8 +46,7 @@ TensorView Workspace::take(DType dtype, const Shape& shape) {
 }
 
 std::size_t Workspace::padded_bytes(DType dtype, const Shape& shape) {
-  const auto bytes = static_cast<std::size_t>(
-      checked_mul(shape.elements(), static_cast<std::int64_t>(dtype_size(dtype)), "workspace"));
+  const std::size_t bytes = dtype_bytes(dtype, shape.elements());
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 

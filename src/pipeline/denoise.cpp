@@ -29,7 +29,7 @@ class DenoiseLoop {
   int steps_of(Expert expert, int first) const;
   void restore_given_frames();
   void predict(int step);
-  void run_passes(Expert expert, std::int64_t timestep, int branches);
+  void run_passes(Expert expert, double timestep, int branches);
   void guide(int step);
   void update(int step);
   TextContext& context(Expert expert, Branch branch);
@@ -87,7 +87,7 @@ void DenoiseLoop::run() {
     update(step);
     state_.next_step = step + 1;
     if (in_.after_step && state_.next_step < in_.scheduler.steps()) in_.after_step();
-    phase->step(++done, step + 1, in_.scheduler.steps(), static_cast<double>(in_.scheduler.timestep(step)));
+    phase->step(++done, step + 1, in_.scheduler.steps(), in_.scheduler.timestep(step));
   }
   if (phase) phase->finish();
 }
@@ -117,7 +117,7 @@ TextContext& DenoiseLoop::context(Expert expert, Branch branch) {
 }
 
 void DenoiseLoop::predict(int step) {
-  const std::int64_t timestep = in_.scheduler.timestep(step);
+  const double timestep = in_.scheduler.timestep(step);
   const int branches = in_.guidance.needs_unconditional(timestep) ? 2 : 1;
   run_passes(expert_of(step), timestep, branches);
   if (run_.dump == nullptr) return;
@@ -128,7 +128,7 @@ void DenoiseLoop::predict(int step) {
 }
 
 /// Fills the predictions of the first `branches` on every rank.
-void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches) {
+void DenoiseLoop::run_passes(Expert expert, double timestep, int branches) {
   Communicator& all = run_.exec.communicator;
   std::vector<GuidanceBranch> passes;
   for (int i = 0; i < branches; ++i) {
@@ -136,7 +136,7 @@ void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches)
     const auto branch = static_cast<Branch>(i);
     passes.push_back({&context(expert, branch), in_.conditioning[branch], predictions_[branch]});
   }
-  const double timesteps[] = {static_cast<double>(timestep), 0.0};  // by the layout's modulation rows
+  const double timesteps[] = {timestep, 0.0};  // by the layout's modulation rows
   transformer(expert).forward(run_.transformer_exec,
                               {.latent = sample(), .timesteps = timesteps, .layout = layout_, .rope = rope_},
                               passes);
@@ -144,7 +144,7 @@ void DenoiseLoop::run_passes(Expert expert, std::int64_t timestep, int branches)
 }
 
 void DenoiseLoop::guide(int step) {
-  const std::int64_t timestep = in_.scheduler.timestep(step);
+  const double timestep = in_.scheduler.timestep(step);
   run_.exec.enter("the guidance");
   const GuidanceCoefficients guided = in_.guidance.coefficients(timestep);
   LinearCombinationArgs args{.terms = {{guided.conditional, predictions_[kPrompt]}}, .out = velocity()};

@@ -1,6 +1,7 @@
 #include "pipeline/run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 
 #include "base/log.h"
@@ -19,7 +20,11 @@ void dump_schedule(const RunContext& run, const Scheduler& scheduler) {
   if (run.dump == nullptr) return;
   const auto timesteps = scheduler.timesteps();
   const std::int64_t shape[] = {static_cast<std::int64_t>(timesteps.size())};
-  run.dump->integers("timesteps", timesteps, shape);
+  // Integers where all are, as the official ones are.
+  if (std::ranges::all_of(timesteps, [](double timestep) { return timestep == std::floor(timestep); }))
+    run.dump->integers("timesteps", std::vector<std::int64_t>(timesteps.begin(), timesteps.end()), shape);
+  else
+    run.dump->floats("timesteps", std::vector<float>(timesteps.begin(), timesteps.end()), shape);
   const auto sigmas = scheduler.sigmas();
   const std::int64_t count[] = {static_cast<std::int64_t>(sigmas.size())};
   run.dump->floats("sigmas", std::vector<float>(sigmas.begin(), sigmas.end()), count);
@@ -78,7 +83,7 @@ Run::Run(const RunContext& context, const PipelineModels& models, RunParts parts
     : run_(context),
       models_(models),
       parts_(std::move(parts)),
-      scheduler_(make_scheduler(run_.settings.solver, run_.settings.steps, run_.settings.shift)),
+      scheduler_(scheduler_of(run_.settings)),
       guidance_(run_.settings.guide_scale, run_.settings.boundary),
       noise_(context),
       keeper_(context, parts_.output.latents, parts_.resumed, parts_.keep) {
@@ -169,7 +174,7 @@ void Run::begin(int first_step) {
   const bool more_segments = segment_ + 1 < parts_.segments;
   const auto timesteps =
       scheduler_.timesteps().subspan(more_segments ? 0 : static_cast<std::size_t>(first_step));
-  const bool needs_negative = std::any_of(timesteps.begin(), timesteps.end(), [&](std::int64_t timestep) {
+  const bool needs_negative = std::any_of(timesteps.begin(), timesteps.end(), [&](double timestep) {
     return guidance_.needs_unconditional(timestep);
   });
   std::vector<BlockId> denoising = denoise_schedule(scheduler_, guidance_, models_.experts, first_step);

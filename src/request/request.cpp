@@ -49,6 +49,27 @@ GuidanceScale parse_guidance_scale(std::string_view text) {
   return scale;
 }
 
+std::vector<double> parse_timesteps(std::string_view text) {
+  std::vector<double> timesteps;
+  for (std::string_view rest = text;;) {
+    const std::size_t comma = rest.find(',');
+    double value = 0;
+    WAN_CHECK(
+        parse_whole(rest.substr(0, comma), value) && std::isfinite(value), kInvalidArgument,
+        "`sample_timesteps` {}: expected numbers with commas between them, such as 1000,937.5,833.3,625",
+        shortened(text));
+    timesteps.push_back(value);
+    if (comma == std::string_view::npos) return timesteps;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+std::string format_timesteps(const std::vector<double>& timesteps) {
+  std::string text;
+  for (const double timestep : timesteps) text += fmt::format("{}{}", text.empty() ? "" : ",", timestep);
+  return text;
+}
+
 std::string format_guidance_scale(const GuidanceScale& scale) {
   if (scale.low_noise == scale.high_noise) return fmt::format("{}", scale.low_noise);
   return fmt::format("{},{}", scale.low_noise, scale.high_noise);

@@ -165,6 +165,11 @@ std::string_view pose_frames_name(PoseFrames frames) {
   return frames == PoseFrames::kEveryNth ? "every-nth" : "time";
 }
 
+Scheduler scheduler_of(const GenerationSettings& settings) {
+  return settings.timesteps.empty() ? make_scheduler(settings.solver, settings.steps, settings.shift)
+                                    : make_scheduler(settings.solver, settings.timesteps, settings.shift);
+}
+
 Metadata to_metadata(const GenerationSettings& s) {
   Metadata metadata = {{"prompt", s.prompt},
                        {"negative_prompt", s.negative_prompt},
@@ -184,6 +189,8 @@ Metadata to_metadata(const GenerationSettings& s) {
   if (s.encoding.codec != VideoCodec::kH264)
     metadata.emplace_back("codec", video_codec_name(s.encoding.codec));
   if (s.encoding.crf) metadata.emplace_back("crf", fmt::format("{}", *s.encoding.crf));
+  if (!s.timesteps.empty()) metadata.emplace_back("sample_timesteps", format_timesteps(s.timesteps));
+  if (!s.lora.empty()) metadata.emplace_back("lora", s.lora);
   if (s.boundary) metadata.emplace_back("boundary", fmt::format("{}", *s.boundary));
   if (s.area) metadata.emplace_back("area", format_video_size(*s.area));
   if (s.image) metadata.emplace_back("image", *s.image);
@@ -213,24 +220,44 @@ void take_output_options(const GenerationRequest& request, GenerationSettings& s
 }
 
 bool holds_settings(const Metadata& metadata) {
-  constexpr std::array kKeys = {"prompt",        "negative_prompt",
-                                "seed",          "task",
-                                "model",         "size",
-                                "frame_num",     "fps",
-                                "sample_solver", "sample_steps",
-                                "sample_shift",  "sample_guide_scale",
-                                "rng",           "precision",
-                                "vae_precision", "boundary",
-                                "area",          "image",
-                                "last_image",    "audio",
-                                "audio_start",   "audio_duration",
-                                "audio_hash",    "pose_video",
-                                "pose_frames",   "num_clip",
-                                "infer_frames",  "start_from_ref",
-                                "official_sync", "src_root_path",
-                                "source_hash",   "replace_flag",
-                                "refert_num",    "official_output",
-                                "source_sound",  "use_relighting_lora",
+  constexpr std::array kKeys = {"prompt",
+                                "negative_prompt",
+                                "seed",
+                                "task",
+                                "model",
+                                "size",
+                                "frame_num",
+                                "fps",
+                                "sample_solver",
+                                "sample_steps",
+                                "sample_shift",
+                                "sample_guide_scale",
+                                "sample_timesteps",
+                                "lora",
+                                "rng",
+                                "precision",
+                                "vae_precision",
+                                "boundary",
+                                "area",
+                                "image",
+                                "last_image",
+                                "audio",
+                                "audio_start",
+                                "audio_duration",
+                                "audio_hash",
+                                "pose_video",
+                                "pose_frames",
+                                "num_clip",
+                                "infer_frames",
+                                "start_from_ref",
+                                "official_sync",
+                                "src_root_path",
+                                "source_hash",
+                                "replace_flag",
+                                "refert_num",
+                                "official_output",
+                                "source_sound",
+                                "use_relighting_lora",
                                 "clip_frames"};
   return std::any_of(metadata.begin(), metadata.end(), [&](const auto& pair) {
     return std::find(kKeys.begin(), kKeys.end(), pair.first) != kKeys.end();
@@ -261,6 +288,12 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   s.precision = pairs.text("precision");
   // Latents from before there was a choice are kept: they meant fp32.
   if (pairs.has("vae_precision")) s.vae_precision = pairs.text("vae_precision");
+  if (pairs.has("sample_timesteps")) {
+    s.timesteps =
+        pairs.parsed("sample_timesteps", [](const std::string& text) { return parse_timesteps(text); });
+    pairs.expect(s.timesteps.size() == static_cast<std::size_t>(s.steps), "sample_timesteps",
+                 "as many as steps");
+  }
   pairs.expect(s.seed >= 0, "seed", "0 or more");
   pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
   pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
@@ -269,6 +302,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
   pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");
   pairs.expect(s.vae_precision == "fp32" || s.vae_precision == "bf16", "vae_precision", "fp32 or bf16");
+  if (pairs.has("lora")) s.lora = pairs.text("lora");
   if (pairs.has("boundary")) {
     s.boundary = pairs.number<double>("boundary");
     pairs.expect(*s.boundary > 0.0 && *s.boundary <= 1.0, "boundary", "a number above 0 and up to 1");

@@ -85,10 +85,12 @@ struct GenerationSettings {
   SolverKind solver = SolverKind::kUniPC;
   int steps = 0;
   double shift = 0;
+  std::vector<double> timesteps = {};  // given ones, `steps` of them; empty: the solver's own grid
   GuidanceScale guide_scale{};
   std::optional<double> boundary;  // unset where there is one transformer
   RandomSpec rng;
   std::string model;      // name of the checkpoint's folder
+  std::string lora = {};  // what is merged into it: "a.safetensors:0.8@high, b.safetensors"; without folders
   std::string precision;  // "fp32", "bf16"
   std::string vae_precision = "fp32";
   // For tasks that take images; unset elsewhere:
@@ -109,6 +111,9 @@ struct GenerationSettings {
   bool has_condition() const { return has_images() || animation.has_value(); }
   bool has_images() const { return (image && !image->empty()) || (last_image && !last_image->empty()); }
 };
+
+/// Their steps. Throws InvalidArgument for those that cannot be.
+Scheduler scheduler_of(const GenerationSettings& settings);
 
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
 Metadata to_metadata(const GenerationSettings& settings);

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +10,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "json/strict_json.h"
+#include "layouts/hub_cache.h"
+#include "layouts/part_folders.h"
 #include "tasks/task_table.h"
 
 namespace wan {
@@ -76,69 +77,22 @@ void refuse_other_models(const fs::path& folder) {
               type, kDownload);
 }
 
-void refuse_diffusers(const fs::path& folder) {
-  const bool has_index = is_there(folder / "model_index.json");
-  WAN_CHECK(
-      !has_index && !(is_a_folder(folder / "transformer") && is_a_folder(folder / "vae")), kUnsupported,
-      "{} is a model in the layout of diffusers ({}transformer/, vae/ ...), which is not read; download "
-      "the official checkpoint, whose name has no \"-Diffusers\" at its end: Wan-AI/Wan2.2-T2V-A14B, for one",
-      folder.string(), has_index ? "model_index.json, " : "");
-}
-
-/// A file that ComfyUI's users have, by its name.
-bool is_repackaged(const fs::path& file) {
-  const std::string name = file.filename().string();
-  return name.ends_with(".safetensors") &&
-         (name.ends_with("_scaled.safetensors") || name.starts_with("wan2.2_") ||
-          name.starts_with("wan_2.1_") || name.starts_with("Wan2_") || name.starts_with("umt5_xxl_"));
-}
-
-void refuse_single_files(const fs::path& folder) {
-  for (const char* part : {"split_files", "diffusion_models", "unet", "models/diffusion_models"})
-    WAN_CHECK(!is_a_folder(folder / part), kUnsupported,
-              "{} holds ComfyUI's files ({}/), which are not read; {}", folder.string(), part, kDownload);
-  std::vector<fs::path> files = entries_of(folder);
-  for (const fs::path& inner : entries_of(folder))
-    if (is_a_folder(inner))
-      for (fs::path& file : entries_of(inner)) files.push_back(std::move(file));
-  for (const fs::path& file : files) {
-    const std::string name = file.lexically_relative(folder).string();
-    WAN_CHECK(file.extension() != ".gguf", kUnsupported, "{} holds GGUF files ({}), which are not read; {}",
-              folder.string(), name, kDownload);
-    WAN_CHECK(!is_repackaged(file), kUnsupported, "{} holds ComfyUI's files ({}), which are not read; {}",
-              folder.string(), name, kDownload);
-  }
-}
-
-/// The snapshots of one repository in the cache, the one that its main branch stands for first; without the unofficial ones
-/// where there are others.
-std::vector<fs::path> snapshots_of(const fs::path& repository) {
-  std::vector<fs::path> snapshots = entries_of(repository / "snapshots");
-  std::erase_if(snapshots, [](const fs::path& entry) { return !is_a_folder(entry); });
-  std::string commit;
-  std::ifstream(repository / "refs" / "main") >> commit;
-  std::stable_partition(snapshots.begin(), snapshots.end(),
-                        [&](const fs::path& snapshot) { return snapshot.filename() == commit; });
-  std::vector<fs::path> official = official_among(snapshots);
-  return official.empty() ? snapshots : official;
+/// The snapshots of a repository; without the unofficial ones where there are others.
+std::vector<fs::path> official_snapshots_of(const fs::path& repository) {
+  return official_among(snapshots_of(repository));
 }
 
 void refuse_caches(const fs::path& folder) {
-  if (is_a_folder(folder / "snapshots")) {
-    const std::vector<fs::path> snapshots = snapshots_of(folder);
-    WAN_CHECK(!snapshots.empty(), kBadFile,
-              "{} is Hugging Face's cache of a repository, and nothing of it is there yet; download it again",
-              folder.string());
-    fail(ErrorCode::kBadFile, "{} is Hugging Face's cache of a repository; name the snapshot in it: {}",
-         folder.string(), snapshots[0].string());
-  }
+  WAN_CHECK(!is_a_folder(folder / "snapshots") || !snapshots_of(folder).empty(), kBadFile,
+            "{} is Hugging Face's cache of a repository, and nothing of it is there yet; download it again",
+            folder.string());
   for (const fs::path& hub : {folder, folder / "hub"}) {
     std::vector<fs::path> found;
     bool is_cache = false;
     for (const fs::path& repository : entries_of(hub)) {
       if (!repository.filename().string().starts_with("models--")) continue;
       is_cache = true;
-      const auto official = official_among(snapshots_of(repository));
+      const auto official = official_snapshots_of(repository);
       if (!official.empty()) found.push_back(official[0]);
     }
     WAN_CHECK(found.empty(), kBadFile, "{} is Hugging Face's cache; name the snapshot of a model in it: {}",
@@ -159,9 +113,8 @@ void refuse_neighbours(const fs::path& folder) {
   constexpr int kMostSteps = 2;  // from google/umt5-xxl
   for (int step = 0; step < kMostSteps && above.has_relative_path(); ++step) {
     above = above.parent_path();
-    if (step == 0) refuse_diffusers(above);
-    WAN_CHECK(!looks_official(above), kBadFile, "{} is a part of a checkpoint; name the whole: {}",
-              folder.string(), above.string());
+    WAN_CHECK(!looks_official(above) && !is_diffusers_folder(above), kBadFile,
+              "{} is a part of a checkpoint; name the whole: {}", folder.string(), above.string());
   }
 }
 
@@ -176,9 +129,7 @@ void refuse_known_layouts(const fs::path& folder) {
   refuse_other_models(folder);
   if (looks_official(folder)) return;
   refuse_caches(folder);
-  refuse_diffusers(folder);
   refuse_neighbours(folder);
-  refuse_single_files(folder);
 }
 
 }  // namespace wan

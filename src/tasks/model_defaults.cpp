@@ -8,6 +8,7 @@
 #include "base/untrusted_text.h"
 #include "json/strict_json.h"
 #include "request/attributed.h"
+#include "tasks/checkpoint_files.h"
 #include "tasks/task_table.h"
 
 namespace wan {
@@ -107,8 +108,11 @@ ModelDefaults parse_model_defaults(std::string_view task, std::string_view text,
 }
 
 ModelDefaults load_model_defaults(std::string_view task, const std::filesystem::path& ckpt_dir) {
-  const std::filesystem::path path = ckpt_dir / "generation_config.json";
-  if (!file_exists(path)) return find_task(task).defaults();
+  ModelDefaults defaults = find_task(task).defaults();
+  if (ckpt_dir.empty()) return defaults;
+  const std::filesystem::path path =
+      with_field("ckpt_dir", [&] { return checkpoint_folder(ckpt_dir); }) / "generation_config.json";
+  if (!file_exists(path)) return defaults;
   return with_field(
       "ckpt_dir", [&] { return read_defaults(task, read_json_file(path, kDepth, kRemedy), path.string()); });
 }

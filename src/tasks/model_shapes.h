@@ -11,6 +11,7 @@
 #include "models/wav2vec2/config.h"
 #include "tasks/task.h"
 #include "tasks/vae_config.h"
+#include "weights/block_layout.h"
 
 namespace wan {
 
@@ -21,6 +22,12 @@ struct ModelShapes {
   VaePrecision vae_precision;
   std::optional<Wav2Vec2Config> audio_encoder = {};  // of tasks that take sound
   std::optional<ClipConfig> image_encoder = {};      // of tasks whose transformers attend to an image
+  // What of their blocks a checkpoint has packed: of each transformer, or none; of the text encoder.
+  std::vector<PackedWeights> packed_transformers = {};
+  PackedWeights packed_text_encoder = {};
+
+  BlockLayout transformer_layout(std::size_t index) const;
+  BlockLayout text_encoder_layout() const;
 };
 
 /// The shapes of the task's published models.

@@ -1,47 +1,71 @@
 #include "tensor/dtype.h"
 
+#include <array>
+
+#include "base/checked_math.h"
 #include "base/error.h"
+#include "tensor/formats/all_formats.h"
 
 namespace wan {
 
+namespace {
+
+struct Facts {
+  const char* name;
+  std::size_t values;
+  std::size_t bytes;
+};
+
+template <typename... Formats>
+constexpr std::array<Facts, sizeof...(Formats)> facts_of(formats::FormatList<Formats...>) {
+  return {Facts{Formats::kName, Formats::kValues, Formats::kBytes}...};
+}
+
+const Facts& facts(DType dtype) {
+  static constexpr std::array<Facts, 10> kElements{{{"f64", 1, 8},
+                                                    {"f32", 1, 4},
+                                                    {"f16", 1, 2},
+                                                    {"bf16", 1, 2},
+                                                    {"i64", 1, 8},
+                                                    {"i32", 1, 4},
+                                                    {"i16", 1, 2},
+                                                    {"i8", 1, 1},
+                                                    {"u8", 1, 1},
+                                                    {"bool", 1, 1}}};
+  static constexpr auto kPacked = facts_of(formats::All{});
+  static_assert(kElements.size() == static_cast<std::size_t>(DType::kF8E4M3));
+  static_assert(kElements.size() + kPacked.size() == static_cast<std::size_t>(DType::kIQ4_XS) + 1);
+  const auto index = static_cast<std::size_t>(dtype);
+  WAN_CHECK(index < kElements.size() + kPacked.size(), kInternal, "[dtype] unknown dtype {}", index);
+  return index < kElements.size() ? kElements[index] : kPacked[index - kElements.size()];
+}
+
+}  // namespace
+
+std::size_t values_per_block(DType dtype) {
+  return facts(dtype).values;
+}
+
+std::size_t bytes_per_block(DType dtype) {
+  return facts(dtype).bytes;
+}
+
 std::size_t dtype_size(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-    case DType::kI64:
-      return 8;
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kF16:
-    case DType::kBF16:
-      return 2;
-    case DType::kU8:
-    case DType::kBool:
-      return 1;
-  }
-  fail(ErrorCode::kInternal, "[dtype_size] unknown dtype {}", static_cast<int>(dtype));
+  const Facts& of = facts(dtype);
+  WAN_CHECK(of.values == 1, kInternal, "[dtype_size] an element of {} has no size of its own", of.name);
+  return of.bytes;
+}
+
+std::size_t dtype_bytes(DType dtype, std::int64_t elements) {
+  const Facts& of = facts(dtype);
+  const auto count = static_cast<std::size_t>(elements);
+  WAN_CHECK(count % of.values == 0, kInternal, "[dtype_bytes] {} elements of {} are no whole blocks of {}",
+            count, of.name, of.values);
+  return checked_mul(count / of.values, of.bytes, "tensor");
 }
 
 const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return "f64";
-    case DType::kF32:
-      return "f32";
-    case DType::kF16:
-      return "f16";
-    case DType::kBF16:
-      return "bf16";
-    case DType::kI64:
-      return "i64";
-    case DType::kI32:
-      return "i32";
-    case DType::kU8:
-      return "u8";
-    case DType::kBool:
-      return "bool";
-  }
-  return "unknown";
+  return facts(dtype).name;
 }
 
 bool is_floating(DType dtype) {

@@ -1,5 +1,6 @@
 #pragma once
-// Element types, their sizes and the conversion of single bf16 and fp16 values.
+// Element types, their sizes and the conversion of single bf16 and fp16 values; and packed types, whose values come in blocks
+// (tensor/formats/all_formats.h, tensor/unpack.h).
 
 #include <bit>
 #include <cstddef>
@@ -7,12 +8,55 @@
 
 namespace wan {
 
-enum class DType : std::uint8_t { kF64, kF32, kF16, kBF16, kI64, kI32, kU8, kBool };
+enum class DType : std::uint8_t {
+  kF64,
+  kF32,
+  kF16,
+  kBF16,
+  kI64,
+  kI32,
+  kI16,
+  kI8,
+  kU8,
+  kBool,
+  // Packed, from here on in the order of tensor/formats/all_formats.h.
+  kF8E4M3,
+  kF8E5M2,
+  kF8E4M3Scaled128,
+  kF8E4M3Scaled64,
+  kF8E5M2Scaled128,
+  kF8E5M2Scaled64,
+  kI8Scaled128,
+  kI8Scaled64,
+  kI8Rotated256,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS
+};
 
-/// Bytes of one element.
+/// Values that come in blocks, to be unpacked before they are computed with.
+inline bool is_packed(DType dtype) {
+  return dtype >= DType::kF8E4M3;
+}
+/// Values and bytes of a block; 1 and the element's size where values stand alone.
+std::size_t values_per_block(DType dtype);
+std::size_t bytes_per_block(DType dtype);
+/// Bytes of one element. Throws Internal for a dtype whose blocks have several.
 std::size_t dtype_size(DType dtype);
-/// "f32", "bf16", ...
+/// Bytes of `elements` of them that follow one another. Throws InvalidArgument on overflow, and Internal unless they are whole blocks.
+std::size_t dtype_bytes(DType dtype, std::int64_t elements);
+/// "f32", "bf16", "q4_k", ...
 const char* dtype_name(DType dtype);
+/// f64 to bf16.
 bool is_floating(DType dtype);
 
 /// Storage of a bfloat16 value: the upper half of an IEEE float32.
@@ -65,6 +109,10 @@ constexpr DType dtype_of<std::int64_t>() {
 template <>
 constexpr DType dtype_of<std::int32_t>() {
   return DType::kI32;
+}
+template <>
+constexpr DType dtype_of<std::int8_t>() {
+  return DType::kI8;
 }
 template <>
 constexpr DType dtype_of<std::uint8_t>() {

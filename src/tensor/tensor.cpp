@@ -52,8 +52,7 @@ TensorView TensorView::slice(int dim_index, std::int64_t begin, std::int64_t end
   for (int i = 0; i < rank(); ++i) extents[static_cast<std::size_t>(i)] = dim(i);
   extents[static_cast<std::size_t>(axis)] = end - begin;
   const Shape shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(rank())));
-  return {data() + begin * stride(axis) * static_cast<std::int64_t>(dtype_size(dtype_)), dtype_, shape,
-          strides_, device_};
+  return {data() + dtype_bytes(dtype_, begin * stride(axis)), dtype_, shape, strides_, device_};
 }
 
 TensorView TensorView::select(int dim_index, std::int64_t index) const {
@@ -95,8 +94,7 @@ TensorView TensorView::permute(std::initializer_list<int> order) const {
 }
 
 Tensor::Tensor(Allocator& allocator, DType dtype, const Shape& shape)
-    : buffer_(allocator, static_cast<std::size_t>(checked_mul(
-                             shape.elements(), static_cast<std::int64_t>(dtype_size(dtype)), "tensor"))),
+    : buffer_(allocator, dtype_bytes(dtype, shape.elements())),
       view_(buffer_.data(), dtype, shape, allocator.device()) {}
 
 }  // namespace wan

@@ -12,7 +12,7 @@
 
 namespace wan {
 
-/// A non-owning view. Strides count elements, not bytes. A view may be written through unless an op's
+/// A non-owning view. Strides count elements, not bytes. A packed one is made of whole blocks, and so is every slice of it. A view may be written through unless an op's
 /// contract says that it only reads it; whoever makes a view of read-only memory (a mapped file) passes it to
 /// reading arguments only.
 class TensorView {
@@ -39,7 +39,7 @@ class TensorView {
   std::int64_t stride(int index) const { return strides_[index]; }
   const Shape& strides() const { return strides_; }
   std::int64_t elements() const { return shape_.elements(); }
-  std::size_t bytes() const { return static_cast<std::size_t>(elements()) * dtype_size(dtype_); }
+  std::size_t bytes() const { return dtype_bytes(dtype_, elements()); }
   Device device() const { return device_; }
   bool is_contiguous() const;
 

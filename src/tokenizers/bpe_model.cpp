@@ -65,10 +65,6 @@ BpeModel::BpeModel(const std::vector<std::pair<std::u32string, std::int64_t>>& p
     if (piece.size() == 1)
       if (const auto byte = byte_of(piece.front())) byte_ids_[*byte] = static_cast<std::int32_t>(id);
   }
-  for (std::size_t byte = 0; byte < byte_ids_.size(); ++byte)
-    WAN_CHECK(byte_ids_[byte] >= 0, kBadFile,
-              "[tokenizer] expected a piece for every byte, there is none for {}; replace tokenizer.json",
-              byte);
   const auto id_of = [&](const std::u32string& piece) {
     const auto id = find(piece);
     WAN_CHECK(id, kBadFile,
@@ -103,12 +99,15 @@ void BpeModel::encode(std::string_view bytes, std::vector<std::int64_t>& ids) co
     std::int32_t id;
     std::int64_t before, after;  // -1 and the size: none
   };
-  const auto count = static_cast<std::int64_t>(bytes.size());
   std::vector<Token> tokens;
   tokens.reserve(bytes.size());
-  for (std::int64_t i = 0; i < count; ++i)
-    tokens.push_back(
-        {byte_ids_[static_cast<unsigned char>(bytes[static_cast<std::size_t>(i)])], i - 1, i + 1});
+  for (const char byte : bytes) {
+    const std::int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+    if (id < 0) continue;  // Hugging Face leaves out what has no piece
+    const auto place = static_cast<std::int64_t>(tokens.size());
+    tokens.push_back({id, place - 1, place + 1});
+  }
+  const auto count = static_cast<std::int64_t>(tokens.size());
   const auto token = [&](std::int64_t place) -> Token& { return tokens[static_cast<std::size_t>(place)]; };
   using Candidate = std::tuple<std::int32_t, std::int64_t, std::int32_t, std::int32_t>;  // rank, place, ids
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;

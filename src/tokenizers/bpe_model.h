@@ -21,11 +21,11 @@ using BpeMerge = std::pair<std::u32string, std::u32string>;
 class BpeModel final : public Vocabulary {
  public:
   /// `pieces` are spelled as the files do, a character a byte: printable ones stand for themselves, the others for U+0100 and on.
-  /// Throws BadFile where an id stands twice, a byte has no piece, or a merge's half or result is none.
+  /// Throws BadFile where an id stands twice, or a merge's half or result is none.
   BpeModel(const std::vector<std::pair<std::u32string, std::int64_t>>& pieces,
            const std::vector<BpeMerge>& merges);
 
-  /// Appends the ids of a stretch of UTF-8 text.
+  /// Appends the ids of a stretch of UTF-8 text; bytes without a piece are left out.
   void encode(std::string_view bytes, std::vector<std::int64_t>& ids) const;
   /// The bytes that an id stands for; nothing where it is no piece.
   std::optional<std::string_view> bytes_of(std::int64_t id) const;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/checked_math.h"
+#include "weights/low_rank.h"
+#include "weights/packed_source.h"
 
 namespace wan {
 
@@ -10,17 +12,16 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;  // what Allocator promises for the whole
 
-// Calls visit(shape, dtype, offset) for each of a block's first `count` weights; returns their size.
+// Calls visit(shape, dtype, offset) for each of a block's weights; returns their size.
 template <typename Visit>
-std::size_t place_weights(const BlockLayout& layout, DType compute_dtype, std::size_t count, Visit visit) {
+std::size_t place_weights(const BlockLayout& layout, DType compute_dtype, int index, Visit visit) {
   std::size_t offset = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t own = layout.weights.size();
+  const std::size_t own = layout.weights.size();
+  for (std::size_t i = 0; i < layout.count(index); ++i) {
     const WeightSpec& spec = i < own ? layout.weights[i] : layout.extra_weights[i - own];
-    const DType dtype = resolve_dtype(spec.dtype, compute_dtype);
+    const DType dtype = layout.dtype(index, i, compute_dtype);
     visit(spec.shape, dtype, offset);
-    const std::size_t bytes =
-        checked_mul(static_cast<std::size_t>(spec.shape.elements()), dtype_size(dtype), "block_bytes");
+    const std::size_t bytes = dtype_bytes(dtype, spec.shape.elements());
     offset = checked_add(offset, checked_add(bytes, kAlignment - 1, "block_bytes") / kAlignment * kAlignment,
                          "block_bytes");
   }
@@ -32,10 +33,6 @@ std::string numbered(const std::string& name, std::int64_t index) {
   const std::size_t mark = name.find("{i}");
   WAN_CHECK(mark != std::string::npos, kInternal, "[block layout] no {{i}} in {}", name);
   return name.substr(0, mark) + std::to_string(index) + name.substr(mark + 3);
-}
-
-std::size_t most_weights(const BlockLayout& layout) {
-  return layout.weights.size() + (layout.extra_blocks.empty() ? 0 : layout.extra_weights.size());
 }
 
 void ignore(const Shape&, DType, std::size_t) {}
@@ -56,25 +53,59 @@ std::vector<WeightSpec> BlockLayout::block_weights(int index) const {
 
 std::size_t BlockLayout::count(int index) const {
   const bool extra = std::ranges::find(extra_blocks, index) != extra_blocks.end();
-  return extra ? most_weights(*this) : weights.size();
+  return weights.size() + (extra ? extra_weights.size() : 0);
+}
+
+DType BlockLayout::dtype(int index, std::size_t weight, DType compute_dtype) const {
+  if (!packed.empty())
+    if (const std::optional<DType> held = packed[static_cast<std::size_t>(index)][weight]) return *held;
+  const std::size_t own = weights.size();
+  const WeightSpec& spec = weight < own ? weights[weight] : extra_weights[weight - own];
+  return resolve_dtype(spec.dtype, compute_dtype);
+}
+
+BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count, const LowRankSums* sums) {
+  bool any = false;
+  PackedWeights packed;
+  for (int block = 0; block < count; ++block) {
+    auto& held = packed.emplace_back();
+    for (const WeightSpec& spec : layout.block_weights(block)) {
+      const TensorEntry* entry = scope.report().checkpoint().find(scope.full_name(spec.name));
+      const bool fits = entry != nullptr && spec.dtype == WeightDType::kCompute &&
+                        entry->shape == spec.shape && (sums == nullptr || sums->find(spec.name) == nullptr);
+      held.push_back(fits ? packed_dtype_of(*entry) : std::nullopt);
+      any = any || held.back().has_value();
+    }
+  }
+  if (any) layout.packed = std::move(packed);
+  return layout;
 }
 
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype, int index) {
-  return place_weights(layout, compute_dtype, layout.count(index), ignore);
+  return place_weights(layout, compute_dtype, index, ignore);
 }
 
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype) {
-  return place_weights(layout, compute_dtype, most_weights(layout), ignore);
+  std::size_t most = 0;
+  const auto look = [&](int index) { most = std::max(most, block_bytes(layout, compute_dtype, index)); };
+  for (int index = 0; index < std::max(1, static_cast<int>(layout.packed.size())); ++index) look(index);
+  for (const int index : layout.extra_blocks) look(index);
+  return most;
 }
 
-std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, std::byte* memory,
-                                    Device device) {
+std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, int index,
+                                    std::byte* memory, Device device) {
   std::vector<TensorView> views;
-  place_weights(layout, compute_dtype, most_weights(layout),
-                [&](const Shape& shape, DType dtype, std::size_t offset) {
-                  views.emplace_back(memory + offset, dtype, shape, device);
-                });
+  place_weights(layout, compute_dtype, index, [&](const Shape& shape, DType dtype, std::size_t offset) {
+    views.emplace_back(memory + offset, dtype, shape, device);
+  });
   return views;
+}
+
+WeightRun whole_run(std::size_t weight, const TensorView& view) {
+  if (!is_packed(view.dtype())) return {weight, 0, view};
+  const Shape bytes{static_cast<std::int64_t>(view.bytes())};
+  return {weight, 0, TensorView(view.data(), DType::kU8, bytes, view.device()), view.dtype()};
 }
 
 std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, int index, Range run,
@@ -83,17 +114,21 @@ std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtyp
   std::size_t weight = 0;
   const auto visit = [&](const Shape& shape, DType dtype, std::size_t offset) {
     const auto at = static_cast<std::int64_t>(offset);
-    const auto size = static_cast<std::int64_t>(dtype_size(dtype));
     const std::int64_t begin = std::max(run.begin, at);
-    const std::int64_t end = std::min(run.end, at + shape.elements() * size);
-    const std::int64_t count = (end - begin) / size;
-    if (begin < end)
-      runs.push_back({weight, (begin - at) / size,
-                      TensorView(memory + (begin - run.begin), dtype,
-                                 count == shape.elements() ? shape : Shape{count}, device)});
+    const std::int64_t end =
+        std::min(run.end, at + static_cast<std::int64_t>(dtype_bytes(dtype, shape.elements())));
+    std::byte* const to = memory + (begin - run.begin);
+    if (begin < end && is_packed(dtype)) {
+      runs.push_back({weight, begin - at, TensorView(to, DType::kU8, {end - begin}, device), dtype});
+    } else if (begin < end) {
+      const auto size = static_cast<std::int64_t>(dtype_size(dtype));
+      const std::int64_t count = (end - begin) / size;
+      const Shape part = count == shape.elements() ? shape : Shape{count};
+      runs.push_back({weight, (begin - at) / size, TensorView(to, dtype, part, device)});
+    }
     ++weight;
   };
-  place_weights(layout, compute_dtype, layout.count(index), visit);
+  place_weights(layout, compute_dtype, index, visit);
   return runs;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "weights/weight_scope.h"
 
 namespace wan {
+
+/// Of each block's weights, in a lease's order, the packed dtype in which it is held, where it is; empty: none of a model's is.
+using PackedWeights = std::vector<std::vector<std::optional<DType>>>;
 
 struct BlockLayout {
   /// Below the scope; "{i}" stands for the block's index: "blocks.{i}.".
@@ -21,35 +25,46 @@ struct BlockLayout {
   /// block's place among `extra_blocks`.
   std::vector<WeightSpec> extra_weights = {};
   std::vector<int> extra_blocks = {};
+  PackedWeights packed = {};
 
   /// Of a block's weights, in a lease's order, as they are called below the scope: "blocks.7.ffn.0.weight".
   std::vector<WeightSpec> block_weights(int index) const;
   /// Weights of a block.
   std::size_t count(int index) const;
+  /// What the weight of a block is held in.
+  DType dtype(int index, std::size_t weight, DType compute_dtype) const;
 };
+
+class LowRankSums;
+
+/// The layout, with what the checkpoint has in packed matrices of kCompute held packed, in `count` blocks; but for those to which `sums`
+/// adds something when they are loaded.
+BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count,
+                        const LowRankSums* sums = nullptr);
 
 /// Bytes of a block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype, int index);
 /// Of any block: the most.
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype);
 
-/// The views of a block whose memory begins at `memory`, in layout order: as of a block with extra weights. Those that others have
-/// lie in the same places, so that they have the first of these views.
-std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, std::byte* memory,
-                                    Device device);
+/// The views of a block whose memory begins at `memory`, in a lease's order.
+std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, int index,
+                                    std::byte* memory, Device device);
 
 /// Consecutive elements of one weight of a block.
 struct WeightRun {
   std::size_t weight;  // in the layout
-  std::int64_t first;  // its first element in the row-major weight
-  TensorView view;     // of the weight's shape where it is whole, otherwise of one dimension
+  std::int64_t first;  // its first element in the row-major weight; of a packed one, its first byte
+  TensorView
+      view;  // of the weight's shape where it is whole, otherwise of one dimension; of a packed one, u8
+  std::optional<DType> packed = {};
 };
+/// All of a weight, of a block's views.
+WeightRun whole_run(std::size_t weight, const TensorView& view);
 
 /// What `run` of a block's bytes, in whole multiples of the alignment, holds; `memory` begins with the run's first byte.
 std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtype, int index, Range run,
                                    std::byte* memory, Device device);
-
-class LowRankSums;
 
 /// Blocks of one model that a residency serves.
 struct BlockGroup {

@@ -3,19 +3,26 @@
 #include <utility>
 
 #include "weights/low_rank.h"
+#include "weights/packed_source.h"
 
 namespace wan {
 
 namespace {
 
-/// `run` of a weight, as a tensor of its own where its elements lie in one piece; otherwise all of it.
+/// `run` of a weight, as a tensor of its own where its elements lie in one piece; otherwise all of it. Of a packed one, and of codes, what its
+/// bytes are read from.
 TensorEntry part_of(const TensorEntry& entry, const WeightRun& run) {
   const std::int64_t count = run.view.elements();
   TensorEntry part = entry;
-  if (count == entry.elements() || !entry.view().is_contiguous()) return part;
+  if (run.packed) {
+    part.storage = packed_storage(entry, *run.packed, static_cast<std::size_t>(run.first), run.view.bytes());
+    return part;
+  }
+  if (count == entry.elements() || !entry.view().is_contiguous() || !is_floating(entry.dtype)) return part;
   const std::size_t size = dtype_size(entry.dtype);
   part.shape = {count};
   part.strides = {1};
+  part.change_first = run.first;
   part.storage = entry.storage.subspan(static_cast<std::size_t>(run.first) * size,
                                        static_cast<std::size_t>(count) * size);
   return part;
@@ -78,9 +85,9 @@ Allocator& BlockLoader::allocator() const {
   return *groups_.front().scope.target().allocator;
 }
 
-std::vector<TensorView> BlockLoader::views(int group, std::byte* memory) const {
-  const BlockGroup& chosen = groups_[static_cast<std::size_t>(group)];
-  return block_views(chosen.layout, chosen.scope.compute_dtype(), memory, allocator().device());
+std::vector<TensorView> BlockLoader::views(BlockId id, std::byte* memory) const {
+  const BlockGroup& group = group_of(id);
+  return block_views(group.layout, group.scope.compute_dtype(), id.index, memory, allocator().device());
 }
 
 const std::vector<const TensorEntry*>& BlockLoader::entries_of(BlockId id) const {
@@ -117,9 +124,10 @@ void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const W
   const std::vector<TensorEntry> entries = sources(id, runs);
   std::vector<WeightLoad> weights;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const bool all = entries[i].elements() == runs[i].view.elements();
-    weights.push_back(
-        {entries[i], runs[i].view, all ? 0 : runs[i].first, sum_of(id, runs[i].weight), runs[i].first});
+    const TensorEntry& whole = *entries_of(id)[runs[i].weight];
+    const bool all = !runs[i].packed && entries[i].elements() == runs[i].view.elements();
+    weights.push_back({runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first,
+                       runs[i].packed, sum_of(id, runs[i].weight), runs[i].first});
   }
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs); });
   loader.load(weights);
@@ -142,8 +150,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
   const std::size_t bytes = bytes_of(id);
   const auto fill = [&](std::byte* memory) {
     const WeightLoader on_host({.compute_dtype = dtype});
-    const std::vector<TensorView> on_the_host = block_views(group.layout, dtype, memory, Device{});
-    load_here(id, views_of(id, on_the_host), on_host);
+    load_here(id, block_views(group.layout, dtype, id.index, memory, Device{}), on_host);
   };
   const auto take = [&](std::byte* memory) {
     const Shape shape{static_cast<std::int64_t>(bytes)};
@@ -156,7 +163,7 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
 
 void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader) {
   std::vector<WeightRun> runs;
-  for (std::size_t i = 0; i < views.size(); ++i) runs.push_back({i, 0, views[i]});
+  for (std::size_t i = 0; i < views.size(); ++i) runs.push_back(whole_run(i, views[i]));
   const BlockId next{id.group, id.index + 1};
   load_runs(id, runs, loader, next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
 }

@@ -42,12 +42,8 @@ class BlockLoader {
     return first_[static_cast<std::size_t>(id.group)] + static_cast<std::size_t>(id.index);
   }
   Allocator& allocator() const;
-  /// Views of a block of `group` in `memory`, as block_views() gives them.
-  std::vector<TensorView> views(int group, std::byte* memory) const;
-  /// Those of them that the block has.
-  std::span<const TensorView> views_of(BlockId id, std::span<const TensorView> views) const {
-    return views.first(group_of(id).layout.count(id.index));
-  }
+  /// Views of the block in `memory`, as block_views() gives them.
+  std::vector<TensorView> views(BlockId id, std::byte* memory) const;
   /// `views` are the block's own. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
   /// enqueued work uses. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.

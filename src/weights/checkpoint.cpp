@@ -7,8 +7,10 @@
 #include "base/files.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"
+#include "weights/gguf.h"
 #include "weights/pth.h"
 #include "weights/safetensors.h"
+#include "weights/scaled_weights.h"
 
 namespace wan {
 
@@ -16,7 +18,7 @@ namespace fs = std::filesystem;
 
 struct Checkpoint::State {
   std::string path;
-  std::vector<MappedFile> files;
+  std::shared_ptr<const std::vector<MappedFile>> files;  // may be several checkpoints'
   fs::path file;
   std::vector<std::string> ignored;
   std::vector<TensorEntry> entries;
@@ -29,6 +31,7 @@ namespace {
 constexpr std::string_view kOfficialName = "diffusion_pytorch_model";
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 constexpr std::string_view kFileSuffix = ".safetensors";
+constexpr std::string_view kGgufSuffix = ".gguf";
 
 constexpr std::string_view kAppleDouble("\x00\x05\x16\x07", 4);
 
@@ -40,8 +43,7 @@ bool begins_with(std::span<const std::byte> bytes, std::string_view magic) {
 CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path) {
   const std::string file = path.string();
   WAN_CHECK(!bytes.empty(), kBadFile, "[{}] is empty; download it again", file);
-  WAN_CHECK(!begins_with(bytes, "GGUF"), kUnsupported,
-            "[{}] is a GGUF file, which is not read; use the .safetensors or .pth files", file);
+  if (begins_with(bytes, "GGUF")) return parse_gguf(bytes, file);
   WAN_CHECK(!begins_with(bytes, "version https://git-lfs"), kBadFile,
             "[{}] is a Git LFS pointer, not the file itself; fetch it with git lfs pull", file);
   WAN_CHECK(
@@ -53,7 +55,7 @@ CheckpointFile parse_any(std::span<const std::byte> bytes, const fs::path& path)
   if (torch_name || begins_with(bytes, "PK") || begins_with(bytes, "\x80")) return parse_pth(bytes, file);
   // A safetensors file under another name: its JSON follows the 8 bytes of the header's length.
   if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return parse_safetensors(bytes, file);
-  fail(ErrorCode::kBadFile, "[{}] is neither a .safetensors file nor a .pth file of torch.save", file);
+  fail(ErrorCode::kBadFile, "[{}] is neither a .safetensors, .gguf nor a .pth file of torch.save", file);
 }
 
 // A file named by a folder's index must lie in that folder after links are followed. The Hugging Face cache
@@ -102,6 +104,7 @@ std::string choose(const std::vector<std::string>& names, const fs::path& folder
   for (const std::string_view suffix : {kIndexSuffix, kFileSuffix})
     for (const std::string_view prefix : {kOfficialName, std::string_view()})
       if (std::string name = chosen_among(prefix, suffix); !name.empty()) return name;
+  if (std::string name = chosen_among(std::string_view(), kGgufSuffix); !name.empty()) return name;
   fail(ErrorCode::kBadFile,
        "[{}] expected {}{} with its shards, or a {} file, got none; the download is incomplete or this "
        "is another folder",
@@ -118,9 +121,11 @@ FolderChoice choose_in_folder(const fs::path& folder) {
   FolderChoice choice;
   std::vector<std::string> candidates;
   for (std::string& name : names_in(folder)) {
-    if (!name.ends_with(kIndexSuffix) && !name.ends_with(kFileSuffix)) continue;
-    // Hidden files are nobody's checkpoint: macOS keeps a file's attributes in "._NAME" beside it.
-    if (!name.starts_with('.')) candidates.push_back(name);
+    if (!name.ends_with(kIndexSuffix) && !name.ends_with(kFileSuffix) && !name.ends_with(kGgufSuffix))
+      continue;
+    // Hidden files are nobody's checkpoint: macOS keeps a file's attributes in "._NAME" beside it. The first part of a divided file
+    // stands for all.
+    if (!name.starts_with('.') && gguf_parts(name).front() == name) candidates.push_back(name);
     choice.others.push_back(std::move(name));
   }
   const std::string name = choose(candidates, folder);
@@ -160,7 +165,7 @@ void check_against_index(const std::map<std::string, std::string>& shard_of, con
 
 std::shared_ptr<Checkpoint::State> Checkpoint::build(std::vector<CheckpointFile> files,
                                                      const std::string& path,
-                                                     std::vector<MappedFile> mapped) {
+                                                     std::shared_ptr<const std::vector<MappedFile>> mapped) {
   auto state = std::make_shared<State>();
   state->path = path;
   state->files = std::move(mapped);
@@ -181,7 +186,7 @@ std::shared_ptr<Checkpoint::State> Checkpoint::build(std::vector<CheckpointFile>
 }
 
 Checkpoint Checkpoint::from_files(std::vector<CheckpointFile> files, const std::string& path) {
-  return Checkpoint(build(std::move(files), path, {}));
+  return Checkpoint(build(std::move(files), path, nullptr));
 }
 
 Checkpoint Checkpoint::open(const fs::path& path) {
@@ -194,8 +199,12 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   std::vector<MappedFile> mapped;
   std::vector<CheckpointFile> files;
   if (!chosen.filename().string().ends_with(kIndexSuffix)) {
-    mapped.emplace_back(chosen);
-    files.push_back(parse_any(mapped.back().bytes(), chosen));
+    for (const fs::path& part : gguf_parts(chosen)) {
+      std::erase(choice.others, part.filename().string());
+      mapped.emplace_back(part);
+      files.push_back(parse_any(mapped.back().bytes(), part));
+    }
+    if (begins_with(mapped.front().bytes(), "GGUF")) check_gguf_parts(files, chosen.string());
   } else {
     const MappedFile index(chosen);
     const auto shard_of = parse_safetensors_index(index.bytes(), chosen.string());
@@ -212,10 +221,42 @@ Checkpoint Checkpoint::open(const fs::path& path) {
       check_against_index(shard_of, shard, files.back(), chosen.string());
     }
   }
-  auto state = build(std::move(files), path.string(), std::move(mapped));
+  attach_scales(files, path.string());
+  for (const MappedFile& file : mapped) file.check_whole();  // scales have been read out of it
+  auto state = build(std::move(files), path.string(),
+                     std::make_shared<const std::vector<MappedFile>>(std::move(mapped)));
   state->file = std::move(choice.file);
   state->ignored = std::move(choice.others);
   return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::with_entries(std::vector<TensorEntry> entries) const {
+  std::vector<CheckpointFile> files;
+  files.push_back({.tensors = std::move(entries), .metadata = metadata()});
+  auto state = build(std::move(files), path(), state_->files);
+  state->file = state_->file;
+  state->ignored = state_->ignored;
+  return Checkpoint(std::move(state));
+}
+
+Checkpoint Checkpoint::renamed(
+    const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const {
+  std::vector<TensorEntry> named;
+  for (const TensorEntry& entry : entries()) {
+    std::optional<std::string> name = name_of(entry);
+    if (!name) continue;
+    named.push_back(entry);
+    named.back().name = std::move(*name);
+  }
+  return with_entries(std::move(named));
+}
+
+Checkpoint Checkpoint::changed(
+    const std::map<std::string, std::shared_ptr<const WeightChange>>& changes) const {
+  std::vector<TensorEntry> changed(entries().begin(), entries().end());
+  for (TensorEntry& entry : changed)
+    if (const auto found = changes.find(entry.name); found != changes.end()) entry.change = found->second;
+  return with_entries(std::move(changed));
 }
 
 const std::string& Checkpoint::path() const {
@@ -242,7 +283,8 @@ const TensorEntry* Checkpoint::find(std::string_view name) const {
 }
 
 const MappedFile* Checkpoint::file_of(const TensorEntry& entry) const {
-  for (const MappedFile& file : state_->files) {
+  if (!state_->files) return nullptr;
+  for (const MappedFile& file : *state_->files) {
     const std::span<const std::byte> bytes = file.bytes();
     if (entry.storage.data() >= bytes.data() && entry.storage.data() < bytes.data() + bytes.size())
       return &file;

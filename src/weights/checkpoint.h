@@ -3,8 +3,10 @@
 // tensor's bytes are used.
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,14 +20,20 @@ class MappedFile;
 /// A handle; copies share the mapped files, which live as long as any of them.
 class Checkpoint {
  public:
-  /// `path` is a `.safetensors` file, a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
+  /// `path` is a `.safetensors` or `.gguf` file (of one that is divided, any part), a `.pth` or `.pt` file of torch.save, a `*.safetensors.index.json`, or
   /// a folder: its `diffusion_pytorch_model.safetensors[.index.json]`, or its only index, or its only
-  /// `.safetensors` file; other files beside it are ignored_files(). Throws BadFile (missing, truncated,
+  /// `.safetensors` file, or its only `.gguf` one; other files beside it are ignored_files(). Throws BadFile (missing, truncated,
   /// malformed, malicious, leaving its folder) or Unsupported (a format or dtype that is not read), naming
   /// the file, the tensor and what to do.
   static Checkpoint open(const std::filesystem::path& path);
   /// From files already parsed; their bytes must outlive every copy. Throws BadFile when a name stands twice.
   static Checkpoint from_files(std::vector<CheckpointFile> files, const std::string& path);
+
+  /// This checkpoint with other names, which shares its files; what has none is left out. Throws BadFile when two tensors get one name.
+  Checkpoint renamed(
+      const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const;
+  /// This checkpoint with changes to the values of the tensors that are named.
+  Checkpoint changed(const std::map<std::string, std::shared_ptr<const WeightChange>>& changes) const;
 
   /// The path that was opened.
   const std::string& path() const;
@@ -54,8 +62,10 @@ class Checkpoint {
 
  private:
   struct State;
+  /// Others in the place of its entries, of the same files.
+  Checkpoint with_entries(std::vector<TensorEntry> entries) const;
   static std::shared_ptr<State> build(std::vector<CheckpointFile> files, const std::string& path,
-                                      std::vector<MappedFile> mapped);
+                                      std::shared_ptr<const std::vector<MappedFile>> mapped);
   /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.
   const MappedFile* file_of(const TensorEntry& entry) const;
   explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}

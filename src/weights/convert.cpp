@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+#include "tensor/unpack.h"
+#include "weights/packed_source.h"
 
 namespace wan {
 
@@ -195,6 +199,25 @@ std::int64_t row_offset(const Axes& axes, std::int64_t row) {
   return offset;
 }
 
+/// Values that `read(first, count, values)` gives as f32, in steps that are whole blocks of every format.
+template <typename Read>
+void convert_read(std::int64_t elements, std::int64_t first, const TensorView& target, const Read& read) {
+  constexpr std::int64_t kStep = 1024;
+  std::array<float, kStep> values;
+  const RunFunction run = run_for(DType::kF32, target.dtype());
+  std::byte* out = target.data();
+  const std::int64_t end = first + target.elements();
+  for (std::int64_t at = first; at < end;) {
+    const std::int64_t begin = at / kStep * kStep;
+    const std::int64_t step = std::min(kStep, elements - begin);
+    read(begin, step, values.data());
+    const std::int64_t count = std::min(begin + step, end) - at;
+    run(reinterpret_cast<const std::byte*>(values.data() + (at - begin)), sizeof(float), out, count);
+    out += count * static_cast<std::int64_t>(dtype_size(target.dtype()));
+    at += count;
+  }
+}
+
 int thread_count(int wanted, std::int64_t elements) {
   if (elements < kParallelElements) return 1;
 #ifdef _OPENMP
@@ -210,6 +233,14 @@ void convert_part(const TensorView& source, std::int64_t first, const TensorView
   WAN_CHECK(target.is_contiguous() && first >= 0 && first <= source.elements() - target.elements(), kInternal,
             "[convert] {} elements from {} on of {} into strides {}: expected a part and a row-major target",
             target.elements(), first, source.shape().to_string(), target.strides().to_string());
+  if (is_packed(source.dtype())) {
+    WAN_CHECK(source.is_contiguous(), kInternal, "[convert] packed values in strides {}",
+              source.strides().to_string());
+    return convert_read(
+        source.elements(), first, target, [&](std::int64_t begin, std::int64_t count, float* values) {
+          unpack_values(source.dtype(), source.data() + dtype_bytes(source.dtype(), begin), count, values);
+        });
+  }
   const RunFunction run = run_for(source.dtype(), target.dtype());
   const Axes axes = joined_axes(source);
   const Axis inner = axes.axis[static_cast<std::size_t>(axes.count - 1)];
@@ -224,11 +255,30 @@ void convert_part(const TensorView& source, std::int64_t first, const TensorView
   }
 }
 
+void convert_part(const TensorEntry& source, std::int64_t first, const TensorView& target) {
+  if (source.scales == nullptr) return convert_part(source.view(), first, target);
+  WAN_CHECK(target.is_contiguous() && first >= 0 && first <= source.elements() - target.elements(), kInternal,
+            "[convert] {} elements from {} on of {}", target.elements(), first, source.shape.to_string());
+  convert_read(source.elements(), first, target, [&](std::int64_t begin, std::int64_t count, float* values) {
+    read_values(source, begin, count, values);
+  });
+}
+
+void convert_changed(const TensorEntry& source, std::int64_t first, const TensorView& target) {
+  if (source.change == nullptr) return convert_part(source, first, target);
+  std::vector<float> values(static_cast<std::size_t>(target.elements()));
+  const TensorView row(reinterpret_cast<std::byte*>(values.data()), DType::kF32, {target.elements()});
+  convert_part(source, first, row);
+  source.change->apply(source.change_first + first, values);
+  convert_part(row, 0, target);
+}
+
 void convert(const TensorView& source, const TensorView& target, ConvertOptions options) {
   WAN_CHECK(source.shape() == target.shape() && target.is_contiguous(), kInternal,
             "[convert] {} into {} (strides {}): expected equal shapes and a row-major target",
             source.shape().to_string(), target.shape().to_string(), target.strides().to_string());
-  run_for(source.dtype(), target.dtype());  // nothing may throw out of the loop
+  // Nothing may throw out of the loop.
+  run_for(is_packed(source.dtype()) ? DType::kF32 : source.dtype(), target.dtype());
   const std::int64_t elements = source.elements();
   const TensorView row = target.reshape({elements});
   [[maybe_unused]] const int threads = thread_count(options.threads, elements);
@@ -240,7 +290,8 @@ void convert(const TensorView& source, const TensorView& target, ConvertOptions 
 }
 
 void convert(const TensorEntry& source, const TensorView& target, ConvertOptions options) {
-  convert(source.view(), target, options);
+  if (source.scales == nullptr) return convert(source.view(), target, options);
+  convert_part(source, 0, target);
 }
 
 }  // namespace wan

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "weights/checkpoint.h"
+#include "weights/gguf.h"
 
 namespace wan {
 
@@ -41,9 +42,10 @@ CheckpointFacts inspect_one(const fs::path& path) {
   facts.files.erase(std::unique(facts.files.begin(), facts.files.end()), facts.files.end());
   if (facts.files.empty()) facts.files.push_back(facts.path);
   const bool safetensors = facts.files.front().ends_with(".safetensors");
-  facts.kind = is_index(checkpoint.file()) ? "sharded safetensors"
-               : safetensors               ? "safetensors"
-                                           : "PyTorch zip";
+  facts.kind = is_index(checkpoint.file())              ? "sharded safetensors"
+               : facts.files.front().ends_with(".gguf") ? "GGUF"
+               : safetensors                            ? "safetensors"
+                                                        : "PyTorch zip";
   return facts;
 }
 
@@ -68,7 +70,9 @@ std::vector<CheckpointFacts> inspect_folder(const fs::path& folder) {
   for (const fs::path& path : list_folder(folder)) {
     const fs::path extension = path.extension();
     const bool torch_name = extension == ".pth" || extension == ".pt";
-    if (is_hidden(path) || (!torch_name && extension != ".safetensors" && !is_index(path))) continue;
+    const bool gguf =
+        extension == ".gguf" && gguf_parts(path).front() == path;  // the first part stands for all
+    if (is_hidden(path) || (!torch_name && !gguf && extension != ".safetensors" && !is_index(path))) continue;
     if (file_kind(path) != FileKind::kRegular) continue;
     (torch_name ? found : is_index(path) ? indexes : shards).push_back(path);
   }
@@ -99,7 +103,7 @@ std::vector<CheckpointFacts> inspect_checkpoints(const fs::path& path) {
     for (CheckpointFacts& each : inspect_folder(folder)) facts.push_back(std::move(each));
   }
   WAN_CHECK(!facts.empty(), kBadFile,
-            "[{}] holds no .safetensors and no .pth file, nor do its folders; name a checkpoint directory",
+            "[{}] holds no .safetensors, .gguf or .pth file, nor do its folders; name a checkpoint directory",
             path.string());
   return facts;
 }

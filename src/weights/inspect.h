@@ -27,7 +27,7 @@ struct DTypeFacts {
 /// One checkpoint: a file, or the shards that an index joins.
 struct CheckpointFacts {
   std::string path;  // as given, or the folder given and the path below it
-  std::string kind;  // "safetensors", "sharded safetensors", "PyTorch zip"
+  std::string kind;  // "safetensors", "sharded safetensors", "GGUF", "PyTorch zip"
   std::vector<std::string> files;
   std::vector<TensorFacts> tensors;  // in the order of their names
   std::size_t total_bytes = 0;

@@ -21,8 +21,7 @@ void ResidentBlocks::load(BlockId id) {
   Place& target = place(id);
   if (target.memory.data() == nullptr) {
     target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
-    target.views = loader_.views(id.group, target.memory.data());
-    target.views.resize(loader_.group_of(id).layout.count(id.index));
+    target.views = loader_.views(id, target.memory.data());
     // A device's allocator may give out what work that is enqueued still uses.
     if (mark_use_ && loader_.group_of(id).share.common)
       if (const std::function<void()> wait_until_unused = mark_use_()) wait_until_unused();

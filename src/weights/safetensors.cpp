@@ -26,8 +26,12 @@ std::optional<DType> dtype_from_name(std::string_view name) {
   if (name == "BF16") return DType::kBF16;
   if (name == "I64") return DType::kI64;
   if (name == "I32") return DType::kI32;
+  if (name == "I16") return DType::kI16;
+  if (name == "I8") return DType::kI8;
   if (name == "U8") return DType::kU8;
   if (name == "BOOL") return DType::kBool;
+  if (name == "F8_E4M3") return DType::kF8E4M3;
+  if (name == "F8_E5M2") return DType::kF8E5M2;
   return std::nullopt;
 }
 
@@ -58,8 +62,12 @@ Placed read_entry(const std::string& name, const json& value, std::int64_t data_
   WAN_CHECK(value["dtype"].is_string(), kBadFile, "[{}] expected a dtype name; {}", where, kDamaged);
   const auto& dtype_text = value["dtype"].get_ref<const std::string&>();
   const std::optional<DType> dtype = dtype_from_name(dtype_text);
+  WAN_CHECK(
+      dtype_text != "F8_E8M0", kUnsupported,
+      "[{}] is a scale of mxfp8, which is not read; use the fp8, int8, GGUF or bf16 copy of this checkpoint",
+      where);
   WAN_CHECK(dtype.has_value(), kUnsupported,
-            "[{}] dtype {} is not read; use the fp32, bf16 or fp16 copy of this checkpoint", where,
+            "[{}] dtype {} is not read; use the fp8, int8, fp32, bf16 or fp16 copy of this checkpoint", where,
             quote_name(dtype_text));
   const std::vector<std::int64_t> extents = integers(value["shape"], "shape", where);
   WAN_CHECK(extents.size() <= Shape::kMaxRank, kBadFile, "[{}] expected at most {} dimensions, got {}", where,

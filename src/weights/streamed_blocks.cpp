@@ -42,9 +42,6 @@ StreamedBlocks::~StreamedBlocks() {
 
 void StreamedBlocks::take_memory(Place& place) {
   place.memory = Buffer(loader_.allocator(), place_bytes_);
-  place.views.clear();
-  for (int group = 0; group < static_cast<int>(loader_.groups().size()); ++group)
-    place.views.push_back(loader_.views(group, place.memory.data()));
   // A device's allocator may give out what work that is enqueued still uses.
   if (options_.mark_use)
     if (std::function<void()> use = options_.mark_use()) place.uses.push_back(std::move(use));
@@ -122,8 +119,7 @@ BlockLease StreamedBlocks::acquire(BlockId id) {
   if (found != nullptr && found->state == State::kReady) ++stats_.ready;
   Place& place = wait_for(id, lock);
   ++place.leases;
-  const std::span<const TensorView> views =
-      loader_.views_of(id, place.views[static_cast<std::size_t>(id.group)]);
+  const std::span<const TensorView> views = place.views;
   lock.unlock();
   changed_.notify_all();  // the schedule has moved on: the next block can come
   return make_lease(static_cast<std::size_t>(&place - places_.data()), views);
@@ -254,13 +250,13 @@ void StreamedBlocks::load(const Work& work, std::unique_lock<std::mutex>& lock) 
   Place& place = *work.place;
   place.state = State::kLoading;
   place.id = work.id;
+  place.views = loader_.views(work.id, place.memory.data());
   const std::vector<std::function<void()>> uses = std::exchange(place.uses, {});
   lock.unlock();
   std::exception_ptr error;
   try {
     for (const std::function<void()>& wait_until_unused : uses) wait_until_unused();
-    if (!gathering_.gather(work.id, place.memory.data()))
-      loader_.load(work.id, loader_.views_of(work.id, place.views[static_cast<std::size_t>(work.id.group)]));
+    if (!gathering_.gather(work.id, place.memory.data())) loader_.load(work.id, place.views);
   } catch (...) {
     error = std::current_exception();
   }

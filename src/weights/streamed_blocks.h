@@ -33,7 +33,7 @@ class StreamedBlocks final : public BlockResidency {
   enum class State { kEmpty, kLoading, kReady, kFailed };
   struct Place {
     Buffer memory;
-    std::vector<std::vector<TensorView>> views;  // by group
+    std::vector<TensorView> views;  // the block's
     BlockId id;
     State state = State::kEmpty;  // with memory; without, a place is out of use
     int leases = 0;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,8 +11,18 @@
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 #include "tensor/tensor.h"
+#include "weights/weight_change.h"
 
 namespace wan {
+
+/// What a matrix of codes (f8 or i8) is multiplied by: the code in row r and column c by values[r / rows][c / columns].
+struct CodeScales {
+  std::vector<float> values;  // [number of rows / rows, number of columns / columns], rounded up
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+  /// Rows were rotated in groups of 256 before they were rounded, and are rotated back (tensor/formats/rotated.h).
+  bool rotated = false;
+};
 
 struct TensorEntry {
   std::string name;
@@ -24,11 +35,24 @@ struct TensorEntry {
   std::span<const std::byte> storage;
   /// The file that holds it, as it was opened.
   std::string file;
+  /// Of a matrix of codes whose file has scales; row-major then.
+  std::shared_ptr<const CodeScales> scales = {};
+  /// A file that does not tell leading dimensions of one, or joins leading ones: as many elements are the same tensor.
+  bool joins_dimensions = false;
+  /// Done to its values when they are loaded; empty: nothing. Its first element is number `change_first` to that.
+  std::shared_ptr<const WeightChange> change = {};
+  std::int64_t change_first = 0;
 
+  /// Numbers that a weight may hold, once they are unpacked.
+  bool is_weight() const {
+    return is_floating(dtype) || is_packed(dtype) || (dtype == DType::kI8 && scales != nullptr);
+  }
   std::int64_t elements() const { return shape.elements(); }
-  /// Size of a row-major copy in the same dtype.
-  std::size_t bytes() const { return static_cast<std::size_t>(elements()) * dtype_size(dtype); }
-  /// The mapped bytes as a view: read-only memory, and not necessarily aligned to the dtype.
+  /// Size of a row-major copy in the same dtype, and of its scales.
+  std::size_t bytes() const {
+    return dtype_bytes(dtype, elements()) + (scales != nullptr ? scales->values.size() * sizeof(float) : 0);
+  }
+  /// The mapped bytes as a view: read-only memory, and not necessarily aligned to the dtype. Without scales, of codes that have some.
   TensorView view() const {
     return {const_cast<std::byte*>(storage.data()), dtype, shape, strides, Device{}};
   }

@@ -8,6 +8,7 @@
 
 #include "weights/convert.h"
 #include "weights/low_rank.h"
+#include "weights/packed_source.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -21,19 +22,20 @@ namespace {
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {
-  TensorView source;  // the whole weight
+  const WeightLoad& weight;  // all of it
   std::int64_t first;
   TensorView destination;
-  const LowRankSum* sum;
-  std::int64_t sum_first;
 
-  /// Elements from the piece's element `from` on, as many as `to` has, on the host.
-  void fill(std::int64_t from, const TensorView& to) const {
-    if (sum == nullptr) return convert_part(source, first + from, to);
+  /// As many elements as `to` has, or packed bytes, from the piece's number `from` on, on the host.
+  void read(std::int64_t from, const TensorView& to) const {
+    if (weight.packed)
+      return read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(first + from), to.bytes(),
+                         to.data());
+    if (weight.sum == nullptr) return convert_changed(weight.entry, first + from, to);
     std::vector<float> values(static_cast<std::size_t>(to.elements()));
     const TensorView exact(values.data(), DType::kF32, to.shape());
-    convert_part(source, first + from, exact);
-    add_low_rank(*sum, sum_first + from, values);
+    convert_changed(weight.entry, first + from, exact);
+    add_low_rank(*weight.sum, weight.sum_first + (first - weight.first) + from, values);
     convert_part(exact, 0, to);
   }
 };
@@ -41,13 +43,11 @@ struct Piece {
 std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   std::vector<Piece> pieces;
   for (const WeightLoad& weight : weights) {
-    const TensorView source = weight.entry.view();
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
     const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
-      pieces.push_back({source, weight.first + first, row.slice(0, first, std::min(first + step, elements)),
-                        weight.sum, weight.sum_first + first});
+      pieces.push_back({weight, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }
   return pieces;
 }
@@ -90,7 +90,7 @@ WeightLoader::WeightLoader(WeightTarget target) : target_(std::move(target)) {
 void WeightLoader::load(std::span<const WeightLoad> weights) const {
   if (target_.fill) {
     for (const WeightLoad& weight : weights) {
-      WAN_CHECK(weight.entry.elements() == weight.destination.elements(), kInternal,
+      WAN_CHECK(!weight.packed && weight.entry.elements() == weight.destination.elements(), kInternal,
                 "[weights] a part of {} of a target that takes whole tensors", weight.entry.name);
       target_.fill(weight.entry.view(), weight.destination);
     }
@@ -99,7 +99,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
   const std::vector<Piece> pieces = pieces_of(weights);
   for_each_piece(pieces, thread_count(target_, pieces.size()), [&](const Piece& piece) {
     if (piece.destination.device().kind == DeviceKind::kCpu) {
-      piece.fill(0, piece.destination);
+      piece.read(0, piece.destination);
       return;
     }
     const DType dtype = piece.destination.dtype();
@@ -107,7 +107,7 @@ void WeightLoader::load(std::span<const WeightLoad> weights) const {
     target_.upload(
         [&](std::byte* host, std::size_t first, std::size_t count) {
           const Shape elements{static_cast<std::int64_t>(count) / size};
-          piece.fill(static_cast<std::int64_t>(first) / size, TensorView(host, dtype, elements));
+          piece.read(static_cast<std::int64_t>(first) / size, TensorView(host, dtype, elements));
         },
         piece.destination);
   });

@@ -2,6 +2,7 @@
 // WeightLoader: brings a tensor of a checkpoint into memory of a device, in the dtype asked for.
 
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "tensor/tensor.h"
@@ -34,6 +35,8 @@ struct WeightLoad {
   const TensorEntry& entry;
   TensorView destination;
   std::int64_t first = 0;
+  /// `destination` is u8, and takes as many bytes of the weight in this packed dtype, from its byte `first` on.
+  std::optional<DType> packed = {};
   /// What is added, where it is not nullptr, from the row-major index `sum_first` of the whole weight on.
   const LowRankSum* sum = nullptr;
   std::int64_t sum_first = 0;

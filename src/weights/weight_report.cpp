@@ -38,11 +38,11 @@ const TensorEntry* WeightReport::expect(const std::string& name, const Shape& sh
     return nullptr;
   }
   used_[index_of(entry)] = true;
-  if (entry->shape != shape) {
+  if (entry->shape != shape && !(entry->joins_dimensions && entry->elements() == shape.elements())) {
     misshaped_.push_back({name, shape, entry->shape});
     return nullptr;
   }
-  if (!is_floating(entry->dtype)) {
+  if (!entry->is_weight()) {
     not_floating_.push_back(name);
     return nullptr;
   }

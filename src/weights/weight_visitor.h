@@ -91,6 +91,11 @@ class LoadedWeights {
                      if (spec.dtype == WeightDType::kInFile) {
                        const TensorEntry* entry = scope.declare(spec);
                        if (entry == nullptr) return;
+                       if (entry->scales != nullptr) {  // its values are nowhere in the file
+                         weight = memory_.emplace_back(
+                             scope.on_host().load(spec.name, spec.shape, WeightDType::kFloat32));
+                         return;
+                       }
                        weight = entry->view();
                        in_file_.push_back(entry);
                      } else {

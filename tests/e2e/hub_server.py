@@ -172,8 +172,10 @@ class Hub:
         data = self.files[name]
         fault = self.next_fault(name)
         etag = '"v1"'
-        if fault in ("403", "404", "416", "429", "503"):
-            return self.fail(request, int(fault), headers={"Retry-After": "1"} if fault in ("429", "503") else None)
+        if fault in ("403", "404", "416"):
+            return self.fail(request, int(fault))
+        if fault in ("429", "503", "503-long"):
+            return self.fail(request, int(fault[:3]), headers={"Retry-After": "4" if fault == "503-long" else "1"})
         if fault == "html":
             return self.send(request, 200, b"<html>sign in</html>", {"Content-Type": "text/html"})
         if fault == "pointer":

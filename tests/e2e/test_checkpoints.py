@@ -201,26 +201,21 @@ class Layouts(WanTest):
 
     def test_diffusers(self):
         self.make("a/model_index.json", "a/vae/", "a/transformer/config.json", "a/transformer_2/", "a/text_encoder/", "b/vae/",
-                  "b/transformer/")
-        for name in ("a", "b", "a/transformer"):
-            with self.subTest(name):
-                self.assert_told(name, UNSUPPORTED, "layout of diffusers", "-Diffusers", "Wan-AI/Wan2.2-T2V-A14B")
-        self.assert_refused(self.run_wan("tokenize", "--ckpt_dir", "a", "--prompt", "a"), UNSUPPORTED, "layout of diffusers")
+                  "b/transformer/", "b/text_encoder/", "b/tokenizer/", "b/model_index.json")
+        self.assert_refused(self.run_wan(*generate_arguments("a")), BAD_FILE, "lacks tokenizer;", "layout of diffusers")
+        (self.folder / "b/model_index.json").write_text('{"transformer_2": ["diffusers", "WanTransformer3DModel"]}')
+        self.assert_refused(self.run_wan(*generate_arguments("b")), BAD_FILE, "lacks transformer_2, the low-noise expert")
+        self.assert_told("a/transformer", BAD_FILE, f"name the whole: {(self.folder / 'a').resolve()}\n")
 
     def test_comfyui(self):
-        for number, path in enumerate((
-                "split_files/vae/x", "diffusion_models/x", "models/diffusion_models/x",
-                "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "vae/wan_2.1_vae.safetensors", "unet/x",
-                "Wan2_2-T2V-A14B_HIGH_fp8_e4m3fn_scaled_KJ.safetensors")):
+        for number, path in enumerate(("split_files/diffusion_models/x", "diffusion_models/x", "models/diffusion_models/x", "unet/x")):
             with self.subTest(path):
                 self.make(f"{number}/{path}")
-                self.assert_told(str(number), UNSUPPORTED, "ComfyUI's files", "Wan-AI/Wan2.2-T2V-A14B")
-
-    def test_gguf(self):
-        self.make("a/m-Q4_K_M.gguf", "b/HighNoise/m-Q4_K_M.gguf")
-        for name, shown in (("a", "m-Q4_K_M.gguf"), ("b", "HighNoise/m-Q4_K_M.gguf")):
-            with self.subTest(name):
-                self.assert_told(name, UNSUPPORTED, "GGUF files", f"({shown})", "Wan-AI/Wan2.2-T2V-A14B")
+                self.assert_told(str(number), BAD_FILE, "ComfyUI's folders, and no file of Wan2.2")
+        for path in ("a/wan2.2_t2v_high_noise_14B_fp16.safetensors", "b/vae/wan_2.1_vae.safetensors", "c/HighNoise/m-Q4_K_M.gguf"):
+            with self.subTest(path):
+                self.make(path)
+                self.assert_told(path[0], BAD_FILE, "no checkpoint of Wan2.2 that can be read", f"[{path}] is empty")
 
     def test_cache_of_hugging_face(self):
         repository = "hub/models--Wan-AI--Wan2.2-T2V-A14B"
@@ -231,13 +226,16 @@ class Layouts(WanTest):
         for commit in ("aaa", "bbb", "ccc"):
             shutil.copytree(CHECKPOINT, self.folder / repository / "snapshots" / commit)
         snapshot = f"{repository}/snapshots/bbb"
-        self.assert_told(repository, BAD_FILE, "cache of a repository", f"name the snapshot in it: {snapshot}\n")
+        plan = lambda: self.generate("--plan", checkpoint=repository, save_file="a.mp4")
+        plan()
         self.assert_told("hub", BAD_FILE, f"in it: {snapshot}\n")
         self.assert_told(".", BAD_FILE, f"in it: ./{snapshot}\n")
+        (self.folder / repository / "snapshots/aaa/Wan2.1_VAE.pth").unlink()
+        plan()  # what its main branch stands for is taken
         shutil.rmtree(self.folder / snapshot / "high_noise_model")
         shutil.rmtree(self.folder / snapshot / "low_noise_model")
         (self.folder / snapshot / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
-        self.assert_told(repository, BAD_FILE, f"{repository}/snapshots/aaa\n")  # what is not whole is no choice
+        self.assert_refused(self.run_wan(*generate_arguments(repository)), BAD_FILE, f"{repository}/snapshots/aaa lacks")
 
     def test_unfinished_snapshot(self):
         snapshot = self.copy_checkpoint("snapshot")

@@ -101,7 +101,7 @@ class Checkpoints(Doctor):
 
     def test_no_folder(self):
         result = self.doctor("--ckpt_dir", "nowhere", "--pretend", "A40", status=BAD_FILE)
-        self.assertIn("--ckpt_dir nowhere: there is no such folder", result.out)
+        self.assertIn("the checkpoint directory nowhere does not exist", result.out)
         result = self.run_wan("doctor", "--ckpt_dir", "nowhere", "--pretend", "A40", "--json")
         self.assertEqual(json.loads(result.err)["code"], "bad_file")
 

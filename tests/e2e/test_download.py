@@ -81,6 +81,12 @@ class DownloadTest(WanTest):
         self.assertEqual(len(self.hub.asked("cdn")), fetched)
         self.assertIn(str(self.target), self.download("--list").out)
 
+    def test_its_name_is_a_checkpoint_then(self):
+        self.hub.files = {name: FILES[name] for name in ("README.md", VAE)}
+        self.fetch(REPOSITORY, "README.md")
+        refused = self.run_wan("generate", "--task", "ti2v-5B", "--ckpt_dir", "ti2v-5B", "--prompt", "a", env=self.environment)
+        self.assertIn(str(self.target), refused.err, "the folder that lacks the model's files")
+
     def test_lists_and_plans_fetch_nothing(self):
         self.assertIn("ti2v-5B      Wan-AI/Wan2.2-TI2V-5B\n", self.fetch("--list").out)
         self.assertIn("left out README.md", self.fetch("ti2v-5B", "--list").out)
@@ -131,6 +137,16 @@ class DownloadTest(WanTest):
                 # The whole file where a part was asked for, or a compressed one, is taken as it comes.
                 self.assertEqual(len(self.hub.asked("cdn")), len(faults) + (faults[-1] not in ("no-range", "gzip")))
                 (self.target / VAE).unlink()
+
+    def test_more_connections_than_there_is_to_do(self):
+        self.hub.files = {f"{i}.json": b"{}" for i in range(32)}
+        for _ in range(5):  # the first threads are done while the last ones start
+            self.fetch(REPOSITORY, "*", "--connections", "32")
+        self.assertEqual(len(self.there()), 32)
+
+    def test_a_long_wait_is_told(self):
+        self.hub.faults[VAE] = ["503-long"]
+        self.assertIn(f"note: 127.0.0.1 answers 503 for {VAE}; the next attempt is in 4 s\n", self.fetch(REPOSITORY, VAE).err)
 
     def test_asks_for_what_is_missing_alone(self):
         self.hub.faults[VAE] = ["cut"]

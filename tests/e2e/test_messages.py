@@ -8,12 +8,15 @@ from support import SOURCE, WanTest, change_tensors, generate_arguments
 
 # Members whose options are called differently.
 OTHER_NAMES = {"seed": "--base_seed", "dump_dir": "--dump"}
-NEVER_WRONG = {"--json", "--prompt_extend_fallback", "--plan", "--check", "--help", "--t5_cpu", "--dit_fsdp"}
+NEVER_WRONG = {"--lora_allow_unmatched", "--json", "--prompt_extend_fallback", "--plan", "--check", "--help", "--t5_cpu", "--dit_fsdp"}
 # Texts that would name members if they were the program's own.
 OUTSIDE = ["`size`", "``crf``", "\\`seed\\`", "a`size`.b`", "`", "\\`", "`size`\\"]
 # An option, and the option that the error is about: the same, unless said otherwise.
 WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33*32"}, None), ({"size": "wide"}, None),
          ({"frame_num": "6"}, None), ({"frame_num": "six"}, None), ({"ckpt_dir": "nowhere"}, None), ({"ckpt_dir": ""}, None),
+         ({"high_noise": "nowhere"}, None), ({"low_noise": "nowhere"}, None), ({"transformer": "nowhere"}, None), ({"text_encoder": "nowhere"}, None),
+         ({"vae": "nowhere"}, None), ({"tokenizer": "nowhere"}, None), ({"preset": "lightning"}, None), ({"lora": "nowhere.safetensors"}, None), ({"lora": ":1"}, None),
+         ({"sample_timesteps": "a"}, None), ({"sample_timesteps": "1,2", "sample_steps": None}, None), ({"sample_timesteps": "900,800", "sample_steps": "3"}, "--sample_steps"),
          ({"offload_model": "maybe"}, None), ({"gpus": "x"}, "--gpus"), ({"gpus": "1,1"}, None), ({"guidance_parallel": "x"}, None), ({"rank_timeout": "0"}, None), ({"p2p": "x"}, None), ({"t5_fsdp": True, "ulysses_size": "0"}, "--ulysses_size"),
          ({"image": "cat.png"}, None), ({"last_image": "cat.png"}, None), ({"save_file": "a.gif"}, None),
          ({"save_file": "nowhere/a.mp4"}, None), ({"prompt": ""}, None), ({"prompt": None}, None), ({"prompt": b"\xff"}, None),
@@ -30,7 +33,8 @@ WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33
          ({"audio_start": "1"}, None), ({"audio_start": "x"}, None), ({"audio_duration": "1"}, None), ({"audio_duration": "x"}, None),
          ({"enable_tts": True}, "--tts_command"), ({"enable_tts": True, "tts_command": "true {out}"}, "--tts_text"),
          ({"tts_text": "x"}, "--enable_tts"), ({"tts_command": "x"}, "--enable_tts"), ({"tts_prompt_audio": "x"}, "--enable_tts"),
-         ({"tts_prompt_text": "x"}, "--enable_tts")]
+         ({"tts_prompt_text": "x"}, "--enable_tts"), ({"src_root_path": "nowhere"}, None), ({"replace_flag": True}, None),
+         ({"refert_num": "1"}, None), ({"refert_num": "x"}, None), ({"use_relighting_lora": True}, None), ({"official_output": True}, None)]
 
 
 class Messages(WanTest):
@@ -44,7 +48,7 @@ class Messages(WanTest):
                    for text in re.findall(r'"(?:\\.|[^"\\\n])*"', re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8")))
                    for name in re.findall(r"`([a-z][a-z0-9_]*)`", text)}
         self.assertGreater(len(members), 30)
-        options = self.options("generate", "bench", "plan", "doctor")
+        options = self.options("generate", "bench", "plan", "doctor", "download")
         self.assertEqual([name for name in sorted(members) if OTHER_NAMES.get(name, "--" + name) not in options], [])
 
     def test_an_error_about_an_option_names_it(self):

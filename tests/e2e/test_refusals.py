@@ -130,12 +130,12 @@ OTHER_NAMES = [
     ("--negative", "called --negative_prompt"), ("-n", "called --negative_prompt"), ("-p", "called --prompt"),
     ("-o", "called --save_file"), ("--output", "called --save_file"), ("--save_result_path", "called --save_file"),
     ("--model", "called --ckpt_dir"), ("-m", "called --ckpt_dir"), ("--model_path", "called --ckpt_dir"),
-    ("--vae", "--ckpt_dir"), ("--model_cls", "called --task"), ("--gpu", "--device cuda:N"),
+    ("--vae_path", "called --vae"), ("--model_cls", "called --task"), ("--gpu", "--device cuda:N"),
     ("--gpu=1", "--device cuda:N"), ("--device-id", "--device cuda:N"), ("--init-img", "called --image"),
     ("--image_path", "called --image"), ("--end_image", "called --last_image"), ("--dtype", "--precision bf16"),
     ("--offload_to_cpu", "--residency streamed"), ("--vram", "called --memory_limit"), ("-t", "called --threads"),
     ("--frame_rate", "called --fps"), ("--quality", "called --crf"), ("--vcodec", "called --codec"),
-    ("--lora", "LoRAs are not built yet"), ("--batch_size", "one video"), ("-v", "wan --verbose"),
+    ("--lora_path", "--lora FILE:STRENGTH"), ("--batch_size", "one video"), ("-v", "wan --verbose"),
     ("--base", "did you mean --base_seed?"), ("--sample-step", "did you mean --sample_steps?"),
     ("--frame_nun", "did you mean --frame_num?"),
 ]
@@ -286,7 +286,7 @@ class Refusals(WanTest):
 
     def test_arguments_without_an_option(self):
         for arguments, words in [
-            ([], ["generate, bench, doctor, inspect, plan, tokenize"]),
+            ([], ["generate, bench, convert, doctor, download, extend, inspect, plan, tokenize"]),
             (["generat"], ["unknown command generat", "did you mean generate?"]),
             (["--loud"], ["--loud"]),
             (["generate", "--prompt"], ["--prompt needs a value"]),
@@ -318,7 +318,6 @@ class Refusals(WanTest):
     def test_errors_as_json(self):
         for options, status, code in [
             ({"size": "33*32"}, INVALID_ARGUMENT, "invalid_argument"),
-            ({"use_prompt_extend": True}, UNSUPPORTED, "unsupported"),
             ({"ckpt_dir": "nowhere"}, BAD_FILE, "bad_file"),
             ({"unknown": "x"}, INVALID_ARGUMENT, "invalid_argument"),
         ]:

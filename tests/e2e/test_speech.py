@@ -156,10 +156,11 @@ class GoingOn(Speech):
         return result
 
     def test_a_killed_run_makes_the_same_video(self):
-        for name, more in (("plain", {}), ("ref", {"start_from_ref": True}),
-                           ("pose", {"pose_video": SOURCE / "tests/golden/audio/files/plain.mp4"})):
+        # What a picture at the beginning and a pose change is in the state of every clip: each is tried in one.
+        for name, clips, more in (("plain", (1, 2, 3), {}), ("ref", (1,), {"start_from_ref": True}),
+                                  ("pose", (2,), {"pose_video": SOURCE / "tests/golden/audio/files/plain.mp4"})):
             self.speak(save_file="whole.mp4", **self.LONG, **more)
-            for clip in (1, 2, 3):
+            for clip in clips:
                 with self.subTest(name, clip=clip):
                     self.assertEqual(self.interrupt(clip, 20, **self.LONG, **more), CANCELLED)
                     header, _ = read_safetensors(self.folder / "a.mp4.latents.safetensors")

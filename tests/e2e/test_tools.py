@@ -41,7 +41,8 @@ class Inspect(WanTest):
     def test_vae22(self):
         (model,) = json.loads(self.run_wan("inspect", "--json", SOURCE / "tests/golden/vae22/levels4.pth").out)
         self.assertEqual((model["kind"], model["findings"]), ("VAE 2.2", ""))
-        self.assertEqual(model["dimensions"], {"dim": "4 encoder, 3 decoder", "latent channels": "48",
+        self.assertEqual(model["dimensions"], {"family": "VAE of Wan2.2-TI2V-5B (Wan2.2_VAE)", "format": "152 bf16",
+                                               "dim": "4 encoder, 3 decoder", "latent channels": "48",
                                                "stride": "4x16x16", "patch": "2x2"})
 
     def test_findings(self):

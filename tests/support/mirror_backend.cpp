@@ -13,6 +13,7 @@ constexpr auto kNaNs = std::byte{0xff};  // as f32 or bf16, NaN: what is read th
 
 /// Bytes from the first to past the last element; strides are not negative.
 std::size_t span_bytes(const TensorView& view) {
+  if (is_packed(view.dtype())) return view.bytes();  // contiguous
   std::int64_t last = 0;
   for (int i = 0; i < view.rank(); ++i) {
     if (view.dim(i) == 0) return 0;

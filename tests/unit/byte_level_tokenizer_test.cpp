@@ -67,6 +67,15 @@ TEST(ByteLevelTokenizer, KnowsItsSpecialTokens) {
   EXPECT_EQ(tokenizer.vocabulary_size(), 524);
 }
 
+TEST(ByteLevelTokenizer, LeavesOutBytesWithoutAPiece) {
+  // As SmolLM2's vocabulary has it, without some control characters.
+  std::string some = file_text(kFolder / "qwen/tokenizers/qwen.json");
+  some.replace(some.find("\"!\":0"), 5, "\"!!\":0");
+  const auto tokenizer = parse_byte_level_tokenizer(some);
+  EXPECT_EQ(tokenizer.encode("a!?"), tokenizer.encode("a?"));
+  EXPECT_EQ(tokenizer.encode("!"), std::vector<std::int64_t>());
+}
+
 TEST(ByteLevelTokenizer, RefusesOtherTokenizers) {
   const std::string good = file_text(kFolder / "qwen/tokenizers/qwen.json");
   const auto expect_refused = [&](const std::string& from, const std::string& to, ErrorCode code) {

@@ -44,7 +44,7 @@ TEST(GuidanceTest, CoefficientsAreThoseOfTheGuidedFormula) {
   const Guidance guidance({3.0, 4.0}, 0.875);
   const double conditional = 0.75;
   const double unconditional = -0.5;
-  for (const std::int64_t timestep : {999, 100}) {
+  for (const double timestep : {999.0, 100.0}) {
     const auto [c, u] = guidance.coefficients(timestep);
     const double scale = timestep == 999 ? 4.0 : 3.0;
     EXPECT_DOUBLE_EQ(c * conditional + u * unconditional,

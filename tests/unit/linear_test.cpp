@@ -48,6 +48,15 @@ TEST(Linear, MatchesTheCompositeOverSizes) {
               ActivationKind::kNone, true);
 }
 
+TEST(Linear, MatchesTheCompositeForOneRowOfWholePieces) {
+  // A token of a language model: rows of the weight that are multiples of 16 bytes, shorter and longer than a warp takes at once.
+  for (const DType weight : {DType::kF32, DType::kBF16})
+    for (const DType x : {DType::kF32, DType::kBF16})
+      for (const DType out : {DType::kF32, DType::kBF16})
+        for (const Case& c : {Case{1, 8, 3}, Case{1, 40, 24}, Case{1, 1096, 5}, Case{1, 2200, 9}})
+          check(c, x, weight, out, Layout::kContiguous, ActivationKind::kSiLU, c.columns != 5);
+}
+
 TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {
   for (const DType weight : {DType::kF32, DType::kBF16})
     for (const DType x : {DType::kF32, DType::kBF16})

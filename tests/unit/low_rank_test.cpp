@@ -103,7 +103,11 @@ TEST_F(LowRank, ALoaderAddsItBeforeItRounds) {
   const WeightLoader loader({.threads = 1});
   const Tensor made(DType::kF32, {kOut * kIn - 4});
   // The elements from 4 on, as a rank's share of a block may have them.
-  const WeightLoad load{entry, made, 4, sums.find("blocks.1.ffn.0.weight"), 4};
+  const WeightLoad load{.entry = entry,
+                        .destination = made,
+                        .first = 4,
+                        .sum = sums.find("blocks.1.ffn.0.weight"),
+                        .sum_first = 4};
   loader.load({&load, 1});
   for (std::int64_t i = 0; i < made.elements(); ++i)
     ASSERT_NEAR(made.as<float>()[i], weight.as<float>()[i + 4] + product.as<float>()[i + 4], 1e-5);

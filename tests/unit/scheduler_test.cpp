@@ -77,8 +77,9 @@ std::vector<std::vector<T>> run(const Scheduler& scheduler) {
 // sqrt(sum of squared differences / sum of squares) over all recorded steps.
 template <typename T>
 double trajectory_error(const json& trajectory, const char* reference) {
-  const Scheduler scheduler = make_scheduler(parse_solver(trajectory["solver"].get<std::string>()),
-                                             trajectory["steps"], trajectory["shift"]);
+  const Scheduler scheduler =
+      make_scheduler(parse_solver(trajectory["solver"].get<std::string>()), trajectory["steps"].get<int>(),
+                     trajectory["shift"].get<double>());
   const auto samples = run<T>(scheduler);
   const auto expected = trajectory[reference].get<std::vector<double>>();
   double difference = 0.0;
@@ -252,6 +253,49 @@ TEST(SchedulerTest, RefusesImpossibleSchedules) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
     EXPECT_NE(std::string(error.what()).find("1 to 1000 sampling steps, got 0"), std::string::npos);
   }
+}
+
+// diffusers 0.42.1: FlowMatchEulerDiscreteScheduler(shift=5).set_timesteps(sigmas=[1, 0.75, 0.5, 0.25]) and
+// [1, 0.875, ..., 0.125]; LightX2V's denoising_step_list [1000, 750, 500, 250] with sample_shift 5 is the former.
+TEST(Scheduler, DistilledGridIsTheOneOfOthers) {
+  const std::vector<double> four = distilled_timesteps(4, 5.0);
+  const double expected4[] = {1000.0, 937.5, 833.33331298828125, 625.0};
+  const double expected8[] = {
+      1000.0, 972.22222900390625, 937.5, 892.85711669921875, 833.33331298828125, 750.0,
+      625.0,  416.66665649414062};
+  ASSERT_EQ(four.size(), 4u);
+  for (std::size_t i = 0; i < four.size(); ++i) EXPECT_NEAR(four[i], expected4[i], 1e-4);
+  const std::vector<double> eight = distilled_timesteps(8, 5.0);
+  ASSERT_EQ(eight.size(), 8u);
+  for (std::size_t i = 0; i < eight.size(); ++i) EXPECT_NEAR(eight[i], expected8[i], 1e-4);
+
+  const Scheduler scheduler = make_scheduler(SolverKind::kEuler, four, 5.0);
+  EXPECT_EQ(scheduler.steps(), 4);
+  EXPECT_EQ(scheduler.timestep(1), 937.5);  // not truncated
+  EXPECT_EQ(scheduler.sigma(1), 0.9375);
+  EXPECT_EQ(scheduler.sigma(4), 0.0);
+  // A step of Euler: x + (sigma' - sigma) v.
+  const SlotUpdate& update = scheduler.updates(0).back();
+  for (const SlotTerm& term : update.terms)
+    EXPECT_NEAR(term.coefficient, term.slot == Scheduler::kSample ? 1.0 : -0.0625, 1e-12);
+}
+
+TEST(Scheduler, GivenTimestepsAreChecked) {
+  const auto make = [](SolverKind solver, std::vector<double> timesteps) {
+    static_cast<void>(make_scheduler(solver, timesteps, 5.0));
+  };
+  make(SolverKind::kDPMpp, {1000, 500, 1});
+  make(SolverKind::kUniPC, {999, 500.5});
+  for (const std::vector<double>& wrong : {std::vector<double>{},
+                                           {1001},
+                                           {500, 500},
+                                           {400, 500},
+                                           {500, 0},
+                                           {500, -1},
+                                           {std::nan("")},
+                                           {900, std::nan("")}})
+    EXPECT_THROW(make(SolverKind::kEuler, wrong), Error);
+  EXPECT_THROW(make(SolverKind::kUniPC, {1000, 500}), Error);
 }
 
 }  // namespace

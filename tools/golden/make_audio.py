@@ -9,7 +9,7 @@ Writes below DIR:
   sounds.safetensors
     NAME, NAME@START+LEN    float32 [n]: librosa.load(files/NAME, sr=16000[, offset=START, duration=LEN])
     NAME.frames             uint8 [F, H, W, 3]: what ffmpeg shows of a video that is turned or mirrored
-  encoders/NAME/            config.json, preprocessor_config.json, model.safetensors as transformers writes them (fp32)
+  encoders/NAME/            config.json, preprocessor_config.json, model.safetensors as transformers writes them, in bf16
   encoders/NAME.safetensors
     CASE.samples            float32 [n]; of "long", which is "odd" again and again, the n-th time n times as loud, none
     CASE.normalized         float32 [n]: what Wav2Vec2FeatureExtractor makes of them
@@ -177,11 +177,11 @@ def make_encoder(name, folder):
         vocab_size=11, layerdrop=0.0)
     model = Wav2Vec2ForCTC(config).eval()
     rules = [(r".*(q_proj|k_proj)\.weight", 0.6)]
-    state = fill(model.state_dict(), seed=len(name), rules=rules)
-    model.load_state_dict({key: value.half().float() for key, value in state.items()})  # what the file holds
+    weights = fill(model.state_dict(), seed=len(name), rules=rules)
+    model.load_state_dict({key: value.bfloat16() for key, value in weights.items()})
     extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    state = {key: value.bfloat16().contiguous() for key, value in model.state_dict().items()}
     if sizes["spelling"] == "weight_g":
         state = {key.replace("parametrizations.weight.original0", "weight_g")
                  .replace("parametrizations.weight.original1", "weight_v"): value for key, value in state.items()}

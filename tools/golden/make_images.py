@@ -8,7 +8,7 @@ Writes below DIR:
   images.safetensors
     rgb.NAME                 uint8 [H, W, 3]: Image.open(files/NAME).convert("RGB"), upright, and over white where it has alpha
     lanczos.CASE.in, .WxH    uint8 [H, W, 3]: an image, and Image.resize((W, H), LANCZOS) of it
-    bicubic.CASE.in, .WxH    uint8 and float32 [H, W, 3]: an image, and interpolate(mode="bicubic") of its unit range
+    bicubic.CASE.in, .WxH    uint8 and float32 [H, W, 3]: an image, and interpolate(mode="bicubic") of its unit range (in part: thin.py)
     unit                     float32 [256]: to_tensor(level).sub_(0.5).div_(0.5)
     sizes.i2v, .i2v.result   int32 [N, 5]: width, height, max_area, stride, patch; [N, 2]: width, height, or 0, 0 where official
                              code has a side of zero or fails
@@ -27,10 +27,10 @@ import struct
 import zlib
 
 import numpy as np
+import thin
 import torch
 import torchvision.transforms.functional as TF
 from PIL import Image, ImageOps
-from safetensors.numpy import save_file
 
 
 def picture(width: int, height: int, seed: int, noise: float = 40.0) -> np.ndarray:
@@ -430,7 +430,7 @@ def main() -> None:
         (options.out / "files" / name).write_bytes(data)
         arrays[f"rgb.{name}"] = rgb
     arrays |= resized() | sizes(options.wan_dir)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, options.out / "images.safetensors")
+    thin.save(options.out / "images.safetensors", arrays, lambda name: name.startswith("bicubic.") and not name.endswith(".in"))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def write_audio_encoder(folder, seed):
     Wav2Vec2Processor(feature_extractor=extractor, tokenizer=tokenizer).save_pretrained(folder)
     model = Wav2Vec2ForCTC(Wav2Vec2Config(**AUDIO_ENCODER))
     model.load_state_dict(random_weights.fill(model.state_dict(), seed))
-    model.save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
 
 
 def write_checkpoint(model_class, task, folder):

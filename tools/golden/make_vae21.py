@@ -22,7 +22,7 @@ CASES = {
     "levels4": Case(dict(dim=4, dim_mult=[1, 2, 2, 3], num_res_blocks=1, temperal_downsample=[False, True, True]),
                     (2, 3), 3, 9, torch.bfloat16, ("decode", "encode")),
     "levels3": Case(dict(dim=4, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True]),
-                    (3, 5), 9, 33, torch.float16),
+                    (3, 5), 9, 33, torch.bfloat16),
     "levels2": Case(dict(dim=6, dim_mult=[1, 2], num_res_blocks=2, temperal_downsample=[True]),
                     (3, 5), 4, 5, torch.bfloat16, ("decode",)),
 }

@@ -33,7 +33,7 @@ CASES = {
                          temperal_downsample=[False, True, True]),
                     (1, 3), 3, 9, torch.bfloat16, ("decode", "encode")),
     "levels3": Case(dict(dim=3, dec_dim=4, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True]),
-                    (3, 5), 5, 17, torch.float16),
+                    (3, 5), 5, 17, torch.bfloat16),
     "levels2": Case(dict(dim=2, dec_dim=5, dim_mult=[2, 1], num_res_blocks=2, temperal_downsample=[True]),
                     (3, 5), 4, 5, torch.bfloat16, ("decode",)),
     "levels4_early": Case(dict(dim=3, dec_dim=2, dim_mult=[1, 2, 4, 4], num_res_blocks=1,

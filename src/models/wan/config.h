@@ -72,7 +72,14 @@ WanConfig parse_wan_config(std::string_view json, const std::string& where);
 /// The same from a file.
 WanConfig read_wan_config(const std::filesystem::path& file);
 
-/// Reads `folder`/config.json and takes what stands in the code only from the tensors' shapes. Throws BadFile.
+/// Reads `folder`/config.json and completes it. Throws BadFile.
 WanConfig load_wan_config(const std::filesystem::path& folder, const WeightScope& weights);
+
+/// Takes from the tensors' shapes what a config.json does not tell. Throws BadFile.
+WanConfig complete_wan_config(WanConfig config, const std::string& where, const WeightScope& weights);
+
+/// From the tensors' shapes alone, for files without a config.json, as the published models are: heads of 128, 512 tokens of text. Throws
+/// BadFile for shapes that cannot be a published model's, and Unsupported for speech models, whose shapes do not tell all.
+WanConfig wan_config_from_shapes(std::string_view model_type, const WeightScope& weights);
 
 }  // namespace wan

@@ -238,6 +238,7 @@ CpuKernels make_table() {
   add_elementwise(table);
   add_rows(table);
   add_attention(table);
+  add_unpack(table);
   return table;
 }
 

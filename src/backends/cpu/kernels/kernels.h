@@ -2,10 +2,12 @@
 // Vector kernels: one source, compiled once an instruction set, chosen when the program starts.
 //
 // Everything here is serial and works on raw pointers; the op's .cpp file divides the work over threads. The
-// sources of this folder include no header with inline functions of other parts: such a function, compiled for
+// sources of this folder include no header with inline functions of other parts (but formats', which are never called): such a function, compiled for
 // AVX-512, could be the copy that the linker keeps for the whole program.
 
 #include <cstdint>
+
+#include "tensor/formats/all_formats.h"
 
 namespace wan {
 
@@ -76,6 +78,9 @@ struct CpuKernels {
   void (*dot_rows)(const float* x, const float* w, float* out, std::int64_t rows, std::int64_t width);
   void (*dot_rows_bf16)(const float* x, const std::uint16_t* w, float* out, std::int64_t rows,
                         std::int64_t width);
+
+  // By format_index(): the values of so many blocks; of those with one value, a multiple of formats::kRunValues.
+  void (*unpack[formats::All::kCount])(const std::uint8_t* blocks, float* out, std::int64_t count);
 };
 
 /// The best table for this processor. The environment variable WAN_CPU_ISA (baseline, avx2, avx512) asks for a

@@ -12,6 +12,7 @@ namespace wan::WAN_ISA_NAMESPACE {
 void add_elementwise(CpuKernels& table);
 void add_rows(CpuKernels& table);
 void add_attention(CpuKernels& table);
+void add_unpack(CpuKernels& table);
 CpuKernels make_table();
 
 }  // namespace wan::WAN_ISA_NAMESPACE

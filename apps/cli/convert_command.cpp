@@ -1,0 +1,76 @@
+// wan convert: a checkpoint's transformers in fewer bits, or in bf16, with a table of what each layer is off by.
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/untrusted_text.h"
+#include "commands.h"
+#include "output.h"
+#include "wan/tools.h"
+
+namespace wan {
+
+namespace {
+
+struct ConvertCommandOptions {
+  std::string ckpt_dir;
+  std::string target;
+  std::string format;
+  bool json = false;
+};
+
+void run_convert(const ConvertCommandOptions& options) {
+  nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+  nlohmann::ordered_json notices = nlohmann::ordered_json::array();
+  std::int64_t bytes = 0;
+  const auto on_tensor = [&](const ConvertedTensor& tensor) {
+    bytes += tensor.bytes;
+    if (options.json)
+      tensors.push_back({{"model", tensor.model},
+                         {"name", tensor.name},
+                         {"dtype", tensor.dtype},
+                         {"bytes", tensor.bytes},
+                         {"error", tensor.error}});
+    else if (tensor.error > 0)
+      write_output(fmt::format("{:<56} {:<8} {:>12} bytes  off by {:.2e}\n",
+                               shown(tensor.model + "." + tensor.name), tensor.dtype, tensor.bytes,
+                               tensor.error));
+  };
+  const auto on_notice = [&](const std::string& notice) {
+    if (options.json)
+      notices.push_back(notice);
+    else
+      write_output(shown(notice) + "\n");
+  };
+  convert({.ckpt_dir = options.ckpt_dir, .target = options.target, .format = options.format},
+          {.on_tensor = on_tensor, .on_notice = on_notice});
+  if (options.json)
+    write_json(
+        nlohmann::ordered_json{{"target", options.target}, {"tensors", tensors}, {"notices", notices}}.dump(
+            1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  else
+    write_output(fmt::format("{}: {:.1f} MB of transformers written\n", shown(options.target),
+                             static_cast<double>(bytes) * 1e-6));
+}
+
+}  // namespace
+
+Command add_convert_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "convert", "Write a checkpoint's transformers in fewer bits, or in bf16, into a new folder");
+  const auto options = std::make_shared<ConvertCommandOptions>();
+  command->add_option("--ckpt_dir", options->ckpt_dir, "The checkpoint, in any format that is read")
+      ->required();
+  command->add_option("target", options->target, "The new folder; of an interrupted conversion, its own")
+      ->required();
+  command
+      ->add_option("--format", options->format,
+                   "Of the blocks' matrices: bf16, fp8 or int8 (a scale a row), q8_0 or q4_0 (GGUF)")
+      ->required();
+  command->add_flag("--json", options->json, "The table as JSON");
+  return [options] { run_convert(*options); };
+}
+
+}  // namespace wan

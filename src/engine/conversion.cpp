@@ -1,0 +1,269 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "base/mapped_file.h"
+#include "engine/fingerprint.h"
+#include "engine/loaded_models.h"
+#include "engine/model_file.h"
+#include "media/raw_file.h"
+#include "wan/tools.h"
+#include "weights/convert.h"
+#include "weights/quantize.h"
+
+namespace wan {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kScaleSuffix = "weight_scale";
+
+bool is_gguf(MatrixFormat format) {
+  return format == MatrixFormat::kQ8_0 || format == MatrixFormat::kQ4_0;
+}
+
+/// What a tensor of the source becomes.
+struct Planned {
+  const TensorEntry* source;
+  DType dtype;        // of those that are not matrices of blocks
+  bool is_matrix;     // in the conversion's format
+  std::size_t index;  // in the file's tensors; its scales come next
+};
+
+bool is_block_matrix(const TensorEntry& entry, MatrixFormat format) {
+  if (!entry.name.starts_with("blocks.") || !entry.name.ends_with(".weight") || entry.shape.rank() != 2)
+    return false;
+  return entry.shape[1] % static_cast<std::int64_t>(values_per_block(dtype_of(format))) == 0;
+}
+
+/// All else stays as it is, or as near as a file can hold it.
+DType plain_dtype(const TensorEntry& entry) {
+  if (entry.dtype == DType::kF64) return DType::kF32;
+  return is_floating(entry.dtype) ? entry.dtype : DType::kBF16;
+}
+
+class ModelConversion {
+ public:
+  ModelConversion(const Checkpoint& source, MatrixFormat format, std::string model)
+      : source_(source),
+        format_(format),
+        model_(std::move(model)),
+        stamp_(fmt::format("{} of {:016x}", matrix_format_name(format), fingerprint_of(source))) {
+    std::vector<ModelTensor> tensors;
+    for (const TensorEntry& entry : source.entries()) {
+      WAN_CHECK(entry.is_weight(), kUnsupported, "{}: tensor {} holds no weights and cannot be converted",
+                source.path(), entry.name);
+      const bool matrix = is_block_matrix(entry, format);
+      const DType dtype = matrix ? dtype_of(format) : plain_dtype(entry);
+      planned_.push_back({&entry, dtype, matrix, tensors.size()});
+      tensors.push_back({entry.name, dtype, entry.shape});
+      if (!matrix || !has_row_scales(format)) continue;
+      const std::string layer = entry.name.substr(0, entry.name.size() - std::string_view("weight").size());
+      tensors.push_back({layer + kScaleSuffix, DType::kF32, {entry.shape[0], 1}});
+    }
+    file_ = is_gguf(format) ? gguf_model(std::move(tensors), stamp_)
+                            : safetensors_model(std::move(tensors), stamp_);
+  }
+
+  std::int64_t bytes() const { return file_.bytes; }
+
+  /// Whether the file is there already, of this conversion. Throws InvalidArgument where it is another one.
+  bool is_done(const fs::path& target) const {
+    if (!file_exists(target)) return false;
+    const Checkpoint there = Checkpoint::open(target);
+    const auto stamp = there.metadata().find(kConversionKey);
+    WAN_CHECK(stamp != there.metadata().end() && stamp->second == stamp_, kInvalidArgument,
+              "{} is there already and is not this conversion's; name another folder, or remove it",
+              target.string());
+    return true;
+  }
+
+  void run(const fs::path& target, const ConversionProgress& progress) const {
+    RawFile out(target);
+    out.write_at(0, std::as_bytes(std::span(file_.header)));
+    for (const Planned& planned : planned_) {
+      const ModelTensor& tensor = file_.tensors[planned.index];
+      const double error = planned.is_matrix ? write_matrix(planned, out) : write_plain(planned, out);
+      source_.check_read(*planned.source);
+      source_.release_pages(*planned.source);
+      if (progress.on_tensor)
+        progress.on_tensor(
+            {.model = model_,
+             .name = tensor.name,
+             .dtype = dtype_name(tensor.dtype),
+             .bytes = static_cast<std::int64_t>(dtype_bytes(tensor.dtype, tensor.shape.elements())),
+             .error = error});
+    }
+    out.commit();
+  }
+
+ private:
+  static double relative(const Squares& sums) {
+    return sums.values > 0 ? std::sqrt(sums.errors / sums.values) : 0;
+  }
+
+  double write_matrix(const Planned& planned, RawFile& out) const {
+    const TensorEntry& source = *planned.source;
+    const std::int64_t rows = source.shape[0];
+    const std::size_t row_bytes = dtype_bytes(planned.dtype, source.shape[1]);
+    std::vector<std::byte> codes(row_bytes * static_cast<std::size_t>(rows));
+    std::vector<float> scales(static_cast<std::size_t>(rows));
+    const Squares squares = quantize_matrix(format_, source, codes, scales);
+    out.write_at(file_.tensors[planned.index].offset, codes);
+    if (has_row_scales(format_))
+      out.write_at(file_.tensors[planned.index + 1].offset, std::as_bytes(std::span(scales)));
+    return relative(squares);
+  }
+
+  double write_plain(const Planned& planned, RawFile& out) const {
+    const TensorEntry& source = *planned.source;
+    const Tensor values(planned.dtype, source.shape);
+    convert(source, values);
+    out.write_at(file_.tensors[planned.index].offset, {values.view().data(), values.view().bytes()});
+    if (source.dtype == planned.dtype) return 0;
+    const Tensor before(DType::kF32, source.shape);
+    const Tensor after(DType::kF32, source.shape);
+    convert(source, before);
+    convert(values, after);
+    double error = 0;
+    double squares = 0;
+    for (std::int64_t i = 0; i < before.elements(); ++i) {
+      const auto value = static_cast<double>(before.as<float>()[i]);
+      const double off = static_cast<double>(after.as<float>()[i]) - value;
+      error += off * off;
+      squares += value * value;
+    }
+    return relative({error, squares});
+  }
+
+  const Checkpoint& source_;
+  MatrixFormat format_;
+  std::string model_;
+  std::string stamp_;
+  std::vector<Planned> planned_;
+  ModelFile file_;
+};
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  WAN_CHECK(is_folder(folder), kIo, "cannot make the folder {}: {}", folder.string(), error.message());
+}
+
+/// Whole or not at all; one of as many bytes is taken for a copy that is there.
+void copy_part(const fs::path& from, const fs::path& to) {
+  const MappedFile source(from);
+  std::error_code none;
+  if (file_exists(to)) {
+    WAN_CHECK(fs::file_size(to, none) == source.bytes().size(), kInvalidArgument,
+              "{} is there already and is no copy of {}; name another folder, or remove it", to.string(),
+              from.string());
+    return;
+  }
+  constexpr std::size_t kPiece = std::size_t{16} << 20;
+  RawFile out(to);
+  for (std::size_t at = 0; at < source.bytes().size(); at += kPiece) {
+    const auto piece = source.bytes().subspan(at, std::min(kPiece, source.bytes().size() - at));
+    out.write_at(static_cast<std::int64_t>(at), piece);
+    source.check_whole();
+    source.release_pages(piece);
+  }
+  out.commit();
+}
+
+void copy_folder(const fs::path& from, const fs::path& to) {
+  make_folder(to);
+  for (const fs::path& path : list_folder(from))
+    if (file_kind(path) == FileKind::kRegular && !path.filename().string().starts_with('.'))
+      copy_part(path, to / path.filename());
+}
+
+void write_config(const WanConfig& config, const fs::path& source, const fs::path& to) {
+  const fs::path given = is_folder(source) ? source / "config.json" : folder_of(source) / "config.json";
+  if (file_exists(given)) return copy_part(given, to);
+  if (file_exists(to)) return;
+  WAN_CHECK(!config.speech, kUnsupported, "{} has no config.json, which a model of speech needs",
+            source.string());
+  const nlohmann::ordered_json json = {{"_class_name", "WanModel"},
+                                       {"dim", config.dim},
+                                       {"eps", config.eps},
+                                       {"ffn_dim", config.ffn_dim},
+                                       {"freq_dim", config.freq_dim},
+                                       {"in_dim", config.in_dim},
+                                       {"model_type", config.model_type},
+                                       {"num_heads", config.num_heads},
+                                       {"num_layers", config.num_layers},
+                                       {"out_dim", config.out_dim},
+                                       {"text_len", config.text_len}};
+  write_file_atomically(to, json.dump(2) + "\n");
+}
+
+/// The parts that are not converted, as far as they are in the official layout.
+void copy_others(const CheckpointFiles& files, const fs::path& target, const ConversionProgress& progress) {
+  const auto copy = [&](const fs::path& from, const fs::path& name) {
+    if (from.empty()) return;
+    if (from.filename() != name.filename()) {
+      if (progress.on_notice)
+        progress.on_notice(
+            fmt::format("{} is not called as in the official layout and stays where it is", from.string()));
+      return;
+    }
+    make_folder(folder_of(target / name));
+    if (is_folder(from))
+      copy_folder(from, target / name);
+    else
+      copy_part(from, target / name);
+  };
+  copy(files.text_encoder, "models_t5_umt5-xxl-enc-bf16.pth");
+  copy(files.tokenizer, "google/umt5-xxl");
+  copy(files.vae, files.task->facts().vae_file());
+  copy(files.audio_encoder, files.audio_encoder.filename());
+  copy(files.image_encoder, files.image_encoder.filename());
+  const fs::path defaults = files.root / "generation_config.json";
+  if (!files.root.empty() && file_exists(defaults)) copy_part(defaults, target / defaults.filename());
+}
+
+}  // namespace
+
+void convert(const ConversionOptions& options, const ConversionProgress& progress) {
+  const std::optional<MatrixFormat> format = parse_matrix_format(options.format);
+  WAN_CHECK(format, kInvalidArgument, "the format {}: expected bf16, fp8, int8, q8_0 or q4_0",
+            options.format);
+  const CheckpointModels models(options.ckpt_dir);
+  const CheckpointFiles& files = models.files;
+  WAN_CHECK(!is_folder(options.target) || real_path(options.target) != real_path(options.ckpt_dir),
+            kInvalidArgument, "{} is the checkpoint itself; name another folder", options.target.string());
+  const std::vector<std::string_view>& folders = models.task().facts().transformers;
+  make_folder(options.target);
+  std::vector<ModelConversion> conversions;
+  std::vector<fs::path> targets;
+  std::int64_t needed = 0;
+  for (std::size_t i = 0; i < models.transformer_checkpoints.size(); ++i) {
+    const bool alone = folders[i] == ".";
+    conversions.emplace_back(models.transformer_checkpoints[i], *format,
+                             alone ? "model" : std::string(folders[i]));
+    targets.push_back(
+        (alone ? options.target : options.target / folders[i]) /
+        (is_gguf(*format) ? "diffusion_pytorch_model.gguf" : "diffusion_pytorch_model.safetensors"));
+    if (!file_exists(targets[i])) needed += conversions[i].bytes();
+  }
+  const std::optional<std::int64_t> free = free_disk_bytes(options.target);
+  WAN_CHECK(!free || *free >= needed, kIo, "{} has {:.1f} GB free, the transformers take {:.1f}",
+            options.target.string(), static_cast<double>(free.value_or(0)) * 1e-9,
+            static_cast<double>(needed) * 1e-9);
+  for (std::size_t i = 0; i < conversions.size(); ++i) {
+    make_folder(folder_of(targets[i]));
+    write_config(models.transformers[i], files.transformers[i], folder_of(targets[i]) / "config.json");
+    if (!conversions[i].is_done(targets[i])) {
+      conversions[i].run(targets[i], progress);
+    } else if (progress.on_notice) {
+      progress.on_notice(fmt::format("{} is there already", targets[i].string()));
+    }
+  }
+  copy_others(files, options.target, progress);
+}
+
+}  // namespace wan

@@ -1,0 +1,207 @@
+"""Copies of a small official checkpoint in the layouts that others use: diffusers' folders and ComfyUI's files.
+
+The names are written down here a second time, the other way round, from diffusers' and ComfyUI's own, so that a mistake in the
+program's tables does not hide in the test's.
+"""
+
+import io
+import json
+import pickle
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+from support import read_safetensors, write_safetensors
+
+
+def read_tensors(path):
+    """{name: (dtype, shape, bytes)} of a .safetensors file."""
+    header, body = read_safetensors(path)
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])]) for name, entry in header.items()}
+
+
+def write_tensors(path, tensors, metadata=None):
+    header, body = ({"__metadata__": metadata} if metadata else {}), []
+    position = 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + len(data)]}
+        body.append(data)
+        position += len(data)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(path, header, b"".join(body))
+
+
+_DTYPES = {"FloatStorage": ("F32", 4), "BFloat16Storage": ("BF16", 2), "HalfStorage": ("F16", 2)}
+
+
+def read_torch(path):
+    """The same of a .pth of torch.save that holds a dictionary of whole row-major tensors."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        pickled = next(name for name in names if name.endswith("/data.pkl"))
+        root = pickled[: -len("data.pkl")]
+
+        class Reader(pickle.Unpickler):
+            def find_class(self, module, name):
+                if name == "OrderedDict":
+                    return dict
+                if name == "_rebuild_tensor_v2":
+                    return lambda storage, offset, size, stride, *rest: (storage, offset, size, stride)
+                return name if name in _DTYPES else lambda *arguments: arguments
+
+            def persistent_load(self, identifier):
+                _, kind, key, _, _ = identifier
+                return kind, archive.read(f"{root}data/{key}")
+
+        tensors = {}
+        for name, ((kind, data), offset, size, stride) in Reader(io.BytesIO(archive.read(pickled))).load().items():
+            dtype, width = _DTYPES[kind]
+            count, expected = 1, []
+            for extent in reversed(size):
+                expected.insert(0, count)
+                count *= extent
+            assert all(extent == 1 or a == b for extent, a, b in zip(size, stride, expected)), name
+            tensors[name] = (dtype, size, data[offset * width : (offset + count) * width])
+        return tensors
+
+
+def renamed(tensors, rules):
+    """Each name through the first rule whose pattern it matches whole."""
+    result = {}
+    for name, tensor in tensors.items():
+        for pattern, new in rules:
+            match = re.fullmatch(pattern, name)
+            if match:
+                result[match.expand(new) if isinstance(new, str) else new(match)] = tensor
+                break
+        else:
+            raise AssertionError(f"no rule for {name}")
+    return result
+
+
+TO_DIFFUSERS_TRANSFORMER = [
+    (r"patch_embedding\.(\w+)", r"patch_embedding.\1"),
+    (r"text_embedding\.0\.(\w+)", r"condition_embedder.text_embedder.linear_1.\1"),
+    (r"text_embedding\.2\.(\w+)", r"condition_embedder.text_embedder.linear_2.\1"),
+    (r"time_embedding\.0\.(\w+)", r"condition_embedder.time_embedder.linear_1.\1"),
+    (r"time_embedding\.2\.(\w+)", r"condition_embedder.time_embedder.linear_2.\1"),
+    (r"time_projection\.1\.(\w+)", r"condition_embedder.time_proj.\1"),
+    (r"head\.head\.(\w+)", r"proj_out.\1"),
+    (r"head\.modulation", r"scale_shift_table"),
+    (r"(blocks\.\d+)\.modulation", r"\1.scale_shift_table"),
+    (r"(blocks\.\d+)\.norm3\.(\w+)", r"\1.norm2.\2"),
+    (r"(blocks\.\d+)\.self_attn\.([qkv])\.(\w+)", r"\1.attn1.to_\2.\3"),
+    (r"(blocks\.\d+)\.self_attn\.o\.(\w+)", r"\1.attn1.to_out.0.\2"),
+    (r"(blocks\.\d+)\.self_attn\.norm_([qk])\.(\w+)", r"\1.attn1.norm_\2.\3"),
+    (r"(blocks\.\d+)\.cross_attn\.([qkv])\.(\w+)", r"\1.attn2.to_\2.\3"),
+    (r"(blocks\.\d+)\.cross_attn\.o\.(\w+)", r"\1.attn2.to_out.0.\2"),
+    (r"(blocks\.\d+)\.cross_attn\.norm_([qk])\.(\w+)", r"\1.attn2.norm_\2.\3"),
+    (r"(blocks\.\d+)\.ffn\.0\.(\w+)", r"\1.ffn.net.0.proj.\2"),
+    (r"(blocks\.\d+)\.ffn\.2\.(\w+)", r"\1.ffn.net.2.\2"),
+]
+
+_RESIDUAL = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2", "residual.6": "conv2",
+             "shortcut": "conv_shortcut"}
+
+
+def _residual(part):
+    for old, new in _RESIDUAL.items():
+        if part.startswith(old + "."):
+            return new + part[len(old):]
+    return part
+
+
+def _up(match):
+    index, part = int(match[1]), match[2]
+    return (f"decoder.up_blocks.{index // 4}." +
+            (f"upsamplers.0.{part}" if index % 4 == 3 else f"resnets.{index % 4}.{_residual(part)}"))
+
+
+TO_DIFFUSERS_VAE = [
+    (r"conv1\.(\w+)", r"quant_conv.\1"),
+    (r"conv2\.(\w+)", r"post_quant_conv.\1"),
+    (r"(encoder|decoder)\.conv1\.(\w+)", r"\1.conv_in.\2"),
+    (r"(encoder|decoder)\.head\.0\.(\w+)", r"\1.norm_out.\2"),
+    (r"(encoder|decoder)\.head\.2\.(\w+)", r"\1.conv_out.\2"),
+    (r"(encoder|decoder)\.middle\.1\.(.+)", r"\1.mid_block.attentions.0.\2"),
+    (r"(encoder|decoder)\.middle\.([02])\.(.+)",
+     lambda match: f"{match[1]}.mid_block.resnets.{int(match[2]) // 2}.{_residual(match[3])}"),
+    (r"encoder\.downsamples\.(\d+)\.(.+)", lambda match: f"encoder.down_blocks.{match[1]}.{_residual(match[2])}"),
+    (r"decoder\.upsamples\.(\d+)\.(.+)", _up),
+]
+
+TO_TRANSFORMERS = [
+    (r"token_embedding\.weight", r"shared.weight"),
+    (r"norm\.weight", r"encoder.final_layer_norm.weight"),
+    (r"blocks\.(\d+)\.attn\.([qkvo])\.weight", r"encoder.block.\1.layer.0.SelfAttention.\2.weight"),
+    (r"blocks\.(\d+)\.pos_embedding\.embedding\.weight",
+     r"encoder.block.\1.layer.0.SelfAttention.relative_attention_bias.weight"),
+    (r"blocks\.(\d+)\.norm1\.weight", r"encoder.block.\1.layer.0.layer_norm.weight"),
+    (r"blocks\.(\d+)\.norm2\.weight", r"encoder.block.\1.layer.1.layer_norm.weight"),
+    (r"blocks\.(\d+)\.ffn\.gate\.0\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wi_0.weight"),
+    (r"blocks\.(\d+)\.ffn\.fc1\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wi_1.weight"),
+    (r"blocks\.(\d+)\.ffn\.fc2\.weight", r"encoder.block.\1.layer.1.DenseReluDense.wo.weight"),
+]
+
+
+def _expert(checkpoint, folder):
+    return read_tensors(next((checkpoint / folder).glob("*.safetensors")))
+
+
+def _copy_defaults(checkpoint, target):
+    if (checkpoint / "generation_config.json").exists():
+        shutil.copy(checkpoint / "generation_config.json", target)
+
+
+def make_diffusers(checkpoint, target):
+    """As DiffusionPipeline.save_pretrained() writes WanPipeline, the text encoder in two shards."""
+    target.mkdir(parents=True)
+    for folder, expert in (("transformer", "high_noise_model"), ("transformer_2", "low_noise_model")):
+        write_tensors(target / folder / "diffusion_pytorch_model.safetensors",
+                      renamed(_expert(checkpoint, expert), TO_DIFFUSERS_TRANSFORMER), {"format": "pt"})
+        official = json.loads((checkpoint / expert / "config.json").read_text())
+        (target / folder / "config.json").write_text(json.dumps({
+            "_class_name": "WanTransformer3DModel", "_diffusers_version": "0.35.0.dev0", "added_kv_proj_dim": None,
+            "attention_head_dim": official["dim"] // official["num_heads"], "cross_attn_norm": True, "eps": official["eps"],
+            "ffn_dim": official["ffn_dim"], "freq_dim": official["freq_dim"], "image_dim": None,
+            "in_channels": official["in_dim"], "num_attention_heads": official["num_heads"],
+            "num_layers": official["num_layers"], "out_channels": official["out_dim"], "patch_size": [1, 2, 2],
+            "pos_embed_seq_len": None, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 1024, "text_dim": 64}))
+    write_tensors(target / "vae/diffusion_pytorch_model.safetensors",
+                  renamed(read_torch(checkpoint / "Wan2.1_VAE.pth"), TO_DIFFUSERS_VAE))
+    text = renamed(read_torch(checkpoint / "models_t5_umt5-xxl-enc-bf16.pth"), TO_TRANSFORMERS)
+    text["encoder.embed_tokens.weight"] = text["shared.weight"]
+    shards = {"model-00001-of-00002.safetensors": {}, "model-00002-of-00002.safetensors": {}}
+    for index, (name, tensor) in enumerate(text.items()):
+        shards[list(shards)[index % 2]][name] = tensor
+    for shard, tensors in shards.items():
+        write_tensors(target / "text_encoder" / shard, tensors)
+    (target / "text_encoder/model.safetensors.index.json").write_text(json.dumps(
+        {"metadata": {}, "weight_map": {name: shard for shard, tensors in shards.items() for name in tensors}}))
+    shutil.copytree(checkpoint / "google/umt5-xxl", target / "tokenizer")
+    (target / "model_index.json").write_text(json.dumps({
+        "_class_name": "WanPipeline", "boundary_ratio": 0.875, "expand_timesteps": False,
+        "transformer": ["diffusers", "WanTransformer3DModel"], "transformer_2": ["diffusers", "WanTransformer3DModel"],
+        "vae": ["diffusers", "AutoencoderKLWan"], "text_encoder": ["transformers", "UMT5EncoderModel"]}))
+    _copy_defaults(checkpoint, target)
+    return target
+
+
+def make_comfyui(checkpoint, target, prefix=""):
+    """As Comfy-Org's repackaged files lie; the tokenizer is inside the text encoder's. With a config.json beside the experts where
+    these have no heads of 128, which shapes do not tell."""
+    files = target / "split_files"
+    for noise in ("high", "low"):
+        tensors = _expert(checkpoint, f"{noise}_noise_model")
+        write_tensors(files / f"diffusion_models/wan2.2_t2v_{noise}_noise_14B_fp16.safetensors",
+                      {prefix + name: tensor for name, tensor in tensors.items()})
+    shutil.copy(checkpoint / "high_noise_model/config.json", files / "diffusion_models")
+    write_tensors(files / "vae/wan_2.1_vae.safetensors", read_torch(checkpoint / "Wan2.1_VAE.pth"))
+    text = renamed(read_torch(checkpoint / "models_t5_umt5-xxl-enc-bf16.pth"), TO_TRANSFORMERS)
+    spiece = (checkpoint / "google/umt5-xxl/spiece.model").read_bytes()
+    text["spiece_model"] = ("U8", [len(spiece)], spiece)
+    write_tensors(files / "text_encoders/umt5_xxl_fp16.safetensors", text)
+    _copy_defaults(checkpoint, target)
+    return target

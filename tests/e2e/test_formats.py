@@ -1,0 +1,192 @@
+"""The demo with its transformers in eight bits: as small in memory as in the file, and the video is close to bf16's."""
+
+import json
+import math
+import os
+import shutil
+import struct
+import unittest
+from array import array
+
+from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
+
+DEMO = SOURCE / "models/demo"
+EXPERTS = ("high_noise_model", "low_noise_model")
+LEAST_PSNR = 40.0  # dB, from the video in bf16: five frames after six steps
+
+
+def read_safetensors(path):
+    """{name: (dtype, shape, bytes)}."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], entry["shape"],
+                   data[8 + length + entry["data_offsets"][0] : 8 + length + entry["data_offsets"][1]])
+            for name, entry in header.items()}
+
+
+def write_safetensors(path, tensors):
+    header, data = {}, b""
+    for name, (dtype, shape, values) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def bf16_rows(shape, values):
+    """Rows of floats."""
+    floats = array("f", array("I", (half << 16 for half in array("H", values))).tobytes())
+    width = shape[1]
+    return [floats[row * width : (row + 1) * width] for row in range(shape[0])]
+
+
+def is_matrix(name, shape):
+    return name.startswith("blocks.") and name.endswith(".weight") and len(shape) == 2
+
+
+def as_int8(tensors):
+    """Matrices of the blocks in int8 with a scale a row, as LightX2V writes them."""
+    made = {}
+    for name, (dtype, shape, values) in tensors.items():
+        if not is_matrix(name, shape):
+            made[name] = (dtype, shape, values)
+            continue
+        assert dtype == "BF16"
+        codes, scales = array("b"), array("f")
+        for row in bf16_rows(shape, values):
+            scale = max(1e-12, max(map(abs, row))) / 127
+            scales.append(scale)
+            inverse = 1 / scale
+            codes.extend([round(value * inverse) for value in row])
+        made[name] = ("I8", shape, codes.tobytes())
+        made[name.removesuffix("weight") + "weight_scale"] = ("F32", [shape[0], 1], scales.tobytes())
+    return made
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def write_q8_0(path, tensors):
+    """A GGUF file: matrices of the blocks in Q8_0, all else as it is."""
+    kinds = {"BF16": 30, "F32": 0}
+    infos, data = b"", bytearray()
+    for name, (dtype, shape, values) in tensors.items():
+        kind = kinds[dtype]
+        if is_matrix(name, shape):
+            kind, blocks = 8, bytearray()
+            for row in bf16_rows(shape, values):
+                for begin in range(0, len(row), 32):
+                    block = row[begin : begin + 32]
+                    (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
+                    blocks += struct.pack("<e", scale)
+                    blocks += array("b", [max(-127, min(127, round(value / scale))) for value in block]).tobytes()
+            values = bytes(blocks)
+        data += bytes(-len(data) % 32)
+        infos += gguf_text(name) + struct.pack("<I", len(shape)) + b"".join(
+            struct.pack("<Q", extent) for extent in reversed(shape)) + struct.pack("<IQ", kind, len(data))
+        data += values
+    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), 1)
+    header += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("wan") + infos
+    path.write_bytes(header + bytes(-len(header) % 32) + data)
+
+
+def psnr(a, b):
+    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, sum((x - y) ** 2 for x, y in zip(a, b))))
+
+
+class Formats(WanTest):
+    def checkpoint(self, name):
+        """A copy of the demo without its transformers' files."""
+        folder = self.folder / name
+        folder.mkdir()
+        for part in DEMO.iterdir():
+            if part.name not in EXPERTS:
+                os.symlink(part, folder / part.name)
+        for expert in EXPERTS:
+            (folder / expert).mkdir()
+            shutil.copy(DEMO / expert / "config.json", folder / expert)
+        return folder
+
+    def frames(self, checkpoint, name, *options):
+        folder = self.folder / name
+        folder.mkdir()
+        result = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt",
+                              "a red circle moves right on a blue background", "--sample_steps", "6", "--frame_num", "5", "--base_seed",
+                              "1", "--threads", "1", "--save_file", folder / "%05d.png", *options)
+        self.assertEqual(result.status, 0, result.err)
+        return b"".join(read_png(path)[2] for path in sorted(folder.iterdir()))
+
+    def test_int8_and_q8_0(self):
+        tensors = {expert: read_safetensors(next((DEMO / expert).glob("*.safetensors"))) for expert in EXPERTS}
+        int8 = self.checkpoint("int8")
+        gguf = self.checkpoint("gguf")
+        for expert in EXPERTS:
+            write_safetensors(int8 / expert / "x.safetensors", as_int8(tensors[expert]))
+            write_q8_0(gguf / expert / "x.gguf", tensors[expert])
+        reference = self.frames(DEMO, "reference")
+        for checkpoint in (int8, gguf):
+            with self.subTest(checkpoint.name):
+                resident = self.frames(checkpoint, checkpoint.name + "_resident")
+                self.assertGreater(psnr(resident, reference), LEAST_PSNR)
+                streamed = self.frames(checkpoint, checkpoint.name + "_streamed", "--residency", "streamed")
+                self.assertEqual(resident, streamed)
+
+    def test_convert(self):
+        """What wan convert writes is read again, and is as near to the demo as its bits allow."""
+        reference = self.frames(DEMO, "reference")
+        for kind, least, most_bytes in (("fp8", 30, 0.6), ("q4_0", 15, 0.4)):
+            with self.subTest(kind):
+                target = self.folder / kind
+                result = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", kind, "--json", target)
+                self.assertEqual(result.status, 0, result.err)
+                table = json.loads(result.out)["tensors"]
+                errors = [tensor["error"] for tensor in table if is_matrix(tensor["name"], [1, 1])
+                          and "norm" not in tensor["name"]]
+                self.assertEqual(len(errors), 2 * 6 * 10)
+                self.assertLess(max(errors), 0.04 if kind == "fp8" else 0.15)
+                self.assertGreater(min(errors), 1e-3)
+                blocks = sum(tensor["bytes"] for tensor in table if tensor["name"].startswith("blocks."))
+                self.assertLess(blocks, most_bytes * sum(
+                    len(values) for expert in EXPERTS
+                    for name, (_, _, values) in read_safetensors(next((DEMO / expert).glob("*.safetensors"))).items()
+                    if name.startswith("blocks.")))
+                self.assertGreater(psnr(self.frames(target, kind + "_frames"), reference), least)
+        # An interrupted one goes on: what is whole stays, another conversion's file does too.
+        whole = (target / "low_noise_model/diffusion_pytorch_model.gguf").stat().st_mtime_ns
+        (target / "high_noise_model/diffusion_pytorch_model.gguf").unlink()
+        (target / "Wan2.1_VAE.pth").unlink()
+        again = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q4_0", target)
+        self.assertEqual(again.status, 0, again.err)
+        self.assertIn("is there already", again.out)
+        self.assertEqual((target / "low_noise_model/diffusion_pytorch_model.gguf").stat().st_mtime_ns, whole)
+        self.assertTrue((target / "Wan2.1_VAE.pth").exists())
+        other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q8_0", target)
+        self.assert_refused(other, INVALID_ARGUMENT, "not this conversion's")
+        back = self.run_wan("convert", "--ckpt_dir", target, "--format", "bf16", self.folder / "back")
+        self.assertEqual(back.status, 0, back.err)
+        inspected = self.run_wan("inspect", target)
+        self.assertEqual(inspected.status, 0, inspected.err)
+        self.assertIn("q4_0", inspected.out)
+
+    def test_a_forgotten_scale_is_no_video(self):
+        checkpoint = self.checkpoint("bare")
+        for expert in EXPERTS:
+            tensors = read_safetensors(next((DEMO / expert).glob("*.safetensors")))
+            name = "blocks.0.ffn.0.weight"
+            dtype, shape, values = tensors[name]
+            tensors[name] = ("I8", shape, values[::2])
+            write_safetensors(checkpoint / expert / "x.safetensors", tensors)
+        result = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x")
+        self.assert_refused(result, BAD_FILE, "blocks.0.ffn.0.weight", "without a scale")
+        for expert in EXPERTS:
+            tensors["blocks.0.ffn.0.qweight"] = tensors.pop(name) if name in tensors else ("I8", [1], b"1")
+            write_safetensors(checkpoint / expert / "x.safetensors", tensors)
+        result = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x")
+        self.assert_refused(result, UNSUPPORTED, "Nunchaku")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,154 @@
+"""The layouts that users have: each gives the same video as the official folder, byte for byte; relatives are named."""
+
+import shutil
+import unittest
+
+from layouts_support import make_comfyui, make_diffusers, read_tensors, write_tensors
+from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNSUPPORTED, WanTest, generate_arguments, read_png)
+
+DEMO = SOURCE / "models/demo"
+QUICK = {"size": "32*32", "frame_num": "1", "sample_steps": "2"}
+
+
+class SameVideo(WanTest):
+    def frame(self, checkpoint, *arguments, env=None):
+        """Pixels of a still."""
+        self.generate(*arguments, checkpoint=checkpoint, save_file="still.png", env=env, **QUICK) if checkpoint else \
+            self.generate(*arguments, ckpt_dir=None, save_file="still.png", env=env, **QUICK)
+        return read_png(self.folder / "still.png")[2]
+
+    def test_every_layout(self):
+        expected = self.frame(DEMO)
+        diffusers = make_diffusers(DEMO, self.folder / "Wan2.2-T2V-A14B-Diffusers")
+        with self.subTest("diffusers"):
+            self.assertEqual(self.frame(diffusers), expected)
+        comfy = make_comfyui(DEMO, self.folder / "comfy")
+        with self.subTest("ComfyUI"):
+            self.assertEqual(self.frame(comfy), expected)
+        with self.subTest("ComfyUI behind a prefix"):
+            self.assertEqual(self.frame(make_comfyui(DEMO, self.folder / "merged", "model.diffusion_model.")), expected)
+        files = comfy / "split_files"
+        experts = ["--high_noise", files / "diffusion_models/wan2.2_t2v_high_noise_14B_fp16.safetensors",
+                   "--low_noise", files / "diffusion_models/wan2.2_t2v_low_noise_14B_fp16.safetensors"]
+        rest = ["--text_encoder", files / "text_encoders/umt5_xxl_fp16.safetensors",
+                "--vae", diffusers / "vae", "--tokenizer", DEMO / "google/umt5-xxl/tokenizer.json"]
+        with self.subTest("files alone"):
+            shutil.copy(DEMO / "generation_config.json", self.folder)  # of the working folder, which is nobody's
+            self.assertEqual(self.frame("", *experts, *rest, "--sample_shift", "5", "--sample_guide_scale", "4",
+                                        "--negative_prompt", ""), expected)
+        with self.subTest("files in a folder's place"):
+            self.assertEqual(self.frame(DEMO, *experts, "--vae", files / "vae/wan_2.1_vae.safetensors"), expected)
+        with self.subTest("tokenize"):
+            ids = [self.run_wan("tokenize", "--json", "--ckpt_dir", folder, "--prompt", "a red circle").out
+                   for folder in (DEMO, diffusers, comfy)]
+            self.assertEqual(ids, [ids[0]] * 3)
+        with self.subTest("inspect"):
+            shown = self.run_wan("inspect", comfy)
+            self.assertEqual((shown.status, shown.err), (0, ""))
+            for words in ("expert of Wan2.2-T2V-A14B", "VAE of Wan2.1", "names            transformers"):
+                self.assertIn(words, shown.out)
+            shown = self.run_wan("inspect", diffusers)
+            self.assertEqual((shown.status, shown.err), (0, ""))
+            self.assertIn("names            diffusers", shown.out)
+        with self.subTest("cache"):
+            repository = self.folder / "hub/models--Wan-AI--Wan2.2-T2V-A14B-Diffusers"
+            (repository / "blobs").mkdir(parents=True)
+            (repository / "refs").mkdir()
+            (repository / "refs/main").write_text("abc")
+            for number, path in enumerate(sorted(diffusers.rglob("*"))):
+                if path.is_dir():
+                    continue
+                shutil.copy(path, repository / f"blobs/{number}")
+                link = repository / "snapshots/abc" / path.relative_to(diffusers)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                up = "../" * (len(path.relative_to(diffusers).parts) + 1)
+                link.symlink_to(f"{up}blobs/{number}")
+            self.assertEqual(self.frame(repository), expected)
+            env = {"HF_HUB_CACHE": str(self.folder / "hub")}
+            for name in ("Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Wan2.2-T2V-A14B-Diffusers"):
+                self.assertEqual(self.frame(name, env=env), expected)
+            self.assertEqual(read_png(self.folder / "still.png")[3]["model"], "Wan2.2-T2V-A14B-Diffusers")
+            self.assert_refused(self.run_wan(*generate_arguments("Wan-AI/Wan2.2-I2V-A14B"), env=env), BAD_FILE,
+                                "Wan-AI/Wan2.2-I2V-A14B does not exist", "nor has a model of that name been downloaded")
+
+
+class Relatives(WanTest):
+    """What is not this program's, or not in its place, is named before anything loads."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.expert = read_tensors(next((DEMO / "high_noise_model").glob("*.safetensors")))
+
+    def test_named_parts(self):
+        high = DEMO / "high_noise_model/diffusion_pytorch_model.safetensors"
+        low = DEMO / "low_noise_model/diffusion_pytorch_model.safetensors"
+        named = {noise: self.folder / f"wan2.2_t2v_{noise}_noise_14B.safetensors" for noise in ("high", "low")}
+        shutil.copy(high, named["high"])
+        shutil.copy(low, named["low"])
+        vae22 = SOURCE / "tests/golden/vae22/levels4.pth"
+        text = DEMO / "models_t5_umt5-xxl-enc-bf16.pth"
+        for arguments, status, words in [
+                (["--high_noise", named["low"], "--low_noise", named["high"]], BAD_FILE, ["experts are exchanged"]),
+                (["--high_noise", named["low"], "--low_noise", low], BAD_FILE, ["low-noise expert by its name"]),
+                (["--high_noise", high, "--low_noise", high], BAD_FILE, ["both experts"]),
+                (["--transformer", high], UNSUPPORTED, ["expert of Wan2.2-T2V-A14B", "--high_noise and --low_noise"]),
+                (["--transformer", high, "--high_noise", high], INVALID_ARGUMENT, ["--transformer is for"]),
+                (["--vae", vae22], BAD_FILE, ["48 latent channels", "Wan2.1_VAE.pth"]),
+                (["--vae", text], BAD_FILE, ["no VAE", "umT5 text encoder"]),
+                (["--text_encoder", high], BAD_FILE, ["no text encoder", "expert of Wan2.2-T2V-A14B"]),
+                (["--high_noise", text], BAD_FILE, ["no transformer", "umT5 text encoder"]),
+                (["--vae", "nowhere.safetensors"], BAD_FILE, ["nowhere.safetensors does not exist"]),
+                (["--tokenizer", high], BAD_FILE, ["holds no tokenizer", "--tokenizer"])]:
+            with self.subTest(words):
+                self.assert_refused(self.run_wan(*generate_arguments(DEMO), *arguments), status, *words)
+        for arguments, words in [
+                (["--high_noise", high], ["--low_noise is missing"]),
+                (["--high_noise", high, "--low_noise", low], ["--text_encoder is missing"]),
+                (["--high_noise", high, "--low_noise", low, "--text_encoder", text], ["--vae is missing"]),
+                (["--vae", vae22], ["--ckpt_dir is missing"]), ([], ["--ckpt_dir is missing"])]:
+            with self.subTest(words):
+                self.assert_refused(self.run_wan(*generate_arguments(ckpt_dir=None), *arguments), INVALID_ARGUMENT, *words)
+
+    def test_other_models(self):
+        for number, (names, words) in enumerate([
+                (["vace_patch_embedding.weight"], ["VACE transformer"]),
+                (["img_emb.proj.1.weight"], ["Wan2.1-I2V-14B"]),
+                (["ref_conv.weight"], ["Wan2.2-Fun"])]):
+            with self.subTest(words):
+                tensors = {**self.expert, **{name: ("F32", [1], b"\0" * 4) for name in names}}
+                file = self.folder / f"{number}/model.safetensors"
+                write_tensors(file, tensors)
+                for arguments in (generate_arguments(file.parent), [*generate_arguments(DEMO), "--transformer", file]):
+                    self.assert_refused(self.run_wan(*arguments), UNSUPPORTED, "is a ", *words, "this version has")
+                self.assertIn(words[0], self.run_wan("inspect", file).out)
+        for number, (name, words) in enumerate([
+                ("blocks.0.self_attn.q.lora_down.weight", ["a LoRA", "an addition to"]),
+                ("double_blocks.0.img_attn.qkv.weight", ["FLUX or HunyuanVideo"])], start=10):
+            with self.subTest(words):
+                file = self.folder / f"{number}/model.safetensors"
+                write_tensors(file, {name: ("F32", [1], b"\0" * 4)})
+                self.assert_refused(self.run_wan(*generate_arguments(DEMO), "--high_noise", file), BAD_FILE, *words)
+                self.assert_refused(self.run_wan(*generate_arguments(file.parent)), BAD_FILE, "no checkpoint of Wan2.2", words[0])
+
+    def test_which_of_several(self):
+        comfy = make_comfyui(DEMO, self.folder / "comfy")
+        models = comfy / "split_files/diffusion_models"
+        shutil.copy(models / "wan2.2_t2v_high_noise_14B_fp16.safetensors", models / "wan2.2_t2v_high_noise_14B_bf16.safetensors")
+        self.assert_refused(self.run_wan(*generate_arguments(comfy)), BAD_FILE, "holds 3 transformers",
+                            "high_noise_14B_bf16", "--high_noise and --low_noise")
+        (comfy / "split_files/vae/wan_2.1_vae.safetensors").unlink()
+        for path in models.glob("*_bf16.safetensors"):
+            path.unlink()
+        self.assert_refused(self.run_wan(*generate_arguments(comfy)), BAD_FILE, "holds no VAE of Wan2.1", "--vae")
+
+    def test_fused_projections(self):
+        folder = make_diffusers(DEMO, self.folder / "fused")
+        file = folder / "transformer/diffusion_pytorch_model.safetensors"
+        tensors = read_tensors(file)
+        tensors["blocks.0.attn1.to_qkv.weight"] = tensors.pop("blocks.0.attn1.to_q.weight")
+        write_tensors(file, tensors)
+        self.assert_refused(self.run_wan(*generate_arguments(folder)), UNSUPPORTED, "unfuse_projections")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,216 @@
+"""LoRAs merged into weights: every dialect of keys gives, to the byte, the video of a checkpoint that Python has merged; every key is counted."""
+
+import json
+import random
+import shutil
+import struct
+import unittest
+from array import array
+
+from layouts_support import read_tensors, write_tensors
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png
+
+FOLDERS = {"high": "high_noise_model", "low": "low_noise_model"}
+QUERY, FEED, HEAD = "blocks.0.self_attn.q", "blocks.1.ffn.0", "head.head"
+RANK, ALPHA = 2, 1.0
+
+
+def floats(tensor):
+    dtype, shape, data = tensor
+    if dtype == "F32":
+        values = array("f")
+        values.frombytes(data)
+        return list(values)
+    if dtype == "BF16":
+        return [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
+    assert dtype == "F16"
+    return list(struct.unpack(f"<{len(data) // 2}e", data))
+
+
+def f32(values, shape):
+    return "F32", list(shape), array("f", values).tobytes()
+
+
+def dyadic(count, seed):
+    """Numbers whose products and sums are exact."""
+    generator = random.Random(seed)
+    return [generator.choice([-1.0, -0.5, 0.5, 1.0]) / 8 for _ in range(count)]
+
+
+def product(a, b, rows, inner, columns):
+    return [sum(a[r * inner + k] * b[k * columns + c] for k in range(inner)) for r in range(rows) for c in range(columns)]
+
+
+class Lora(WanTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.weights = {noise: read_tensors(next((CHECKPOINT / folder).glob("*.safetensors")))
+                       for noise, folder in FOLDERS.items()}
+        cls.factors = {}
+        for seed, module in enumerate((QUERY, FEED)):
+            rows, columns = cls.weights["high"][module + ".weight"][1]
+            cls.factors[module] = (f32(dyadic(rows * RANK, seed), [rows, RANK]), f32(dyadic(RANK * columns, 9 + seed), [RANK, columns]))
+
+    def delta(self, module, factor):
+        up, down = self.factors[module]
+        return [factor * value for value in product(floats(up), floats(down), up[1][0], RANK, down[1][1])]
+
+    def merged(self, deltas, experts=("high", "low"), name="merged"):
+        """A copy of the checkpoint in F32 with {tensor: what is added}."""
+        folder = self.copy_checkpoint(name)
+        for noise in FOLDERS:
+            tensors = {key: f32(floats(tensor), tensor[1]) for key, tensor in self.weights[noise].items()}
+            for key, delta in deltas.items() if noise in experts else ():
+                tensors[key] = f32([a + b for a, b in zip(floats(tensors[key]), delta)], tensors[key][1])
+            write_tensors(next((folder / FOLDERS[noise]).glob("*.safetensors")), tensors)
+        return folder
+
+    def frame(self, *flags, checkpoint=CHECKPOINT):
+        result = self.generate(*flags, checkpoint=checkpoint, save_file="still.png", frame_num="1", sample_steps="2")
+        return read_png(self.folder / "still.png")[2], result.err + result.out
+
+    def write(self, name, tensors, metadata=None):
+        write_tensors(self.folder / name, tensors, metadata)
+        return self.folder / name
+
+    def pairs(self, spell, down, up, alpha=None):
+        tensors = {}
+        for module, (a, b) in self.factors.items():
+            tensors[spell(module) + down] = b
+            tensors[spell(module) + up] = a
+            if alpha is not None:
+                tensors[spell(module) + ".alpha"] = f32([alpha], [])
+        return tensors
+
+    def test_every_dialect(self):
+        factor = ALPHA / RANK
+        expected, _ = self.frame(checkpoint=self.merged({m + ".weight": self.delta(m, factor) for m in self.factors}))
+        plain, _ = self.frame()
+        self.assertNotEqual(expected, plain)
+        diffusers = {QUERY: "blocks.0.attn1.to_q", FEED: "blocks.1.ffn.net.0.proj"}
+        same = lambda module: module
+        dialects = {
+            "kohya": self.pairs(lambda m: "lora_unet_" + m.replace(".", "_"), ".lora_down.weight", ".lora_up.weight", ALPHA),
+            "kohya with dots": self.pairs(lambda m: "lora_unet_" + m, ".lora_down.weight", ".lora_up.weight", ALPHA),
+            "Fun": self.pairs(lambda m: "lora_unet__" + m.replace(".", "_"), ".lora_down.weight", ".lora_up.weight", ALPHA),
+            "ComfyUI": self.pairs(lambda m: "diffusion_model." + m, ".lora_A.weight", ".lora_B.weight", ALPHA),
+            "bare": self.pairs(same, ".lora_A.default.weight", ".lora_B.default.weight", ALPHA),
+            "peft": self.pairs(lambda m: "base_model.model." + m, ".lora_A", ".lora_B", ALPHA),
+            "diffusers": self.pairs(lambda m: "transformer." + diffusers[m], ".lora.down.weight", ".lora.up.weight", ALPHA),
+            "diffusers with _": self.pairs(lambda m: "lora_transformer_" + diffusers[m].replace(".", "_"), ".lora_down.weight",
+                                           ".lora_up.weight", ALPHA)}
+        for name, tensors in dialects.items():
+            with self.subTest(name):
+                frame, told = self.frame("--lora", self.write("a.safetensors", tensors))
+                self.assertEqual(frame, expected)
+                self.assertIn("'a.safetensors': 2 modules of the high-noise expert", told)
+        with self.subTest("alpha of the metadata"):
+            for text in ({"lora_alpha": ALPHA, "r": RANK}, {"transformer.lora_alpha": ALPHA, "transformer.r": RANK}):
+                file = self.write("a.safetensors", self.pairs(same, ".lora_A.weight", ".lora_B.weight"),
+                                  {"lora_adapter_metadata": json.dumps(text)})
+                self.assertEqual(self.frame("--lora", file)[0], expected)
+        with self.subTest("without alpha, by strength"):
+            file = self.write("a.safetensors", self.pairs(same, ".lora_A.weight", ".lora_B.weight"))
+            self.assertEqual(self.frame("--lora", f"{file}:{factor}")[0], expected)
+            self.assertEqual(self.frame("--lora", f"{file}:0.25", "--lora", f"{file}:0.25")[0], expected)
+            self.assertEqual(self.frame("--lora", f"{file}:{factor}", "--residency", "streamed")[0], expected)
+
+    def test_divided_blocks(self):
+        """Ranks load runs of a block's bytes, which begin in the middle of a weight: so every matrix is changed."""
+        names = [name for name, (_, shape, _) in self.weights["high"].items() if name.startswith("blocks.") and len(shape) == 2]
+        deltas = {name: dyadic(len(floats(self.weights["high"][name])), number) for number, name in enumerate(names)}
+        flags = ("--ulysses_size", "2")
+        expected, _ = self.frame(*flags, checkpoint=self.merged(deltas))
+        file = self.write("a.safetensors", {f"diffusion_model.{name.removesuffix('.weight')}.diff": f32(deltas[name], self.weights["high"][name][1])
+                                            for name in names})
+        self.assertEqual(self.frame("--lora", file, *flags, "--dit_fsdp")[0], expected)
+        self.assertEqual(self.frame("--lora", file, *flags, "--residency", "streamed")[0], expected)
+
+    def test_one_expert(self):
+        deltas = {m + ".weight": self.delta(m, 1) for m in self.factors}
+        frames = {noise: self.frame(checkpoint=self.merged(deltas, (noise,), noise))[0] for noise in FOLDERS}
+        tensors = self.pairs(lambda m: m, ".lora_A.weight", ".lora_B.weight")
+        file = self.write("a.safetensors", tensors)
+        for noise in FOLDERS:
+            self.assertEqual(self.frame("--lora", f"{file}@{noise}")[0], frames[noise])
+            named = self.write(f"style_{noise}_noise.safetensors", tensors)
+            self.assertEqual(self.frame("--lora", named)[0], frames[noise])
+        both = self.write("pair.safetensors", {"transformer_2." + key: tensor for key, tensor in tensors.items()})
+        self.assertEqual(self.frame("--lora", both)[0], frames["low"])
+
+    def test_whole_differences(self):
+        weights = self.weights["high"]
+        count = lambda name: len(floats(weights[name]))
+        names = {"blocks.0.modulation": "diffusion_model.blocks.0.diff_m", "blocks.0.norm3.weight": "diffusion_model.blocks.0.norm3.diff",
+                 "blocks.0.norm3.bias": "diffusion_model.blocks.0.norm3.diff_b", QUERY + ".bias": f"diffusion_model.{QUERY}.diff_b",
+                 "head.head.weight": "diffusion_model.head.head.diff", "head.modulation": "diffusion_model.head.diff_m",
+                 "patch_embedding.weight": "diffusion_model.patch_embedding.diff",
+                 "blocks.1.cross_attn.norm_q.weight": "diffusion_model.blocks.1.cross_attn.norm_q.diff"}
+        deltas = {name: dyadic(count(name), number) for number, name in enumerate(names)}
+        expected, _ = self.frame(checkpoint=self.merged(deltas))
+        file = self.write("a.safetensors", {key: f32(deltas[name], weights[name][1]) for name, key in names.items()})
+        self.assertEqual(self.frame("--lora", file)[0], expected)
+
+    def test_other_kinds(self):
+        rows, columns = self.weights["high"][QUERY + ".weight"][1]
+        size = [dyadic(rows * RANK, 1), dyadic(RANK * columns, 2), dyadic(rows * RANK, 3), dyadic(RANK * columns, 4)]
+        first, second = (product(size[i], size[i + 1], rows, RANK, columns) for i in (0, 2))
+        with self.subTest("LoHa"):
+            tensors = {f"lycoris_{QUERY.replace('.', '_')}.hada_w{i // 2 + 1}_{'ab'[i % 2]}":
+                       f32(size[i], [rows, RANK] if i % 2 == 0 else [RANK, columns]) for i in range(4)}
+            expected, _ = self.frame(checkpoint=self.merged({QUERY + ".weight": [a * b for a, b in zip(first, second)]}, name="loha"))
+            self.assertEqual(self.frame("--lora", self.write("a.safetensors", tensors))[0], expected)
+        with self.subTest("LoKr"):
+            outer, inner = dyadic(4, 5), dyadic(rows // 2 * (columns // 2), 6)
+            kron = [outer[r // (rows // 2) * 2 + c // (columns // 2)] * inner[r % (rows // 2) * (columns // 2) + c % (columns // 2)]
+                    for r in range(rows) for c in range(columns)]
+            tensors = {f"diffusion_model.{QUERY}.lokr_w1": f32(outer, [2, 2]),
+                       f"diffusion_model.{QUERY}.lokr_w2": f32(inner, [rows // 2, columns // 2]),
+                       f"diffusion_model.{QUERY}.alpha": f32([7.0], [])}
+            expected, _ = self.frame(checkpoint=self.merged({QUERY + ".weight": kron}, name="lokr"))
+            self.assertEqual(self.frame("--lora", self.write("a.safetensors", tensors))[0], expected)
+        with self.subTest("DoRA"):  # the magnitude that the weight has anyhow, with a LoRA of zeros: nothing changes but by rounding
+            weight = floats(self.weights["high"][QUERY + ".weight"])
+            up, down = self.factors[QUERY]
+            doubled = [2 * sum(w * w for w in weight[r * columns : (r + 1) * columns]) ** 0.5 for r in range(rows)]
+            tensors = {f"{QUERY}.lora_A.weight": down, f"{QUERY}.lora_B.weight": f32([0.0] * rows * RANK, [rows, RANK]),
+                       f"{QUERY}.dora_scale": f32(doubled, [rows, 1])}
+            expected, _ = self.frame(checkpoint=self.merged({QUERY + ".weight": weight}, ("high",), name="dora"))
+            frame, _ = self.frame("--lora", str(self.write("a.safetensors", tensors)) + "@high")
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(frame, expected)), 1)
+            self.assertNotEqual(frame, self.frame()[0])
+
+    def test_keys_without_a_place(self):
+        tensors = self.pairs(lambda m: "diffusion_model." + m, ".lora_A.weight", ".lora_B.weight")
+        image = {"diffusion_model.blocks.0.cross_attn.k_img.lora_A.weight": f32([1.0], [1, 1]),
+                 "diffusion_model.img_emb.proj.1.lora_B.weight": f32([1.0], [1, 1])}
+        _, told = self.frame("--lora", self.write("a.safetensors", {**tensors, **image}))
+        self.assertIn("2 keys are of Wan2.1's cross-attention to images", told)
+        unknown = {"diffusion_model.blocks.99.ffn.0.lora_A.weight": f32([1.0], [1, 1]), "who": f32([1.0], [1])}
+        file = self.write("b.safetensors", {**tensors, **unknown})
+        refuse = lambda file, status, *words: self.assert_refused(
+            self.run_wan(*generate_arguments(save_file="a.mp4"), "--lora", file), status, *words)
+        refuse(file, BAD_FILE, "2 of its keys are not known", "blocks.99", "--lora_allow_unmatched")
+        _, told = self.frame("--lora", file, "--lora_allow_unmatched")
+        self.assertIn("2 keys are not known", told)
+        refuse(self.write("c.safetensors", image), BAD_FILE, "nothing of it has a place")
+        refuse(self.write("d.safetensors", {"lora_te_text_model_encoder.lora_down.weight": f32([1.0], [1, 1])}), UNSUPPORTED,
+               "text encoder's LoRA")
+        wide = dict(tensors)
+        wide[f"diffusion_model.{QUERY}.lora_A.weight"] = f32([0.0] * RANK * 3072, [RANK, 3072])
+        refuse(self.write("e.safetensors", wide), BAD_FILE, "3072", "of another model")
+        half = {key: tensor for key, tensor in tensors.items() if QUERY not in key or "lora_A" in key}
+        refuse(self.write("f.safetensors", half), BAD_FILE, "no other half")
+        refuse(CHECKPOINT / "high_noise_model", BAD_FILE, "not known")
+        refuse("nowhere.safetensors:2", BAD_FILE, "nowhere.safetensors")
+        refuse(":2", INVALID_ARGUMENT, "--lora :2")
+
+    def test_a_name_with_a_colon(self):
+        tensors = self.pairs(lambda m: m, ".lora_A.weight", ".lora_B.weight")
+        shutil.copy(self.write("a.safetensors", tensors), self.folder / "a:b.safetensors")
+        self.assertEqual(self.frame("--lora", "a:b.safetensors")[0], self.frame("--lora", "a.safetensors")[0])
+        self.assertEqual(read_png(self.folder / "still.png")[3]["lora"], "a.safetensors")
+
+
+if __name__ == "__main__":
+    unittest.main()
