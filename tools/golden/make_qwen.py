@@ -23,6 +23,7 @@ sampling.safetensors
     CASE.logits, CASE.ids, CASE.settings (penalty, temperature, top_k, top_p) and CASE.scores, what generate() draws from
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -112,13 +113,21 @@ MODELS = {
 }
 
 
+def save_half(model, folder):
+    """Rounds the weights to fp16, which the file holds; `model` goes on in fp32. A copy is saved: buffers stay as exact as they are."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+    copy.deepcopy(model).half().save_pretrained(folder)
+
+
 def make_models(out):
     steps = 12
     for seed, (name, (make, config)) in enumerate(MODELS.items()):
         model = random_model(make, config, seed)
         model.generation_config.update(do_sample=True, temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.3,
                                        eos_token_id=[config.eos_token_id, 3])
-        model.save_pretrained(out / "models" / name)
+        save_half(model, out / "models" / name)
         ids = torch.randint(5, config.vocab_size - 5, (1, 70 if name == "qwen" else 9))
         with torch.no_grad():
             answer = model.generate(ids, do_sample=False, max_new_tokens=steps, eos_token_id=None, temperature=None,
@@ -151,7 +160,7 @@ def make_vision(out):
         for name, parameter in model.named_parameters():
             if "patch_embed" in name:
                 parameter.mul_(0.3)
-    model.save_pretrained(out / "models" / "vl")
+    save_half(model, out / "models" / "vl")
     saved = json.loads((out / "models/vl/config.json").read_text())
     assert saved["vision_config"]["window_size"] == 24, saved
     generator = torch.Generator().manual_seed(3)
