@@ -18,14 +18,14 @@ namespace {
 // Ranks split sums of attention differently by thread, nothing else: f32 rounding alone.
 constexpr double kTolerance = 1e-6;
 
-/// Adds to the reference tokens after block 1. Signs alternate: a layer norm would take a constant away again.
+/// Adds to the reference tokens after block 0. Signs alternate: a layer norm would take a constant away again.
 class AddToReferences final : public BlockStage {
  public:
   AddToReferences(std::int64_t first, std::int64_t dim, float value)
       : first_(first), added_(DType::kF32, {1, dim}) {
     for (std::int64_t i = 0; i < dim; ++i) added_.as<float>()[i] = i % 2 == 0 ? value : -value;
   }
-  bool runs_after(int block) const override { return block == 1; }
+  bool runs_after(int block) const override { return block == 0; }
   void run(ExecContext& ctx, const BlockEnd& end, const TensorView& x) override {
     const Range local = end.layout.local();
     for (std::int64_t token = std::max(first_, local.begin); token < local.end; ++token) {

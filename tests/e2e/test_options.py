@@ -102,7 +102,7 @@ class Options(WanTest):
         # The program itself is measured, and differs a little from process to process.
         self.assertGreater(larger["peak"] - larger["program"], plan["peak"] - plan["program"])
         (lossy,) = self.run_wan(*generate_arguments(plan=True, json=True, vae_precision="bf16")).events
-        self.assertLess(lossy["vae"], 0.6 * plan["vae"])
+        self.assertLess(lossy["vae"], 0.7 * plan["vae"])
 
     def test_the_last_of_two_values_counts(self):
         result = self.generate("--frame_num", "1", "--json", save_file="still.png")
@@ -249,7 +249,6 @@ class Options(WanTest):
         text = run("generate", "--help").out
         for name in OFFICIAL + MORE:
             self.assertRegex(text, rf"(?m)^\s+{name}\b", name)
-        self.assertNotIn("--replace_flag", text)
         for arguments in (["--help"], ["inspect", "--help"], ["tokenize", "--help"]):
             result = run(*arguments)
             self.assertEqual((result.status, result.err), (0, ""))

@@ -113,9 +113,9 @@ class Outputs(WanTest):
         exact = self.frames_of()
         lossy = self.frames_of(vae_precision="bf16")
         self.assertNotEqual(lossy, exact)
-        # 45 dB of 255 levels, frames of random weights, is an error of 1.4 levels.
+        # 40 dB of 255 levels, frames of random weights, are an error of 2.5 levels.
         error = sum((a - b) ** 2 for a, b in zip(exact, lossy)) / len(exact)
-        self.assertLess(error, 2.0)
+        self.assertLess(error, 6.5)
         result = self.generate("--json", save_file="video.mp4", vae_precision="bf16")
         settings = next(event["values"] for event in result.events if event["event"] == "settings")
         self.assertEqual(settings["vae_precision"], "bf16")

@@ -28,7 +28,15 @@ def randomize(model, seed):
                 parameter.add_(1.0)
             if "norm_q" in name or "norm_k" in name:
                 parameter.mul_(2.0)
+            parameter.copy_(parameter.bfloat16())
     return model.eval()
+
+
+def save(model, folder):
+    """In bf16, to which randomize() has rounded."""
+    model.save_config(folder)
+    save_file({name: value.bfloat16() for name, value in model.state_dict().items()},
+              folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
 def main():
@@ -38,9 +46,8 @@ def main():
     torch.set_num_threads(1)
     transformer = randomize(WanTransformer3DModel(
         num_attention_heads=2, attention_head_dim=24, in_channels=4, out_channels=4, text_dim=16, freq_dim=16, ffn_dim=64,
-        num_layers=1, rope_max_seq_len=32), 1).to(torch.bfloat16)
-    transformer.save_pretrained(out / "transformer")
-    transformer.float()
+        num_layers=1, rope_max_seq_len=32), 1)
+    save(transformer, out / "transformer")
     generator = torch.Generator().manual_seed(2)
     latent = torch.randn(4, 3, 4, 6, generator=generator)
     context = torch.randn(7, 16, generator=generator)
@@ -49,10 +56,10 @@ def main():
         velocity = transformer(latent[None], torch.tensor([637]), padded[None]).sample[0]
     save_file({"latent": latent, "context": context, "timestep": torch.tensor([637]), "velocity": velocity.contiguous()},
               out / "transformer_pass.safetensors")
-    vae = lambda z: dict(z_dim=z, latents_mean=[0.0] * z, latents_std=[1.0] * z, base_dim=4, dim_mult=[1, 2, 2, 2])
-    randomize(AutoencoderKLWan(**vae(16)), 3).to(torch.bfloat16).save_pretrained(out / "vae21")
-    randomize(AutoencoderKLWan(**vae(48), decoder_base_dim=4, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
-                               scale_factor_spatial=16), 4).to(torch.bfloat16).save_pretrained(out / "vae22")
+    vae = lambda z: dict(z_dim=z, latents_mean=[0.0] * z, latents_std=[1.0] * z, base_dim=2, dim_mult=[1, 2, 2, 2])
+    save(randomize(AutoencoderKLWan(**vae(16)), 3), out / "vae21")
+    save(randomize(AutoencoderKLWan(**vae(48), decoder_base_dim=2, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
+                                    scale_factor_spatial=16), 4), out / "vae22")
 
 
 if __name__ == "__main__":

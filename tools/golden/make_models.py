@@ -44,7 +44,7 @@ TRANSFORMERS = {
         forwards=[("f1", 1, 6, 10, 999, 7, TRANSFORMER_LAYERS), ("full_text", 3, 2, 14, 500, 512, BLOCKS),
                   ("f9", 9, 4, 6, 13, 1, BLOCKS)]),
     "dit_h4_d16": dict(
-        config=dict(dim=64, ffn_dim=96, freq_dim=256, text_dim=24, in_dim=16, out_dim=16, num_heads=4, num_layers=1,
+        config=dict(dim=64, ffn_dim=96, freq_dim=256, text_dim=24, in_dim=16, out_dim=16, num_heads=4, num_layers=2,
                     text_len=32),
         dtype=torch.bfloat16, shards=3, seed=2,
         forwards=[("t1000", 2, 4, 4, 1000, 3, TRANSFORMER_LAYERS), ("narrow", 5, 6, 2, 250, 17, BLOCKS)]),
