@@ -71,7 +71,8 @@ std::string amount(const PhaseProgress& event) {
 std::string speed(const PhaseProgress& event) {
   if (event.done == 0 || event.seconds <= 0) return "";
   const double rate = static_cast<double>(event.done) / event.seconds;
-  if (event.phase == Phase::kLoad || event.phase == Phase::kDownload) return fmt::format("{:.0f} MB/s", rate * 1e-6);
+  if (event.phase == Phase::kLoad || event.phase == Phase::kDownload)
+    return fmt::format("{:.0f} MB/s", rate * 1e-6);
   if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
   if (event.phase == Phase::kExtend) return fmt::format("{:.1f} tokens/s", rate);

@@ -11,7 +11,19 @@
 
 namespace wan {
 
-enum class Phase { kDownload, kExtend, kLoad, kAudio, kImage, kText, kHighNoise, kLowNoise, kDenoise, kDecode, kEncode };
+enum class Phase {
+  kDownload,
+  kExtend,
+  kLoad,
+  kAudio,
+  kImage,
+  kText,
+  kHighNoise,
+  kLowNoise,
+  kDenoise,
+  kDecode,
+  kEncode
+};
 
 /// "download", "extend", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
 const char* phase_name(Phase phase);

@@ -7,10 +7,10 @@ namespace wan {
 
 enum class ActivationKind {
   kNone,
-  kSiLU,      // x / (1 + exp(-x))
-  kGeluTanh,  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-  kGelu,      // x Phi(x) = 0.5 x (1 + erf(x / sqrt(2)))
-  kLeakyReLU, // x where x >= 0, otherwise x / 5
+  kSiLU,       // x / (1 + exp(-x))
+  kGeluTanh,   // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+  kGelu,       // x Phi(x) = 0.5 x (1 + erf(x / sqrt(2)))
+  kLeakyReLU,  // x where x >= 0, otherwise x / 5
 };
 
 /// The scalar function, in double.

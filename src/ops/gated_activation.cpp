@@ -23,9 +23,7 @@ void reference(const GatedActivationArgs& args) {
   const TensorView x = args.x.reshape(flat);
   const TensorView out = args.out.reshape(flat);
   for (std::int64_t i = 0; i < flat[0]; ++i)
-    store_element(
-        out, {i},
-        apply_activation(args.kind, load_element(gate, {i})) * load_element(x, {i}));
+    store_element(out, {i}, apply_activation(args.kind, load_element(gate, {i})) * load_element(x, {i}));
 }
 
 void gated_activation(ExecContext& ctx, const GatedActivationArgs& args) {

@@ -34,10 +34,10 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
-using AllOps =
-    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
-             CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedActivationArgs,
-             GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
-             PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
+                        Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
+                        FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
+                        LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, RmsNormArgs,
+                        RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -31,9 +31,8 @@ const Shape kShapes[] = {{1}, {3, 5}, {16}, {2, 3, 17}, {1024}, {150, 301}};
 TEST(Activation, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : kShapes)
-    for (const auto kind :
-         {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
-                          ActivationKind::kLeakyReLU})
+    for (const auto kind : {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh,
+                            ActivationKind::kGelu, ActivationKind::kLeakyReLU})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes) {
           const Guarded x = random_tensor(x_type, shape, 1, Layout::kContiguous, 3.0);
