@@ -50,7 +50,7 @@ constexpr std::array<std::string_view, 5> kComfyFolders = {"diffusion_models", "
 /// The folder that holds ComfyUI's folders; empty where there is none.
 fs::path comfy_root(const fs::path& folder) {
   for (const char* below : {"split_files", "models", "."}) {
-    const fs::path root = std::string_view(below) == "." ? folder : folder / below;
+    fs::path root = std::string_view(below) == "." ? folder : folder / below;
     for (const std::string_view part : {"diffusion_models", "unet", "text_encoders"})
       if (is_a_folder(root / part)) return root;
   }

@@ -164,7 +164,7 @@ std::optional<std::string> nested_sample(const Numbered& block, bool down) {
 
 /// Below "encoder." or "decoder.".
 std::optional<std::string> coder_name(std::string_view name, bool encoder, bool nested) {
-  if (const auto middle = with_new_beginning(name, kVaeCoder)) {
+  if (auto middle = with_new_beginning(name, kVaeCoder)) {
     if (!middle->starts_with("middle.0.") && !middle->starts_with("middle.2.")) return middle;
     constexpr std::size_t kPrefix = std::string_view("middle.0.").size();
     return middle->substr(0, kPrefix) + residual_part(std::string_view(*middle).substr(kPrefix));
