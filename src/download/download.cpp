@@ -50,12 +50,14 @@ class Workers {
     const auto most = static_cast<int>(plan.files.size());
     const int count = std::clamp(options.connections, 1, std::max(1, std::min(most, kMostConnections)));
     running_ = count;  // which the first threads may count down before the last ones begin
-    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+    } catch (...) {  // no further thread can be had
+      end();
+      throw;
+    }
   }
-  ~Workers() {
-    stop_ = true;
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Workers() { end(); }
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
@@ -90,6 +92,11 @@ class Workers {
 
  private:
   static constexpr int kMostConnections = 32;
+
+  void end() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
 
   void work() {
     try {

@@ -244,8 +244,8 @@ class FileFetch {
 
   void run() {
     while (!is_whole()) {
-      const std::int64_t before = partial_.bytes();
-      Pause pause{.seconds = fruitless_ == 0 ? 1.0 : static_cast<double>(1 << fruitless_)};
+      most_ = std::max(most_, partial_.bytes());
+      Pause pause{.seconds = static_cast<double>(1 << fruitless_)};
       try {
         ask(pause);
       } catch (const TransferError& lost) {
@@ -254,7 +254,7 @@ class FileFetch {
       }
       context_.progress(file_, partial_.bytes());
       if (pause.reason.empty()) continue;
-      if (partial_.bytes() > before) {
+      if (partial_.bytes() > most_) {
         fruitless_ = 0;  // the connection broke, and the next one goes on
         continue;
       }
@@ -286,6 +286,7 @@ class FileFetch {
   void begin_anew() {
     const std::string reason = wrong_content(context_.hub, file_, partial_.beginning());
     partial_.restart();
+    most_ = 0;
     if (came_wrong_) {
       partial_.remove();
       fail(ErrorCode::kBadFile, "{}", MessagePart{reason});
@@ -330,6 +331,7 @@ class FileFetch {
   std::string etag_;
   bool came_wrong_ = false;
   int fruitless_ = 0;
+  std::int64_t most_ = 0;  // bytes that there have been: what is fetched again is no progress
 };
 
 }  // namespace

@@ -43,6 +43,19 @@ std::int64_t size_of(const fs::path& path) {
 }
 
 /// Fills in the plan's files. Throws BadFile for paths that leave the folder or meet there.
+/// A sum becomes a part of a name on disk, and sizes are added up.
+void check_facts(const DownloadFile& file) {
+  const auto is_sum = [](const std::string& sum, std::size_t digits) {
+    return sum.empty() ||
+           (sum.size() == digits && sum.find_first_not_of("0123456789abcdef") == std::string::npos);
+  };
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 45;
+  WAN_CHECK(is_sum(file.sha256, 64) && is_sum(file.git_sha1, 40), kBadFile,
+            "the repository gives {} a sum that is none; do not trust it", file.path);
+  WAN_CHECK(file.size >= 0 && file.size <= kMostBytes, kBadFile,
+            "the repository gives {} {} bytes; do not trust it", file.path, file.size);
+}
+
 void choose(DownloadPlan& plan, std::vector<DownloadFile> listed, const std::vector<std::string>& patterns) {
   WAN_CHECK(listed.size() <= kMostFiles, kBadFile, "{} has more than {} files; name a smaller repository",
             plan.repository, kMostFiles);
@@ -51,6 +64,7 @@ void choose(DownloadPlan& plan, std::vector<DownloadFile> listed, const std::vec
   for (std::size_t i = 0; i < listed.size(); ++i) {
     DownloadFile& file = listed[i];
     check_hub_path(file.path);
+    check_facts(file);
     WAN_CHECK(i == 0 || listed[i - 1].path != file.path, kBadFile,
               "the repository names {} twice; do not trust it", file.path);
     bool wanted = patterns.empty();

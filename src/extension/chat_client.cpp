@@ -44,9 +44,11 @@ std::string completions_address(std::string url) {
 
 /// What the server says, without the key, for a message.
 std::string told_by_server(const ChatServer& server, std::string text) {
+  constexpr std::string_view kHidden = "[key]";  // in which a short key may stand itself
   if (!server.key.empty())
-    for (std::size_t at = text.find(server.key); at != text.npos; at = text.find(server.key, at))
-      text.replace(at, server.key.size(), "[key]");
+    for (std::size_t at = text.find(server.key); at != text.npos;
+         at = text.find(server.key, at + kHidden.size()))
+      text.replace(at, server.key.size(), kHidden);
   return shortened(text);
 }
 

@@ -70,7 +70,12 @@ const Instruction& instruction_of(const GenerationRequest& request) {
       facts.extends_prompts, kUnsupported, "use_prompt_extend",
       "prompts of {} are not extended: there is no instruction for it; leave prompt extension out",
       request.task);
-  if (!facts.takes_image || !has_image) return kFromText;
+  WAN_CHECK_FIELD(!has_image || facts.takes_image, kInvalidArgument, "image",
+                  "{} makes its video from `prompt` alone; leave the image out or name another `task`",
+                  request.task);
+  WAN_CHECK_FIELD(is_plain_utf8(request.prompt), kInvalidArgument, "prompt",
+                  "expected UTF-8 text; convert the prompt to UTF-8");
+  if (!has_image) return kFromText;
   // A picture that may be left out is described by it, not by its absence from the prompt.
   return facts.needs_image && request.prompt.empty() ? kFromImageAlone : kFromImage;
 }
@@ -78,9 +83,10 @@ const Instruction& instruction_of(const GenerationRequest& request) {
 std::string read_instruction(const std::filesystem::path& path) {
   constexpr std::size_t kMost = 64 << 10;
   const MappedFile file(path);
-  std::string text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const std::size_t size = file.bytes().size();
+  std::string text(reinterpret_cast<const char*>(file.bytes().data()), size <= kMost ? size : 0);
   file.check_whole();
-  WAN_CHECK(!text.empty() && text.size() <= kMost && is_plain_utf8(text), kBadFile,
+  WAN_CHECK(!text.empty() && is_plain_utf8(text), kBadFile,
             "{}: expected an instruction in UTF-8, of at most {} KB", path.string(), kMost >> 10);
   return text;
 }

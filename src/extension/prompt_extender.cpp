@@ -92,7 +92,11 @@ struct PromptExtender::Impl {
                            const std::atomic<bool>* cancelled) {
     const std::filesystem::path folder =
         find_qwen_folder(extension.prompt_extend_model, !request.image.empty(), engine.ckpt_dir);
-    if (!model) model.emplace(folder, engine, on_event, cancelled);
+    if (!model || loaded != folder) {  // requests with and without an image may have models of their own
+      model.reset();
+      model.emplace(folder, engine, on_event, cancelled);
+      loaded = folder;
+    }
     const Clock::time_point start = Clock::now();
     on_event(PhaseStarted{Phase::kExtend, kMostAnswerTokens});
     const LocalAnswer answer = model->ask(
@@ -139,6 +143,7 @@ struct PromptExtender::Impl {
   PromptExtension extension;
   EngineOptions engine;
   std::optional<LocalQwen> model;
+  std::filesystem::path loaded;  // the model's folder
 };
 
 PromptExtender::PromptExtender(PromptExtension extension, EngineOptions engine)
@@ -152,8 +157,9 @@ void PromptExtender::check(const GenerationRequest& request) const {
   impl_->check(request);
 }
 
-ExtendedPrompt PromptExtender::extend(const GenerationRequest& request, const EventHandler& on_event,
+ExtendedPrompt PromptExtender::extend(const GenerationRequest& request, const EventHandler& told,
                                       const std::atomic<bool>* cancelled) {
+  const EventHandler on_event = told ? told : [](const Event&) {};
   static_cast<void>(instruction_for(request, impl_->extension));
   try {
     ExtendedPrompt extended = impl_->ask(request, on_event, cancelled);

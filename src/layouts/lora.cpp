@@ -90,11 +90,13 @@ class LoraReader {
     if (first == nullptr) return;
     const std::string name = weight_name(module);
     if (const TensorEntry* magnitude = find(roles, LoraRole::kMagnitude)) {
-      step.magnitude = load_matrix(file_, *magnitude).values;
+      LoraMatrix sizes = load_matrix(file_, *magnitude);
       const TensorEntry& target = weight(name, *magnitude);
       const std::int64_t rows = target.shape[0];
-      const auto count = static_cast<std::int64_t>(step.magnitude.size());
-      WAN_CHECK(count == rows || count == target.elements() / rows, kBadFile,
+      const auto count = static_cast<std::int64_t>(sizes.values.size());
+      step.magnitude_of_rows = sizes.rows == rows && sizes.columns == 1;
+      step.magnitude = std::move(sizes.values);
+      WAN_CHECK(step.magnitude_of_rows || count == target.elements() / rows, kBadFile,
                 "{}: {} has {} numbers for a weight of {}", use_.file.string(), quote_name(magnitude->name),
                 count, target.shape.to_string());
     }
@@ -171,7 +173,8 @@ class LoraReader {
   LoraMatrix load(const TensorEntry& entry) const { return load_matrix(file_, entry); }
 
   /// A factor of LoKr, whole or as a product; the rank where it is one.
-  LoraMatrix kron_factor(const Roles& roles, LoraRole whole, LoraRole a, LoraRole b,
+  /// No larger than the weight `name`.
+  LoraMatrix kron_factor(const std::string& name, const Roles& roles, LoraRole whole, LoraRole a, LoraRole b,
                          std::int64_t& rank) const {
     if (const TensorEntry* entry = find(roles, whole)) return load(*entry);
     const TensorEntry* first = find(roles, a);
@@ -179,8 +182,9 @@ class LoraReader {
     if (first == nullptr) return {};
     const LoraMatrix left = load(need(roles, a, *first));
     const LoraMatrix right = load(need(roles, b, *first));
-    WAN_CHECK(left.columns == right.rows, kBadFile, "{}: {} and its other half do not fit",
-              use_.file.string(), quote_name(first->name));
+    WAN_CHECK(left.columns == right.rows && right.columns > 0 &&
+                  left.rows <= weight(name, *first).elements() / right.columns,
+              kBadFile, "{}: {} and its other half do not fit", use_.file.string(), quote_name(first->name));
     rank = right.rows;
     return product(left, right);
   }
@@ -223,8 +227,8 @@ class LoraReader {
                                            static_cast<float>(scale * factor(roles, rank))));
     }
     std::int64_t rank = 0;
-    LoraMatrix w1 = kron_factor(roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
-    LoraMatrix w2 = kron_factor(roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
+    LoraMatrix w1 = kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
+    LoraMatrix w2 = kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
     if (!w1.empty() || !w2.empty()) {
       for (const auto& [role, entry] : roles)
         if (role >= LoraRole::kKronW1 && first == nullptr) first = entry;

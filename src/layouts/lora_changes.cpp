@@ -89,12 +89,8 @@ class LoraChange final : public WeightChange {
   LoraChange(const TensorEntry& weight, std::vector<LoraStep> steps)
       : weight_(weight), columns_(weight.elements() / weight.shape[0]), steps_(std::move(steps)) {
     weight_.change = {};
-    for (std::size_t i = 0; i < steps_.size(); ++i) {
-      const std::vector<float>& magnitude = steps_[i].magnitude;
-      if (magnitude.empty()) continue;
-      const bool of_rows = magnitude.size() == static_cast<std::size_t>(weight.shape[0]);
-      if (!of_rows) norms_of_columns(i);
-    }
+    for (std::size_t i = 0; i < steps_.size(); ++i)
+      if (!steps_[i].magnitude.empty() && !steps_[i].magnitude_of_rows) norms_of_columns(i);
   }
 
   void apply(std::int64_t first, std::span<float> values) const override {

@@ -50,8 +50,9 @@ std::unique_ptr<LoraDelta> whole_delta(LoraMatrix difference, float factor);
 struct LoraStep {
   std::vector<std::unique_ptr<LoraDelta>> deltas = {};
   std::optional<LoraMatrix> set = {};  // stands in the weight's place
-  /// DoRA: each row (or column, where there are as many) is brought to this norm, with `strength` of the difference that makes.
+  /// DoRA: each row, or column, is brought to this norm, with `strength` of the difference that makes.
   std::vector<float> magnitude = {};
+  bool magnitude_of_rows = true;
   float strength = 1;
 };
 

@@ -291,11 +291,8 @@ CheckpointFiles find_checkpoint_files(const fs::path& ckpt_dir, const Checkpoint
   const bool needs_more = (facts.takes_sound && files.audio_encoder.empty()) ||
                           (facts.takes_source && files.image_encoder.empty());
   WAN_CHECK_FIELD(!needs_more, kUnsupported, "ckpt_dir",
-                  "{} takes another encoder too: name the official folder of {} with `ckpt_dir`",
-                  files.task->facts().name, files.task->facts().checkpoint);
-  WAN_CHECK_FIELD(!files.task->facts().takes_source || !files.image_encoder.empty(), kUnsupported, "ckpt_dir",
-                  "{} takes an image encoder too: name the official folder of {} with `ckpt_dir`",
-                  files.task->facts().name, files.task->facts().checkpoint);
+                  "{} takes another encoder too: name the official folder of {} with `ckpt_dir`", facts.name,
+                  facts.checkpoint);
   return files;
 }
 

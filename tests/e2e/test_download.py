@@ -232,13 +232,18 @@ class DownloadTest(WanTest):
         entry = self.hub.entry("README.md")
         self.hub.listed = [entry, entry]
         self.refused(BAD_FILE, "README.md twice")
+        for large in ({"oid": "/../../evil".ljust(64, "0"), "size": 3}, {"oid": "0" * 63, "size": 3}):  # it becomes a part of a name
+            self.hub.listed = [entry | {"lfs": large}]
+            self.refused(BAD_FILE, "a sum that is none")
+        self.hub.listed = [entry | {"lfs": {"oid": "0" * 64, "size": 1 << 60}}]
+        self.refused(BAD_FILE, "do not trust it")
         self.hub.listed = [entry | {"size": -5}]
         self.refused(BAD_FILE, "a size in bytes")
         self.hub.listed = []
         self.refused(INVALID_ARGUMENT, "has no file", arguments=(REPOSITORY,))
 
     def test_a_disk_without_room_is_told_before_the_first_byte(self):
-        self.hub.listed = [self.hub.entry(VAE) | {"lfs": {"oid": "0" * 64, "size": 1 << 55}}]
+        self.hub.listed = [self.hub.entry(VAE) | {"lfs": {"oid": "0" * 64, "size": 1 << 44}}]
         self.refused(IO, "GB free, and", "--local_dir")
         self.assertEqual(self.hub.asked("api", "/resolve/"), [])
 

@@ -165,6 +165,16 @@ class ExtendTest(WanTest):
                 self.assertNotIn("\x1b", result.err)
                 self.assertEqual(result.out, "")
 
+    def test_a_key_of_few_letters_is_hidden_as_well(self):
+        result = self.extend(self.serve((401, {"error": {"message": "no key is like your key"}}, {})), key="key")
+        self.assertEqual(result.status, INVALID_ARGUMENT, result.err)
+        self.assertIn("no [key] is like your [key]", result.err)
+
+    def test_a_picture_that_the_task_does_not_take_is_refused(self):
+        result = self.extend(self.serve((200, completion("x"), {})), "--task", "t2v-A14B", "--image", "x.png")
+        self.assertEqual(result.status, INVALID_ARGUMENT, result.err)
+        self.assertIn("from --prompt alone", result.err)
+
     def test_a_cut_answer_is_used_with_a_notice(self):
         result = self.extend(self.serve((200, completion("a cat that", "length"), {})))
         self.assertEqual((result.status, result.out), (0, "a cat that\n"))

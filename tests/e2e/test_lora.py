@@ -179,6 +179,10 @@ class Lora(WanTest):
             frame, _ = self.frame("--lora", str(self.write("a.safetensors", tensors)) + "@high")
             self.assertLessEqual(max(abs(a - b) for a, b in zip(frame, expected)), 1)
             self.assertNotEqual(frame, self.frame()[0])
+            sizes = [2 * sum(w * w for w in weight[c::columns]) ** 0.5 for c in range(columns)]  # of a square weight's columns
+            tensors[f"{QUERY}.dora_scale"] = f32(sizes, [1, columns])
+            frame, _ = self.frame("--lora", str(self.write("a.safetensors", tensors)) + "@high")
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(frame, expected)), 1)
 
     def test_keys_without_a_place(self):
         tensors = self.pairs(lambda m: "diffusion_model." + m, ".lora_A.weight", ".lora_B.weight")
@@ -201,6 +205,9 @@ class Lora(WanTest):
         refuse(self.write("e.safetensors", wide), BAD_FILE, "3072", "of another model")
         half = {key: tensor for key, tensor in tensors.items() if QUERY not in key or "lora_A" in key}
         refuse(self.write("f.safetensors", half), BAD_FILE, "no other half")
+        large = {f"diffusion_model.{QUERY}.lokr_w1_a": f32([0.0] * 60000, [60000, 1]), f"diffusion_model.{QUERY}.lokr_w1_b": f32([0.0] * 60000, [1, 60000]),
+                 f"diffusion_model.{QUERY}.lokr_w2": f32([1.0], [1, 1])}
+        refuse(self.write("g.safetensors", large), BAD_FILE, "do not fit")  # before 14 GB are asked for
         refuse(CHECKPOINT / "high_noise_model", BAD_FILE, "not known")
         refuse("nowhere.safetensors:2", BAD_FILE, "nowhere.safetensors")
         refuse(":2", INVALID_ARGUMENT, "--lora :2")
