@@ -211,7 +211,7 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
                     "`use_relighting_lora`: {} has no such LoRA; {} has", files.task->facts().checkpoint,
                     task_names([](const TaskFacts& facts) { return facts.takes_source; }, "or"));
     const WanConfig& config = transformers[0];
-    relighting = std::make_shared<LowRankSums>(relighting_lora_of(ckpt_dir), wan_block_layout(config),
+    relighting = std::make_shared<LowRankSums>(relighting_lora_of(files.root), wan_block_layout(config),
                                                static_cast<int>(config.num_layers));
   }
   check_parts_fit(*this);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "media/load_image.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
@@ -122,6 +123,8 @@ void AnimationLoop::make_mask(const TensorView& into) {
         const std::int64_t frame = latent == 0 ? 0 : 4 * (latent - 1) + 1 + part;
         const bool carried = frame < clip().carried;
         const Image* const given = mask_ && !carried ? &mask_->frame(clip().first, frame) : nullptr;
+        WAN_CHECK(given == nullptr || (given->height == rows * stride && given->width == columns * stride),
+                  kBadFile, "a mask of the source is of another size than when the run began; begin anew");
         float* const plane = mask.as<float>() + (part * latents + latent) * rows * columns;
         for (std::int64_t y = 0; y < rows; ++y)
           for (std::int64_t x = 0; x < columns; ++x) {
