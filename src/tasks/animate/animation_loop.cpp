@@ -84,12 +84,7 @@ void AnimationLoop::encode_poses(const TensorView& into) {
   const auto fill = [&](std::int64_t index, std::span<float> pixels) {
     fill_from(poses_->frame(clip().first, index), pixels);
   };
-  const Tensor encoded = clip_latents(run_, into.dim(1));
-  encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
-  copy(context_.exec, {encoded, into});
-  if (context_.dump == nullptr) return;
-  dump_clip(context_, "pose_video", animation_.clip_frames, fill);
-  context_.dump->tensor(context_.exec, "pose_latents", encoded);
+  encode_frames(run_, animation_.clip_frames, fill, into, "pose_video", "pose_latents");
 }
 
 void AnimationLoop::encode_known(const TensorView& into) {
@@ -102,12 +97,7 @@ void AnimationLoop::encode_known(const TensorView& into) {
     else
       std::ranges::fill(pixels, kGrey);
   };
-  const Tensor encoded = clip_latents(run_, into.dim(1));
-  encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
-  copy(context_.exec, {encoded, into});
-  if (context_.dump == nullptr) return;
-  dump_clip(context_, "given_video", animation_.clip_frames, fill);
-  context_.dump->tensor(context_.exec, "given_latents", encoded);
+  encode_frames(run_, animation_.clip_frames, fill, into, "given_video", "given_latents");
 }
 
 void AnimationLoop::make_mask(const TensorView& into) {
@@ -160,13 +150,8 @@ Tensor AnimationLoop::make_condition() {
   encode_known(of_video(channels(at.kMask, at.known)));
   encode_poses(of_video(channels(at.known, at.pose)));
   mark_posed_frames(context_.exec, at, view);
-  dump_condition(channels(0, at.known));
+  if (context_.dump != nullptr) context_.dump->tensor(context_.exec, "condition", channels(0, at.known));
   return condition;
-}
-
-void AnimationLoop::dump_condition(const TensorView& condition) {
-  if (context_.dump == nullptr) return;
-  context_.dump->tensor(context_.exec, "condition", condition);
 }
 
 CharacterContext& AnimationLoop::context_of_character() {

@@ -31,8 +31,8 @@ struct AnimationFacts {
   std::string hash;     // of all bytes
 };
 
-/// Reads all videos to their end. `face_size`: pixels of a face's side. Throws InvalidArgument that names each thing that is wrong in a line of
-/// its own, and what open_video() and load_image() throw.
+/// Reads all videos to their end. `face_size`: pixels of a face's side. Throws InvalidArgument that names the files that
+/// are missing, or each other thing that is wrong in a line of its own, and what open_video() and load_image() throw.
 AnimationFacts check_animation_source(const std::filesystem::path& folder, bool replaces,
                                       std::int64_t face_size);
 
