@@ -13,6 +13,7 @@
 #include "base/mapped_file.h"
 #include "media/load_image.h"
 #include "media/sound_source.h"
+#include "settings/settings.h"
 
 namespace wan {
 
