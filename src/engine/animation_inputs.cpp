@@ -60,7 +60,8 @@ void take_animation_source(const GenerationRequest& request, const CheckpointMod
                            GenerationSettings& settings, std::vector<std::string>& notices) {
   AnimationSettings& animation = *settings.animation;
   const AnimationFacts facts = with_field("src_root_path", [&] {
-    return check_animation_source(animation.source, animation.replaces, models.config().animate->face_size());
+    return check_animation_source(animation.source, animation.replaces, models.config().animate->face_size(),
+                                  models.vae->geometry().spatial_stride * models.config().patch[1]);
   });
   WAN_CHECK_FIELD(
       new_run || facts.hash == animation.source_hash, kInvalidArgument, "src_root_path",
@@ -76,6 +77,13 @@ void take_animation_source(const GenerationRequest& request, const CheckpointMod
     animation.official_output = true;
     settings.fps = models.task().defaults().fps;
   }
+  WAN_CHECK_FIELD(
+      !facts.has_sound || animation.official_output || !request.output.fps ||
+          *request.output.fps == facts.fps,
+      kInvalidArgument, "fps",
+      "`fps` {}: the sound of src_pose.mp4 goes with its {} frames a second; leave `fps` out, or choose "
+      "`official_output`, which has no sound",
+      *request.output.fps, facts.fps);
   if (!new_run) return;
   if (request.size && !(*request.size == facts.size))
     notices.push_back(format_message("the video is {}, as src_pose.mp4 is; `size` {} is not used",

@@ -344,8 +344,9 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
     take_animation_source(request, models, /*new_run=*/!kept, settings, resolved.notices);
   where.checked(!kept, "prompt", [&] { cleaned("`prompt`", settings.prompt); });
   where.checked(!kept, "negative_prompt", [&] { cleaned("`negative_prompt`", settings.negative_prompt); });
-  where.checked(request.size.has_value(), "size",
-                [&] { check_size(settings.size, models.config().patch, vae); });
+  if (!settings.animation)  // whose source has told both
+    where.checked(request.size.has_value(), "size",
+                  [&] { check_size(settings.size, models.config().patch, vae); });
   if (!settings.speech && !settings.animation)
     where.checked(request.frame_num.has_value(), "frame_num",
                   [&] { check_frame_num(settings.frame_num, vae.temporal_stride); });

@@ -15,9 +15,6 @@ namespace wan {
 
 namespace {
 
-constexpr double kLeastFps = 0.01;
-constexpr double kMostFps = 1000;
-
 /// Pairs under reading: every failure names the file and the key.
 class Pairs {
  public:
@@ -201,10 +198,14 @@ Metadata to_metadata(const GenerationSettings& s) {
   return metadata;
 }
 
+bool is_frame_rate(double fps) {
+  return fps >= 0.01 && fps <= 1000;
+}
+
 void take_output_options(const GenerationRequest& request, GenerationSettings& settings) {
   const OutputOptions& output = request.output;
-  WAN_CHECK(!output.fps || (*output.fps >= kLeastFps && *output.fps <= kMostFps), kInvalidArgument,
-            "`fps` {}: expected {} to {} frames a second", output.fps.value_or(0), kLeastFps, kMostFps);
+  WAN_CHECK(!output.fps || is_frame_rate(*output.fps), kInvalidArgument,
+            "`fps` {}: expected 0.01 to 1000 frames a second", output.fps.value_or(0));
   if (output.fps) settings.fps = *output.fps;
   if (output.codec && parse_video_codec(*output.codec) != settings.encoding.codec)
     settings.encoding = {parse_video_codec(*output.codec),
@@ -297,7 +298,7 @@ GenerationSettings settings_from_metadata(const Metadata& metadata, const std::s
   pairs.expect(s.seed >= 0, "seed", "0 or more");
   pairs.expect(!s.model.empty(), "model", "the name of a checkpoint's folder");
   pairs.expect(s.frame_num >= 1, "frame_num", "1 or more");
-  pairs.expect(s.fps >= kLeastFps && s.fps <= kMostFps, "fps", "0.01 to 1000");
+  pairs.expect(is_frame_rate(s.fps), "fps", "0.01 to 1000");
   pairs.expect(s.steps >= 1 && s.steps <= Scheduler::kTrainTimesteps, "sample_steps", "1 to 1000");
   pairs.expect(std::isfinite(s.shift) && s.shift > 0.0, "sample_shift", "a number above 0");
   pairs.expect(s.precision == "fp32" || s.precision == "bf16", "precision", "fp32 or bf16");

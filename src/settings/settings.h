@@ -118,6 +118,9 @@ Scheduler scheduler_of(const GenerationSettings& settings);
 /// Ordered text pairs, the form in which settings travel in videos, latents files and events; "version" comes last.
 Metadata to_metadata(const GenerationSettings& settings);
 
+/// Frames a second that a video can have: 0.01 to 1000.
+bool is_frame_rate(double fps);
+
 /// Puts what the request says of its output in place of what the settings have; frames in PNG have no encoding. Throws
 /// InvalidArgument for a value that cannot be and for an encoding that is asked for in PNG.
 void take_output_options(const GenerationRequest& request, GenerationSettings& settings);

@@ -1,6 +1,7 @@
 #include "tasks/clips.h"
 
 #include "base/error.h"
+#include "ops/copy.h"
 
 namespace wan {
 
@@ -23,6 +24,18 @@ Tensor clip_latents(const Run& run, std::int64_t frames) {
 
 Tensor host_frames(const RunContext& run, std::int64_t count) {
   return {DType::kF32, {count, run.settings.size.height, run.settings.size.width, 3}};
+}
+
+void encode_frames(const Run& run, std::int64_t count, const FillFrame& fill, const TensorView& into,
+                   const char* frames_name, const char* latents_name) {
+  const RunContext& context = run.context();
+  const std::int64_t latents = run.models().vae.geometry().latent_frames(count);
+  const Tensor encoded = clip_latents(run, latents);
+  encode_clip(context, run.models().vae, run.encode_plan(), fill, encoded, FramesOf::kFirstRank);
+  copy(context.exec, {encoded.view().slice(1, latents - into.dim(1), latents), into});
+  if (context.dump == nullptr) return;
+  dump_clip(context, frames_name, count, fill);
+  context.dump->tensor(context.exec, latents_name, into);
 }
 
 void dump_clip(const RunContext& run, const char* name, std::int64_t count, const FillFrame& fill) {

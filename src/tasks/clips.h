@@ -18,6 +18,11 @@ Tensor clip_latents(const Run& run, std::int64_t frames);
 /// [count, H, W, 3] f32 as the video's frames lie in the host's memory.
 Tensor host_frames(const RunContext& run, std::int64_t count);
 
+/// Encodes `count` frames that `fill` writes on the first rank, whose last latents, as many as `into` [z, F, h, w] has, go there. Dumps the
+/// frames and these latents under these names, where there is a dump.
+void encode_frames(const Run& run, std::int64_t count, const FillFrame& fill, const TensorView& into,
+                   const char* frames_name, const char* latents_name);
+
 /// Dumps `count` frames of the host as `name`, where there is a dump.
 void dump_clip(const RunContext& run, const char* name, std::int64_t count, const FillFrame& fill);
 

@@ -68,6 +68,7 @@ class Videos(Animation):
             self.animate(src_root_path="sounding", save_file=name, **options)
             self.assertEqual(read_mp4(self.folder / name).frames, 21)
             self.assertEqual(b"mp4a" in (self.folder / name).read_bytes(), sounds, name)
+        self.refuse(INVALID_ARGUMENT, "--fps 8", "--official_output", src_root_path="sounding", fps="8")
 
     def test_the_official_file(self):
         self.animate(save_file="a.mp4", official_output=True)
@@ -185,6 +186,10 @@ class Refusals(Animation):
         result = self.run_wan(*generate_arguments(save_file="a.mp4", **self.options(src_root_path=self.copy_of("moves", src_face=plain))))
         self.assertEqual(result.status, INVALID_ARGUMENT)
         self.assertIn("src_face.mp4 is 64*48, expected 16*16\n  src_face.mp4 has 3 frames, src_pose.mp4 20;", result.err)
+        poses = self.copy_of("moves", src_pose=SOURCE / "tests/golden/speech/pose.mov")
+        result = self.run_wan(*generate_arguments(save_file="a.mp4", **self.options(src_root_path=poses, size="64*64")))
+        self.assertEqual(result.status, INVALID_ARGUMENT)
+        self.assertIn("--src_root_path source: src_pose.mp4 is 48*36, whose sides are no multiples of 16\n", result.err)
 
     def test_options(self):
         self.refuse(INVALID_ARGUMENT, "--refert_num 77: expected 1 or 5", refert_num="77")

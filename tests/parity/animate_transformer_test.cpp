@@ -5,7 +5,6 @@
 
 #include <thread>
 
-#include "media/resample.h"
 #include "models/clip/clip_vision.h"
 #include "models/wan/animate/animate_conditioning.h"
 #include "models/wan/animate/orthonormal.h"
@@ -16,6 +15,7 @@
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/tap_recorder.h"
+#include "tasks/animate/character_picture.h"
 
 namespace wan::test {
 namespace {
@@ -238,22 +238,6 @@ TEST(Orthonormalize, IsLapacksQ) {
   }
 }
 
-/// [height, width, 3] uint8 -> what the image tower gets of it.
-Tensor clip_pixels(const ClipConfig& config, const Tensor& picture) {
-  const auto height = static_cast<int>(picture.dim(0)), width = static_cast<int>(picture.dim(1));
-  const auto size = static_cast<int>(config.image_size());
-  std::vector<float> values(static_cast<std::size_t>(picture.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(picture.as<std::uint8_t>()[i]) / 127.5f - 1.0f;
-  std::vector<float> small(static_cast<std::size_t>(size) * static_cast<std::size_t>(size) * 3);
-  resize_bicubic(values, width, height, small, size, size);
-  Tensor pixels(DType::kF32, {3, size, size});
-  for (std::size_t i = 0; i < small.size() / 3; ++i)
-    for (std::size_t c = 0; c < 3; ++c) pixels.as<float>()[c * (small.size() / 3) + i] = small[3 * i + c];
-  normalize_clip_image(pixels);
-  return pixels;
-}
-
 class ClipParity : public ::testing::TestWithParam<Kernels> {};
 
 TEST_P(ClipParity, TheTokensAreTheOfficialOnes) {
@@ -273,8 +257,12 @@ TEST_P(ClipParity, TheTokensAreTheOfficialOnes) {
   report.check();
   Workspace workspace(backend->allocator());
   ExecContext context{.backend = *backend, .workspace = workspace, .communicator = alone};
-  const Tensor picture = golden.tensor("picture");
-  const Tensor pixels = clip_pixels(config, picture);
+  const Tensor levels = golden.tensor("picture");  // [height, width, 3]
+  const auto* const rgb = levels.as<std::uint8_t>();
+  const Image picture{.width = static_cast<int>(levels.dim(1)),
+                      .height = static_cast<int>(levels.dim(0)),
+                      .rgb = {rgb, rgb + levels.elements()}};
+  const Tensor pixels = clip_pixels(picture, config);
   Tensor some(DType::kF32, golden.tensor("pixels").shape());
   for (std::int64_t c = 0; c < 3; ++c)
     for (std::int64_t y = 0; y < some.dim(1); ++y)

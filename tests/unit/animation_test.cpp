@@ -73,6 +73,7 @@ TEST(AnimationClips, ShorterOnesThanAreCarriedAreOneClip) {
 
 TEST(ClipReader, GivesEveryFrameOfEveryClipAndHoldsOneClip) {
   constexpr std::int64_t kFrames = 20;
+  constexpr VideoSize kSize{32, 32};
   const auto video = golden_path("animate/moves/src_pose.mp4");
   std::vector<Image> all;
   for (const auto reader = open_video(video); auto frame = reader->next();)
@@ -82,7 +83,7 @@ TEST(ClipReader, GivesEveryFrameOfEveryClipAndHoldsOneClip) {
     for (const int carried : {1, 5}) {
       if (carried >= clip_frames) continue;
       const AnimationSettings settings{.carried_frames = carried, .clip_frames = clip_frames};
-      ClipReader reader(video, kFrames, clip_frames);
+      ClipReader reader(video, kSize, kFrames, clip_frames);
       for (int index = 0; index < settings.clips_of(kFrames); ++index) {
         const std::int64_t first = settings.clip(index, kFrames).first;
         for (std::int64_t i = 0; i < clip_frames; ++i)
@@ -90,8 +91,11 @@ TEST(ClipReader, GivesEveryFrameOfEveryClipAndHoldsOneClip) {
                     all[static_cast<std::size_t>(back_and_forth(first + i, kFrames))].rgb);
       }
     }
-  ClipReader longer(video, kFrames + 1, 77);
+  ClipReader longer(video, kSize, kFrames + 1, 77);
   expect_error(ErrorCode::kBadFile, "ends after 20 of 21 frames", [&] { longer.frame(0, 0); });
+  expect_error(ErrorCode::kBadFile, "is 32*32, and was 48*32", [&] {
+    ClipReader(video, {48, 32}, kFrames, 77);
+  });
 }
 
 TEST(CharacterPicture, IsFittedAsByOpenCv) {

@@ -114,6 +114,52 @@ class CallRecorder:
         return getattr(self.inner, name)
 
 
+class ClipRecording:
+    """A run of clips; arrays: name, clip_RR_NAME of what belongs to a clip -> NumPy array, the first of each name."""
+
+    def __init__(self):
+        self.arrays = {}
+        self.clip = -1  # before the first clip's noise
+        self.texts = iter(("prompt", "negative"))
+        self.unfinished = None  # name of the latent that the last step leaves
+
+    def keep(self, name, value):
+        value = value.detach().numpy() if torch.is_tensor(value) else value
+        self.arrays.setdefault(name, np.ascontiguousarray(value).copy())
+
+    def keep_clip(self, name, value, clip=None):
+        self.keep(f"clip_{self.clip if clip is None else clip:02d}_{name}", value)
+
+    def after_noise(self, _args, result):
+        self.clip += 1
+        self.step = 0
+        self.outputs = []
+        self.keep_clip("noise", result)
+
+    def after_model(self, _module, _args, output):
+        self.outputs.append(output[0])
+
+    def watched(self, scheduler_class):
+        def build(**kwargs):
+            scheduler = scheduler_class(**kwargs)
+            scheduler.step = CallRecorder(scheduler.step, self.after_step)
+            return scheduler
+        return build
+
+    def after_step(self, _args, _result):
+        prefix = f"step_{self.step:02d}_"
+        for name, output in zip(("cond", "uncond"), self.outputs):
+            self.keep_clip(prefix + name, output)
+        self.unfinished = prefix + "latent"
+        self.outputs.clear()
+        self.step += 1
+
+    def finish_step(self, latent):
+        if self.unfinished:
+            self.keep_clip(self.unfinished, latent)
+        self.unfinished = None
+
+
 class Recording:
     """arrays: file name (without .npy) -> NumPy array, in the order of their making."""
 

@@ -4,9 +4,8 @@
 
 checkpoint/        a random checkpoint directory (animate_checkpoint.py)
 moves/, scene/     what preprocessing leaves, without losses at 24 frames a second; scene/ is for a replacement too
-CASE.json          the request ("src_root_path": a folder beside it), and as results "clips" and "strides": of a name's array,
-                   clip_RR_ left out, only every n-th value along each dimension is kept
-CASE.safetensors   what the official pipeline, on the CPU in fp32 (official.py), computed:
+CASE.json          the request ("src_root_path": a folder beside it), and as a result "clips"
+CASE.safetensors   what the official pipeline, on the CPU in fp32 (official.py), computed, large arrays thinned out (thin.py):
   context_prompt, context_negative [n, text_dim]; image_pixels [3, 224, 224]; image_embedding [257, C]; ref_image [H, W, 3], pose_frames,
   face_frames [F, H, W, 3] uint8;
   ref_latents [16, 1, h, w]; frames [F, H, W, 3] uint8; frames_float [3, F, H, W]; and of each clip, clip_RR_NAME:
@@ -27,10 +26,10 @@ from unittest import mock
 import imageio_ffmpeg
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
+import thin
 from animate_checkpoint import LORA_RANK, SIZES, write_checkpoint
-from generation import CallRecorder, frames_to_bytes
+from generation import CallRecorder, ClipRecording, frames_to_bytes
 from make_pipeline import draw_image
 from official import load_animate_task, load_official
 
@@ -52,10 +51,6 @@ CASES = {
     "relit_1": dict(COMMON, src_root_path="scene", prompt="a cat walks", replace_flag=True, refert_num=1,
                     sample_solver="unipc", sample_guide_scale=1.0, base_seed=100, use_relighting_lora=True),
 }
-STRIDES = {"pose_frames": (3, 4, 5, 1), "face_frames": (3, 4, 3, 1), "decoded": (1, 3, 5, 4), "frames": (2, 3, 3, 1), "frames_float": (1, 3, 4, 5), "image_pixels": (1, 16, 16),
-           "image_embedding": (8, 3), "face_tokens": (1, 2, 1), "noise": (4, 1, 1, 1), "condition": (1, 1, 2, 1),
-           "given_latents": (4, 1, 1, 1), "pose_latents": (4, 1, 1, 1), "step_00_cond": (2, 1, 1, 1),
-           "step_00_uncond": (2, 1, 1, 1), "step_00_latent": (2, 1, 1, 1), "step_01_uncond": (2, 1, 1, 1)}
 
 
 def write_video(path, frames):
@@ -96,10 +91,11 @@ def write_source(folder, frames, picture, replaces):
     write_video(folder / "src_mask.mp4", masks)
 
 
-class Recording:
-    """arrays: name -> NumPy array of everything in CASE.safetensors, whole."""
+class Recording(ClipRecording):
+    """arrays: of everything in CASE.safetensors, whole."""
 
     def __init__(self, official, task, folder, settings):
+        super().__init__()
         self.official, self.task, self.settings, self.folder = official, task, settings, folder
         config = copy.deepcopy(task.config)
         config.update(t5_dtype=torch.float32, param_dtype=torch.float32)
@@ -108,17 +104,6 @@ class Recording:
                 transformer, rank=LORA_RANK, alpha=LORA_RANK)):
             self.pipeline = task.pipeline(config, str(folder / "checkpoint"), init_on_cpu=True,
                                           use_relighting_lora=settings["use_relighting_lora"])
-        self.arrays = {}
-        self.clip = -1  # before the first clip's noise
-        self.texts = iter(("prompt", "negative"))
-        self.unfinished = None
-
-    def keep(self, name, value):
-        value = value.detach().numpy() if torch.is_tensor(value) else value
-        self.arrays.setdefault(name, np.ascontiguousarray(value).copy())
-
-    def keep_clip(self, name, value):
-        self.keep(f"clip_{self.clip:02d}_{name}", value)
 
     def run(self):
         pipe, module, settings = self.pipeline, self.task.module, self.settings
@@ -157,38 +142,13 @@ class Recording:
         for name, images in zip(("pose_frames", "face_frames", "ref_image"), result):
             self.keep(name, images)
 
-    def after_noise(self, _args, result):
-        self.clip += 1
-        self.step = 0
-        self.outputs, self.encodes = [], []
-        self.keep_clip("noise", result)
+    def after_noise(self, args, result):
+        self.encodes = []
+        super().after_noise(args, result)
 
     def before_model(self, _module, args, kwargs):
         self.finish_step(args[0][0])
         self.keep_clip("condition", kwargs["y"][0])
-
-    def after_model(self, _module, _args, output):
-        self.outputs.append(output[0])
-
-    def watched(self, scheduler_class):
-        def build(**kwargs):
-            scheduler = scheduler_class(**kwargs)
-            scheduler.step = CallRecorder(scheduler.step, self.after_step)
-            return scheduler
-        return build
-
-    def after_step(self, _args, _result):
-        prefix = f"step_{self.step:02d}_"
-        for name, output in zip(("cond", "uncond"), self.outputs):
-            self.keep_clip(prefix + name, output)
-        self.unfinished = prefix + "latent"
-        self.outputs.clear()
-        self.step += 1
-
-    def finish_step(self, latent):
-        if self.unfinished:
-            self.keep_clip(self.unfinished, latent)
-        self.unfinished = None
 
     def after_encode(self, _args, result):
         """The VAE encodes a clip's poses, the picture and what is given."""
@@ -203,18 +163,11 @@ class Recording:
         self.keep_clip("decode_latents", args[0][0])  # without the picture's
 
 
-def thinned(name, array):
-    base = name.split("_", 2)[2] if name.startswith("clip_") else name
-    steps = STRIDES.get(base)
-    return array[tuple(slice(None, None, step) for step in steps)] if steps else array
-
-
 def make_case(official, task, out, name, settings):
     recording = Recording(official, task, out, settings).run()
     arrays = recording.arrays
-    save_file({key: torch.from_numpy(np.ascontiguousarray(thinned(key, array))) for key, array in arrays.items()},
-              out / f"{name}.safetensors")
-    case = {"task": "animate-14B", "checkpoint": "checkpoint", **settings, "clips": recording.clip + 1, "strides": STRIDES}
+    thin.save(out / f"{name}.safetensors", arrays, lambda _: True)
+    case = {"task": "animate-14B", "checkpoint": "checkpoint", **settings, "clips": recording.clip + 1}
     (out / f"{name}.json").write_text(json.dumps(case, indent=2) + "\n")
     frames = arrays["frames_float"]
     print(f"{name}: {frames.shape}, deviation {frames.std():.3f}, clamped {(abs(frames) == 1).mean():.1%}, clips "

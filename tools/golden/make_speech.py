@@ -35,7 +35,7 @@ from transformers import (Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureE
 
 import random_weights
 import thin
-from generation import CallRecorder, frames_to_bytes
+from generation import CallRecorder, ClipRecording, frames_to_bytes
 from make_pipeline import draw_image
 from official import load_official, load_speech_task
 from pipeline_cases import ATTENTION
@@ -121,27 +121,16 @@ def write_poses(path):
     writer.close()
 
 
-class Recording:
-    """arrays: name -> NumPy array of everything in CASE.safetensors, whole."""
+class Recording(ClipRecording):
+    """arrays: of everything in CASE.safetensors, whole."""
 
     def __init__(self, official, task, folder, settings):
+        super().__init__()
         self.official, self.task, self.settings, self.folder = official, task, settings, folder
         config = copy.deepcopy(task.config)
         config.update(t5_dtype=torch.float32, param_dtype=torch.float32)
         self.pipeline = task.pipeline(config, str(folder / "checkpoint"), init_on_cpu=False)
-        self.arrays = {}
-        self.clip = -1  # before the first clip's noise
-        self.texts = iter(("prompt", "negative"))
         self.encodes = []  # results of the VAE so far
-        self.unfinished = None
-        self.decodes = []
-
-    def keep(self, name, value):
-        value = value.detach().numpy() if torch.is_tensor(value) else value
-        self.arrays.setdefault(name, np.ascontiguousarray(value).copy())
-
-    def keep_clip(self, name, value, clip=None):
-        self.keep(f"clip_{self.clip if clip is None else clip:02d}_{name}", value)
 
     def run(self):
         pipe, module, settings = self.pipeline, self.task.module, self.settings
@@ -180,12 +169,6 @@ class Recording:
     def after_sound(self, _args, result):
         self.keep("audio_embedding", result[0][0])
 
-    def after_noise(self, _args, result):
-        self.clip += 1
-        self.step = 0
-        self.outputs = []
-        self.keep_clip("noise", result)
-
     def before_model(self, _module, args, kwargs):
         self.finish_step(args[0][0])
         self.keep_clip("audio_input", kwargs["audio_input"][0])
@@ -198,29 +181,6 @@ class Recording:
     def after_packer(self, _module, _args, result):
         if not self.dropped:
             self.keep_clip("motion_tokens", result[0][0][0])
-
-    def after_model(self, _module, _args, output):
-        self.outputs.append(output[0])
-
-    def watched(self, scheduler_class):
-        def build(**kwargs):
-            scheduler = scheduler_class(**kwargs)
-            scheduler.step = CallRecorder(scheduler.step, self.after_step)
-            return scheduler
-        return build
-
-    def after_step(self, _args, _result):
-        prefix = f"step_{self.step:02d}_"
-        for name, output in zip(("cond", "uncond"), self.outputs):
-            self.keep_clip(prefix + name, output)
-        self.unfinished = prefix + "latent"
-        self.outputs.clear()
-        self.step += 1
-
-    def finish_step(self, latent):
-        if self.unfinished:
-            self.keep_clip(self.unfinished, latent)
-        self.unfinished = None
 
     def after_encode(self, _args, result):
         self.encodes.append(result[0])

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "media/load_image.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
@@ -32,13 +31,15 @@ AnimationLoop::AnimationLoop(Run& run)
       frames_(context_.settings.frame_num),
       branches_(guidance_branches(context_)) {
   if (!is_first_rank()) return;
-  const auto open = [&](std::optional<ClipReader>& reader, const std::filesystem::path& file) {
-    if (!file.empty()) reader.emplace(file, frames_, animation_.clip_frames);
+  const auto face = static_cast<int>(transformer().config().animate->face_size());
+  const auto open = [&](std::optional<ClipReader>& reader, const std::filesystem::path& file,
+                        const VideoSize& size) {
+    if (!file.empty()) reader.emplace(file, size, frames_, animation_.clip_frames);
   };
-  open(poses_, files_.pose);
-  open(faces_, files_.face);
-  open(background_, files_.background);
-  open(mask_, files_.mask);
+  open(poses_, files_.pose, context_.settings.size);
+  open(faces_, files_.face, {face, face});
+  open(background_, files_.background, context_.settings.size);
+  open(mask_, files_.mask, context_.settings.size);
 }
 
 AnimationSettings::Clip AnimationLoop::clip() const {
@@ -84,12 +85,7 @@ void AnimationLoop::encode_poses(const TensorView& into) {
   const auto fill = [&](std::int64_t index, std::span<float> pixels) {
     fill_from(poses_->frame(clip().first, index), pixels);
   };
-  const Tensor encoded = clip_latents(run_, into.dim(1));
-  encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
-  copy(context_.exec, {encoded, into});
-  if (context_.dump == nullptr) return;
-  dump_clip(context_, "pose_video", animation_.clip_frames, fill);
-  context_.dump->tensor(context_.exec, "pose_latents", encoded);
+  encode_frames(run_, animation_.clip_frames, fill, into, "pose_video", "pose_latents");
 }
 
 void AnimationLoop::encode_known(const TensorView& into) {
@@ -102,12 +98,7 @@ void AnimationLoop::encode_known(const TensorView& into) {
     else
       std::ranges::fill(pixels, kGrey);
   };
-  const Tensor encoded = clip_latents(run_, into.dim(1));
-  encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
-  copy(context_.exec, {encoded, into});
-  if (context_.dump == nullptr) return;
-  dump_clip(context_, "given_video", animation_.clip_frames, fill);
-  context_.dump->tensor(context_.exec, "given_latents", encoded);
+  encode_frames(run_, animation_.clip_frames, fill, into, "given_video", "given_latents");
 }
 
 void AnimationLoop::make_mask(const TensorView& into) {
@@ -123,8 +114,6 @@ void AnimationLoop::make_mask(const TensorView& into) {
         const std::int64_t frame = latent == 0 ? 0 : 4 * (latent - 1) + 1 + part;
         const bool carried = frame < clip().carried;
         const Image* const given = mask_ && !carried ? &mask_->frame(clip().first, frame) : nullptr;
-        WAN_CHECK(given == nullptr || (given->height == rows * stride && given->width == columns * stride),
-                  kBadFile, "a mask of the source is of another size than when the run began; begin anew");
         float* const plane = mask.as<float>() + (part * latents + latent) * rows * columns;
         for (std::int64_t y = 0; y < rows; ++y)
           for (std::int64_t x = 0; x < columns; ++x) {
@@ -160,13 +149,8 @@ Tensor AnimationLoop::make_condition() {
   encode_known(of_video(channels(at.kMask, at.known)));
   encode_poses(of_video(channels(at.known, at.pose)));
   mark_posed_frames(context_.exec, at, view);
-  dump_condition(channels(0, at.known));
+  if (context_.dump != nullptr) context_.dump->tensor(context_.exec, "condition", channels(0, at.known));
   return condition;
-}
-
-void AnimationLoop::dump_condition(const TensorView& condition) {
-  if (context_.dump == nullptr) return;
-  context_.dump->tensor(context_.exec, "condition", condition);
 }
 
 CharacterContext& AnimationLoop::context_of_character() {

@@ -44,7 +44,6 @@ class AnimationLoop {
   void encode_faces(const std::function<void(std::int64_t first, const TensorView& faces)>& faces,
                     const TensorView& motion);
   TensorView denoise(Tensor condition);
-  void dump_condition(const TensorView& condition);
   /// All frames of poses and faces, as they are.
   void dump_source() const;
 

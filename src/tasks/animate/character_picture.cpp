@@ -26,8 +26,8 @@ Image fit_character(const Image& picture, const VideoSize& size) {
 }
 
 void to_model_range(std::span<const std::uint8_t> levels, std::span<float> values) {
-  WAN_CHECK(levels.size() == values.size(), kBadFile,
-            "a frame of the source is of another size than when the run began; begin anew");
+  WAN_CHECK(levels.size() == values.size(), kInternal, "[picture] {} levels for {} values", levels.size(),
+            values.size());
   std::ranges::transform(levels, values.begin(), [](std::uint8_t level) {
     return static_cast<float>(static_cast<double>(level) / 127.5 - 1.0);
   });

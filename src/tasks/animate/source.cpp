@@ -78,7 +78,8 @@ std::vector<fs::path> AnimationFiles::all() const {
   return files;
 }
 
-AnimationFacts check_animation_source(const fs::path& folder, bool replaces, std::int64_t face_size) {
+AnimationFacts check_animation_source(const fs::path& folder, bool replaces, std::int64_t face_size,
+                                      int unit) {
   WAN_CHECK(is_folder(folder), kInvalidArgument,
             "`src_root_path` {}: it is no folder; name the one that preprocessing has written",
             folder.string());
@@ -92,6 +93,7 @@ AnimationFacts check_animation_source(const fs::path& folder, bool replaces, std
     }
     const MappedFile mapped(file);
     hash.add(mapped.bytes());
+    mapped.check_whole();
   }
   WAN_CHECK(
       missing.empty(), kInvalidArgument, "`src_root_path` {}: it lacks {}{}", folder.string(),
@@ -101,6 +103,11 @@ AnimationFacts check_animation_source(const fs::path& folder, bool replaces, std
   std::vector<std::string> wrong;
   if (poses.frames < 2)
     wrong.push_back(fmt::format("src_pose.mp4 has {} frames, 2 are the least", poses.frames));
+  if (poses.size.width % unit != 0 || poses.size.height % unit != 0)
+    wrong.push_back(fmt::format("src_pose.mp4 is {}, whose sides are no multiples of {}",
+                                format_video_size(poses.size), unit));
+  if (!is_frame_rate(poses.fps))
+    wrong.push_back(fmt::format("src_pose.mp4 has {:.4g} frames a second", poses.fps));
   const auto side = static_cast<int>(face_size);
   compare(files.face, {side, side}, poses, wrong);
   if (replaces)
@@ -122,8 +129,13 @@ std::int64_t back_and_forth(std::int64_t index, std::int64_t frames) {
   return at < frames ? at : turn - at;
 }
 
-ClipReader::ClipReader(const fs::path& video, std::int64_t frames, std::int64_t clip_frames)
-    : reader_(open_video(video)), name_(video.string()), frames_(frames), clip_frames_(clip_frames) {}
+ClipReader::ClipReader(const fs::path& video, const VideoSize& size, std::int64_t frames,
+                       std::int64_t clip_frames)
+    : reader_(open_video(video)), name_(video.string()), frames_(frames), clip_frames_(clip_frames) {
+  WAN_CHECK(reader_->width() == size.width && reader_->height() == size.height, kBadFile,
+            "{} is {}, and was {}; it has changed since the run began", name_,
+            format_video_size({reader_->width(), reader_->height()}), format_video_size(size));
+}
 
 const Image& ClipReader::frame(std::int64_t first, std::int64_t index) {
   // A clip that the video ends in goes back over its own frames and those before it: among the last of them there are enough.

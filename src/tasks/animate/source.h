@@ -31,10 +31,10 @@ struct AnimationFacts {
   std::string hash;     // of all bytes
 };
 
-/// Reads all videos to their end. `face_size`: pixels of a face's side. Throws InvalidArgument that names each thing that is wrong in a line of
-/// its own, and what open_video() and load_image() throw.
+/// Reads all videos to their end. `face_size`: pixels of a face's side; `unit`: what the sides of the video are multiples of. Throws InvalidArgument that names the files that
+/// are missing, or each other thing that is wrong in a line of its own, and what open_video() and load_image() throw.
 AnimationFacts check_animation_source(const std::filesystem::path& folder, bool replaces,
-                                      std::int64_t face_size);
+                                      std::int64_t face_size, int unit);
 
 /// The frame that stands where a video of `frames` is over and runs back and forth: 0, 1, .. frames - 1, frames - 2, .. 0, 1, ..
 std::int64_t back_and_forth(std::int64_t index, std::int64_t frames);
@@ -42,8 +42,9 @@ std::int64_t back_and_forth(std::int64_t index, std::int64_t frames);
 /// A video's frames, clip after clip, as if it went back and forth for ever. Holds a clip's frames and no more.
 class ClipReader {
  public:
-  /// `frames` are all that the file has; a clip takes up to `clip_frames` of them.
-  ClipReader(const std::filesystem::path& video, std::int64_t frames, std::int64_t clip_frames);
+  /// `frames` are all that the file has; a clip takes up to `clip_frames` of them. Throws BadFile where the file has another size by now.
+  ClipReader(const std::filesystem::path& video, const VideoSize& size, std::int64_t frames,
+             std::int64_t clip_frames);
 
   /// Frame `index` of the clip that begins with `first`. Clips are asked for in their order.
   const Image& frame(std::int64_t first, std::int64_t index);

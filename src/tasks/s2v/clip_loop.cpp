@@ -138,13 +138,7 @@ void ClipLoop::encode_poses(const TensorView& into) {
       std::copy_n(frame.as<float>(), pixels.size(), pixels.begin());
     }
   };
-  const std::int64_t encoded_frames = run_.models().vae.geometry().latent_frames(frames);
-  const Tensor encoded = clip_latents(run_, encoded_frames);
-  encode_clip(context_, run_.models().vae, run_.encode_plan(), fill, encoded, FramesOf::kFirstRank);
-  copy(context_.exec, {encoded.view().slice(1, 1, encoded_frames), into});
-  if (context_.dump == nullptr) return;
-  dump_clip(context_, "pose_video", frames, fill);
-  context_.dump->tensor(context_.exec, "pose_latents", into);
+  encode_frames(run_, frames, fill, into, "pose_video", "pose_latents");
 }
 
 /// All that are taken of the file, as they are.
