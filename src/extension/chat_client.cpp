@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/untrusted_text.h"

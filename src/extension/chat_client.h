@@ -2,9 +2,7 @@
 // ChatClient: one question to a server with chat completions of OpenAI's kind: DashScope, llama-server, vLLM, Ollama, OpenAI.
 
 #include <atomic>
-#include <functional>
-#include <memory>
-#include <optional>
+#include <cstdint>
 #include <string>
 
 #include "net/http_client.h"

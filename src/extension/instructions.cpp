@@ -1,5 +1,8 @@
 #include "extension/instructions.h"
 
+#include <cstddef>
+#include <filesystem>
+
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/untrusted_text.h"

@@ -2,7 +2,6 @@
 // What a language model is told to make of a prompt. The texts are our own, with the purpose of the official ones.
 
 #include <string>
-#include <string_view>
 
 #include "wan/extension.h"
 #include "wan/request.h"

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -13,11 +11,14 @@
 #include "engine/backend_factory.h"
 #include "engine/load_options.h"
 #include "engine/on_device.h"
+#include "layouts/hub_cache.h"
 #include "media/load_image.h"
 #include "media/resample.h"
 #include "models/qwen/generate_text.h"
 #include "models/qwen/vision_tower.h"
+#include "pipeline/phase_reporter.h"
 #include "tokenizers/byte_level_tokenizer.h"
+#include "wan/download.h"
 
 namespace wan {
 
@@ -38,16 +39,6 @@ constexpr std::array<std::pair<const char*, const char*>, 5> kShortNames{{
     {"QwenVL2.5_7B", "Qwen2.5-VL-7B-Instruct"},
 }};
 
-fs::path hub_cache() {
-  const auto from = [](const char* name) {
-    const char* value = std::getenv(name);
-    return fs::path(value == nullptr ? "" : value);
-  };
-  if (fs::path cache = from("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const fs::path home = from("HF_HOME"); !home.empty()) return home / "hub";
-  return from("HOME") / ".cache/huggingface/hub";
-}
-
 bool is_model_folder(const fs::path& folder) {
   return file_exists(folder / "config.json");
 }
@@ -59,17 +50,32 @@ std::string hub_name(const std::string& model) {
   return model.find('/') == model.npos ? "Qwen/" + model : model;
 }
 
-/// Places where the hub's model may be.
+/// The folder that holds the checkpoint's, which may be named as a download.
+fs::path folder_round(const fs::path& ckpt_dir) {
+  const fs::path named =
+      file_exists(ckpt_dir) ? ckpt_dir : downloaded_folder(ckpt_dir.string()).value_or(ckpt_dir);
+  return real_path(named).parent_path();
+}
+
+/// Places where the hub's model may be, in the order in which they are looked at.
 std::vector<fs::path> folders_of(const std::string& name, const fs::path& ckpt_dir) {
   const std::string last = name.substr(name.find('/') + 1);
   std::vector<fs::path> folders{last};
-  if (!ckpt_dir.empty()) folders.push_back(ckpt_dir.lexically_normal() / ".." / last);
-  std::string cached = "models--" + name;
-  for (std::size_t at = cached.find('/'); at != cached.npos; at = cached.find('/'))
-    cached.replace(at, 1, "--");
-  if (const fs::path snapshots = hub_cache() / cached / "snapshots"; is_folder(snapshots))
-    for (const fs::path& snapshot : list_folder(snapshots)) folders.push_back(snapshot);
+  if (!ckpt_dir.empty()) folders.push_back(folder_round(ckpt_dir) / last);
+  if (const auto own = downloaded_folder(name)) folders.push_back(*own);
+  if (const auto snapshot =
+          downloaded_model(name)) {  // the main branch's first; another where that lacks files
+    const std::vector<fs::path> snapshots = snapshots_of(snapshot->parent_path().parent_path());
+    folders.insert(folders.end(), snapshots.begin(), snapshots.end());
+  }
   return folders;
+}
+
+void check_sees(const QwenConfig& config, const fs::path& folder) {
+  WAN_CHECK_FIELD(
+      config.vision, kUnsupported, "prompt_extend_model",
+      "the model in {} reads text alone: with `image` use Qwen2.5-VL, or a server with a model that sees",
+      folder.string());
 }
 
 DType stored_dtype(const Checkpoint& checkpoint, const std::string& weight) {
@@ -106,10 +112,10 @@ fs::path find_qwen_folder(const std::string& model, bool has_image, const fs::pa
   for (const fs::path& folder : folders_of(name, ckpt_dir))
     if (is_model_folder(folder)) return folder;
   fail(ErrorCode::kBadFile,
-       "`prompt_extend_model` {}: there is no such folder with a config.json, nor {} here, beside `ckpt_dir` "
-       "or in {}; "
-       "download {} and name its folder, or use `prompt_extend_method` openai with a server",
-       model.empty() ? name : model, name.substr(name.find('/') + 1), hub_cache().string(), name);
+       "`prompt_extend_model` {}: there is no such folder with a config.json, nor {} here, beside "
+       "`ckpt_dir`, among downloaded models or in the cache of Hugging Face; "
+       "download {} or name its folder, or use `prompt_extend_method` openai with a server",
+       model.empty() ? name : model, name.substr(name.find('/') + 1), name);
 }
 
 std::string chat_turns(const std::string& system, const std::string& prompt, const std::string& picture) {
@@ -118,10 +124,7 @@ std::string chat_turns(const std::string& system, const std::string& prompt, con
 }
 
 void check_sees(const fs::path& folder, const fs::path& image) {
-  WAN_CHECK_FIELD(
-      image.empty() || read_qwen_config(folder).vision, kUnsupported, "prompt_extend_model",
-      "the model in {} reads text alone: with `image` use Qwen2.5-VL, or a server with a model that sees",
-      folder.string());
+  if (!image.empty()) check_sees(read_qwen_config(folder), folder);
 }
 
 /// In the order in which they are needed; what borrows stands behind what it borrows.
@@ -214,17 +217,13 @@ struct LocalQwen::Loaded {
     backend->synchronize();  // the blocks' memory is there, for uploads beside other work
     if (residency_options.kind == ResidencyKind::kResident) {
       const auto total = static_cast<std::int64_t>(residency->bytes());
-      on_event(PhaseStarted{Phase::kLoad, total});
-      const auto start = std::chrono::steady_clock::now();
-      const auto seconds = [&] {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      };
+      PhaseReporter phase(on_event, Phase::kLoad, total);
       residency->preload([&](std::size_t done, std::size_t) {
         WAN_CHECK(cancelled == nullptr || !cancelled->load(), kCancelled,
                   "stopped while the language model was loaded");
-        on_event(PhaseProgress{Phase::kLoad, static_cast<std::int64_t>(done), total, seconds()});
+        phase.progress(static_cast<std::int64_t>(done));
       });
-      on_event(PhaseFinished{Phase::kLoad, seconds()});
+      phase.finish();
     }
     const DType compute = compute_dtype(*backend, weights);
     model = std::make_unique<QwenModel>(config, scope, *residency, 0, compute);
@@ -283,7 +282,7 @@ LocalAnswer LocalQwen::ask(const LocalQuestion& question, const std::function<vo
                   .workspace = *loaded.workspace,
                   .communicator = alone,
                   .cancelled = cancelled};
-  check_sees(loaded.folder, question.image);
+  if (!question.image.empty()) check_sees(loaded.config, loaded.folder);
   const TextBeginning beginning = loaded.begin(question, ctx);
   const GeneratedText text =
       generate_text(ctx, *loaded.model, beginning, loaded.sampling, question.seed, question.max_tokens, told);

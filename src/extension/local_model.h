@@ -2,18 +2,20 @@
 // LocalQwen: Qwen2.5 in this process: its folder, its weights on a device, and an answer to a question.
 
 #include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "wan/extension.h"
+#include "wan/engine.h"
+#include "wan/events.h"
 
 namespace wan {
 
 /// The folder of prompt_extend_model: a path, or of a model's name ("Qwen2.5_7B", "Qwen/Qwen2.5-7B-Instruct") a folder of that name here
-/// or beside `ckpt_dir`, or the hub's cache. Throws BadFile where there is none.
+/// or beside `ckpt_dir`, a folder or the name of a downloaded one; where downloads are put, or Hugging Face's cache. Throws BadFile where there is none.
 std::filesystem::path find_qwen_folder(const std::string& model, bool has_image,
                                        const std::filesystem::path& ckpt_dir);
 

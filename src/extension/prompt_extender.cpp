@@ -1,29 +1,27 @@
-#include <chrono>
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <optional>
 #include <random>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "extension/chat_client.h"
 #include "extension/instructions.h"
 #include "extension/local_model.h"
+#include "layouts/hub_cache.h"
 #include "media/load_image.h"
 #include "media/png_encode.h"
 #include "media/resample.h"
+#include "pipeline/phase_reporter.h"
 #include "tokenizers/base64.h"
 #include "wan/extension.h"
 
 namespace wan {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// A PNG of at most so many pixels, as the official code sends it.
 std::string image_data_url(const std::filesystem::path& path) {
@@ -83,13 +81,14 @@ struct PromptExtender::Impl {
     }
   }
 
-  ExtendedPrompt ask(const GenerationRequest& request, const EventHandler& on_event,
-                     const std::atomic<bool>* cancelled) {
-    return is_local() ? ask_local(request, on_event, cancelled) : ask_server(request, on_event, cancelled);
+  ExtendedPrompt ask(const GenerationRequest& request, const std::string& instruction,
+                     const EventHandler& on_event, const std::atomic<bool>* cancelled) {
+    return is_local() ? ask_local(request, instruction, on_event, cancelled)
+                      : ask_server(request, instruction, on_event, cancelled);
   }
 
-  ExtendedPrompt ask_local(const GenerationRequest& request, const EventHandler& on_event,
-                           const std::atomic<bool>* cancelled) {
+  ExtendedPrompt ask_local(const GenerationRequest& request, const std::string& instruction,
+                           const EventHandler& on_event, const std::atomic<bool>* cancelled) {
     const std::filesystem::path folder =
         find_qwen_folder(extension.prompt_extend_model, !request.image.empty(), engine.ckpt_dir);
     if (!model || loaded != folder) {  // requests with and without an image may have models of their own
@@ -97,39 +96,31 @@ struct PromptExtender::Impl {
       model.emplace(folder, engine, on_event, cancelled);
       loaded = folder;
     }
-    const Clock::time_point start = Clock::now();
-    on_event(PhaseStarted{Phase::kExtend, kMostAnswerTokens});
+    PhaseReporter phase(on_event, Phase::kExtend, kMostAnswerTokens);
     const LocalAnswer answer = model->ask(
-        {.system = instruction_for(request, extension),
-         .prompt = request.prompt,
-         .image = request.image,
-         .seed = seed_of(request)},
-        [&](std::int64_t tokens) {
-          on_event(PhaseProgress{Phase::kExtend, tokens, kMostAnswerTokens, seconds_since(start)});
-        },
-        cancelled);
-    on_event(PhaseFinished{Phase::kExtend, seconds_since(start)});
+        {.system = instruction, .prompt = request.prompt, .image = request.image, .seed = seed_of(request)},
+        [&](std::int64_t tokens) { phase.progress(tokens); }, cancelled);
+    phase.finish();
     tell_cut(answer.ended, on_event);
-    return {.prompt = answer.text, .model = folder.filename().string()};
+    return {.prompt = answer.text, .model = model_name_of(folder)};
   }
 
-  ExtendedPrompt ask_server(const GenerationRequest& request, const EventHandler& on_event,
-                            const std::atomic<bool>* cancelled) {
+  ExtendedPrompt ask_server(const GenerationRequest& request, const std::string& instruction,
+                            const EventHandler& on_event, const std::atomic<bool>* cancelled) {
     const bool has_image = !request.image.empty();
     const ChatServer server = find_chat_server(extension, has_image);
-    const ChatQuestion question{.system = instruction_for(request, extension),
+    const ChatQuestion question{.system = instruction,
                                 .prompt = request.prompt,
                                 .image = has_image ? image_data_url(request.image) : "",
                                 .seed = seed_of(request)};
-    const Clock::time_point start = Clock::now();
-    on_event(PhaseStarted{Phase::kExtend, 1});
+    PhaseReporter phase(on_event, Phase::kExtend, 1);
     ChatPatience patience;
     patience.retries.waiting = [&](const std::string& reason, double seconds) {
       on_event(Notice{format_message("{}; asking again in {:.0f} s", reason, seconds)});
     };
     const ChatAnswer answer = ask_chat_server(server, question, patience, cancelled);
-    on_event(PhaseProgress{Phase::kExtend, 1, 1, seconds_since(start)});
-    on_event(PhaseFinished{Phase::kExtend, seconds_since(start)});
+    phase.progress(1);
+    phase.finish();
     tell_cut(answer.ended, on_event);
     return {.prompt = answer.text, .model = server.model};
   }
@@ -160,9 +151,9 @@ void PromptExtender::check(const GenerationRequest& request) const {
 ExtendedPrompt PromptExtender::extend(const GenerationRequest& request, const EventHandler& told,
                                       const std::atomic<bool>* cancelled) {
   const EventHandler on_event = told ? told : [](const Event&) {};
-  static_cast<void>(instruction_for(request, impl_->extension));
+  const std::string instruction = instruction_for(request, impl_->extension);
   try {
-    ExtendedPrompt extended = impl_->ask(request, on_event, cancelled);
+    ExtendedPrompt extended = impl_->ask(request, instruction, on_event, cancelled);
     extended.prompt = on_one_line(extended.prompt);
     WAN_CHECK(!extended.prompt.empty(), kIo, "the language model gave an empty answer; try another `seed`");
     on_event(PromptExtended{request.prompt, extended.prompt, extended.model});

@@ -99,4 +99,10 @@ std::string repository_of(const fs::path& folder) {
   return name.starts_with(kModels) ? readable(name.substr(kModels.size())) : std::string();
 }
 
+std::string model_name_of(const fs::path& folder) {
+  const fs::path real = real_path(folder);
+  const std::string repository = repository_of(real);
+  return repository.empty() ? real.filename().string() : repository.substr(repository.find('/') + 1);
+}
+
 }  // namespace wan

@@ -25,4 +25,7 @@ std::optional<std::filesystem::path> downloaded_model(const std::string& name);
 /// The repository's name, "ORG/NAME", of a folder in a cache: of a snapshot, or of what holds them; empty for another one.
 std::string repository_of(const std::filesystem::path& folder);
 
+/// What a model is called: NAME of a folder in a cache, links followed, otherwise the folder's own name.
+std::string model_name_of(const std::filesystem::path& folder);
+
 }  // namespace wan

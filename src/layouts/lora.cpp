@@ -27,8 +27,19 @@ struct SortedKeys {
   std::vector<std::string> unknown;
 };
 
-/// alpha / rank where the file does not say it by layer: PEFT's adapter_config.json beside it, or its own metadata.
-std::optional<double> peft_alpha(const Checkpoint& file, std::int64_t rank) {
+/// What alpha / rank is where a file does not say it by layer.
+struct PeftScale {
+  double alpha;
+  bool by_root;  // over the root of the rank
+
+  double of(std::int64_t rank) const {
+    const auto size = static_cast<double>(rank);
+    return alpha / (by_root ? std::sqrt(size) : size);
+  }
+};
+
+/// Of the file's own metadata, or PEFT's adapter_config.json beside it.
+std::optional<PeftScale> read_peft_scale(const Checkpoint& file) {
   constexpr int kDepth = 8;
   nlohmann::json config;
   const auto& metadata = file.metadata();
@@ -43,8 +54,7 @@ std::optional<double> peft_alpha(const Checkpoint& file, std::int64_t rank) {
     if (alpha == config.end() || !alpha->is_number()) continue;
     const auto root = config.find(std::string(prefix) + "use_rslora");
     const bool by_root = root != config.end() && root->is_boolean() && root->get<bool>();
-    const auto size = static_cast<double>(rank);
-    return alpha->get<double>() / (by_root ? std::sqrt(size) : size);
+    return PeftScale{alpha->get<double>(), by_root};
   }
   return std::nullopt;
 }
@@ -53,7 +63,10 @@ std::optional<double> peft_alpha(const Checkpoint& file, std::int64_t rank) {
 class LoraReader {
  public:
   LoraReader(const Checkpoint& transformer, const LoraUse& use)
-      : transformer_(transformer), use_(use), file_(Checkpoint::open(use.file)) {}
+      : transformer_(transformer),
+        use_(use),
+        file_(Checkpoint::open(use.file)),
+        peft_(read_peft_scale(file_)) {}
 
   SortedKeys sort(const LoraKeyReader& keys, bool low_noise) const {
     SortedKeys sorted;
@@ -145,7 +158,7 @@ class LoraReader {
   /// alpha / rank of the module; 1 where nothing says it.
   double factor(const Roles& roles, std::int64_t rank) const {
     const TensorEntry* alpha = find(roles, LoraRole::kAlpha);
-    if (alpha == nullptr) return peft_alpha(file_, rank).value_or(1.0);
+    if (alpha == nullptr) return peft_ ? peft_->of(rank) : 1.0;
     const LoraMatrix value = load_matrix(file_, *alpha);
     WAN_CHECK(value.values.size() == 1 && std::isfinite(value.values[0]), kBadFile, "{}: {} is no number",
               use_.file.string(), quote_name(alpha->name));
@@ -243,6 +256,7 @@ class LoraReader {
   const Checkpoint& transformer_;
   const LoraUse& use_;
   Checkpoint file_;
+  std::optional<PeftScale> peft_;
 };
 
 std::string told(const LoraUse& use, const SortedKeys& keys, const std::string& title, std::size_t modules) {

@@ -81,13 +81,6 @@ std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
          (fs::is_symlink(part, error) ? " (a link to nothing: download it again)" : "");
 }
 
-/// "ORG/NAME" of a cache's folder as NAME, otherwise the folder's own name.
-std::string model_name_of(const fs::path& root) {
-  const fs::path real = real_path(root);
-  const std::string repository = repository_of(real);
-  return repository.empty() ? real.filename().string() : repository.substr(repository.find('/') + 1);
-}
-
 bool is_official(const fs::path& root) {
   return looks_official(root) || (file_exists(root / "config.json") && !is_diffusers_folder(root));
 }

@@ -74,6 +74,7 @@ class ExtendTest(WanTest):
 
     def model_folder(self, name="Qwen2.5-3B-Instruct"):
         folder = Path(self.folder) / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(GOLDEN / "models/llama", folder)
         shutil.copy(GOLDEN / "tokenizers/qwen.json", folder / "tokenizer.json")
         return folder
@@ -263,9 +264,50 @@ class ExtendTest(WanTest):
         self.assertNotEqual(ask("--base_seed", "2").out, first.out)
         self.assertEqual(ask("--base_seed", "1", "--memory_limit", "1MB").out, first.out)  # streamed
         self.assertIn("layers", ask("--base_seed", "1", "--memory_limit", "1MB").err)
-        # By its official name, beside the checkpoint.
+        # By its official name, in the working directory.
         named = ask("--base_seed", "1", "--ckpt_dir", str(Path(self.folder) / "Wan2.2-T2V-A14B"), model="Qwen2.5_3B")
         self.assertEqual(named.out, first.out, named.err)
+
+    def test_a_local_model_is_found_by_its_name(self):
+        folder = Path(self.folder)
+        home = {"HOME": str(folder), **{name: "" for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "WAN_MODELS")}}
+        def ask(*more, model="Qwen2.5_3B", **env):
+            return self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_model", model, "--device", "cpu", "--json",
+                                "--base_seed", "1", *more, env={**home, **{name: str(folder / path) for name, path in env.items()}})
+        for checkpoint in ("beside/Wan2.2-T2V-A14B", "named/Wan-AI/Wan2.2-T2V-A14B"):
+            (folder / checkpoint).mkdir(parents=True)
+        self.model_folder("beside/Qwen2.5-3B-Instruct")
+        self.model_folder("named/Wan-AI/Qwen2.5-3B-Instruct")
+        self.model_folder("downloaded/Qwen/Qwen2.5-3B-Instruct")
+        for root in ("cache/huggingface", "home/.cache/huggingface", "part/huggingface"):
+            repository = f"{root}/hub/models--Qwen--Qwen2.5-3B-Instruct"
+            old, new = (self.model_folder(f"{repository}/snapshots/{commit}") for commit in ("aaa", "bbb"))
+            (folder / repository / "refs").mkdir()
+            (folder / repository / "refs/main").write_text("bbb")
+            if root.startswith("part"):
+                (new / "config.json").unlink()
+            else:  # would be refused
+                (old / "config.json").write_text('{"model_type": "mamba"}')
+        expected = None
+        for where, arguments, env in [
+                ("beside a folder", ("--ckpt_dir", "beside/Wan2.2-T2V-A14B/"), {}),
+                ("beside a published model", ("--ckpt_dir", "t2v-A14B"), {"WAN_MODELS": "named"}),
+                ("beside a named download", ("--ckpt_dir", "Wan2.2-T2V-A14B"), {"WAN_MODELS": "named"}),
+                ("where downloads are put", (), {"WAN_MODELS": "downloaded"}),
+                ("in the cache, of the main branch", (), {"XDG_CACHE_HOME": "cache"}),
+                ("in the home folder's cache", (), {"HOME": "home"}),
+                ("in the cache, of an older commit", (), {"XDG_CACHE_HOME": "part"})]:
+            with self.subTest(where):
+                found = ask(*arguments, **env)
+                self.assertEqual(found.status, 0, found.err)
+                expected = expected or found.out
+                self.assertEqual(found.out, expected)
+                self.assertEqual(json.loads(found.out)["model"], "Qwen2.5-3B-Instruct")
+        by_hub_name = ask(model="Qwen/Qwen2.5-3B-Instruct", WAN_MODELS="downloaded")
+        self.assertEqual(by_hub_name.out, expected, by_hub_name.err)
+        nowhere = ask(WAN_MODELS="named")  # where another organisation's is
+        self.assertEqual((nowhere.status, nowhere.out), (BAD_FILE, ""))
+        self.assertIn("download Qwen/Qwen2.5-3B-Instruct", nowhere.err)
 
     def test_a_local_model_that_cannot_be_used_is_refused(self):
         folder = self.model_folder("broken")

@@ -109,6 +109,12 @@ class Lora(WanTest):
                 file = self.write("a.safetensors", self.pairs(same, ".lora_A.weight", ".lora_B.weight"),
                                   {"lora_adapter_metadata": json.dumps(text)})
                 self.assertEqual(self.frame("--lora", file)[0], expected)
+        with self.subTest("alpha of adapter_config.json, over the rank or its root"):
+            file = self.write("a.safetensors", self.pairs(same, ".lora_A.weight", ".lora_B.weight"))
+            for text in ({"lora_alpha": ALPHA}, {"lora_alpha": factor * RANK ** 0.5, "use_rslora": True}):
+                (self.folder / "adapter_config.json").write_text(json.dumps(text))
+                self.assertEqual(self.frame("--lora", file)[0], expected)
+            (self.folder / "adapter_config.json").unlink()
         with self.subTest("without alpha, by strength"):
             file = self.write("a.safetensors", self.pairs(same, ".lora_A.weight", ".lora_B.weight"))
             self.assertEqual(self.frame("--lora", f"{file}:{factor}")[0], expected)
