@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/mapped_file.h"
+#include "base/untrusted_text.h"
 #include "engine/fingerprint.h"
 #include "engine/loaded_models.h"
 #include "engine/model_file.h"
@@ -112,6 +113,9 @@ class ModelConversion {
     std::vector<std::byte> codes(row_bytes * static_cast<std::size_t>(rows));
     std::vector<float> scales(static_cast<std::size_t>(rows));
     const Squares squares = quantize_matrix(format_, source, codes, scales);
+    WAN_CHECK(std::isfinite(squares.values), kBadFile,
+              "{}: {} holds values that are not finite; a model that does makes no video", source_.path(),
+              quote_name(source.name));
     out.write_at(file_.tensors[planned.index].offset, codes);
     if (has_row_scales(format_))
       out.write_at(file_.tensors[planned.index + 1].offset, std::as_bytes(std::span(scales)));
@@ -240,15 +244,21 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   make_folder(options.target);
   std::vector<ModelConversion> conversions;
   std::vector<fs::path> targets;
+  std::vector<bool> done;
   std::int64_t needed = 0;
   for (std::size_t i = 0; i < models.transformer_checkpoints.size(); ++i) {
     const bool alone = folders[i] == ".";
     conversions.emplace_back(models.transformer_checkpoints[i], *format,
                              alone ? "model" : std::string(folders[i]));
-    targets.push_back(
-        (alone ? options.target : options.target / folders[i]) /
-        (is_gguf(*format) ? "diffusion_pytorch_model.gguf" : "diffusion_pytorch_model.safetensors"));
-    if (!file_exists(targets[i])) needed += conversions[i].bytes();
+    const fs::path folder = alone ? options.target : options.target / folders[i];
+    const char* const names[] = {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.gguf"};
+    targets.push_back(folder / names[is_gguf(*format) ? 1 : 0]);
+    const fs::path other = folder / names[is_gguf(*format) ? 0 : 1];
+    WAN_CHECK(!file_exists(other), kInvalidArgument,
+              "{} is there already and is not this conversion's; name another folder, or remove it",
+              other.string());
+    done.push_back(conversions[i].is_done(targets[i]));
+    if (!done[i]) needed += conversions[i].bytes();
   }
   const std::optional<std::int64_t> free = free_disk_bytes(options.target);
   WAN_CHECK(!free || *free >= needed, kIo, "{} has {:.1f} GB free, the transformers take {:.1f}",
@@ -257,7 +267,7 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   for (std::size_t i = 0; i < conversions.size(); ++i) {
     make_folder(folder_of(targets[i]));
     write_config(models.transformers[i], files.transformers[i], folder_of(targets[i]) / "config.json");
-    if (!conversions[i].is_done(targets[i])) {
+    if (!done[i]) {
       conversions[i].run(targets[i], progress);
     } else if (progress.on_notice) {
       progress.on_notice(fmt::format("{} is there already", targets[i].string()));

@@ -117,9 +117,10 @@ const LowRankSum* BlockLoader::sum_of(BlockId id, std::size_t weight) const {
   return group.sums ? group.sums->find(group.layout.block_weights(id.index)[weight].name) : nullptr;
 }
 
-void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
+void BlockLoader::load_runs(BlockId id, const RunsOf& runs_of, const WeightLoader& loader,
                             std::optional<BlockId> next, ReadAhead& ahead) const {
   check_usable(id);
+  const std::vector<WeightRun> runs = runs_of(id);
   const Checkpoint& checkpoint = group_of(id).scope.report().checkpoint();
   const std::vector<TensorEntry> entries = sources(id, runs);
   std::vector<WeightLoad> weights;
@@ -129,7 +130,8 @@ void BlockLoader::load_runs(BlockId id, std::span<const WeightRun> runs, const W
     weights.push_back({runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first,
                        runs[i].packed, sum_of(id, runs[i].weight), runs[i].first});
   }
-  ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs); });
+  // The next block's weights may be packed otherwise, and lie elsewhere in it.
+  ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs_of(wanted)); });
   loader.load(weights);
   for (const WeightLoad& weight : weights)
     if (weight.sum != nullptr)
@@ -162,10 +164,18 @@ void BlockLoader::load(BlockId id, std::span<const TensorView> views) {
 }
 
 void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader) {
-  std::vector<WeightRun> runs;
-  for (std::size_t i = 0; i < views.size(); ++i) runs.push_back(whole_run(i, views[i]));
+  const BlockGroup& group = group_of(id);
+  const auto whole_runs = [&](BlockId wanted) {
+    const std::vector<TensorView> all =
+        wanted == id ? std::vector<TensorView>(views.begin(), views.end())
+                     : block_views(group.layout, group.scope.compute_dtype(), wanted.index,
+                                   views.front().data(), views.front().device());
+    std::vector<WeightRun> runs;
+    for (std::size_t i = 0; i < all.size(); ++i) runs.push_back(whole_run(i, all[i]));
+    return runs;
+  };
   const BlockId next{id.group, id.index + 1};
-  load_runs(id, runs, loader, next.index < group_of(id).count ? std::optional(next) : std::nullopt, ahead_);
+  load_runs(id, whole_runs, loader, next.index < group.count ? std::optional(next) : std::nullopt, ahead_);
 }
 
 void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::optional<BlockId> next,
@@ -173,9 +183,11 @@ void BlockLoader::load_run(BlockId id, Range run, std::byte* memory, std::option
   const BlockGroup& group = group_of(id);
   WeightTarget target = target_of(group, 0);
   target.loaders = group.share.shards->ranks();  // each has its part to load
-  load_runs(
-      id, weight_runs(group.layout, group.scope.compute_dtype(), id.index, run, memory, allocator().device()),
-      WeightLoader(std::move(target)), next, ahead);
+  const auto runs_of = [&](BlockId wanted) {
+    return weight_runs(group.layout, group.scope.compute_dtype(), wanted.index, run, memory,
+                       allocator().device());
+  };
+  load_runs(id, runs_of, WeightLoader(std::move(target)), next, ahead);
 }
 
 }  // namespace wan

@@ -61,8 +61,10 @@ class BlockLoader {
   void check_usable(BlockId id) const;
   /// What is added to a weight of the block; nullptr: nothing.
   const LowRankSum* sum_of(BlockId id, std::size_t weight) const;
-  void load_runs(BlockId id, std::span<const WeightRun> runs, const WeightLoader& loader,
-                 std::optional<BlockId> next, ReadAhead& ahead) const;
+  /// The runs of the block that is loaded, and of the next one, of which nothing is written.
+  using RunsOf = std::function<std::vector<WeightRun>(BlockId)>;
+  void load_runs(BlockId id, const RunsOf& runs_of, const WeightLoader& loader, std::optional<BlockId> next,
+                 ReadAhead& ahead) const;
 
   /// From the checkpoint to `views`, by `loader`.
   void load_here(BlockId id, std::span<const TensorView> views, const WeightLoader& loader);

@@ -201,6 +201,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   if (!chosen.filename().string().ends_with(kIndexSuffix)) {
     for (const fs::path& part : gguf_parts(chosen)) {
       std::erase(choice.others, part.filename().string());
+      if (kind == FileKind::kFolder) check_inside(part, path);
       mapped.emplace_back(part);
       files.push_back(parse_any(mapped.back().bytes(), part));
     }

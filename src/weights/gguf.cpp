@@ -269,6 +269,10 @@ class GgufReader {
     const std::span<const std::byte> data = bytes_.subspan(static_cast<std::size_t>(begin));
     for (std::size_t i = 0; i < offsets.size(); ++i) {
       TensorEntry& tensor = result_.tensors[i];
+      const std::size_t blocks = static_cast<std::size_t>(tensor.elements()) / values_per_block(tensor.dtype);
+      WAN_CHECK(blocks <= data.size() / bytes_per_block(tensor.dtype), kBadFile,
+                "[{}: tensor {}] expected {}, more than the {} bytes of data hold; {}", file_,
+                quote_name(tensor.name), tensor.shape.to_string(), data.size(), kDamaged);
       const std::size_t size = dtype_bytes(tensor.dtype, tensor.elements());
       WAN_CHECK(offsets[i] <= data.size() && size <= data.size() - offsets[i], kBadFile,
                 "[{}: tensor {}] expected {} bytes at {} of the {} bytes of data; {}", file_,

@@ -47,7 +47,7 @@ void write_half(float value, std::byte* to) {
 /// ggml's quantize_row_q8_0: half d, i8 q[32].
 void quantize_q8_0(const float* values, std::byte* block) {
   const float d = largest_magnitude(values, kBlock) / kLargestI8;
-  const float inverse = d != 0.0f ? 1.0f / d : 0.0f;
+  const float inverse = std::isfinite(1.0f / d) ? 1.0f / d : 0.0f;
   write_half(d, block);
   for (std::int64_t i = 0; i < kBlock; ++i)
     block[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(values[i] * inverse)));
@@ -58,7 +58,7 @@ void quantize_q4_0(const float* values, std::byte* block) {
   const float* const largest =
       std::max_element(values, values + kBlock, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
   const float d = *largest / -8.0f;
-  const double inverse = d != 0.0f ? static_cast<double>(1.0f / d) : 0.0;
+  const double inverse = std::isfinite(1.0f / d) ? static_cast<double>(1.0f / d) : 0.0;
   write_half(d, block);
   const auto code = [&](float value) {
     return static_cast<unsigned>(std::clamp(static_cast<double>(value) * inverse + 8.5, 0.0, 15.0));
@@ -139,11 +139,14 @@ Squares quantize_matrix(MatrixFormat format, const TensorEntry& source, std::spa
   for (std::int64_t row = 0; row < rows; ++row) {
     std::vector<float> values(static_cast<std::size_t>(columns));
     convert_part(source, row * columns, TensorView(values.data(), DType::kF32, {columns}));
+    double sum = 0;
+    for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
+    squares += sum;
+    if (!std::isfinite(sum)) continue;  // no code stands for such a value: the sum tells
     const auto at = static_cast<std::size_t>(row);
     float scale = 1.0f;
     errors += quantize_row(format, values.data(), columns, codes.data() + at * row_bytes, &scale);
     if (has_row_scales(format)) scales[at] = scale;
-    for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
   }
   return {errors, squares};
 }

@@ -40,6 +40,7 @@ struct Squares {
   double values = 0;
 };
 /// Every row of a checkpoint's matrix, on as many threads as OpenMP takes. `codes` and, where rows have them, `scales` hold all rows'.
+/// A row with a value that is not finite is left out, and the sum of the values is not finite either.
 Squares quantize_matrix(MatrixFormat format, const TensorEntry& source, std::span<std::byte> codes,
                         std::span<float> scales);
 

@@ -148,18 +148,26 @@ class ScaleReader {
     const json metadata = parse_strict_json(text->second, place, 6);
     WAN_CHECK(metadata.is_object() && metadata.contains("layers") && metadata["layers"].is_object(), kBadFile,
               "[{}] expected an object with \"layers\"; {}", place, kDamaged);
-    std::unordered_map<std::string, std::string> full;  // by every end of a layer's name
+    constexpr int kMostPrefixes = 4;  // "model.diffusion_model." has two
+    std::unordered_map<std::string, std::string>
+        full;  // by a layer's name, and by its ends; empty: of several
     for (const auto& [name, tensor] : by_name_) {
       const std::optional<std::string> layer = layer_of(name, ".weight");
       if (!layer) continue;
-      full.emplace(*layer, *layer);
-      for (std::size_t dot = layer->find('.'); dot != std::string::npos; dot = layer->find('.', dot + 1))
-        if (!find(layer->substr(dot + 1) + ".weight")) full.emplace(layer->substr(dot + 1), *layer);
+      full[*layer] = *layer;
+      std::size_t dot = layer->find('.');
+      for (int i = 0; i < kMostPrefixes && dot != std::string::npos; dot = layer->find('.', dot + 1), ++i) {
+        const std::string end = layer->substr(dot + 1);
+        if (find(end + ".weight") != nullptr) continue;
+        const auto [place, is_new] = full.emplace(end, *layer);
+        if (!is_new) place->second.clear();
+      }
     }
     for (const auto& [name, layer] : metadata["layers"].items()) {
       const std::string at = place + ": " + quote_name(name);
       const auto found = full.find(name);
       WAN_CHECK(found != full.end(), kBadFile, "[{}] there is no weight of this layer; {}", at, kDamaged);
+      WAN_CHECK(!found->second.empty(), kBadFile, "[{}] several weights end so; {}", at, kDamaged);
       described_[found->second] = read_description(layer, at);
     }
   }
@@ -194,6 +202,8 @@ class ScaleReader {
               "format that is not read",
               where(scale.name), dtype_name(weight->dtype));
     WAN_CHECK(weight->scales == nullptr, kBadFile, "[{}] has two scales; {}", where(weight->name), kDamaged);
+    WAN_CHECK(weight->view().is_contiguous(), kUnsupported,
+              "[{}] has a scale and is not row-major; save a contiguous() copy of it", where(weight->name));
     auto scales = std::make_shared<CodeScales>(scales_of(scale, *weight));
     if (described != described_.end()) scales->rotated = described->second.rotated;
     const std::int64_t columns = weight->elements() / weight->shape[0];

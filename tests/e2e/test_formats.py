@@ -165,11 +165,27 @@ class Formats(WanTest):
         self.assertTrue((target / "Wan2.1_VAE.pth").exists())
         other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q8_0", target)
         self.assert_refused(other, INVALID_ARGUMENT, "not this conversion's")
+        other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "fp8", target)  # safetensors, beside which no GGUF would be read
+        self.assert_refused(other, INVALID_ARGUMENT, "diffusion_pytorch_model.gguf", "not this conversion's")
         back = self.run_wan("convert", "--ckpt_dir", target, "--format", "bf16", self.folder / "back")
         self.assertEqual(back.status, 0, back.err)
         inspected = self.run_wan("inspect", target)
         self.assertEqual(inspected.status, 0, inspected.err)
         self.assertIn("q4_0", inspected.out)
+
+    def test_a_weight_that_is_not_finite_is_not_converted(self):
+        checkpoint = self.checkpoint("broken")
+        for expert in EXPERTS:
+            tensors = read_safetensors(next((DEMO / expert).glob("*.safetensors")))
+            name = "blocks.0.ffn.0.weight"
+            dtype, shape, values = tensors[name]
+            tensors[name] = (dtype, shape, values[:-2] + struct.pack("<H", 0x7FC0))
+            write_safetensors(checkpoint / expert / "x.safetensors", tensors)
+        for kind in ("int8", "q8_0"):
+            result = self.run_wan("convert", "--ckpt_dir", checkpoint, "--format", kind, self.folder / kind)
+            self.assertEqual(result.status, BAD_FILE, result.err)
+            self.assertRegex(result.err, "blocks.0.ffn.0.weight.*not finite")
+            self.assertEqual(list((self.folder / kind).rglob("diffusion_pytorch_model.*")), [])
 
     def test_a_forgotten_scale_is_no_video(self):
         checkpoint = self.checkpoint("bare")

@@ -110,6 +110,12 @@ TEST_F(Formats, OfRowsGiveBackWhatFitsThem) {
     EXPECT_EQ(quantize_row(format, zeros.data(), 64, of_zeros.data(), &scale), 0.0)
         << matrix_format_name(format);
   }
+  const std::vector<float> tiny(64, 1e-38f);  // one over their scale is no f32
+  for (const MatrixFormat format : {MatrixFormat::kQ8_0, MatrixFormat::kQ4_0}) {
+    std::vector<std::byte> codes_of_tiny(128);
+    EXPECT_LT(quantize_row(format, tiny.data(), 64, codes_of_tiny.data(), &scale), 1e-70)
+        << matrix_format_name(format);
+  }
 }
 
 /// The matrix itself, by its definition.

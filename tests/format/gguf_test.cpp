@@ -115,6 +115,7 @@ TEST(Gguf, RefusesDamagedFiles) {
   const auto code = [](Gguf bad) { return thrown(bad.build()).code; };
   EXPECT_EQ(code(Gguf().tensor("a", 8, {31}, q8_block())), "bad_file") << "no whole block";
   EXPECT_EQ(code(Gguf().tensor("a", 0, {1ull << 62, 1ull << 62}, "")), "bad_file") << "overflow";
+  EXPECT_EQ(code(Gguf().tensor("a", 0, {1ull << 62}, "")), "bad_file") << "bytes overflow";
   EXPECT_EQ(code(Gguf().tensor("a", 0, {~0ull}, "")), "bad_file");
   EXPECT_EQ(code(Gguf().tensor("a", 0, {1, 1, 1, 1, 1, 1, 1}, "1234")), "bad_file") << "rank";
   EXPECT_EQ(code(Gguf().tensor("a", 0, {1}, "1234", 1)), "bad_file") << "past the end";

@@ -61,6 +61,46 @@ std::vector<float> values_of(const TensorEntry& entry) {
 // e4m3: 1 = 0x38, 2 = 0x40, -1 = 0xb8, 0.5 = 0x30.
 const std::string kCodes("\x38\x40\xb8\x30", 4);
 
+TEST(ScaledWeights, ThatLieTransposedAreRefused) {
+  const std::string scale(4, '\0');
+  std::vector<CheckpointFile> files{{.tensors = {{.name = "a.weight",
+                                                  .dtype = DType::kF8E4M3,
+                                                  .shape = {2, 2},
+                                                  .strides = {1, 2},
+                                                  .storage = as_byte_span(kCodes),
+                                                  .file = "x.pth"},
+                                                 {.name = "a.weight_scale",
+                                                  .dtype = DType::kF32,
+                                                  .shape = {1},
+                                                  .strides = {1},
+                                                  .storage = as_byte_span(scale),
+                                                  .file = "x.pth"}}}};
+  const Thrown thrown = thrown_by([&] { attach_scales(files, "x.pth"); });
+  EXPECT_EQ(thrown.code, "unsupported");
+  EXPECT_NE(thrown.message.find("contiguous() copy"), std::string::npos) << thrown.message;
+}
+
+TEST(ScaledWeights, ALayerThatTwoWeightsEndInIsRefused) {
+  const std::string text = R"({"layers": {"q": {"format": "float8_e4m3fn"}}})";
+  const auto made = [&] {
+    Tensors tensors;
+    tensors.metadata(text).add("model.a.q.weight", DType::kF8E4M3, {2, 2}, kCodes);
+    return tensors;
+  };
+  EXPECT_EQ(made().add("model.b.q.weight", DType::kF8E4M3, {2, 2}, kCodes).thrown().message.find("several") ==
+                std::string::npos,
+            false);
+  EXPECT_EQ(made().thrown().message.find("several"), std::string::npos);
+}
+
+TEST(ScaledWeights, ANameOfDotsCostsNoMoreThanItsLength) {
+  const auto thrown = Tensors()
+                          .metadata(R"({"layers": {"q": {"format": "float8_e4m3fn"}}})")
+                          .add(std::string(1 << 20, '.') + ".weight", DType::kF8E4M3, {2, 2}, kCodes)
+                          .thrown();
+  EXPECT_EQ(thrown.code, "bad_file") << thrown.message.substr(0, 200);
+}
+
 TEST(ScaledWeights, OnePerTensorARowOrABlock) {
   struct Case {
     Shape shape;

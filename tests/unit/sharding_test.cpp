@@ -289,7 +289,7 @@ TEST_F(ShardingTest, ARankThatCannotLoadEndsAllOfThem) {
     first_is_loaded = false;
     expect_error(ErrorCode::kOutOfMemory, "the second rank has no memory",
                  [&] { engine.generate(request(), watch); });
-    EXPECT_EQ(first_is_loaded, late);
+    EXPECT_TRUE(first_is_loaded || !late);  // otherwise either rank may be the sooner one
     broken = false;
     loads = 0;
     engine.generate(request(), watch);
