@@ -101,7 +101,8 @@ double quantize_row(MatrixFormat format, const float* values, std::int64_t count
   } else if (has_row_scales(format)) {
     const bool is_f8 = format == MatrixFormat::kF8;
     const float largest = largest_magnitude(values, count);
-    *scale = largest > 0.0f ? largest / (is_f8 ? kLargestF8 : kLargestI8) : 1.0f;
+    *scale = largest / (is_f8 ? kLargestF8 : kLargestI8);
+    if (*scale == 0.0f) *scale = 1.0f;  // of zeros, or of values too small for one
     for (std::int64_t i = 0; i < count; ++i) {
       const float scaled = values[i] / *scale;
       const float code = std::clamp(std::nearbyint(scaled), -kLargestI8, kLargestI8);

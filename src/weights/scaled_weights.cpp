@@ -159,8 +159,8 @@ class ScaleReader {
       for (int i = 0; i < kMostPrefixes && dot != std::string::npos; dot = layer->find('.', dot + 1), ++i) {
         const std::string end = layer->substr(dot + 1);
         if (find(end + ".weight") != nullptr) continue;
-        const auto [place, is_new] = full.emplace(end, *layer);
-        if (!is_new) place->second.clear();
+        const auto [known, is_new] = full.emplace(end, *layer);
+        if (!is_new) known->second.clear();
       }
     }
     for (const auto& [name, layer] : metadata["layers"].items()) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 
 #include "base/mapped_file.h"
@@ -109,6 +110,15 @@ TEST_F(Formats, OfRowsGiveBackWhatFitsThem) {
     std::vector<std::byte> of_zeros(128);
     EXPECT_EQ(quantize_row(format, zeros.data(), 64, of_zeros.data(), &scale), 0.0)
         << matrix_format_name(format);
+  }
+  std::vector<float> least(64);  // so small that their scale is no f32
+  least[0] = std::numeric_limits<float>::denorm_min();
+  for (const MatrixFormat format : {MatrixFormat::kF8, MatrixFormat::kI8}) {
+    std::vector<std::byte> codes_of_least(64, std::byte{1});
+    EXPECT_LT(quantize_row(format, least.data(), 64, codes_of_least.data(), &scale), 1e-70)
+        << matrix_format_name(format);
+    EXPECT_GT(scale, 0.0f) << matrix_format_name(format);
+    EXPECT_EQ(codes_of_least, std::vector<std::byte>(64)) << matrix_format_name(format);
   }
   const std::vector<float> tiny(64, 1e-38f);  // one over their scale is no f32
   for (const MatrixFormat format : {MatrixFormat::kQ8_0, MatrixFormat::kQ4_0}) {
