@@ -167,6 +167,13 @@ class Formats(WanTest):
         self.assert_refused(other, INVALID_ARGUMENT, "not this conversion's")
         other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "fp8", target)  # safetensors, beside which no GGUF would be read
         self.assert_refused(other, INVALID_ARGUMENT, "diffusion_pytorch_model.gguf", "not this conversion's")
+        # Nor is one expert written where the other one's place is taken.
+        for missing, taken in (EXPERTS, EXPERTS[::-1]):
+            (target / missing).rename(self.folder / missing)
+            other = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q8_0", target)
+            self.assert_refused(other, INVALID_ARGUMENT, taken, "not this conversion's")
+            self.assertFalse((target / missing).exists())
+            (self.folder / missing).rename(target / missing)
         back = self.run_wan("convert", "--ckpt_dir", target, "--format", "bf16", self.folder / "back")
         self.assertEqual(back.status, 0, back.err)
         inspected = self.run_wan("inspect", target)

@@ -160,6 +160,14 @@ TEST(Gguf, JoinsTheFilesOfADividedOne) {
   write("w-00002-of-00002.gguf", 1, "b");
   for (const char* name : {"w-00001-of-00002.gguf", "w-00002-of-00002.gguf"})
     EXPECT_EQ(Checkpoint::open(folder.path() / name).entries().size(), 2u) << name;
+  // In a folder, each of them lies in it.
+  const std::filesystem::path linked = folder.path() / "linked";
+  std::filesystem::create_directory(linked);
+  std::filesystem::copy_file(folder.path() / "w-00001-of-00002.gguf", linked / "w-00001-of-00002.gguf");
+  std::filesystem::create_symlink(folder.path() / "w-00002-of-00002.gguf", linked / "w-00002-of-00002.gguf");
+  const Thrown out = thrown_by([&] { Checkpoint::open(linked); });
+  EXPECT_EQ(out.code, "bad_file");
+  EXPECT_NE(out.message.find("link out of its folder"), std::string::npos) << out.message;
   std::filesystem::copy_file(folder.path() / "w-00002-of-00002.gguf", folder.path() / "alone.gguf");
   EXPECT_EQ(thrown_by([&] { Checkpoint::open(folder.path() / "alone.gguf"); }).code, "bad_file");
   write("w-00002-of-00002.gguf", 0, "b");

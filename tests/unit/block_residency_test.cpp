@@ -420,34 +420,45 @@ TEST_F(BlockResidencyTest, WaitsForTheLastUseBeforeOverwriting) {
   EXPECT_EQ(early, 0);
 }
 
-// Of a file that is not in the page cache.
+// Of a file that is not in the page cache. The first block may be smaller, held as its file has it.
 TEST_F(BlockResidencyTest, TheNextBlockIsReadAhead) {
-  constexpr std::int64_t kElements = 1 << 23;  // past what Linux reads ahead by itself
-  constexpr std::int64_t kBytes = kElements * 4;
-  std::string header = "{";
-  for (int i = 0; i < 3; ++i)
-    header += (i > 0 ? ",\"layer." : "\"layer.") + std::to_string(i) + R"(.w":{"dtype":"F32","shape":[)" +
-              std::to_string(kElements) + R"(],"data_offsets":[)" + std::to_string(i * kBytes) + "," +
-              std::to_string((i + 1) * kBytes) + "]}";
+  constexpr std::int64_t kRows = 1 << 11;
+  constexpr std::int64_t kColumns = 1 << 12;  // past what Linux reads ahead by itself
   const TempFolder folder;
-  const std::filesystem::path path = write_test_file(
-      folder / "cold.safetensors", safetensors_file(header + "}", std::string(3 * kBytes, '\0')));
-  test::drop_from_page_cache(path);
-  const Checkpoint checkpoint = Checkpoint::open(path);
-  const auto end_is_cached = [&](const std::string& name) {
-    return test::in_page_cache(&checkpoint.find(name)->storage.back());
-  };
-  if (end_is_cached("layer.1.w")) GTEST_SKIP() << "the file system keeps what it wrote in memory";
-  WeightReport report(checkpoint, "model");
-  const BlockLayout layout{.prefix = "layer.{i}.", .weights = {{.name = "w", .shape = {kElements}}}};
-  const auto residency = make_residency({{WeightScope(report, {}), layout, 3}}, {});
-  const BlockLease first = residency->acquire({0, 0});
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!end_is_cached("layer.1.w") && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  EXPECT_TRUE(end_is_cached("layer.1.w"));
-  EXPECT_FALSE(end_is_cached("layer.2.w")) << "one block at a time";
-  const BlockLease last = residency->acquire({0, 2});  // nothing comes after it
+  for (const bool packed : {false, true}) {
+    std::string header = "{";
+    std::int64_t size = 0;
+    for (int i = 0; i < 3; ++i) {
+      const bool small = packed && i == 0;
+      const std::int64_t end = size + kRows * kColumns * (small ? 1 : 4);
+      header += (i > 0 ? ",\"layer." : "\"layer.") + std::to_string(i) + R"(.w":{"dtype":")" +
+                (small ? "F8_E4M3" : "F32") + R"(","shape":[)" + std::to_string(kRows) + "," +
+                std::to_string(kColumns) + R"(],"data_offsets":[)" + std::to_string(size) + "," +
+                std::to_string(end) + "]}";
+      size = end;
+    }
+    const std::filesystem::path path =
+        write_test_file(folder / (packed ? "packed.safetensors" : "cold.safetensors"),
+                        safetensors_file(header + "}", std::string(static_cast<std::size_t>(size), '\0')));
+    test::drop_from_page_cache(path);
+    const Checkpoint checkpoint = Checkpoint::open(path);
+    const auto end_is_cached = [&](const std::string& name) {
+      return test::in_page_cache(&checkpoint.find(name)->storage.back());
+    };
+    if (end_is_cached("layer.1.w")) GTEST_SKIP() << "the file system keeps what it wrote in memory";
+    WeightReport report(checkpoint, "model");
+    const WeightScope scope(report, {});
+    const BlockLayout layout{.prefix = "layer.{i}.", .weights = {{.name = "w", .shape = {kRows, kColumns}}}};
+    const auto residency = make_residency({{scope, with_packed(layout, scope, 3), 3}}, {});
+    const BlockLease first = residency->acquire({0, 0});
+    EXPECT_EQ(first[0].dtype() == DType::kF32, !packed);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!end_is_cached("layer.1.w") && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(end_is_cached("layer.1.w")) << (packed ? "after a packed one" : "");
+    EXPECT_FALSE(end_is_cached("layer.2.w")) << "one block at a time";
+    const BlockLease last = residency->acquire({0, 2});  // nothing comes after it
+  }
 }
 
 TEST_F(BlockResidencyTest, AFileCutShortIsRefused) {
