@@ -112,7 +112,7 @@ TEST(Gguf, RefusesDamagedFiles) {
   const std::string whole = made.build();
   for (std::size_t length = 0; length < whole.size(); ++length)
     EXPECT_EQ(thrown(whole.substr(0, length)).code, "bad_file") << length;
-  const auto code = [](Gguf bad) { return thrown(bad.build()).code; };
+  const auto code = [](const Gguf& bad) { return thrown(bad.build()).code; };
   EXPECT_EQ(code(Gguf().tensor("a", 8, {31}, q8_block())), "bad_file") << "no whole block";
   EXPECT_EQ(code(Gguf().tensor("a", 0, {1ull << 62, 1ull << 62}, "")), "bad_file") << "overflow";
   EXPECT_EQ(code(Gguf().tensor("a", 0, {1ull << 62}, "")), "bad_file") << "bytes overflow";
