@@ -74,7 +74,8 @@ TEST(ScaledWeights, ThatLieTransposedAreRefused) {
                                                   .shape = {1},
                                                   .strides = {1},
                                                   .storage = as_byte_span(scale),
-                                                  .file = "x.pth"}}}};
+                                                  .file = "x.pth"}},
+                                     .metadata = {}}};
   const Thrown thrown = thrown_by([&] { attach_scales(files, "x.pth"); });
   EXPECT_EQ(thrown.code, "unsupported");
   EXPECT_NE(thrown.message.find("contiguous() copy"), std::string::npos) << thrown.message;
