@@ -8,6 +8,7 @@ import struct
 import unittest
 from array import array
 
+from gguf_support import BF16_TENSOR, F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
 from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
@@ -65,32 +66,16 @@ def as_int8(tensors):
     return made
 
 
-def gguf_text(text):
-    return struct.pack("<Q", len(text)) + text.encode()
-
-
 def write_q8_0(path, tensors):
     """A GGUF file: matrices of the blocks in Q8_0, all else as it is."""
-    kinds = {"BF16": 30, "F32": 0}
-    infos, data = b"", bytearray()
+    kinds = {"BF16": BF16_TENSOR, "F32": F32_TENSOR}
+    made = {}
     for name, (dtype, shape, values) in tensors.items():
-        kind = kinds[dtype]
         if is_matrix(name, shape):
-            kind, blocks = 8, bytearray()
-            for row in bf16_rows(shape, values):
-                for begin in range(0, len(row), 32):
-                    block = row[begin : begin + 32]
-                    (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
-                    blocks += struct.pack("<e", scale)
-                    blocks += array("b", [max(-127, min(127, round(value / scale))) for value in block]).tobytes()
-            values = bytes(blocks)
-        data += bytes(-len(data) % 32)
-        infos += gguf_text(name) + struct.pack("<I", len(shape)) + b"".join(
-            struct.pack("<Q", extent) for extent in reversed(shape)) + struct.pack("<IQ", kind, len(data))
-        data += values
-    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), 1)
-    header += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("wan") + infos
-    path.write_bytes(header + bytes(-len(header) % 32) + data)
+            made[name] = (Q8_0_TENSOR, shape, b"".join(map(q8_0, bf16_rows(shape, values))))
+        else:
+            made[name] = (kinds[dtype], shape, values)
+    write_gguf(path, {"general.architecture": "wan"}, made)
 
 
 def psnr(a, b):
