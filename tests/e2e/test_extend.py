@@ -2,18 +2,16 @@
 
 import base64
 import json
-import os
 import shutil
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from support import BAD_FILE, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
+from support import BAD_FILE, INVALID_ARGUMENT, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
 
 IO = 74
-SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
-GOLDEN = SOURCE / "tests/golden/qwen"
+GOLDEN = UNPACKED / "qwen"
 SECRET = "sk-secret-0123456789abcdef"
 PROXIES = {name: "" for name in ("http_proxy", "https_proxy", "all_proxy")}
 
