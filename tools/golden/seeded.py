@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-SEEDS = range(100)  # those of the scripts' weights are among them
+SEEDS = (*range(100), *range(1000, 1016), *range(1080, 1100), *range(2000, 2016))  # those of the scripts are among them
 WORDS = 1 << 19  # how far into a seed's words is searched
 MATCH = 64  # fewer values are kept as they are
 TYPES = {"BF16": np.uint16, "F16": np.uint16, "F32": np.uint32}
@@ -156,7 +156,7 @@ def draws_of(data, path):
             if size % TYPES[dtype]().itemsize or size // TYPES[dtype]().itemsize < MATCH:
                 continue
             if tried >= 4 and seeds is SEEDS:
-                return  # no weights
+                return  # results
             tried += 1
             bits = np.frombuffer(data, TYPES[dtype], size // TYPES[dtype]().itemsize, offset)
             with np.errstate(all="ignore"):
