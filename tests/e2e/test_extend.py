@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import random
 import shutil
 import threading
@@ -13,11 +12,10 @@ from pathlib import Path
 
 from gguf_support import F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
 from layouts_support import write_tensors
-from support import BAD_FILE, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
+from support import BAD_FILE, INVALID_ARGUMENT, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
 
 IO = 74
-SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
-GOLDEN = SOURCE / "tests/golden/qwen"
+GOLDEN = UNPACKED / "qwen"
 SECRET = "sk-secret-0123456789abcdef"
 PROXIES = {name: "" for name in ("http_proxy", "https_proxy", "all_proxy")}
 

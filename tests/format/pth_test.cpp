@@ -14,7 +14,7 @@ namespace {
 
 // Files that torch.save wrote: tools/golden/make_checkpoints.py.
 MappedFile golden(const std::string& name) {
-  return MappedFile(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints" / name);
+  return MappedFile(std::filesystem::path(WAN_GOLDEN_DIR) / "checkpoints" / name);
 }
 
 std::vector<float> values(const TensorEntry& entry) {

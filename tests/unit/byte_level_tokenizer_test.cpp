@@ -16,7 +16,7 @@
 namespace wan {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kFolder = std::filesystem::path(WAN_GOLDEN_DIR);
 
 nlohmann::json read_golden(const char* path) {
   std::ifstream file(kFolder / path);
