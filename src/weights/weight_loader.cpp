@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "weights/convert.h"
-#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 #ifdef _OPENMP
@@ -31,12 +30,7 @@ struct Piece {
     if (weight.packed)
       return read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(first + from), to.bytes(),
                          to.data());
-    if (weight.sum == nullptr) return convert_changed(weight.entry, first + from, to);
-    std::vector<float> values(static_cast<std::size_t>(to.elements()));
-    const TensorView exact(values.data(), DType::kF32, to.shape());
-    convert_changed(weight.entry, first + from, exact);
-    add_low_rank(*weight.sum, weight.sum_first + (first - weight.first) + from, values);
-    convert_part(exact, 0, to);
+    convert_changed(weight.entry, first + from, to);
   }
 };
 

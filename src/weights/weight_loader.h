@@ -11,8 +11,6 @@
 
 namespace wan {
 
-struct LowRankSum;
-
 /// Fills `device` with what `source` writes; called from several threads at once for different memory. See Backend::upload_from.
 using WeightUpload = std::function<void(const UploadSource& source, const TensorView& device)>;
 
@@ -37,9 +35,6 @@ struct WeightLoad {
   std::int64_t first = 0;
   /// `destination` is u8, and takes as many bytes of the weight in this packed dtype, from its byte `first` on.
   std::optional<DType> packed = {};
-  /// What is added, where it is not nullptr, from the row-major index `sum_first` of the whole weight on.
-  const LowRankSum* sum = nullptr;
-  std::int64_t sum_first = 0;
 };
 
 class WeightLoader {
