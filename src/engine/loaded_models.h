@@ -16,7 +16,6 @@
 #include "tasks/checkpoint_files.h"
 #include "tasks/model_shapes.h"
 #include "tokenizers/tokenizer.h"
-#include "weights/low_rank.h"
 
 namespace wan {
 
@@ -38,7 +37,7 @@ struct CheckpointModels {
   std::optional<Checkpoint> audio_checkpoint;     // of tasks that take sound
   std::optional<Checkpoint> image_checkpoint;     // of tasks whose transformers attend to an image
   std::vector<WanConfig> transformers;            // likewise
-  std::shared_ptr<const LowRankSums> relighting;  // what is added to the transformer's blocks; empty: nothing
+  std::optional<Checkpoint> relighting;  // a LoRA of the checkpoint's own, which is merged
   Umt5Config text_encoder;
   std::optional<Wav2Vec2Config> audio_encoder;
   std::optional<ClipConfig> image_encoder;
