@@ -1,5 +1,7 @@
 #include "engine/loaded_models.h"
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "engine/on_device.h"
 #include "engine/tokenizer_part.h"
@@ -241,6 +243,23 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   return all;
 }
 
+namespace {
+
+/// The most that a thread takes at a time to change weights of these, beside the piece that it fills.
+std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
+  std::size_t most = 0;
+  for (const Checkpoint& checkpoint : checkpoints)
+    for (const TensorEntry& entry : checkpoint.entries()) {
+      if (entry.change == nullptr) continue;
+      const std::int64_t count =
+          std::min(entry.elements(), static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(DType::kBF16)));
+      most = std::max(most, static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
+    }
+  return most;
+}
+
+}  // namespace
+
 ModelShapes CheckpointModels::shapes() const {
   const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers) {
     WeightReport report(checkpoint, "model");
@@ -259,7 +278,8 @@ ModelShapes CheckpointModels::shapes() const {
           .image_encoder = image_encoder,
           .packed_transformers = std::move(packed_transformers),
           .packed_text_encoder =
-              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers)};
+              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers),
+          .lora_staging = staging_bytes(transformer_checkpoints)};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,

@@ -30,7 +30,7 @@ std::size_t place_weights(const BlockLayout& layout, DType compute_dtype, int in
   for (std::size_t i = 0; i < count && layout.has_additions(index); ++i) {
     const std::int64_t rank = layout.packed[static_cast<std::size_t>(index)][i].rank;
     for (int factor = 0; factor < 2 && rank > 0; ++factor)
-      place(count + 2 * i + static_cast<std::size_t>(factor), {shape_of(i)[factor], rank}, compute_dtype);
+      place(count + 2 * i + static_cast<std::size_t>(factor), {shape_of(i)[factor], rank}, DType::kF32);
   }
   return offset;
 }

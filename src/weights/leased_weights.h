@@ -10,8 +10,8 @@ namespace wan {
 
 /// up down^T is added to a packed weight [out, in] when it is unpacked. Empty: nothing is.
 struct LowRankViews {
-  TensorView up = {};    // [out, rank], in the compute dtype
-  TensorView down = {};  // [in, rank], likewise
+  TensorView up = {};    // [out, rank] f32
+  TensorView down = {};  // [in, rank] f32
 };
 
 /// In the order of a BlockLayout.

@@ -17,9 +17,6 @@ namespace wan {
 
 namespace {
 
-/// What one thread fills of a weight at a time: large enough for a bus, small enough that many fit in page-locked memory.
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
-
 struct Piece {
   const WeightLoad& weight;  // all of it
   std::int64_t first;
@@ -39,7 +36,7 @@ std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   for (const WeightLoad& weight : weights) {
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
-    const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
+    const auto step = static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
       pieces.push_back({weight, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }

@@ -14,6 +14,9 @@ namespace wan {
 /// Fills `device` with what `source` writes; called from several threads at once for different memory. See Backend::upload_from.
 using WeightUpload = std::function<void(const UploadSource& source, const TensorView& device)>;
 
+/// What one thread fills of a weight at a time: large enough for a bus, small enough that many fit in page-locked memory.
+inline constexpr std::size_t kWeightPieceBytes = std::size_t{4} << 20;
+
 /// Where weights go.
 struct WeightTarget {
   Allocator* allocator = &cpu_allocator();

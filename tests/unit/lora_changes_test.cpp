@@ -195,8 +195,8 @@ TEST_F(LoraChanges, BesidePackedWeightsGiveWhatMergingGives) {
           square += merged_value * merged_value;
           change += std::pow(exact[i] - before[i], 2);
         }
-        // Of bf16 the factors are rounded too, which turns a last bit here and there.
-        EXPECT_LT(std::sqrt(error / square), compute == DType::kF32 ? 1e-6 : 1e-3);
+        // In bf16 another order of sums turns a last bit here and there.
+        EXPECT_LT(std::sqrt(error / square), compute == DType::kF32 ? 1e-6 : 1e-4);
         EXPECT_EQ(std::sqrt(change / square) > 0.05, uses[0].strength != 0);
         for (const int ranks : {2, 3}) EXPECT_EQ(as_multiplied(changed, compute, ranks), beside) << ranks;
       }
