@@ -78,8 +78,9 @@ Command add_convert_command(CLI::App& app) {
                    "Of the blocks' matrices: bf16, fp8 or int8 (a scale a row), q8_0 or q4_0 (GGUF)")
       ->required();
   command
-      ->add_option("--lora", options->lora,
-                   "LoRA to merge: FILE[:STRENGTH][@high|@low], any number of times, as wan generate takes it")
+      ->add_option(
+          "--lora", options->lora,
+          "LoRA to merge: FILE[:STRENGTH][@high|@low], any number of times, as wan generate takes it")
       ->type_name("FILE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

@@ -123,10 +123,11 @@ class ModelConversion {
     std::vector<float> scales(static_cast<std::size_t>(rows));
     const Squares squares = quantize_matrix(format_, source, codes, scales);
     check_finite(source, std::isfinite(squares.values));
-    WAN_CHECK(std::isfinite(squares.errors), kUnsupported,
-              "{}: {} holds values that are too large for the scales of {}, which are halves; convert to bf16, fp8 "
-              "or int8",
-              source_.path(), quote_name(source.name), matrix_format_name(format_));
+    WAN_CHECK(
+        std::isfinite(squares.errors), kUnsupported,
+        "{}: {} holds values that are too large for the scales of {}, which are halves; convert to bf16, fp8 "
+        "or int8",
+        source_.path(), quote_name(source.name), matrix_format_name(format_));
     out.write_at(file_.tensors[planned.index].offset, codes);
     if (has_row_scales(format_))
       out.write_at(file_.tensors[planned.index + 1].offset, std::as_bytes(std::span(scales)));
@@ -176,9 +177,10 @@ void make_folder(const fs::path& folder) {
 
 /// The nearest folder that is there.
 fs::path existing_folder(const fs::path& folder) {
-  fs::path there = fs::absolute(folder);
-  while (!is_folder(there) && there.has_relative_path()) there = there.parent_path();
-  return there;
+  fs::path there = folder;
+  while (!is_folder(there) && there.has_relative_path() && there.has_parent_path())
+    there = there.parent_path();
+  return is_folder(there) ? there : fs::path(".");
 }
 
 /// What of a file's stamp tells LoRAs from one another.

@@ -45,8 +45,7 @@ struct Scopes {
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
       const auto layers = static_cast<int>(config.num_layers);
-      result.push_back({scopes[i],
-                        with_packed(wan_block_layout(config), scopes[i], layers), layers,
+      result.push_back({scopes[i], with_packed(wan_block_layout(config), scopes[i], layers), layers,
                         shares.transformers[i]});
     }
     return result;
@@ -253,7 +252,8 @@ std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
       if (entry.change == nullptr) continue;
       const std::int64_t count =
           std::min(entry.elements(), static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(DType::kBF16)));
-      most = std::max(most, static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
+      most = std::max(most,
+                      static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
     }
   return most;
 }
@@ -263,13 +263,12 @@ std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
 ModelShapes CheckpointModels::shapes() const {
   const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers) {
     WeightReport report(checkpoint, "model");
-    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers))
-        .packed;
+    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers)).packed;
   };
   std::vector<PackedWeights> packed_transformers;
   for (std::size_t i = 0; i < transformers.size(); ++i)
-    packed_transformers.push_back(packed(transformer_checkpoints[i], wan_block_layout(transformers[i]),
-                                         transformers[i].num_layers));
+    packed_transformers.push_back(
+        packed(transformer_checkpoints[i], wan_block_layout(transformers[i]), transformers[i].num_layers));
   return {.transformers = transformers,
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),

@@ -369,17 +369,17 @@ std::string ranks_json(const MemoryPlan& plan) {
 }  // namespace
 
 std::string to_json(const MemoryPlan& plan) {
-  return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
-                     R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},"loras":{},"lora_staging":{},)"
-                     R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-                     R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
-                     R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
-                     plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
-                     plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.loras,
-                     plan.lora_staging, plan.context_cache,
-                     plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
-                     plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks,
-                     plan.feed_forward_pieces, plan.vae_tile, ranks_json(plan));
+  return fmt::format(
+      R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
+      R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},"loras":{},"lora_staging":{},)"
+      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
+      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
+      R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
+      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
+      plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.loras, plan.lora_staging,
+      plan.context_cache, plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
+      plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
+      plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
@@ -446,8 +446,9 @@ std::string text_encoder_place(const MemoryPlan& plan) {
 std::string lora_text(const MemoryPlan& plan) {
   const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
   if (plan.loras == 0 && plan.lora_staging == 0) return "";
-  return fmt::format("  of LoRAs     {:8.3f} GB; loading blocks takes {:.3f} GB of the host's memory for them\n",
-                     gb(plan.loras), gb(plan.lora_staging));
+  return fmt::format(
+      "  of LoRAs     {:8.3f} GB; loading blocks takes {:.3f} GB of the host's memory for them\n",
+      gb(plan.loras), gb(plan.lora_staging));
 }
 
 std::string text_encoder_text(const MemoryPlan& plan) {
@@ -481,7 +482,8 @@ std::string to_string(const MemoryPlan& plan) {
              "cache\n",
              gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan),
              plan.audio_encoder > 0 ? fmt::format("audio encoder  {:8.3f} GB\n", gb(plan.audio_encoder)) : "",
-             gb(plan.transformers), blocks_text(plan), lora_text(plan), gb(plan.context_cache), gb(plan.activations),
+             gb(plan.transformers), blocks_text(plan), lora_text(plan), gb(plan.context_cache),
+             gb(plan.activations),
              plan.feed_forward_pieces > 1
                  ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
                  : "",

@@ -133,8 +133,8 @@ class LoraReader {
     const TensorEntry* found = transformer_.find(name);
     WAN_CHECK(found != nullptr, kBadFile, "{}: {} is for {}, which the transformer has not",
               use_.file.string(), quote_name(of.name), name);
-    WAN_CHECK(found->is_weight() && found->elements() > 0, kBadFile, "{}: {} is for {}, which holds no weights",
-              use_.file.string(), quote_name(of.name), name);
+    WAN_CHECK(found->is_weight() && found->elements() > 0, kBadFile,
+              "{}: {} is for {}, which holds no weights", use_.file.string(), quote_name(of.name), name);
     return *found;
   }
 
@@ -240,8 +240,10 @@ class LoraReader {
                                            static_cast<float>(scale * factor(roles, rank))));
     }
     std::int64_t rank = 0;
-    std::optional<LoraFactor> w1 = kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
-    std::optional<LoraFactor> w2 = kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
+    std::optional<LoraFactor> w1 =
+        kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
+    std::optional<LoraFactor> w2 =
+        kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
     if (w1 || w2) {
       for (const auto& [role, entry] : roles)
         if (role >= LoraRole::kKronW1 && first == nullptr) first = entry;
@@ -249,8 +251,9 @@ class LoraReader {
       check_shape(weight(name, *first), *first, both ? w1->rows() * w2->rows() : 0,
                   both ? w1->columns() * w2->columns() : 0, both);
       // Two whole factors have no rank that alpha could be over.
-      step.deltas.push_back(kronecker_delta(
-          std::move(*w1), std::move(*w2), static_cast<float>(scale * (rank > 0 ? factor(roles, rank) : 1.0))));
+      step.deltas.push_back(
+          kronecker_delta(std::move(*w1), std::move(*w2),
+                          static_cast<float>(scale * (rank > 0 ? factor(roles, rank) : 1.0))));
     }
     return first;
   }

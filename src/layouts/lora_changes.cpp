@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;  // what a GPU's products in bf16 take whole
 
-LoraMatrix read_rows(const LoraTensor& tensor, Range rows) {
+LoraMatrix read_rows(const LoraTensor& tensor, LoraRowRange rows) {
   return {.rows = tensor.rows(),
           .columns = tensor.columns(),
           .first = rows.begin,
@@ -122,7 +122,7 @@ class StackedFactor final : public WeightChange {
   void apply(std::int64_t first, std::span<float> values) const override {
     if (values.empty()) return;
     const std::int64_t end = first + static_cast<std::int64_t>(values.size());
-    const Range rows{first / rank_, (end + rank_ - 1) / rank_};
+    const LoraRowRange rows{first / rank_, (end + rank_ - 1) / rank_};
     const auto put = [&](std::int64_t row, std::int64_t column, float value) {
       const std::int64_t at = row * rank_ + column - first;
       if (at >= 0 && at < end - first) values[static_cast<std::size_t>(at)] = value;
@@ -137,8 +137,7 @@ class StackedFactor final : public WeightChange {
             put(row, column + k, pair.factor * up.row(row)[static_cast<std::size_t>(k)]);
       } else {
         for (std::int64_t k = 0; k < rank; ++k) {
-          const std::vector<float> part =
-              pair.down.read(k * pair.down.columns() + rows.begin, rows.size());
+          const std::vector<float> part = pair.down.read(k * pair.down.columns() + rows.begin, rows.size());
           for (std::int64_t row = rows.begin; row < rows.end; ++row)
             put(row, column + k, part[static_cast<std::size_t>(row - rows.begin)]);
         }
@@ -227,7 +226,7 @@ class LoraChange final : public WeightChange {
     LoraMatrix set;
   };
 
-  std::vector<OpenStep> open_steps(Range rows) const {
+  std::vector<OpenStep> open_steps(LoraRowRange rows) const {
     std::vector<OpenStep> open;
     for (const LoraStep& step : steps_) {
       OpenStep& opened = open.emplace_back();
@@ -341,14 +340,14 @@ void LoraTensor::done_reading() const {
 }
 
 LoraDelta low_rank_delta(LoraPair pair) {
-  const auto open = [pair](Range rows) {
+  const auto open = [pair](LoraRowRange rows) {
     return std::make_unique<LowRankRows>(read_rows(pair.up, rows), read_all(pair.down), pair.factor);
   };
   return {.open = open, .tensors = {pair.up, pair.down}, .pair = pair};
 }
 
 LoraDelta hadamard_delta(LoraTensor a1, LoraTensor b1, LoraTensor a2, LoraTensor b2, float factor) {
-  const auto open = [a1, b1, a2, b2, factor](Range rows) {
+  const auto open = [a1, b1, a2, b2, factor](LoraRowRange rows) {
     return std::make_unique<HadamardRows>(LowRankRows(read_rows(a1, rows), read_all(b1), 1),
                                           LowRankRows(read_rows(a2, rows), read_all(b2), 1), factor);
   };
@@ -361,14 +360,14 @@ LoraDelta kronecker_delta(LoraFactor a, LoraFactor b, float factor) {
     tensors.push_back(part->a);
     if (part->b) tensors.push_back(*part->b);
   }
-  const auto open = [a = std::move(a), b = std::move(b), factor](Range) {
+  const auto open = [a = std::move(a), b = std::move(b), factor](LoraRowRange) {
     return std::make_unique<KroneckerRows>(read_factor(a), read_factor(b), factor);
   };
   return {.open = open, .tensors = std::move(tensors)};
 }
 
 LoraDelta whole_delta(LoraTensor difference, float factor) {
-  const auto open = [difference, factor](Range rows) {
+  const auto open = [difference, factor](LoraRowRange rows) {
     return std::make_unique<WholeRows>(read_rows(difference, rows), factor);
   };
   return {.open = open, .tensors = {difference}};

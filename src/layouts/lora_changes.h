@@ -9,7 +9,6 @@
 #include <span>
 #include <vector>
 
-#include "parallel/partition.h"
 #include "weights/checkpoint.h"
 
 namespace wan {
@@ -36,6 +35,13 @@ class LoraTensor {
   TensorEntry entry_;
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
+};
+
+/// [begin, end)
+struct LoraRowRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t size() const { return end - begin; }
 };
 
 /// Rows of a matrix in f32, from `first` on.
@@ -70,8 +76,8 @@ struct LoraPair {
 /// One addition to a weight of [rows, columns], all other dimensions joined to the columns.
 struct LoraDelta {
   /// Reads what is needed for these rows.
-  std::function<std::unique_ptr<LoraRows>(Range rows)> open;
-  std::vector<LoraTensor> tensors;  // that it reads
+  std::function<std::unique_ptr<LoraRows>(LoraRowRange rows)> open;
+  std::vector<LoraTensor> tensors;    // that it reads
   std::optional<LoraPair> pair = {};  // where it is one
 };
 

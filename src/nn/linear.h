@@ -16,8 +16,8 @@ struct LinearShape {
 };
 
 struct Linear {
-  TensorView weight;      // [out, in], may be packed
-  TensorView bias;        // [out] f32, may be empty
+  TensorView weight;           // [out, in], may be packed
+  TensorView bias;             // [out] f32, may be empty
   LowRankViews addition = {};  // of a packed weight; may be empty
 
   void visit(const WeightVisitor& at, const LinearShape& shape) {

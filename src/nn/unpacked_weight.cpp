@@ -11,7 +11,8 @@ namespace wan {
 
 namespace {
 
-constexpr std::int64_t kTileElements = std::int64_t{1} << 23;  // summed at a time: 32 MiB of f32, and of the product
+constexpr std::int64_t kTileElements = std::int64_t{1}
+                                       << 23;  // summed at a time: 32 MiB of f32, and of the product
 
 /// Rows of `weight` whose sum is made at a time.
 std::int64_t tile_rows(const TensorView& weight) {

@@ -63,7 +63,8 @@ std::vector<LowRankViews> block_additions(const BlockLayout& layout, DType compu
 
 /// Consecutive elements of one weight of a block.
 struct WeightRun {
-  std::size_t weight;  // in the layout; after its weights come the factors up and down of the first, of the second ...
+  std::size_t
+      weight;  // in the layout; after its weights come the factors up and down of the first, of the second ...
   std::int64_t first;  // its first element in the row-major weight; of a packed one, its first byte
   TensorView
       view;  // of the weight's shape where it is whole, otherwise of one dimension; of a packed one, u8

@@ -52,7 +52,8 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUplo
       auto& entries = entries_.back().emplace_back();
       for (const WeightSpec& spec : group.layout.block_weights(block))
         entries.push_back(group.scope.declare(spec));
-      if (group.layout.has_additions(block)) add_factors(group.layout.packed[static_cast<std::size_t>(block)], entries);
+      if (group.layout.has_additions(block))
+        add_factors(group.layout.packed[static_cast<std::size_t>(block)], entries);
     }
     if (!group.scope.loads()) continue;
     loaders_.emplace_back(target_of(group, threads));
@@ -85,7 +86,8 @@ Allocator& BlockLoader::allocator() const {
   return *groups_.front().scope.target().allocator;
 }
 
-void BlockLoader::add_factors(std::span<const PackedWeight> weights, std::vector<const TensorEntry*>& entries) {
+void BlockLoader::add_factors(std::span<const PackedWeight> weights,
+                              std::vector<const TensorEntry*>& entries) {
   const std::size_t count = weights.size();
   for (std::size_t i = 0; i < count; ++i) {
     const bool any = weights[i].rank > 0 && entries[i] != nullptr;
@@ -137,8 +139,8 @@ void BlockLoader::load_runs(BlockId id, const RunsOf& runs_of, const WeightLoade
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const TensorEntry& whole = *entries_of(id)[runs[i].weight];
     const bool all = !runs[i].packed && entries[i].elements() == runs[i].view.elements();
-    weights.push_back({runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first,
-                       runs[i].packed});
+    weights.push_back(
+        {runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first, runs[i].packed});
   }
   // The next block's weights may be packed otherwise, and lie elsewhere in it.
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs_of(wanted)); });

@@ -74,20 +74,19 @@ Weights bind_weights(const LeasedWeights& leased, const Config& config) {
   Weights weights;
   const std::span<const TensorView> views = leased.views;
   std::size_t next = 0;
-  weights.visit(
-      WeightVisitor([&](const WeightSpec& spec, TensorView& weight, LowRankViews* addition) {
-        WAN_CHECK(next < views.size() && views[next].shape() == spec.shape, kInternal,
-                  "[bind_weights] view {} of {} is not {} {}", next, views.size(), spec.name,
-                  spec.shape.to_string());
-        if (!leased.additions.empty()) {
-          const LowRankViews& added = leased.additions[next];
-          WAN_CHECK(addition != nullptr || added.up.empty(), kInternal,
-                    "[bind_weights] {} takes no addition", spec.name);
-          if (addition != nullptr) *addition = added;
-        }
-        weight = views[next++];
-      }),
-      config);
+  weights.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight, LowRankViews* addition) {
+                  WAN_CHECK(next < views.size() && views[next].shape() == spec.shape, kInternal,
+                            "[bind_weights] view {} of {} is not {} {}", next, views.size(), spec.name,
+                            spec.shape.to_string());
+                  if (!leased.additions.empty()) {
+                    const LowRankViews& added = leased.additions[next];
+                    WAN_CHECK(addition != nullptr || added.up.empty(), kInternal,
+                              "[bind_weights] {} takes no addition", spec.name);
+                    if (addition != nullptr) *addition = added;
+                  }
+                  weight = views[next++];
+                }),
+                config);
   WAN_CHECK(next == views.size(), kInternal, "[bind_weights] {} views for {} weights", views.size(), next);
   return weights;
 }

@@ -93,7 +93,8 @@ TEST(Pth, ReadsCodes) {
   EXPECT_EQ(tensors.at("i8").dtype, DType::kI8);
   EXPECT_EQ(tensors.at("i8").storage[0], std::byte{0xfd});
   // As a checkpoint, with their scales.
-  const Checkpoint checkpoint = Checkpoint::open(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/codes.pth");
+  const Checkpoint checkpoint =
+      Checkpoint::open(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/codes.pth");
   EXPECT_EQ(checkpoint.find("e4m3.weight_scale"), nullptr);
   EXPECT_EQ(values(*checkpoint.find("e4m3.weight")), (std::vector<float>{-1.5, -1, -0.5, 0, 2, 4, 6, 8}));
   const MappedFile transposed = golden("transposed_codes.pth");

@@ -9,12 +9,12 @@
 #include "layouts/lora.h"
 #include "media/safetensors_writer.h"
 #include "nn/linear.h"
-#include "weights/packed_source.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "weights/block_loader.h"
 #include "weights/convert.h"
+#include "weights/packed_source.h"
 #include "weights/quantize.h"
 
 namespace wan::test {
@@ -117,7 +117,8 @@ class LoraChanges : public ::testing::Test {
 
 TEST_F(LoraChanges, AnyPartOfAWeightGetsItsPart) {
   const Checkpoint plain = model(DType::kF32);
-  const std::vector<LoraUse> uses{{.file = lora(5, kRank), .strength = 0.5}, {.file = lora(6, 2), .strength = -1}};
+  const std::vector<LoraUse> uses{{.file = lora(5, kRank), .strength = 0.5},
+                                  {.file = lora(6, 2), .strength = -1}};
   const std::vector<double> wanted = expected(plain, uses);
   const Checkpoint changed = merged(plain, uses);
   const TensorEntry& entry = *changed.find(kWeightName);
@@ -130,7 +131,8 @@ TEST_F(LoraChanges, AnyPartOfAWeightGetsItsPart) {
       std::vector<float> part(static_cast<std::size_t>(n));
       convert_changed(entry, first, TensorView(part.data(), DType::kF32, {n}));
       for (std::int64_t i = 0; i < n; ++i)
-        ASSERT_EQ(part[static_cast<std::size_t>(i)], whole[static_cast<std::size_t>(first + i)]) << first << " " << n;
+        ASSERT_EQ(part[static_cast<std::size_t>(i)], whole[static_cast<std::size_t>(first + i)])
+            << first << " " << n;
     }
 }
 
@@ -138,7 +140,8 @@ TEST_F(LoraChanges, AnyPartOfAWeightGetsItsPart) {
 std::vector<float> as_multiplied(const Checkpoint& model, DType compute, int ranks) {
   WeightReport report(model, "model");
   const WeightScope scope(report, {.compute_dtype = compute});
-  const BlockLayout layout{.prefix = "blocks.{i}.", .weights = {{.name = "ffn.0.weight", .shape = {kOut, kIn}}}};
+  const BlockLayout layout{.prefix = "blocks.{i}.",
+                           .weights = {{.name = "ffn.0.weight", .shape = {kOut, kIn}}}};
   BlockGroup group{scope, with_packed(layout, scope, 1), 1};
   const auto shards = std::make_shared<BlockShards>(ranks, 1, 1);
   BlockLoader loader({group}, 1, {});
@@ -164,9 +167,10 @@ std::vector<float> as_multiplied(const Checkpoint& model, DType compute, int ran
   SelfCommunicator communicator;
   ExecContext ctx{.backend = cpu, .workspace = workspace, .communicator = communicator, .unpacked = compute};
   const Workspace::Scope taken(workspace);
-  const TensorView weight = is_packed(views[0].dtype())
-                                ? take_unpacked(ctx, views[0], additions.empty() ? LowRankViews() : additions[0])
-                                : views[0];
+  const TensorView weight =
+      is_packed(views[0].dtype())
+          ? take_unpacked(ctx, views[0], additions.empty() ? LowRankViews() : additions[0])
+          : views[0];
   std::vector<float> values(kOut * kIn);
   convert(weight, TensorView(values.data(), DType::kF32, {kOut, kIn}));
   return values;
@@ -174,9 +178,10 @@ std::vector<float> as_multiplied(const Checkpoint& model, DType compute, int ran
 
 TEST_F(LoraChanges, BesidePackedWeightsGiveWhatMergingGives) {
   const std::filesystem::path first = lora(5, kRank), second = lora(6, 9);
-  const std::vector<std::vector<LoraUse>> cases{{{.file = first}},
-                                                {{.file = first, .strength = 0.5}, {.file = second, .strength = -1.5}},
-                                                {{.file = second, .strength = 0}}};
+  const std::vector<std::vector<LoraUse>> cases{
+      {{.file = first}},
+      {{.file = first, .strength = 0.5}, {.file = second, .strength = -1.5}},
+      {{.file = second, .strength = 0}}};
   for (const DType dtype : {DType::kF8E4M3, DType::kQ8_0, DType::kQ4_K})
     for (const DType compute : {DType::kF32, DType::kBF16})
       for (const std::vector<LoraUse>& uses : cases) {
@@ -206,7 +211,8 @@ TEST_F(LoraChanges, WhatIsNoPairIsMergedIntoThePackedWeight) {
   const Checkpoint plain = model(DType::kQ8_0);
   std::vector<float> difference = numbers(kOut * kIn, 8, 0.02f);
   const std::filesystem::path path = folder_ / "diff.safetensors";
-  write_safetensors(path, std::vector<SafetensorsEntry>{{std::string(kModule) + ".diff", {kOut, kIn}, difference}}, {});
+  write_safetensors(
+      path, std::vector<SafetensorsEntry>{{std::string(kModule) + ".diff", {kOut, kIn}, difference}}, {});
   const Checkpoint changed = merged(plain, {{.file = path, .strength = 2}});
   EXPECT_FALSE(packed_dtype_of(*changed.find(kWeightName)).has_value());
   std::vector<double> exact = expected(plain, {});
