@@ -179,6 +179,28 @@ class Formats(WanTest):
             self.assertRegex(result.err, "blocks.0.ffn.0.weight.*not finite")
             self.assertEqual(list((self.folder / kind).rglob("diffusion_pytorch_model.*")), [])
 
+    def test_what_cannot_be_converted_is_told(self):
+        for name, kind, status, words in (("blocks.0.norm3.weight", "int8", BAD_FILE, "norm3.weight.*not finite"),
+                                                  ("blocks.0.ffn.0.weight", "q8_0", UNSUPPORTED, "ffn.0.weight.*too large for the scales of q8_0"),
+                                                  ("blocks.0.ffn.0.weight", "q4_0", UNSUPPORTED, "too large for the scales of q4_0")):
+            with self.subTest(name + kind):
+                checkpoint = self.checkpoint(f"broken_{kind}")
+                for expert in EXPERTS:
+                    tensors = read_safetensors(next((DEMO / expert).glob("*.safetensors")))
+                    dtype, shape, values = tensors[name]
+                    if "norm" in name:  # NaN, in the tensor's own dtype
+                        last = struct.pack("<f", math.nan) if dtype == "F32" else struct.pack("<H", 0x7FC0)
+                    else:
+                        last = struct.pack("<H", 0x4B80)  # 2^24 in bf16
+                    tensors[name] = (dtype, shape, values[:-len(last)] + last)
+                    write_safetensors(checkpoint / expert / "x.safetensors", tensors)
+                result = self.run_wan("convert", "--ckpt_dir", checkpoint, "--format", kind, self.folder / ("to_" + kind))
+                self.assertEqual(result.status, status, result.err)
+                self.assertRegex(result.err, words)
+        wrong = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q9", self.folder / "nothing")
+        self.assertNotEqual(wrong.status, 0)
+        self.assertFalse((self.folder / "nothing").exists())
+
     def test_a_forgotten_scale_is_no_video(self):
         checkpoint = self.checkpoint("bare")
         for expert in EXPERTS:
