@@ -61,7 +61,4 @@ Config read_config(const WeightScope& top);
 /// The same with given settings: for models of other sizes.
 Config read_config(const WeightScope& top, const Settings& settings);
 
-/// The published sam2_hiera_large's.
-Config published_config();
-
 }  // namespace wan::sam2
