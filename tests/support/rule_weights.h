@@ -60,6 +60,12 @@ class RuleWeights {
     for (std::size_t i = 0; i < names_.size(); ++i)
       if (names_[i] == name) names_[i].clear();
   }
+  std::vector<std::string> names(const std::string& prefix) const {
+    std::vector<std::string> found;
+    for (const std::string& name : names_)
+      if (name.starts_with(prefix)) found.push_back(name);
+    return found;
+  }
   const TensorView& at(const std::string& name) const {
     for (std::size_t i = 0; i < names_.size(); ++i)
       if (names_[i] == name) return memory_[i].view();

@@ -4,14 +4,14 @@
 
 What the official preprocessing's SAM2VideoPredictor, on the CPU in fp32, makes of a small random SAM 2 and a made video. --sam2_dir is
 facebookresearch/sam2 at commit 0e78a118995e66bb27d78518c4bd9a3e95b4e266, which the official requirements name. Versions: requirements.txt
-beside this file, and hydra-core 1.3.7 and opencv-python-headless 5.0.0 (for connected parts, which are a CUDA kernel officially).
+beside this file, and hydra-core 1.3.8 and opencv-python-headless 5.0.0 (for connected parts, which are a CUDA kernel officially).
 
 weights.txt     a line a tensor: name, offset, scale, dimensions; value i is offset + scale x_i (rule_values() below)
 tracked.safetensors    nine frames, of which the first has three points and the fifth one
   points.FRAME [n, 2] f32, settings [7] int64: image_size, first_heads, decoder_heads, memory_heads, most_pointers, hole_area, frames
   size [2] int64: width and height of a frame; its pixels are frame() below
   tap.NAME: the first call's output; tap.NAME.K: the K-th call's
-  masks [9, bytes]: bits of each frame's mask, the first pixel in the highest bit; unsure: where a logit is within 1e-4 of 0
+  masks [9, bytes]: bits of each frame's mask, the first pixel in the highest bit; unsure: where a logit is within 2e-3 of 0
 absent.safetensors     four frames, the same but for a bias that says that there never is an object
 """
 
@@ -29,6 +29,7 @@ import thin
 SIZE = (90, 70)  # width, height
 IMAGE_SIZE, DIM, MEMORY_DIM, MEMORIES, POINTERS = 128, 64, 16, 4, 5
 WINDOWS, GLOBAL_BLOCKS, STAGES, CHANNELS, HEADS = (8, 4, 6, 3), (4,), (1, 2, 3, 2), 16, 2
+UNSURE = 2e-3
 POINTS = {0: [[40, 30], [52, 41], [61.5, 20.25]], 4: [[47, 33]]}
 
 
@@ -188,7 +189,7 @@ def track(model, frames, points):
         return [logits[0, 0] for _, _, logits in model.propagate_in_video(state)]
 
 
-def save(path, model, frames, points):
+def save(path, model, frames, points, only=""):
     calls = {}
     listen(model, calls)
     logits = torch.stack(track(model, [frame(i) for i in range(frames)], points))
@@ -196,11 +197,13 @@ def save(path, model, frames, points):
     arrays["settings"] = torch.tensor([IMAGE_SIZE, HEADS, 8, 1, POINTERS, 8, frames])
     arrays["size"] = torch.tensor(SIZE)
     for name, outputs in calls.items():
+        if not name.startswith(only):
+            continue
         # The official code encodes key frames' pictures again for their memories.
         kept = outputs[:1] if "trunk" in name else outputs[:2] if name.startswith("image_encoder") else outputs
         arrays.update({f"tap.{name}.{i}": output for i, output in enumerate(kept)})
     bits = lambda value: torch.from_numpy(np.packbits(value.flatten(1).numpy(), axis=1))
-    arrays["masks"], arrays["unsure"] = bits(logits > 0), bits(logits.abs() < 1e-4)
+    arrays["masks"], arrays["unsure"] = bits(logits > 0), bits(logits.abs() < UNSURE)
     thin.save(path, arrays, lambda name: name.startswith("tap."))
     shares = ", ".join(f"{share:.2f}" for share in (logits > 0).float().mean((1, 2)).tolist())
     holes = [int(((output > 0).float().mean()) * 100) for output in calls["sam_mask_decoder.masks"]]
@@ -230,7 +233,7 @@ def main():
     model = build(predictor)
     state["sam_mask_decoder.pred_obj_score_head.layers.2.bias"] -= 40
     model.load_state_dict(state)
-    save(args.out / "absent.safetensors", model, 4, {0: POINTS[0]})
+    save(args.out / "absent.safetensors", model, 4, {0: POINTS[0]}, ("memory", "obj_ptr", "sam_mask_decoder.presence"))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ struct Settings {
   std::int64_t decoder_heads = 8;
   std::int64_t memory_heads = 1;
   std::int64_t most_pointers = 16;  // object pointers that a frame attends to
+  std::int64_t chunk_frames = 400;  // of a video, each segmented from nothing
   std::int64_t hole_area = 8;       // pixels of a low-resolution mask's hole that is filled, at most
   float stability_delta = 0.05f;
   float stability_threshold = 0.98f;

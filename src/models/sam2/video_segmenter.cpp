@@ -244,8 +244,9 @@ void VideoSegmenter::segment_chunk(ExecContext& ctx, std::int64_t frames, std::s
 
 void VideoSegmenter::segment(ExecContext& ctx, std::int64_t frames, const PointsOfFrame& points_of,
                              const FrameReader& read, const MaskSink& write) const {
-  for (std::int64_t first = 0; first < frames; first += kChunkFrames) {
-    const std::int64_t count = std::min(kChunkFrames, frames - first);
+  const std::int64_t chunk = config().settings.chunk_frames;
+  for (std::int64_t first = 0; first < frames; first += chunk) {
+    const std::int64_t count = std::min(chunk, frames - first);
     std::vector<KeyFrame> keys;
     for (const std::int64_t key : key_frames_of(count)) keys.push_back({key, points_of(first + key)});
     segment_chunk(

@@ -35,9 +35,7 @@ using FrameReader = std::function<Image(std::int64_t frame)>;
 using MaskSink = std::function<void(std::int64_t frame, std::span<const std::uint8_t> mask)>;
 using PointsOfFrame = std::function<std::vector<Point>(std::int64_t frame)>;
 
-/// The official division of a video: each chunk is segmented from nothing.
-inline constexpr std::int64_t kChunkFrames = 400;
-/// The official key frames of a chunk of so many frames: 0, s, 2s, .. with s a quarter of them, rounded down (so that there may be more
+/// The official key frames of a chunk of so many frames (Settings::chunk_frames or fewer): 0, s, 2s, .. with s a quarter of them, rounded down (so that there may be more
 /// than four); frame 0 alone up to four frames.
 std::vector<std::int64_t> key_frames_of(std::int64_t frames);
 
