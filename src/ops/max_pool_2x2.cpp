@@ -9,8 +9,7 @@ namespace wan {
 void validate(const MaxPool2x2Args& args) {
   constexpr const char* kOp = "max_pool_2x2";
   check_rank(kOp, "out", args.out, 4);
-  check_shape(kOp, "x", args.x,
-              {args.out.dim(0), 2 * args.out.dim(1), 2 * args.out.dim(2), args.out.dim(3)});
+  check_shape(kOp, "x", args.x, {args.out.dim(0), 2 * args.out.dim(1), 2 * args.out.dim(2), args.out.dim(3)});
   check_activation_dtype(kOp, "x", args.x);
   WAN_CHECK(args.x.dtype() == args.out.dtype() && args.x.is_contiguous() && args.out.is_contiguous(),
             kInternal, "[{}] x and out must be contiguous and of one dtype", kOp);

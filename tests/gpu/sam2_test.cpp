@@ -58,7 +58,8 @@ sam2::Config large_config() {
 
 /// What a segmenter of this size asks of an empty checkpoint, with values that keep its layers' outputs near one.
 RuleWeights large_weights(const sam2::Config& config) {
-  WeightReport report(Checkpoint::from_files({{.tensors = {}, .metadata = {}}}, "made.pt"), "video segmenter");
+  WeightReport report(Checkpoint::from_files({{.tensors = {}, .metadata = {}}}, "made.pt"),
+                      "video segmenter");
   const sam2::VideoSegmenter described(WeightScope::describing(report), config);
   RuleWeights weights;
   for (const auto& [name, shape] : report.missing()) {
@@ -70,7 +71,11 @@ RuleWeights large_weights(const sam2::Config& config) {
       scale = table && name.find("proj") == std::string::npos && name.find("attn") == std::string::npos
                   ? 1.0
                   : std::sqrt(3.0 * static_cast<double>(shape[0]) / static_cast<double>(shape.elements()));
-    weights.add(name, gain ? 1.0 : name.ends_with("pred_obj_score_head.layers.2.bias") ? 5.0 : 0.0, scale, shape);
+    weights.add(name,
+                gain                                                  ? 1.0
+                : name.ends_with("pred_obj_score_head.layers.2.bias") ? 5.0
+                                                                      : 0.0,
+                scale, shape);
   }
   return weights;
 }
@@ -91,9 +96,10 @@ class GpuSam2 : public ::testing::Test {
           backend(std::move(on)),
           segmenter(WeightScope(report, {.allocator = &backend->allocator(),
                                          .compute_dtype = dtype,
-                                         .upload = [this](const UploadSource& source, const TensorView& to) {
-                                           backend->upload_from(source, to);
-                                         }}),
+                                         .upload =
+                                             [this](const UploadSource& source, const TensorView& to) {
+                                               backend->upload_from(source, to);
+                                             }}),
                     config),
           workspace(backend->allocator()),
           ctx{.backend = *backend, .workspace = workspace, .communicator = alone} {
@@ -113,13 +119,15 @@ class GpuSam2 : public ::testing::Test {
     std::vector<std::vector<std::uint8_t>> masks;
     loaded.segmenter.segment_chunk(
         loaded.ctx, frames, keys, [](std::int64_t frame) { return video_frame(1280, 720, frame); },
-        [&](std::int64_t, std::span<const std::uint8_t> mask) { masks.emplace_back(mask.begin(), mask.end()); });
+        [&](std::int64_t, std::span<const std::uint8_t> mask) {
+          masks.emplace_back(mask.begin(), mask.end());
+        });
     return masks;
   }
 
   const sam2::Config config_ = large_config();
-  const std::vector<sam2::Point> points_{{60, 40}, {200, 300}, {640, 360}, {100, 500},
-                                         {900, 90}, {70, 30},  {500, 600}, {1000, 400}};
+  const std::vector<sam2::Point> points_{{60, 40},  {200, 300}, {640, 360}, {100, 500},
+                                         {900, 90}, {70, 30},   {500, 600}, {1000, 400}};
 };
 
 /// The share of pixels that differ.

@@ -27,14 +27,18 @@ TEST(Sam2, RefusesOtherKindsByNameAndListsWhatIsMissing) {
   const auto with = [](const char* name, const Shape& shape) {
     return [name, shape](RuleWeights& weights) { weights.add(name, 0.0, 1.0, shape); };
   };
-  expect_error(ErrorCode::kUnsupported, "SAM 2.1", [&] { load_edited(with("no_obj_embed_spatial", {1, 16})); });
-  expect_error(ErrorCode::kUnsupported, "the first SAM",
-               [&] { load_edited(with("image_encoder.patch_embed.proj.weight", {8, 3, 16, 16})); });
+  expect_error(ErrorCode::kUnsupported, "SAM 2.1", [&] {
+    load_edited(with("no_obj_embed_spatial", {1, 16}));
+  });
+  expect_error(ErrorCode::kUnsupported, "the first SAM", [&] {
+    load_edited(with("image_encoder.patch_embed.proj.weight", {8, 3, 16, 16}));
+  });
   expect_error(ErrorCode::kBadFile, "nobody.weight", [&] { load_edited(with("nobody.weight", {3})); });
   for (const char* name :
        {"image_encoder.trunk.blocks.5.attn.qkv.bias", "memory_encoder.fuser.layers.1.dwconv.weight",
-        "memory_attention.layers.1.cross_attn_image.k_proj.weight", "sam_mask_decoder.output_upscaling.3.weight",
-        "sam_prompt_encoder.point_embeddings.1.weight", "no_obj_ptr"})
+        "memory_attention.layers.1.cross_attn_image.k_proj.weight",
+        "sam_mask_decoder.output_upscaling.3.weight", "sam_prompt_encoder.point_embeddings.1.weight",
+        "no_obj_ptr"})
     expect_error(ErrorCode::kBadFile, name, [&] { load_edited([&](RuleWeights& w) { w.drop(name); }); });
   expect_error(ErrorCode::kUnsupported, "16 channels and stages of 1, 2, 3, 2 blocks", [] {
     const RuleWeights weights(golden_path("sam2/weights.txt"));
@@ -100,11 +104,16 @@ TEST(Sam2, DividesAVideoAndRefusesKeyFramesThatAreNone) {
   const std::vector<sam2::Point> point{{3.0f, 4.0f}};
   expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(2, {}); });
   expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(2, {{1, point}}); });
-  expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(1, {{0, point}, {1, point}}); });
-  expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(2, {{0, point}, {0, point}}); });
+  expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] {
+    segment(1, {{0, point}, {1, point}});
+  });
+  expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] {
+    segment(2, {{0, point}, {0, point}});
+  });
   expect_error(ErrorCode::kInvalidArgument, "frame 1 has none", [&] { segment(2, {{0, point}, {1, {}}}); });
-  expect_error(ErrorCode::kInvalidArgument, "frame 2 of the video has 30x24 pixels",
-               [&] { segment(3, {{0, point}}); });
+  expect_error(ErrorCode::kInvalidArgument, "frame 2 of the video has 30x24 pixels", [&] {
+    segment(3, {{0, point}});
+  });
 
   // A chunk begins from nothing: its masks are those of a video of its own.
   std::vector<std::int64_t> asked, told;

@@ -83,7 +83,8 @@ TEST_P(Sam2Parity, EveryStageOfEveryFrameIsTheReferences) {
     ASSERT_NE(found, loaded.taps.calls().end()) << name;
     const auto call = static_cast<std::size_t>(std::stoull(name.substr(dot + 1)));
     ASSERT_LT(call, found->second.size()) << name;
-    const bool remembers = !name.starts_with("image_encoder") && (name.starts_with("memory_attention") || call >= keys);
+    const bool remembers =
+        !name.starts_with("image_encoder") && (name.starts_with("memory_attention") || call >= keys);
     EXPECT_TRUE(all_close(found->second[call], golden.expected("tap." + name),
                           remembers ? kRememberedTolerance : kSamTolerance))
         << name;

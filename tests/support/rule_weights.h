@@ -30,7 +30,8 @@ inline void fill_by_rule(const std::string& name, double offset, double scale, c
   seed = split_mix(seed);
   for (std::int64_t i = 0; i < values.elements(); ++i) {
     const std::uint64_t bits = split_mix(seed + static_cast<std::uint64_t>(i)) >> 40;
-    values.as<float>()[i] = static_cast<float>(offset + scale * (std::ldexp(static_cast<double>(bits), -23) - 1.0));
+    values.as<float>()[i] =
+        static_cast<float>(offset + scale * (std::ldexp(static_cast<double>(bits), -23) - 1.0));
   }
 }
 

@@ -50,9 +50,11 @@ void refuse_other_versions(const WeightScope& top) {
             "{}: this is a SAM 2.1; masks are made with SAM 2.0, as officially: {}", file, kRemedy);
   WAN_CHECK(!top.has("backbone.vision_backbone.trunk.patch_embed.proj.weight") &&
                 !top.has("detector.backbone.vision_backbone.trunk.patch_embed.proj.weight"),
-            kUnsupported, "{}: this is a SAM 3; masks are made with SAM 2.0, as officially: {}", file, kRemedy);
+            kUnsupported, "{}: this is a SAM 3; masks are made with SAM 2.0, as officially: {}", file,
+            kRemedy);
   WAN_CHECK(!top.has("image_encoder.patch_embed.proj.weight"), kUnsupported,
-            "{}: this is the first SAM, which knows no video; masks are made with SAM 2.0: {}", file, kRemedy);
+            "{}: this is the first SAM, which knows no video; masks are made with SAM 2.0: {}", file,
+            kRemedy);
   WAN_CHECK(!top.has("vision_encoder.backbone.patch_embed.projection.weight"), kUnsupported,
             "{}: this is a SAM 2 under transformers' names; use the official file: {}", file, kRemedy);
 }
@@ -150,16 +152,17 @@ void check_numbers(const Config& config, const std::string& file) {
                 dim % config.memory_dim == 0,
             kBadFile, "{}: {} channels, {} of memories, {} in the decoder's attention; {}", file, dim,
             config.memory_dim, config.decoder_inner, kRemedy);
-  WAN_CHECK(config.memory_layers >= 1 && config.decoder_layers >= 1 && config.quality_layers >= 1 &&
-                config.fuser_layers >= 1 && config.fuser_kernel % 2 == 1 && config.fuser_kernel <= 31 &&
-                config.mask_channels.size() == 5 && config.mask_tokens == 4 && config.memories >= 2 &&
-                config.memories <= 64,
-            kBadFile,
-            "{}: {} memory layers, {} and {} decoder layers, {} fusing layers of {} taps, {} mask convolutions, "
-            "{} masks, "
-            "{} memories; {}",
-            file, config.memory_layers, config.decoder_layers, config.quality_layers, config.fuser_layers,
-            config.fuser_kernel, config.mask_channels.size() - 1, config.mask_tokens, config.memories, kRemedy);
+  WAN_CHECK(
+      config.memory_layers >= 1 && config.decoder_layers >= 1 && config.quality_layers >= 1 &&
+          config.fuser_layers >= 1 && config.fuser_kernel % 2 == 1 && config.fuser_kernel <= 31 &&
+          config.mask_channels.size() == 5 && config.mask_tokens == 4 && config.memories >= 2 &&
+          config.memories <= 64,
+      kBadFile,
+      "{}: {} memory layers, {} and {} decoder layers, {} fusing layers of {} taps, {} mask convolutions, "
+      "{} masks, "
+      "{} memories; {}",
+      file, config.memory_layers, config.decoder_layers, config.quality_layers, config.fuser_layers,
+      config.fuser_kernel, config.mask_channels.size() - 1, config.mask_tokens, config.memories, kRemedy);
 }
 
 }  // namespace

@@ -35,15 +35,16 @@ struct Config {
   Settings settings;
   // The image encoder.
   std::vector<BlockConfig> blocks;
-  std::vector<int> stage_ends;              // each stage's last block
-  std::int64_t position_grid;               // tokens of a side of the stored position embedding
-  std::int64_t position_window;             // and of that which is repeated
+  std::vector<int> stage_ends;               // each stage's last block
+  std::int64_t position_grid;                // tokens of a side of the stored position embedding
+  std::int64_t position_window;              // and of that which is repeated
   std::vector<std::int64_t> stage_channels;  // first stage first
-  std::int64_t dim;                         // channels of all that follows the trunk
+  std::int64_t dim;                          // channels of all that follows the trunk
   // Memory.
   std::int64_t memory_layers, memory_hidden, memory_dim;
   std::int64_t memories;  // frames that a frame attends to: key frames, and `memories` - 1 before it
-  std::vector<std::int64_t> mask_channels;  // of the mask's convolutions, each of which halves: 1, 4, 16, 64, 256
+  std::vector<std::int64_t>
+      mask_channels;  // of the mask's convolutions, each of which halves: 1, 4, 16, 64, 256
   std::int64_t fuser_layers, fuser_kernel, fuser_hidden;
   // The mask decoder.
   std::int64_t decoder_layers, decoder_hidden, decoder_inner, mask_tokens;

@@ -54,26 +54,27 @@ struct Windows {
         exact ? picture : ctx.workspace.take(picture.dtype(), {padded(), padded(), channels});
     copy(ctx, {divided.reshape({count, side, side, count, channels}),
                whole.reshape({count, side, count, side, channels}).permute({0, 1, 3, 2, 4})});
-    if (!exact) copy(ctx, {whole.slice(0, 0, size).slice(1, 0, size), picture.reshape({size, size, channels})});
+    if (!exact)
+      copy(ctx, {whole.slice(0, 0, size).slice(1, 0, size), picture.reshape({size, size, channels})});
   }
 };
 
 }  // namespace
 
-ImageEncoder::ImageEncoder(const Config& config, const WeightScope& top) : config_(config), neck_(top, config) {
+ImageEncoder::ImageEncoder(const Config& config, const WeightScope& top)
+    : config_(config), neck_(top, config) {
   const WeightScope trunk = top.child("image_encoder.trunk");
   const std::int64_t channels = config.blocks.front().in, size = config.settings.image_size / kPatchStride;
   patches_ = load_convolution(trunk.child("patch_embed.proj"), 3, channels, kPatch);
   const WeightScope host = trunk.on_host();
-  const Tensor background = host.load(
-      "pos_embed", {1, channels, config.position_grid, config.position_grid}, WeightDType::kFloat32);
-  const Tensor window = host.load("pos_embed_window",
-                                  {1, channels, config.position_window, config.position_window},
-                                  WeightDType::kFloat32);
+  const Tensor background = host.load("pos_embed", {1, channels, config.position_grid, config.position_grid},
+                                      WeightDType::kFloat32);
+  const Tensor window =
+      host.load("pos_embed_window", {1, channels, config.position_window, config.position_window},
+                WeightDType::kFloat32);
   if (!background.empty() && !window.empty())
-    positions_ = trunk.make(DType::kF32, {size * size, channels}, [&](const TensorView& made) {
-      trunk_positions(background, window, size, made);
-    });
+    positions_ = trunk.make(DType::kF32, {size * size, channels},
+                            [&](const TensorView& made) { trunk_positions(background, window, size, made); });
   for (std::size_t i = 0; i < config.blocks.size(); ++i)
     blocks_.emplace_back(trunk.child("blocks." + std::to_string(i)), config.blocks[i]);
 }
@@ -165,8 +166,7 @@ void ImageEncoder::run_block(ExecContext& ctx, std::size_t index, std::int64_t s
   }
   const TensorView normed = ctx.workspace.take(DType::kF32, out.shape());
   norm_rows(ctx, weights.ffn_norm, kTrunkEps, out, normed);
-  const TensorView hidden =
-      ctx.workspace.take(weights.ffn_in.weight.dtype(), {out.dim(0), block.hidden});
+  const TensorView hidden = ctx.workspace.take(weights.ffn_in.weight.dtype(), {out.dim(0), block.hidden});
   weights.ffn_in(ctx, normed, hidden, ActivationKind::kGelu);
   weights.ffn_out(ctx, hidden, normed);
   gated_residual(ctx, {.x = out, .y = normed, .gate = {}, .segments = {}});

@@ -49,9 +49,8 @@ MaskDecoder::MaskDecoder(const Config& config, const WeightScope& top, const Oth
   point_mark_ = prompts.load("point_embeddings.1.weight", {1, dim}, WeightDType::kFloat32);
   no_point_ = prompts.load("not_a_point_embed.weight", {1, dim}, WeightDType::kFloat32);
   if (!frequencies_.empty())
-    image_positions_ = top.make(DType::kF32, {size * size, dim}, [&](const TensorView& made) {
-      grid_positions(frequencies_, size, made);
-    });
+    image_positions_ = top.make(DType::kF32, {size * size, dim},
+                                [&](const TensorView& made) { grid_positions(frequencies_, size, made); });
   const WeightScope host = decoder.on_host();
   own_tokens_ = Tensor(DType::kF32, {2 + config.mask_tokens, dim});
   std::int64_t row = 0;
@@ -207,7 +206,7 @@ MaskDecoder::Result MaskDecoder::decode(ExecContext& ctx, const TensorView& pict
   const TensorView mask_tokens = tokens.slice(0, 2, 2 + masks);
   for (std::int64_t i = 0; i < masks; ++i)
     weights_->mask_heads[static_cast<std::size_t>(i)](ctx, mask_tokens.slice(0, i, i + 1),
-                                                       mask_vectors.slice(0, i, i + 1));
+                                                      mask_vectors.slice(0, i, i + 1));
   const TensorView all = ctx.workspace.take(DType::kF32, {masks, area});
   linear(ctx, {.x = mask_vectors, .weight = fine, .bias = {}, .out = all});
   const TensorView quality = ctx.workspace.take(DType::kF32, {1, masks});

@@ -23,9 +23,10 @@ class MaskDecoder {
 
   /// What is decided on the host.
   struct Result {
-    std::vector<float> logits;  // [mask_size, mask_size] of the mask that was chosen; kNoObject everywhere where there is no object
-    std::int64_t mask = 0;      // which of the decoder's
-    float quality = 0.0f;       // its expected overlap with the object
+    std::vector<float>
+        logits;  // [mask_size, mask_size] of the mask that was chosen; kNoObject everywhere where there is no object
+    std::int64_t mask = 0;  // which of the decoder's
+    float quality = 0.0f;   // its expected overlap with the object
     bool present = true;
   };
 
@@ -51,9 +52,9 @@ class MaskDecoder {
   const OtherWeights& other_;
   LoadedWeights<DecoderWeights> weights_;
   Doubling first_doubling_, second_doubling_;
-  Tensor image_positions_;                         // [grid * grid, dim]
-  Tensor frequencies_, point_mark_, no_point_;     // the prompts', on the host
-  Tensor own_tokens_;                              // [2 + mask_tokens, dim], on the host
+  Tensor image_positions_;                      // [grid * grid, dim]
+  Tensor frequencies_, point_mark_, no_point_;  // the prompts', on the host
+  Tensor own_tokens_;                           // [2 + mask_tokens, dim], on the host
 };
 
 }  // namespace wan::sam2

@@ -167,14 +167,13 @@ MemoryAttention::MemoryAttention(const Config& config, const WeightScope& top) :
   const Tensor times = top.on_host().load("maskmem_tpos_enc", {config.memories, 1, 1, config.memory_dim},
                                           WeightDType::kFloat32);
   if (!times.empty())
-    memory_positions_ = top.make(
-        DType::kF32, {config.memories, tokens, config.memory_dim}, [&](const TensorView& made) {
+    memory_positions_ =
+        top.make(DType::kF32, {config.memories, tokens, config.memory_dim}, [&](const TensorView& made) {
           for (std::int64_t place = 0; place < config.memories; ++place) {
             const TensorView rows = made.select(0, place);
             sine_positions(size, rows);
             // The file's first is the newest frame's, its last the key frames'.
-            const float* const time =
-                times.as<float>() + (config.memories - 1 - place) * config.memory_dim;
+            const float* const time = times.as<float>() + (config.memories - 1 - place) * config.memory_dim;
             for (std::int64_t i = 0; i < rows.elements(); ++i)
               rows.as<float>()[i] += time[i % config.memory_dim];
           }
@@ -273,8 +272,8 @@ void MemoryAttention::attend(ExecContext& ctx, const TensorView& picture,
   const Workspace::Scope scope(ctx.workspace);
   ctx.enter("memory_attention");
   const auto count = [](const auto& list) { return static_cast<std::int64_t>(list.size()); };
-  const std::int64_t rows = count(memories) * picture.dim(0) +
-                            count(pointers) * (config_.dim / config_.memory_dim);
+  const std::int64_t rows =
+      count(memories) * picture.dim(0) + count(pointers) * (config_.dim / config_.memory_dim);
   const TensorView values = ctx.workspace.take(DType::kF32, {rows, config_.memory_dim});
   const TensorView keys = ctx.workspace.take(DType::kF32, {rows, config_.memory_dim});
   gather(ctx, memories, pointers, values, keys);

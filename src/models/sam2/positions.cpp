@@ -32,8 +32,8 @@ std::vector<CubicTaps> cubic_taps(std::int64_t from, std::int64_t to) {
     CubicTaps& made = taps[static_cast<std::size_t>(i)];
     made.weights = {far_kernel(t + 1.0), near_kernel(t), near_kernel(1.0 - t), far_kernel(2.0 - t)};
     for (std::size_t k = 0; k < 4; ++k)
-      made.at[k] = std::clamp<std::int64_t>(static_cast<std::int64_t>(before) - 1 + static_cast<std::int64_t>(k),
-                                            0, from - 1);
+      made.at[k] = std::clamp<std::int64_t>(
+          static_cast<std::int64_t>(before) - 1 + static_cast<std::int64_t>(k), 0, from - 1);
   }
   return taps;
 }
@@ -74,8 +74,8 @@ void sine_positions(std::int64_t size, const TensorView& out) {
   const std::int64_t half = out.dim(1) / 2;
   std::vector<float> table(static_cast<std::size_t>(size * half));  // of a row or column
   for (std::int64_t i = 0; i < size; ++i) {
-    const float place = static_cast<float>(i + 1) / (static_cast<float>(size) + 1e-6f) * 2.0f *
-                        std::numbers::pi_v<float>;
+    const float place =
+        static_cast<float>(i + 1) / (static_cast<float>(size) + 1e-6f) * 2.0f * std::numbers::pi_v<float>;
     for (std::int64_t k = 0; k < half; ++k) {
       const float length = std::pow(kTemperature, static_cast<float>(k / 2 * 2) / static_cast<float>(half));
       const float angle = place / length;

@@ -32,12 +32,13 @@ Picture make_picture(const Image& frame, std::int64_t size) {
 }
 
 void check_keys(std::int64_t frames, std::span<const KeyFrame> keys) {
-  WAN_CHECK(frames >= 1 && !keys.empty() && keys.front().frame == 0 && keys.back().frame < frames &&
-                std::ranges::is_sorted(keys, std::ranges::less_equal(), &KeyFrame::frame),
-            kInvalidArgument,
-            "a mask through a video needs key frames in order, the first of which is its first frame; got {} of "
-            "{} frames",
-            keys.size(), frames);
+  WAN_CHECK(
+      frames >= 1 && !keys.empty() && keys.front().frame == 0 && keys.back().frame < frames &&
+          std::ranges::is_sorted(keys, std::ranges::less_equal(), &KeyFrame::frame),
+      kInvalidArgument,
+      "a mask through a video needs key frames in order, the first of which is its first frame; got {} of "
+      "{} frames",
+      keys.size(), frames);
   for (const KeyFrame& key : keys)
     WAN_CHECK(!key.points.empty(), kInvalidArgument,
               "a mask needs at least one point on a key frame, frame {} has none", key.frame);
@@ -194,8 +195,8 @@ class VideoSegmenter::Impl {
     gated_residual(ctx, {.x = seen, .y = features.coarse, .gate = {}, .segments = {}});
     FrameMemory memory = make_memory(ctx);
     std::vector<float> logits =
-        decoder_.decode(ctx, seen, features, places_of(key, picture, config_.settings.image_size),
-                        memory.pointer)
+        decoder_
+            .decode(ctx, seen, features, places_of(key, picture, config_.settings.image_size), memory.pointer)
             .logits;
     fill_holes(logits, config_.mask_size(), config_.settings.hole_area);
     remember(ctx, features, logits, /*binary=*/true, memory.features);
@@ -210,8 +211,8 @@ class VideoSegmenter::Impl {
     const ImageFeatures features = take_features(ctx);
     encode_image(ctx, picture, features);
     const TensorView seen = ctx.workspace.take(DType::kF32, features.coarse.shape());
-    memory_attention_.attend(ctx, features.coarse, bank.memories_for(frame),
-                             bank.pointers_for(frame, frames), seen);
+    memory_attention_.attend(ctx, features.coarse, bank.memories_for(frame), bank.pointers_for(frame, frames),
+                             seen);
     FrameMemory memory = make_memory(ctx);
     std::vector<float> logits = decoder_.decode(ctx, seen, features, {}, memory.pointer).logits;
     remember(ctx, features, logits, /*binary=*/false, memory.features);

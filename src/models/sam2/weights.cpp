@@ -42,8 +42,7 @@ void PixelConvolution::visit(const WeightVisitor& at, std::int64_t in, std::int6
 }
 
 void PixelConvolution::operator()(ExecContext& ctx, const TensorView& x, const TensorView& out) const {
-  linear(ctx,
-         {.x = x, .weight = weight.reshape({weight.dim(0), weight.dim(1)}), .bias = bias, .out = out});
+  linear(ctx, {.x = x, .weight = weight.reshape({weight.dim(0), weight.dim(1)}), .bias = bias, .out = out});
 }
 
 Convolution load_convolution(const WeightScope& scope, std::int64_t in, std::int64_t out,
@@ -183,8 +182,9 @@ RotatedProjection load_rotated(const WeightScope& scope, std::int64_t in, std::i
       copy_row(from, row, to, head * width + i / 2 + (i % 2) * (width / 2));
     }
   };
-  return {.weight = scope.make(weight.dtype(), {out, in}, [&](const TensorView& to) { rearrange(weight, to); }),
-          .bias = scope.make(DType::kF32, {out}, [&](const TensorView& to) { rearrange(bias, to); })};
+  return {
+      .weight = scope.make(weight.dtype(), {out, in}, [&](const TensorView& to) { rearrange(weight, to); }),
+      .bias = scope.make(DType::kF32, {out}, [&](const TensorView& to) { rearrange(bias, to); })};
 }
 
 void FuserLayerWeights::visit(const WeightVisitor& at, const Config& config) {

@@ -25,7 +25,8 @@ struct Convolution {
 };
 
 /// Of a stored [out, in, k, k].
-Convolution load_convolution(const WeightScope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel);
+Convolution load_convolution(const WeightScope& scope, std::int64_t in, std::int64_t out,
+                             std::int64_t kernel);
 /// Of a stored [channels, 1, k, k], each channel with a kernel of its own: zeros for the other channels.
 Convolution load_channel_convolution(const WeightScope& scope, std::int64_t channels, std::int64_t kernel);
 
