@@ -144,6 +144,23 @@ TEST(Sam2, DividesAVideoAndRefusesKeyFramesThatAreNone) {
   EXPECT_EQ(all[9], alone[1]);
 }
 
+TEST(Sam2, RunsInBf16) {
+  const GoldenFile golden(golden_path("sam2/tracked.safetensors"));
+  const RuleWeights weights(golden_path("sam2/weights.txt"));
+  LoadedSegmenter loaded(weights, golden_settings(golden), all_kernels().back(), DType::kBF16);
+  loaded.segmenter.segment_chunk(
+      loaded.ctx, 2, std::vector<KeyFrame>{{0, {{40, 30}, {52, 41}, {61.5f, 20.25f}}}},
+      [](std::int64_t frame) { return video_frame(90, 70, frame); }, [](std::int64_t, auto) {});
+  // Weights and products' inputs are rounded, 1.7e-3 of a value each, through eight blocks.
+  for (const char* name : {"image_encoder.coarse", "image_encoder.fine", "sam_mask_decoder.masks"}) {
+    const TensorView made = loaded.taps.calls().at(name)[0];
+    const std::string stored = std::string("tap.") + name + ".0";
+    EXPECT_TRUE(all_close(made, golden.expected(stored), 0.03)) << name;
+    EXPECT_FALSE(all_close(made, golden.expected(stored), 2e-4)) << "nothing was rounded";
+  }
+  EXPECT_EQ(loaded.taps.calls().at("memory_attention").size(), 1u);
+}
+
 TEST(Sam2Masks, HolesUpToAnAreaAreFilledAndCornersConnect) {
   // 1: object. A hole of three in a corner's way, one of four, one of one at the border.
   const std::vector<float> before{1, 1, 1, 1, 1, 0,  //

@@ -45,9 +45,10 @@ inline sam2::Settings golden_settings(const GoldenFile& golden) {
 
 class LoadedSegmenter {
  public:
-  LoadedSegmenter(const RuleWeights& weights, const sam2::Settings& settings, Kernels kernels)
+  LoadedSegmenter(const RuleWeights& weights, const sam2::Settings& settings, Kernels kernels,
+                  DType dtype = DType::kF32)
       : report_(weights.checkpoint(), "video segmenter"),
-        scope_(report_, {}),
+        scope_(report_, {.compute_dtype = dtype}),
         segmenter(scope_, sam2::read_config(scope_, settings)),
         backend_(make_backend(kernels)),
         workspace_(backend_->allocator()),

@@ -86,10 +86,11 @@ void MaskDecoder::attend(ExecContext& ctx, const AttentionWeights& weights, cons
                          const TensorView& keys, const TensorView& values, const TensorView& out) const {
   const Workspace::Scope scope(ctx.workspace);
   const std::int64_t heads = config_.settings.decoder_heads, inner = weights.query.weight.dim(0);
+  const std::int64_t width = inner / heads;
   const auto project = [&](const Linear& linear, const TensorView& x) {
     const TensorView made = ctx.workspace.take(linear.weight.dtype(), {x.dim(0), inner});
     linear(ctx, x, made);
-    return made.reshape({x.dim(0), heads, inner / heads});
+    return made.reshape({x.dim(0), heads, width});
   };
   const TensorView q = project(weights.query, queries);
   const TensorView k = project(weights.key, keys);
@@ -98,7 +99,7 @@ void MaskDecoder::attend(ExecContext& ctx, const AttentionWeights& weights, cons
   attention(ctx, {.q = q,
                   .k = k,
                   .v = v,
-                  .scale = 1.0f / std::sqrt(static_cast<float>(inner / heads)),
+                  .scale = 1.0f / std::sqrt(static_cast<float>(width)),
                   .bias = {},
                   .key_bias = {},
                   .out = attended});

@@ -77,7 +77,8 @@ void sine_positions(std::int64_t size, const TensorView& out) {
     const float place =
         static_cast<float>(i + 1) / (static_cast<float>(size) + 1e-6f) * 2.0f * std::numbers::pi_v<float>;
     for (std::int64_t k = 0; k < half; ++k) {
-      const float length = std::pow(kTemperature, static_cast<float>(k / 2 * 2) / static_cast<float>(half));
+      const std::int64_t pair = k - k % 2;
+      const float length = std::pow(kTemperature, static_cast<float>(pair) / static_cast<float>(half));
       const float angle = place / length;
       table[static_cast<std::size_t>(i * half + k)] = k % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }
