@@ -49,7 +49,7 @@ TEST(Sam2, RefusesOtherKindsByNameAndListsWhatIsMissing) {
 
 TEST(Sam2, KnowsThePublishedSizes) {
   // Of a trunk there are but the tensors that tell its size.
-  const auto settings_of = [](std::int64_t channels, std::vector<int> stages) {
+  const auto settings_of = [](std::int64_t channels, const std::vector<int>& stages) {
     RuleWeights weights(golden_path("sam2/weights.txt"));
     for (const std::string& name : weights.names("image_encoder.trunk.")) weights.drop(name);
     const std::string trunk = "image_encoder.trunk.";
@@ -101,7 +101,7 @@ TEST(Sam2, DividesAVideoAndRefusesKeyFramesThatAreNone) {
   const auto segment = [&](std::int64_t frames, std::vector<KeyFrame> keys) {
     loaded.segmenter.segment_chunk(loaded.ctx, frames, keys, read, [](std::int64_t, auto) {});
   };
-  const std::vector<sam2::Point> point{{3.0f, 4.0f}};
+  std::vector<sam2::Point> point{{3.0f, 4.0f}};
   expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(2, {}); });
   expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] { segment(2, {{1, point}}); });
   expect_error(ErrorCode::kInvalidArgument, "key frames in order", [&] {
@@ -125,7 +125,7 @@ TEST(Sam2, DividesAVideoAndRefusesKeyFramesThatAreNone) {
         loaded.ctx, frames,
         [&](std::int64_t frame) {
           asked.push_back(frame);
-          return point;
+          return std::vector(point);
         },
         [](std::int64_t frame) { return video_frame(20, 16, frame % 8); },
         [&](std::int64_t frame, std::span<const std::uint8_t> mask) {

@@ -1,6 +1,8 @@
 #include "models/sam2/video_segmenter.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <future>
 #include <map>
 #include <utility>
@@ -77,6 +79,7 @@ class PictureSource {
     begin();
     return made;
   }
+  bool has_next() const { return coming_.valid(); }
   /// Of the video, once a picture was taken.
   int width() const { return width_; }
   int height() const { return height_; }
@@ -97,12 +100,13 @@ class PictureSource {
   std::future<Picture> coming_;
 };
 
-std::vector<Place> places_of(const KeyFrame& key, const Picture& picture, std::int64_t size) {
+/// `width` and `height` are the video's, `size` the encoder's.
+std::vector<Place> places_of(const KeyFrame& key, int width, int height, std::int64_t size) {
   const auto pixels = static_cast<float>(size);
   std::vector<Place> places;
   for (const Point& point : key.points) {
-    const float x = point.x / static_cast<float>(picture.width) * pixels + 0.5f;
-    const float y = point.y / static_cast<float>(picture.height) * pixels + 0.5f;
+    const float x = point.x / static_cast<float>(width) * pixels + 0.5f;
+    const float y = point.y / static_cast<float>(height) * pixels + 0.5f;
     places.push_back({x / pixels, y / pixels});
   }
   return places;
@@ -135,22 +139,44 @@ class VideoSegmenter::Impl {
   void segment_chunk(ExecContext& ctx, std::int64_t frames, std::span<const KeyFrame> keys,
                      const FrameReader& read, const MaskSink& write) const {
     check_keys(frames, keys);
+    const Workspace::Scope scope(ctx.workspace);
     PictureSource source(reading_order(frames, keys), read, config_.settings.image_size);
-    MemoryBank bank(config_);
+    Chunk chunk{frames, MemoryBank(config_), {take_features(ctx), take_features(ctx)}};
+    encode_image(ctx, source.next(), chunk.features());
+    // The next frame's picture is encoded on the device while the host is at this one's mask.
+    const auto begin_next = [&] {
+      if (source.has_next()) encode_image(ctx, source.next(), chunk.next_features());
+    };
     std::map<std::int64_t, std::vector<float>> key_logits;
-    std::vector<std::uint8_t> mask;
-    for (const KeyFrame& key : keys) key_logits.emplace(key.frame, run_key(ctx, key, source.next(), bank));
+    for (const KeyFrame& key : keys) {
+      const std::vector<Place> places =
+          places_of(key, source.width(), source.height(), config_.settings.image_size);
+      key_logits.emplace(key.frame, run_key(ctx, key.frame, places, chunk, begin_next));
+    }
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(source.width()) *
+                                   static_cast<std::size_t>(source.height()));
     for (std::int64_t frame = 0; frame < frames; ++frame) {
       const auto key = key_logits.find(frame);
       const std::vector<float> logits =
-          key != key_logits.end() ? key->second : run_frame(ctx, frame, frames, source.next(), bank);
-      mask.resize(static_cast<std::size_t>(source.width()) * static_cast<std::size_t>(source.height()));
+          key != key_logits.end() ? std::move(key->second) : run_frame(ctx, frame, chunk, begin_next);
       threshold(logits, config_.mask_size(), source.width(), source.height(), mask);
       write(frame, mask);
     }
   }
 
  private:
+  /// What a chunk has between its frames. Pictures' features alternate.
+  struct Chunk {
+    std::int64_t frames;
+    MemoryBank bank;
+    std::array<ImageFeatures, 2> both;
+    std::size_t current = 0;
+
+    const ImageFeatures& features() const { return both[current]; }
+    const ImageFeatures& next_features() const { return both[1 - current]; }
+  };
+  using Begin = std::function<void()>;
+
   void encode_image(ExecContext& ctx, const Picture& picture, const ImageFeatures& features) const {
     const Workspace::Scope scope(ctx.workspace);
     const TensorView pixels = ctx.workspace.take(DType::kF32, picture.pixels.shape());
@@ -171,7 +197,7 @@ class VideoSegmenter::Impl {
             .pointer = Tensor(ctx.backend.allocator(), DType::kF32, {1, config_.dim})};
   }
 
-  void remember(ExecContext& ctx, const ImageFeatures& features, std::span<const float> logits, bool binary,
+  void remember(ExecContext& ctx, const TensorView& picture, std::span<const float> logits, bool binary,
                 const TensorView& out) const {
     const Workspace::Scope scope(ctx.workspace);
     const std::int64_t side = config_.settings.image_size;
@@ -180,43 +206,43 @@ class VideoSegmenter::Impl {
                 {host.as<float>(), static_cast<std::size_t>(host.elements())});
     const TensorView mask = ctx.workspace.take(DType::kF32, host.shape());
     ctx.backend.upload(host, mask);
-    memory_encoder_.encode(ctx, features.coarse, mask, out);
+    memory_encoder_.encode(ctx, picture, mask, out);
   }
 
-  /// What the frame's mask is, its holes filled. A key frame is seen without memories; what is remembered of it is what is seen.
-  std::vector<float> run_key(ExecContext& ctx, const KeyFrame& key, const Picture& picture,
-                             MemoryBank& bank) const {
+  /// What the frame's mask is, its holes filled. A key frame is seen without memories; what is remembered of it is what is seen. `begin_next` is
+  /// called once the device has nothing left to do.
+  std::vector<float> run_key(ExecContext& ctx, std::int64_t frame, std::span<const Place> places,
+                             Chunk& chunk, const Begin& begin_next) const {
     const Workspace::Scope scope(ctx.workspace);
-    const ImageFeatures features = take_features(ctx);
-    encode_image(ctx, picture, features);
-    const TensorView seen = ctx.workspace.take(DType::kF32, features.coarse.shape());
+    const TensorView& picture = chunk.features().coarse;
+    const TensorView seen = ctx.workspace.take(DType::kF32, picture.shape());
     const TensorView no_memory(other_->no_memory.data(), DType::kF32, seen.shape(), {0, 1}, seen.device());
     copy(ctx, {no_memory, seen});
-    gated_residual(ctx, {.x = seen, .y = features.coarse, .gate = {}, .segments = {}});
+    gated_residual(ctx, {.x = seen, .y = picture, .gate = {}, .segments = {}});
     FrameMemory memory = make_memory(ctx);
-    std::vector<float> logits =
-        decoder_
-            .decode(ctx, seen, features, places_of(key, picture, config_.settings.image_size), memory.pointer)
-            .logits;
+    std::vector<float> logits = decoder_.decode(ctx, seen, chunk.features(), places, memory.pointer).logits;
+    begin_next();
     fill_holes(logits, config_.mask_size(), config_.settings.hole_area);
-    remember(ctx, features, logits, /*binary=*/true, memory.features);
-    bank.add_key(key.frame, std::move(memory));
+    remember(ctx, picture, logits, /*binary=*/true, memory.features);
+    chunk.bank.add_key(frame, std::move(memory));
+    chunk.current = 1 - chunk.current;
     return logits;
   }
 
-  /// Likewise; what is remembered has its holes still.
-  std::vector<float> run_frame(ExecContext& ctx, std::int64_t frame, std::int64_t frames,
-                               const Picture& picture, MemoryBank& bank) const {
+  /// Likewise of another frame; what is remembered has its holes still.
+  std::vector<float> run_frame(ExecContext& ctx, std::int64_t frame, Chunk& chunk,
+                               const Begin& begin_next) const {
     const Workspace::Scope scope(ctx.workspace);
-    const ImageFeatures features = take_features(ctx);
-    encode_image(ctx, picture, features);
-    const TensorView seen = ctx.workspace.take(DType::kF32, features.coarse.shape());
-    memory_attention_.attend(ctx, features.coarse, bank.memories_for(frame), bank.pointers_for(frame, frames),
-                             seen);
+    const TensorView& picture = chunk.features().coarse;
+    const TensorView seen = ctx.workspace.take(DType::kF32, picture.shape());
+    memory_attention_.attend(ctx, picture, chunk.bank.memories_for(frame),
+                             chunk.bank.pointers_for(frame, chunk.frames), seen);
     FrameMemory memory = make_memory(ctx);
-    std::vector<float> logits = decoder_.decode(ctx, seen, features, {}, memory.pointer).logits;
-    remember(ctx, features, logits, /*binary=*/false, memory.features);
-    bank.add(frame, std::move(memory));
+    std::vector<float> logits = decoder_.decode(ctx, seen, chunk.features(), {}, memory.pointer).logits;
+    begin_next();
+    remember(ctx, picture, logits, /*binary=*/false, memory.features);
+    chunk.bank.add(frame, std::move(memory));
+    chunk.current = 1 - chunk.current;
     fill_holes(logits, config_.mask_size(), config_.settings.hole_area);
     return logits;
   }
