@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "models/sam2/masks.h"
+#include "models/sam2/memory.h"
 #include "support/expect_error.h"
 #include "support/sam2_model.h"
 
@@ -142,6 +143,33 @@ TEST(Sam2, DividesAVideoAndRefusesKeyFramesThatAreNone) {
   EXPECT_TRUE(std::ranges::is_sorted(told));
   EXPECT_EQ(all[8], alone[0]);
   EXPECT_EQ(all[9], alone[1]);
+}
+
+TEST(Sam2, RemembersAsMuchAsALaterFrameAsksFor) {
+  sam2::Config config{};
+  config.memories = 4;
+  config.settings.most_pointers = 6;
+  sam2::MemoryBank bank(config);
+  const auto memory = [] {
+    return sam2::FrameMemory{.features = Tensor(DType::kBF16, {1, 1}),
+                             .pointer = Tensor(DType::kF32, {1, 1})};
+  };
+  constexpr std::int64_t kFrames = 60;
+  bank.add_key(0, memory());
+  bank.add_key(40, memory());
+  for (std::int64_t frame = 1; frame < kFrames; ++frame) {
+    if (frame == 40) continue;
+    const auto seen = bank.memories_for(frame);
+    const auto near_key = [&](std::int64_t back) { return frame > 40 && frame - 40 <= back ? 1 : 0; };
+    EXPECT_EQ(static_cast<std::int64_t>(seen.size()), 2 + std::min<std::int64_t>(frame - 1, 3) - near_key(3));
+    for (const auto& one : seen) EXPECT_FALSE(one.features->empty()) << frame;
+    EXPECT_EQ(static_cast<std::int64_t>(bank.pointers_for(frame, kFrames).size()),
+              (frame > 40 ? 2 : 1) + std::min<std::int64_t>(frame - 1, 5) - near_key(5));
+    bank.add(frame, memory());
+    EXPECT_LE(bank.kept(), 7u);
+  }
+  EXPECT_EQ(bank.memories_for(kFrames).back().place, 3) << "the newest";
+  EXPECT_EQ(bank.memories_for(kFrames).front().place, 0) << "a key frame";
 }
 
 TEST(Sam2, RunsInBf16) {

@@ -1,6 +1,8 @@
 #pragma once
 // ImageEncoder: SAM 2's Hiera trunk and the pyramid of pictures that it ends in.
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "models/sam2/weights.h"
@@ -21,7 +23,7 @@ class ImageEncoder {
   ImageEncoder(const Config& config, const WeightScope& top);
 
   /// pixels [image_size, image_size, 3] f32, normalized. Taps: "image_encoder.trunk.blocks.N" [size, size, channels] and
-  /// "image_encoder.neck.N".
+  /// "image_encoder.coarse", ".half" and ".fine".
   void encode(ExecContext& ctx, const TensorView& pixels, const ImageFeatures& features) const;
 
  private:

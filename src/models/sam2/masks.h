@@ -1,9 +1,8 @@
 #pragma once
-// What is done with a mask's logits on the host: choosing one of several, filling holes, enlarging.
+// What is done with a mask's logits on the host: how sure they are, filling holes, enlarging.
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace wan::sam2 {
 
@@ -16,13 +15,12 @@ float stability(std::span<const float> logits, float delta);
 /// Connected parts of the background (logits <= 0, neighbours on eight sides) of at most `area` pixels become object: 0.1. logits [size, size].
 void fill_holes(std::span<float> logits, std::int64_t size, std::int64_t area);
 
-// Enlarged is by PyTorch's interpolate(mode="bilinear", align_corners=False).
-
-/// 1 where the enlarged logits are above 0, 0 elsewhere: mask [height, width].
+/// 1 where logits [size, size], enlarged as PyTorch's interpolate(mode="bilinear", align_corners=False) does, are above 0, 0 elsewhere: mask
+/// [height, width].
 void threshold(std::span<const float> logits, std::int64_t size, std::int64_t width, std::int64_t height,
                std::span<std::uint8_t> mask);
 
-/// What of a mask is remembered: [side, side] of 20 p - 10, where p is the enlarged logits' sigmoid, or, `binary`, whether they are above 0.
+/// What of a mask is remembered: [side, side] of 20 p - 10, where p is the sigmoid of the logits, enlarged likewise, or, `binary`, whether they are above 0.
 void to_remember(std::span<const float> logits, std::int64_t size, std::int64_t side, bool binary,
                  std::span<float> out);
 

@@ -1,8 +1,10 @@
 #include "models/sam2/positions.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
+#include <vector>
 
 namespace wan::sam2 {
 

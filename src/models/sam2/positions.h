@@ -1,10 +1,8 @@
 #pragma once
 // Position embeddings of SAM 2, on the host: f32 rows, one a token of a square picture in row-major order.
 
-#include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "tensor/tensor.h"
 

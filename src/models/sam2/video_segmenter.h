@@ -5,9 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "media/image.h"
@@ -41,8 +39,8 @@ std::vector<std::int64_t> key_frames_of(std::int64_t frames);
 
 class VideoSegmenter {
  public:
-  /// `top` is the whole checkpoint's scope, sam2_hiera_large.pt's; its target is the device on which ctx computes later. Findings go to its
-  /// report, which the caller checks. Throws Unsupported, with the kind's name, for SAM 2.1, and BadFile for what is no SAM 2.
+  /// `top` is the whole checkpoint's scope, sam2_hiera_large.pt's; its target is the device on which ctx computes later, and its precision that of
+  /// products (f32 officially). Findings go to its report, which the caller checks. `config` is read_config()'s of the same scope.
   VideoSegmenter(const WeightScope& top, const Config& config);
   ~VideoSegmenter();
   VideoSegmenter(VideoSegmenter&&) noexcept;
@@ -50,7 +48,7 @@ class VideoSegmenter {
   const Config& config() const;
 
   /// One chunk of `frames` frames. `keys` are sorted, the first is frame 0. Frames are read one at a time, each once: the key frames first, then
-  /// the others in order; masks are told in order. Memory does not grow with the number of frames but with that of key frames. Throws
+  /// the others in order, up to two before the mask that is told next; masks are told in order. Memory does not grow with the number of frames but with that of key frames. Throws
   /// InvalidArgument for other key frames, what `read` and `write` throw, and Cancelled.
   void segment_chunk(ExecContext& ctx, std::int64_t frames, std::span<const KeyFrame> keys,
                      const FrameReader& read, const MaskSink& write) const;
