@@ -18,13 +18,13 @@
 
 namespace wan::sam2 {
 
-namespace {
-
 /// A frame as the image encoder takes it, on the host.
 struct Picture {
   int width, height;  // of the video
   Tensor pixels;      // [size, size, 3]
 };
+
+namespace {
 
 Picture make_picture(const Image& frame, std::int64_t size) {
   const Image square = resize_bicubic(frame, static_cast<int>(size), static_cast<int>(size));
@@ -58,6 +58,20 @@ std::vector<std::int64_t> reading_order(std::int64_t frames, std::span<const Key
       order.push_back(frame);
   return order;
 }
+
+/// `width` and `height` are the video's, `size` the encoder's.
+std::vector<Place> places_of(const KeyFrame& key, int width, int height, std::int64_t size) {
+  const auto pixels = static_cast<float>(size);
+  std::vector<Place> places;
+  for (const Point& point : key.points) {
+    const float x = point.x / static_cast<float>(width) * pixels + 0.5f;
+    const float y = point.y / static_cast<float>(height) * pixels + 0.5f;
+    places.push_back({x / pixels, y / pixels});
+  }
+  return places;
+}
+
+}  // namespace
 
 /// Reads frames in their order, and makes the next one's picture while this one's is used.
 class PictureSource {
@@ -99,20 +113,6 @@ class PictureSource {
   int width_ = 0, height_ = 0;
   std::future<Picture> coming_;
 };
-
-/// `width` and `height` are the video's, `size` the encoder's.
-std::vector<Place> places_of(const KeyFrame& key, int width, int height, std::int64_t size) {
-  const auto pixels = static_cast<float>(size);
-  std::vector<Place> places;
-  for (const Point& point : key.points) {
-    const float x = point.x / static_cast<float>(width) * pixels + 0.5f;
-    const float y = point.y / static_cast<float>(height) * pixels + 0.5f;
-    places.push_back({x / pixels, y / pixels});
-  }
-  return places;
-}
-
-}  // namespace
 
 std::vector<std::int64_t> key_frames_of(std::int64_t frames) {
   constexpr std::int64_t kWanted = 4;
