@@ -40,7 +40,7 @@ def make(folder, size):
     table = torch.randn(1 << 24, generator=torch.Generator().manual_seed(1))
 
     def matrix(rows, columns):
-        """Windows on a table of random numbers, whose length no row divides."""
+        """A table of random numbers again and again, whose length no row divides."""
         values = table[: (1 << 24) - 3].repeat(-(-rows * columns // ((1 << 24) - 3)))[: rows * columns]
         return (values.reshape(rows, columns) / columns**0.5).bfloat16()
 

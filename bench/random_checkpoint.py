@@ -82,13 +82,12 @@ def gguf_type(name, shape):
 def gguf_values(name, shape, device):
     """Of deviation 0.02, as random() has them."""
     blocks = math.prod(shape) // 256
-    match gguf_type(name, shape):
-        case 14:  # d * i8 * (q - 32)
-            return random_blocks(blocks, 210, {208: 1.5e-5})
-        case 12:  # d * 6 bits * q - dmin * 6 bits
-            return random_blocks(blocks, 144, {0: 1.4e-4, 2: 7.5 * 1.4e-4})
-        case _:
-            return random(name, shape, torch.float32, device).numpy()
+    kind = gguf_type(name, shape)
+    if kind == Q6_K:  # d * i8 * (q - 32)
+        return random_blocks(blocks, 210, {208: 1.5e-5})
+    if kind == Q4_K:  # d * 6 bits * q - dmin * 6 bits
+        return random_blocks(blocks, 144, {0: 1.4e-4, 2: 7.5 * 1.4e-4})
+    return random(name, shape, torch.float32, device).numpy()
 
 
 def write_gguf(path, shapes, device):

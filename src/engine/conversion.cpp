@@ -90,9 +90,7 @@ class ModelConversion {
     for (const Planned& planned : planned_) {
       const ModelTensor& tensor = file_.tensors[planned.index];
       const double error = planned.is_matrix ? write_matrix(planned, out) : write_plain(planned, out);
-      source_.check_read(*planned.source);
-      source_.release_pages(*planned.source);
-      if (planned.source->change != nullptr) planned.source->change->done_reading();
+      source_.done_reading(*planned.source);
       if (progress.on_tensor)
         progress.on_tensor(
             {.model = model_,
@@ -142,10 +140,7 @@ class ModelConversion {
     check_finite(source, std::all_of(given, given + before.elements(),
                                      [](float value) { return std::isfinite(value); }));
     const Tensor values(planned.dtype, source.shape);
-    if (source.change != nullptr)
-      convert(before.view(), values);
-    else
-      convert(source, values);
+    convert(before.view(), values);
     out.write_at(file_.tensors[planned.index].offset, {values.view().data(), values.view().bytes()});
     if (source.dtype == planned.dtype && source.change == nullptr) return 0;
     const Tensor after(DType::kF32, source.shape);

@@ -169,6 +169,20 @@ void check_parts_fit(const CheckpointModels& models) {
       models.files.place(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
+/// The most that a thread takes at a time to change weights of these, beside the piece that it fills.
+std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
+  std::size_t most = 0;
+  for (const Checkpoint& checkpoint : checkpoints)
+    for (const TensorEntry& entry : checkpoint.entries()) {
+      if (entry.change == nullptr) continue;
+      const std::int64_t count =
+          std::min(entry.elements(), static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(DType::kBF16)));
+      most = std::max(most,
+                      static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
+    }
+  return most;
+}
+
 }  // namespace
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
@@ -241,24 +255,6 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   if (relighting) all.push_back(&*relighting);
   return all;
 }
-
-namespace {
-
-/// The most that a thread takes at a time to change weights of these, beside the piece that it fills.
-std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
-  std::size_t most = 0;
-  for (const Checkpoint& checkpoint : checkpoints)
-    for (const TensorEntry& entry : checkpoint.entries()) {
-      if (entry.change == nullptr) continue;
-      const std::int64_t count =
-          std::min(entry.elements(), static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(DType::kBF16)));
-      most = std::max(most,
-                      static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
-    }
-  return most;
-}
-
-}  // namespace
 
 ModelShapes CheckpointModels::shapes() const {
   const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers) {

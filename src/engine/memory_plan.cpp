@@ -249,10 +249,6 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
        input.residency == "resident" ? ", or `residency` streamed" : "");
 }
 
-}  // namespace
-
-namespace {
-
 /// Of the host's memory while blocks are loaded: what LoRAs are merged from, converted, on each thread. Streamed blocks come on few threads, and
 /// count as those that stay.
 std::int64_t lora_staging_bytes(const PlanInput& input) {

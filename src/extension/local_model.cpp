@@ -120,15 +120,16 @@ struct LocalQwen::Loaded {
   /// All layers unpacked where they fit, so that a word reads them and no more; otherwise as they are in the file, as many as fit.
   void choose_residency(const EngineOptions& options, const EventHandler& on_event) {
     const auto layers = config.num_layers;
+    const std::int64_t unpacked = layer_bytes(false), packed = layer_bytes(true);
     const auto room_for_layers = [&] {
       std::int64_t free = backend->free_bytes() - backend->reserved_bytes();
       if (options.memory_limit > 0) free = std::min(free, options.memory_limit);
       const std::int64_t room = free - bytes_beside_layers(config, weights, compute_dtype(*backend, weights));
-      keeps_packed = room / layer_bytes(false) < layers && layer_bytes(true) < layer_bytes(false);
+      keeps_packed = packed < unpacked && room / unpacked < layers;
+      if (!keeps_packed) return room / unpacked;
       // The largest matrix is unpacked beside them.
-      const std::int64_t unpacked =
-          config.dim * config.dim_ffn * static_cast<std::int64_t>(dtype_size(weights));
-      return keeps_packed ? (room - unpacked) / layer_bytes(true) : room / layer_bytes(false);
+      const auto scratch = config.dim * config.dim_ffn * static_cast<std::int64_t>(dtype_size(weights));
+      return (room - scratch) / packed;
     };
     std::int64_t places = room_for_layers();
     if (places < 2 && backend->device().kind != DeviceKind::kCpu) {

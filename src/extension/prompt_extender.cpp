@@ -91,12 +91,12 @@ struct PromptExtender::Impl {
 
   ExtendedPrompt ask_local(const GenerationRequest& request, const std::string& instruction,
                            const EventHandler& on_event, const std::atomic<bool>* cancelled) {
-    const std::filesystem::path folder =
+    const std::filesystem::path found =
         find_language_model(extension.prompt_extend_model, !request.image.empty(), engine.ckpt_dir);
-    if (!model || loaded != folder) {  // requests with and without an image may have models of their own
+    if (!model || loaded != found) {  // requests with and without an image may have models of their own
       model.reset();
-      model.emplace(folder, engine, on_event, cancelled);
-      loaded = folder;
+      model.emplace(found, engine, on_event, cancelled);
+      loaded = found;
     }
     PhaseReporter phase(on_event, Phase::kExtend, kMostAnswerTokens);
     const LocalAnswer answer = model->ask(
@@ -104,7 +104,7 @@ struct PromptExtender::Impl {
         [&](std::int64_t tokens) { phase.progress(tokens); }, cancelled);
     phase.finish();
     tell_cut(answer.ended, on_event);
-    return {.prompt = answer.text, .model = model_name_of(folder)};
+    return {.prompt = answer.text, .model = model_name_of(found)};
   }
 
   ExtendedPrompt ask_server(const GenerationRequest& request, const std::string& instruction,
@@ -136,7 +136,7 @@ struct PromptExtender::Impl {
   PromptExtension extension;
   EngineOptions engine;
   std::optional<LocalQwen> model;
-  std::filesystem::path loaded;  // the model's folder
+  std::filesystem::path loaded;  // the model's folder or file
 };
 
 PromptExtender::PromptExtender(PromptExtension extension, EngineOptions engine)

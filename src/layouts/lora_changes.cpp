@@ -335,8 +335,7 @@ std::vector<float> LoraTensor::read(std::int64_t first, std::int64_t count) cons
 }
 
 void LoraTensor::done_reading() const {
-  file_.check_read(entry_);
-  file_.release_pages(entry_);
+  file_.done_reading(entry_);
 }
 
 LoraDelta low_rank_delta(LoraPair pair) {

@@ -22,7 +22,6 @@ class LoraTensor {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   std::int64_t elements() const { return rows_ * columns_; }
-  const std::string& name() const { return entry_.name; }
   /// As many elements in other rows.
   void set_rows(std::int64_t rows);
   /// `count` values in f32 from the row-major index `first` on.
@@ -51,7 +50,6 @@ struct LoraMatrix {
   std::int64_t first = 0;
   std::vector<float> values;
 
-  bool empty() const { return values.empty(); }
   std::span<const float> row(std::int64_t index) const {
     return std::span(values).subspan(static_cast<std::size_t>((index - first) * columns),
                                      static_cast<std::size_t>(columns));

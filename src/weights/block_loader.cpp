@@ -146,9 +146,7 @@ void BlockLoader::load_runs(BlockId id, const RunsOf& runs_of, const WeightLoade
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs_of(wanted)); });
   loader.load(weights);
   for (const TensorEntry& entry : entries) {
-    checkpoint.check_read(entry);
-    checkpoint.release_pages(entry);
-    if (entry.change != nullptr) entry.change->done_reading();
+    checkpoint.done_reading(entry);
   }
 }
 

@@ -207,12 +207,9 @@ class GgufReader {
 
   /// A list that is kept, where lists are.
   void read_values(const std::string& key) {
-    if (!keeps_lists_) return skip_list(1);
-    ByteReader ahead = reader_;
-    const auto type = static_cast<ValueType>(ahead.u32());
+    const ValueType type = value_type();
     const bool is_integer = type == ValueType::kI32 || type == ValueType::kU32;
-    if (type != ValueType::kText && !is_integer) return skip_list(1);
-    value_type();
+    if (!keeps_lists_ || (type != ValueType::kText && !is_integer)) return skip_values(type, 1);
     const std::uint64_t count = reader_.u64();
     WAN_CHECK(count <= reader_.remaining() / (is_integer ? sizeof(std::uint32_t) : sizeof(std::uint64_t)),
               kBadFile, "[{}] a list of {} values; {}", where_, count, kDamaged);
@@ -225,10 +222,10 @@ class GgufReader {
     }
   }
 
-  void skip_list(int depth) {
+  /// A list's number of values of the type, and they.
+  void skip_values(ValueType type, int depth) {
     WAN_CHECK(depth <= kDeepest, kBadFile, "[{}] more than {} lists in lists; {}", where_, kDeepest,
               kDamaged);
-    const ValueType type = value_type();
     const std::uint64_t count = reader_.u64();
     if (type != ValueType::kText && type != ValueType::kList) {
       reader_.take(checked_mul(count, size_of(type), where_.c_str(), ErrorCode::kBadFile));
@@ -241,7 +238,7 @@ class GgufReader {
       if (type == ValueType::kText)
         reader_.take(reader_.u64());
       else
-        skip_list(depth + 1);
+        skip_values(value_type(), depth + 1);
     }
   }
 

@@ -117,6 +117,7 @@ class LoadedWeights {
   }
 
   const Weights* operator->() const { return &weights_; }
+  const Weights& operator*() const { return weights_; }
   /// After a use of what stays in the file. Throws BadFile where that was cut short meanwhile.
   void check_read() const {
     for (const TensorEntry* entry : in_file_) checkpoint_.check_read(*entry);

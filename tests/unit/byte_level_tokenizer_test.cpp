@@ -30,6 +30,16 @@ std::string file_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+/// Those whose ids "qwen/ids.json" has.
+std::vector<std::string> golden_texts() {
+  std::vector<std::string> texts;
+  const nlohmann::json prompts = read_golden("text/prompts.json");
+  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
+  const nlohmann::json golden = read_golden("qwen/ids.json");
+  for (const auto& text : golden["extra"]) texts.push_back(text);
+  return texts;
+}
+
 class ByteLevelGolden : public testing::TestWithParam<std::string> {
  protected:
   const nlohmann::json golden = read_golden("qwen/ids.json");
@@ -38,10 +48,7 @@ class ByteLevelGolden : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ByteLevelGolden, IdsAreHuggingFaces) {
-  std::vector<std::string> texts;
-  const nlohmann::json prompts = read_golden("text/prompts.json");
-  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
-  for (const auto& text : golden["extra"]) texts.push_back(text);
+  const std::vector<std::string> texts = golden_texts();
   ASSERT_GE(texts.size(), 300u);
   ASSERT_EQ(golden[GetParam()].size(), texts.size());
   for (std::size_t i = 0; i < texts.size(); ++i)
@@ -101,11 +108,7 @@ struct Listed {
 TEST(ListedTokenizer, IdsAreThoseOfTokenizerJson) {
   const auto expected = parse_byte_level_tokenizer(file_text(kFolder / "qwen/tokenizers/qwen.json"));
   const ByteLevelTokenizer listed = Listed().make();
-  const nlohmann::json prompts = read_golden("text/prompts.json");
-  const nlohmann::json golden = read_golden("qwen/ids.json");
-  std::vector<std::string> texts;
-  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
-  for (const auto& text : golden["extra"]) texts.push_back(text);
+  std::vector<std::string> texts = golden_texts();
   texts.push_back("<|im_start|>user\na cat<tool_call>[PAD524]<|im_end|>");
   for (const std::string& text : texts) {
     const std::vector<std::int64_t> ids = listed.encode(text);

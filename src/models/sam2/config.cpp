@@ -36,7 +36,7 @@ std::string file_of(const WeightScope& top) {
   return top.report().checkpoint().path();
 }
 
-/// One row of 1..kMostChannels values a side, or an error.
+/// The extent of a tensor's dimension. Throws BadFile where it is not 1..kMostChannels, or the tensor is missing.
 std::int64_t channels_of(const WeightScope& scope, const std::string& name, int rank, int dimension) {
   const std::int64_t channels = scope.require_shape(name, rank, kRemedy)[dimension];
   WAN_CHECK(channels >= 1 && channels <= kMostChannels, kBadFile, "{}: {} has {} channels; {}",

@@ -5,12 +5,12 @@
 #include <string>
 
 #include "models/sam2/positions.h"
+#include "models/sam2/sums.h"
 #include "ops/attention.h"
 #include "ops/backend.h"
 #include "ops/conv3d.h"
 #include "ops/copy.h"
 #include "ops/fill_zero.h"
-#include "ops/gated_residual.h"
 #include "ops/max_pool_2x2.h"
 #include "ops/upsample.h"
 
@@ -89,14 +89,14 @@ void ImageEncoder::embed(ExecContext& ctx, const TensorView& pixels, const Tenso
                .padding = {kPadding, kPadding, kPadding, kPadding},
                .residual = {},
                .out = tokens.reshape({1, size, size, tokens.dim(1)})});
-  gated_residual(ctx, {.x = tokens, .y = positions_, .gate = {}, .segments = {}});
+  add(ctx, tokens, positions_);
 }
 
 void ImageEncoder::attend(ExecContext& ctx, std::size_t index, std::int64_t size, const TensorView& normed,
                           const TensorView& out) const {
   const Workspace::Scope scope(ctx.workspace);
   const BlockConfig& block = config_.blocks[index];
-  const TrunkBlockWeights& weights = *blocks_[index].operator->();
+  const TrunkBlockWeights& weights = *blocks_[index];
   const Windows windows(size, block.window);
   const std::int64_t rows = windows.tokens();
   const DType type = weights.query_key_value.weight.dtype();
@@ -107,12 +107,9 @@ void ImageEncoder::attend(ExecContext& ctx, std::size_t index, std::int64_t size
   }
   std::array<TensorView, 3> parts;  // queries, keys, values
   for (std::int64_t i = 0; i < 3; ++i) {
-    const Linear& all = weights.query_key_value;
-    const Linear part{.weight = all.weight.slice(0, i * block.out, (i + 1) * block.out),
-                      .bias = all.bias.slice(0, i * block.out, (i + 1) * block.out)};
     TensorView& to = parts[static_cast<std::size_t>(i)];
     to = ctx.workspace.take(type, {rows, block.out});
-    part(ctx, tokens, to);
+    weights.query_key_value.rows(i * block.out, (i + 1) * block.out)(ctx, tokens, to);
   }
   Windows after = windows;
   TensorView queries = parts[0];
@@ -149,7 +146,7 @@ void ImageEncoder::run_block(ExecContext& ctx, std::size_t index, std::int64_t s
                              const TensorView& out) const {
   const Workspace::Scope scope(ctx.workspace);
   const BlockConfig& block = config_.blocks[index];
-  const TrunkBlockWeights& weights = *blocks_[index].operator->();
+  const TrunkBlockWeights& weights = *blocks_[index];
   {
     const Workspace::Scope half(ctx.workspace);
     const TensorView normed = ctx.workspace.take(DType::kF32, x.shape());
@@ -162,14 +159,14 @@ void ImageEncoder::run_block(ExecContext& ctx, std::size_t index, std::int64_t s
     }
     const TensorView branch = ctx.workspace.take(DType::kF32, out.shape());
     attend(ctx, index, size, normed, branch);
-    gated_residual(ctx, {.x = out, .y = branch, .gate = {}, .segments = {}});
+    add(ctx, out, branch);
   }
   const TensorView normed = ctx.workspace.take(DType::kF32, out.shape());
   norm_rows(ctx, weights.ffn_norm, kTrunkEps, out, normed);
   const TensorView hidden = ctx.workspace.take(weights.ffn_in.weight.dtype(), {out.dim(0), block.hidden});
   weights.ffn_in(ctx, normed, hidden, ActivationKind::kGelu);
   weights.ffn_out(ctx, hidden, normed);
-  gated_residual(ctx, {.x = out, .y = normed, .gate = {}, .segments = {}});
+  add(ctx, out, normed);
 }
 
 void ImageEncoder::end_stage(ExecContext& ctx, std::size_t stage, std::int64_t size, const TensorView& x,
@@ -186,7 +183,7 @@ void ImageEncoder::end_stage(ExecContext& ctx, std::size_t stage, std::int64_t s
   const TensorView enlarged = ctx.workspace.take(DType::kF32, {4 * x.dim(0), dim});
   upsample_nearest_2x(ctx, {.x = picture.reshape({1, size, size, dim}),
                             .out = enlarged.reshape({1, 2 * size, 2 * size, dim})});
-  gated_residual(ctx, {.x = features.coarse, .y = enlarged, .gate = {}, .segments = {}});
+  add(ctx, features.coarse, enlarged);
 }
 
 void ImageEncoder::encode(ExecContext& ctx, const TensorView& pixels, const ImageFeatures& features) const {

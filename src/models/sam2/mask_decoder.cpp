@@ -6,11 +6,11 @@
 
 #include "models/sam2/masks.h"
 #include "models/sam2/positions.h"
+#include "models/sam2/sums.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
-#include "ops/gated_residual.h"
 
 namespace wan::sam2 {
 
@@ -18,10 +18,6 @@ namespace {
 
 constexpr float kTokenEps = 1e-5f;
 constexpr float kPictureEps = 1e-6f;
-
-void add(ExecContext& ctx, const TensorView& x, const TensorView& y) {
-  gated_residual(ctx, {.x = x, .y = y, .gate = {}, .segments = {}});
-}
 
 /// a + b in memory of the workspace.
 TensorView sum(ExecContext& ctx, const TensorView& a, const TensorView& b) {
@@ -188,9 +184,7 @@ MaskDecoder::Result MaskDecoder::decode(ExecContext& ctx, const TensorView& pict
   const TensorView tokens = ctx.workspace.take(DType::kF32, made_tokens.shape());
   copy(ctx, {token_positions, tokens});
   const TensorView image = ctx.workspace.take(DType::kF32, picture.shape());
-  const TensorView no_mask(other_.no_mask.data(), DType::kF32, picture.shape(), {0, 1}, picture.device());
-  copy(ctx, {no_mask, image});
-  add(ctx, image, picture);
+  add_to_rows(ctx, other_.no_mask, picture, image);
   for (std::size_t i = 0; i < weights_->layers.size(); ++i) {
     run_layer(ctx, i, token_positions, tokens, image);
     ctx.tap("sam_mask_decoder.transformer.layers." + std::to_string(i), tokens);

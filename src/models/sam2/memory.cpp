@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "models/sam2/positions.h"
+#include "models/sam2/sums.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/backend.h"
@@ -20,10 +21,6 @@ namespace {
 
 constexpr float kAttentionEps = 1e-5f;
 constexpr float kConvolutionEps = 1e-6f;
-
-void add_rows(ExecContext& ctx, const TensorView& x, const TensorView& y) {
-  gated_residual(ctx, {.x = x, .y = y, .gate = {}, .segments = {}});
-}
 
 void add_scaled(ExecContext& ctx, const TensorView& x, const TensorView& y, const TensorView& gain) {
   const std::int64_t end = x.dim(0);
@@ -108,7 +105,7 @@ void MemoryEncoder::shrink_mask(ExecContext& ctx, const TensorView& mask, const 
 
 void MemoryEncoder::fuse(ExecContext& ctx, std::size_t layer, const TensorView& x) const {
   const Workspace::Scope scope(ctx.workspace);
-  const FuserLayerWeights& weights = *fuser_[layer].operator->();
+  const FuserLayerWeights& weights = *fuser_[layer];
   const std::int64_t size = config_.grid(), dim = config_.dim;
   const int padding = static_cast<int>(config_.fuser_kernel / 2);
   const Shape picture{1, size, size, dim};
@@ -134,7 +131,7 @@ void MemoryEncoder::encode(ExecContext& ctx, const TensorView& picture, const Te
   const TensorView shrunk = ctx.workspace.take(DType::kF32, picture.shape());
   weights_->picture(ctx, picture, x);
   shrink_mask(ctx, mask, shrunk);
-  add_rows(ctx, x, shrunk);
+  add(ctx, x, shrunk);
   for (std::size_t i = 0; i < fuser_.size(); ++i) fuse(ctx, i, x);
   const TensorView exact = ctx.workspace.take(DType::kF32, out.shape());
   weights_->output(ctx, x, exact);
@@ -191,7 +188,7 @@ void MemoryAttention::gather(ExecContext& ctx, std::span<const MemoryBank::Seen>
     const TensorView to = values.slice(0, row, row + tokens), key = keys.slice(0, row, row + tokens);
     copy(ctx, {*seen.features, to});
     copy(ctx, {to, key});
-    add_rows(ctx, key, memory_positions_.view().select(0, seen.place));
+    add(ctx, key, memory_positions_.view().select(0, seen.place));
     row += tokens;
   }
   for (const Tensor* pointer : pointers) {  // as several tokens, without a place
@@ -225,7 +222,7 @@ void MemoryAttention::run_attention(ExecContext& ctx, const TensorView& queries,
 void MemoryAttention::run_layer(ExecContext& ctx, const Layer& layer, const TensorView& values,
                                 const TensorView& keys, std::int64_t pictures, const TensorView& x) const {
   const Workspace::Scope scope(ctx.workspace);
-  const MemoryLayerWeights& weights = *layer.weights.operator->();
+  const MemoryLayerWeights& weights = *layer.weights;
   const DType type = layer.self_query.weight.dtype();
   const std::int64_t tokens = x.dim(0), dim = config_.dim;
   const TensorView normed = ctx.workspace.take(DType::kF32, x.shape());
@@ -243,7 +240,7 @@ void MemoryAttention::run_layer(ExecContext& ctx, const Layer& layer, const Tens
     run_attention(ctx, q, k, v, 1, attended);
   }
   weights.self_output(ctx, attended, branch);
-  add_rows(ctx, x, branch);
+  add(ctx, x, branch);
 
   norm_rows(ctx, weights.cross_norm, kAttentionEps, x, normed);
   {
@@ -256,14 +253,14 @@ void MemoryAttention::run_layer(ExecContext& ctx, const Layer& layer, const Tens
     run_attention(ctx, q, k, v, pictures, attended);
   }
   weights.cross_output(ctx, attended, branch);
-  add_rows(ctx, x, branch);
+  add(ctx, x, branch);
 
   norm_rows(ctx, weights.ffn_norm, kAttentionEps, x, normed);
   const TensorView hidden =
       ctx.workspace.take(weights.ffn_in.weight.dtype(), {tokens, config_.memory_hidden});
   weights.ffn_in(ctx, normed, hidden, ActivationKind::kReLU);
   weights.ffn_out(ctx, hidden, branch);
-  add_rows(ctx, x, branch);
+  add(ctx, x, branch);
 }
 
 void MemoryAttention::attend(ExecContext& ctx, const TensorView& picture,
@@ -279,7 +276,7 @@ void MemoryAttention::attend(ExecContext& ctx, const TensorView& picture,
   gather(ctx, memories, pointers, values, keys);
   const TensorView x = ctx.workspace.take(DType::kF32, picture.shape());
   copy(ctx, {picture, x});
-  add_rows(ctx, x, picture_positions_);
+  add(ctx, x, picture_positions_);
   for (const Layer& layer : layers_) {
     ctx.check_cancelled();
     run_layer(ctx, layer, values, keys, count(memories), x);

@@ -12,9 +12,8 @@
 #include "models/sam2/mask_decoder.h"
 #include "models/sam2/masks.h"
 #include "models/sam2/memory.h"
+#include "models/sam2/sums.h"
 #include "ops/backend.h"
-#include "ops/copy.h"
-#include "ops/gated_residual.h"
 
 namespace wan::sam2 {
 
@@ -128,7 +127,7 @@ class VideoSegmenter::Impl {
       : config_(config),
         other_(top, config),
         images_(config, top),
-        decoder_(config, top, *other_.operator->()),
+        decoder_(config, top, *other_),
         memory_encoder_(config, top),
         memory_attention_(config, top) {
     skip_unneeded(top);
@@ -216,9 +215,7 @@ class VideoSegmenter::Impl {
     const Workspace::Scope scope(ctx.workspace);
     const TensorView& picture = chunk.features().coarse;
     const TensorView seen = ctx.workspace.take(DType::kF32, picture.shape());
-    const TensorView no_memory(other_->no_memory.data(), DType::kF32, seen.shape(), {0, 1}, seen.device());
-    copy(ctx, {no_memory, seen});
-    gated_residual(ctx, {.x = seen, .y = picture, .gate = {}, .segments = {}});
+    add_to_rows(ctx, other_->no_memory, picture, seen);
     FrameMemory memory = make_memory(ctx);
     std::vector<float> logits = decoder_.decode(ctx, seen, chunk.features(), places, memory.pointer).logits;
     begin_next();
