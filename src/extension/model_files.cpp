@@ -86,8 +86,12 @@ ByteLevelTokenizer read_tokenizer(const fs::path& file, const std::map<std::stri
 
 /// What Qwen2.5 Instruct's generation_config.json says, which no GGUF file holds.
 SamplingConfig published_sampling(const ByteLevelTokenizer& tokenizer) {
-  SamplingConfig sampling{
-      .samples = true, .temperature = 0.7, .top_k = 20, .top_p = 0.8, .repetition_penalty = 1.05};
+  SamplingConfig sampling{.samples = true,
+                          .temperature = 0.7,
+                          .top_k = 20,
+                          .top_p = 0.8,
+                          .repetition_penalty = 1.05,
+                          .end_ids = {}};
   for (const char* token : {"<|im_end|>", "<|endoftext|>"})
     if (const auto id = tokenizer.find(token)) sampling.end_ids.push_back(*id);
   return sampling;

@@ -35,10 +35,11 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
-using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
-                        Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
-                        FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
-                        LayerNormArgs, LinearArgs, LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, RmsNormArgs,
-                        RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+using AllOps =
+    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
+             CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs, GatedActivationArgs,
+             GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs, LinearCombinationArgs,
+             MaxPool2x2Args, PatchifyArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs,
+             UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan
