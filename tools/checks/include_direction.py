@@ -40,6 +40,7 @@ LAYERS = {
     "pipeline": STEPS,
     "tasks": STEPS | {"layouts", "pipeline"},
     "engine": STEPS | {"layouts", "pipeline", "tasks", "backends"},
+    "preprocess": STEPS | {"layouts", "tasks", "backends", "engine"},
     "extension": STEPS | {"layouts", "pipeline", "tasks", "engine", "net"},
     "published": STEPS | {"tasks", "engine"},
     "doctor": STEPS | {"tasks", "backends", "engine", "published"},
