@@ -22,6 +22,7 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/linear_combination.h"
+#include "ops/max_pool_2x2.h"
 #include "ops/patchify.h"
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
@@ -37,7 +38,7 @@ struct TypeList {};
 using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
                         Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
                         FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
-                        LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, RmsNormArgs,
+                        LayerNormArgs, LinearArgs, LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, RmsNormArgs,
                         RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan
