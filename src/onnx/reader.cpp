@@ -11,7 +11,7 @@ namespace wan::onnx {
 
 namespace {
 
-constexpr std::size_t kMostNodes = 200'000;
+constexpr std::size_t kMostNodes = 20'000;
 constexpr std::size_t kMostConstants = 200'000;
 constexpr std::size_t kMostNames = 4096;  // of one node's inputs or outputs, or of the graph's
 constexpr int kOldestOpset = 11;
