@@ -125,6 +125,15 @@ void run_shortcut(benchmark::State& state, const std::string& op, std::int64_t i
     measure(state, 0, bytes, [&] { duplicate_up(bench.ctx, {coarse, factors, fine}); });
 }
 
+/// SAM 2's second stage: a picture with twice its channels, halved.
+void run_pool(benchmark::State& state, std::int64_t size, std::int64_t channels, int threads) {
+  Bench bench(threads);
+  const Tensor x = filled(DType::kF32, {1, size, size, channels});
+  const Tensor out(DType::kF32, {1, size / 2, size / 2, channels});
+  const double bytes = 4.0 * static_cast<double>(x.elements() + out.elements());
+  measure(state, 0, bytes, [&] { max_pool_2x2(bench.ctx, {.x = x, .out = out}); });
+}
+
 void run_rows(benchmark::State& state, const std::string& op, std::int64_t rows, std::int64_t width,
               int threads) {
   Bench bench(threads);
@@ -210,6 +219,7 @@ void register_all(int threads) {
             "/" + std::to_string(s.in) + "to" + std::to_string(s.out) + "/" + std::to_string(s.kt) + "x" +
             std::to_string(s.k) + "x" + std::to_string(s.k) + (s.residual ? "/residual" : ""),
         threads, run_conv, s);
+  add("max_pool_2x2/256x256/288", threads, run_pool, std::int64_t{256}, std::int64_t{288});
   for (const char* op :
        {"layer_norm", "rms_norm", "rms_norm_rope", "gated_residual", "join_attention", "gelu"})
     for (const auto& [rows, width] : {std::pair{320, 192}, {512, 5120}})

@@ -147,6 +147,9 @@ struct MemoryPlan {
   std::int64_t audio_encoder =
       0;  // of tasks that take sound: weights, outside of its layers, which come and go
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
+  std::int64_t loras = 0;         // of these what LoRAs add to packed weights, which are not merged
+  /// Of the host's memory while blocks are loaded, at most, for what LoRAs are merged from. On the CPU it is counted with the program.
+  std::int64_t lora_staging = 0;
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch

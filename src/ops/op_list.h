@@ -23,6 +23,7 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/linear_combination.h"
+#include "ops/max_pool_2x2.h"
 #include "ops/patchify.h"
 #include "ops/pointwise.h"
 #include "ops/rms_norm.h"
@@ -37,11 +38,19 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
+<<<<<<< HEAD
 using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
              CopyArgs, CountNonFiniteArgs, DepthwiseConvArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
              GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs,
              LinearCombinationArgs, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs,
              RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+=======
+using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
+                        Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
+                        FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
+                        LayerNormArgs, LinearArgs, LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, RmsNormArgs,
+                        RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+>>>>>>> main
 
 }  // namespace wan

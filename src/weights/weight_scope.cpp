@@ -70,6 +70,7 @@ Tensor WeightScope::load(const WeightSpec& spec) const {
   loader_->load(std::vector<WeightLoad>{{*entry, tensor}});
   report_->checkpoint().check_read(*entry);
   report_->checkpoint().release_pages(*entry);
+  if (entry->change != nullptr) entry->change->done_reading();
   return tensor;
 }
 

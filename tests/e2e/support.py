@@ -1,6 +1,7 @@
 """What the end-to-end tests share: running the program, small readers of the files it writes, damaged checkpoints.
 
-Standard library only. The environment names the program (WAN_BINARY) and the source tree (WAN_SOURCE_DIR).
+Standard library only. The environment names the program (WAN_BINARY), the source tree (WAN_SOURCE_DIR) and golden files as the
+build of the tests unpacks them (WAN_GOLDEN_DIR).
 """
 
 import ast
@@ -19,7 +20,8 @@ from pathlib import Path
 
 WAN = os.environ.get("WAN_BINARY", "build/apps/cli/wan")
 SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
-CHECKPOINT = SOURCE / "tests/golden/pipeline/checkpoint"
+UNPACKED = Path(os.environ.get("WAN_GOLDEN_DIR", SOURCE / "build/golden"))
+CHECKPOINT = UNPACKED / "pipeline/checkpoint"
 
 INVALID_ARGUMENT, BAD_FILE, UNSUPPORTED, OUT_OF_MEMORY, IO, CANCELLED = 64, 65, 69, 71, 74, 130
 REFUSAL_SECONDS = 1.0  # of processor time: what a refusal may take on any machine, however busy

@@ -33,7 +33,7 @@ LAYERS = {
     "weights": {"base", "tensor", "parallel", "json"},
     "layouts": {"base", "tensor", "json", "weights"},
     "nn": MATH | {"weights"},
-    "models": MODELS - {"models"},
+    "models": (MODELS - {"models"}) | {"media"},
     "dump": MATH | {"json", "media"},
     "settings": MATH | {"wan", "request", "diffusion", "media", "dump"},
     "kept": MATH | {"wan", "weights", "media", "settings"},

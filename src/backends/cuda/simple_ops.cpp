@@ -6,7 +6,11 @@
 #include "backends/cuda/kernels/channel_resample.h"
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
+<<<<<<< HEAD
 #include "backends/cuda/kernels/network_ops.h"
+=======
+#include "backends/cuda/kernels/max_pool_2x2.h"
+>>>>>>> main
 #include "backends/cuda/kernels/rows.h"
 #include "backends/cuda/kernels/softmax.h"
 #include "backends/cuda/kernels/unpack.h"
@@ -53,6 +57,10 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const AverageDownArgs& args) {
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const DuplicateUpArgs& args) {
   launch_duplicate_up(gpu.stream(), args);
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const MaxPool2x2Args& args) {
+  launch_max_pool_2x2(gpu.stream(), args);
 }
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const CopyArgs& args) {
