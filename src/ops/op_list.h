@@ -38,19 +38,11 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
-<<<<<<< HEAD
 using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
              CopyArgs, CountNonFiniteArgs, DepthwiseConvArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
              GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs,
-             LinearCombinationArgs, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs,
+             LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs,
              RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
-=======
-using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
-                        Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
-                        FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
-                        LayerNormArgs, LinearArgs, LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, RmsNormArgs,
-                        RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
->>>>>>> main
 
 }  // namespace wan

@@ -6,11 +6,8 @@
 #include "backends/cuda/kernels/channel_resample.h"
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
-<<<<<<< HEAD
-#include "backends/cuda/kernels/network_ops.h"
-=======
 #include "backends/cuda/kernels/max_pool_2x2.h"
->>>>>>> main
+#include "backends/cuda/kernels/network_ops.h"
 #include "backends/cuda/kernels/rows.h"
 #include "backends/cuda/kernels/softmax.h"
 #include "backends/cuda/kernels/unpack.h"
