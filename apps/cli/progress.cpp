@@ -58,6 +58,8 @@ std::string amount(const PhaseProgress& event) {
       return fmt::format("step {}/{}", event.step, event.steps);
     case Phase::kExtend:
       return fmt::format("{}/{} tokens", event.done, event.total);
+    case Phase::kPreprocess:
+      return fmt::format("{}/{} frames", event.done, event.total);
     case Phase::kText:
       return fmt::format("{}/{} prompts", event.done, event.total);
     case Phase::kAudio:

@@ -42,6 +42,8 @@ struct PreprocessOptions {
   int h_len = 1;
   /// The pose network is given red first, as it was trained; officially it gets blue first.
   bool pose_rgb = false;
+  /// Pixels of a side of the face's video, a multiple of 2 up to 4096; of the published model.
+  int face_size = 512;
   /// Videos are written as Matroska without loss, for one run alone, and not as H.264.
   bool lossless = false;
   /// As EngineOptions has them.

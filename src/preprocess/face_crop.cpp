@@ -32,9 +32,9 @@ std::optional<FaceBox> face_box(const Pose& pose) {
   return inside ? std::optional(box) : std::nullopt;
 }
 
-Image face_picture(const Image& frame, const FaceBox& box) {
+Image face_picture(const Image& frame, const FaceBox& box, int side) {
   return resize_opencv_linear(crop(frame, box.left, box.top, box.right - box.left, box.bottom - box.top),
-                              kFaceSide, kFaceSide);
+                              side, side);
 }
 
 }  // namespace wan

@@ -17,10 +17,7 @@ struct FaceBox {
 /// face that is turned away.
 std::optional<FaceBox> face_box(const Pose& pose);
 
-/// The side of a face's picture.
-inline constexpr int kFaceSide = 512;
-
-/// The box, stretched to a square of kFaceSide.
-Image face_picture(const Image& frame, const FaceBox& box);
+/// The box, stretched to a square of `side` pixels.
+Image face_picture(const Image& frame, const FaceBox& box, int side);
 
 }  // namespace wan

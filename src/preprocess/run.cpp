@@ -140,10 +140,10 @@ class Preprocessing {
 
   void write_face(const Image& frame, const Pose& pose, FrameSink& sink) {
     if (const std::optional<FaceBox> box = face_box(pose)) {
-      last_face_ = face_picture(frame, *box);
+      last_face_ = face_picture(frame, *box, options_.face_size);
     } else {
       ++result_.without_face;
-      if (!last_face_) last_face_ = make_image(kFaceSide, kFaceSide);
+      if (!last_face_) last_face_ = make_image(options_.face_size, options_.face_size);
     }
     sink.write(last_face_->rgb.data());
   }
@@ -280,6 +280,9 @@ void check_preprocess_options(const PreprocessOptions& o) {
             MessagePart{o.edited_refer.empty() ? "edited_refer" : "edited_frame"});
   WAN_CHECK(o.edited_refer.empty() || o.retarget_flag, kInvalidArgument,
             "`edited_refer` and `edited_frame` are for `retarget_flag`; add it, or leave them out");
+  constexpr int kMostFace = 4096;
+  WAN_CHECK(o.face_size >= 2 && o.face_size <= kMostFace && o.face_size % 2 == 0, kInvalidArgument,
+            "`face_size` {}: expected a multiple of 2 up to {}", o.face_size, kMostFace);
   check_mask_shape({.iterations = o.iterations, .k = o.k, .w_len = o.w_len, .h_len = o.h_len});
 }
 

@@ -9,7 +9,6 @@
 #include "media/lossless_writer.h"
 #include "media/output.h"
 #include "media/sound_source.h"
-#include "preprocess/face_crop.h"
 
 namespace wan {
 
@@ -29,7 +28,7 @@ SourceWriter::SourceWriter(const PreprocessOptions& options, const VideoSize& si
   const VideoFormat format{
       .width = size.width, .height = size.height, .fps = fps, .frame_count = static_cast<int>(frames)};
   VideoFormat face = format;
-  face.width = face.height = kFaceSide;
+  face.width = face.height = options.face_size;
   pose_ = make_sink(kNames[0], format, has_sound(options.video_path));
   face_ = make_sink(kNames[1], face, false);
   if (!options.replace_flag) return;

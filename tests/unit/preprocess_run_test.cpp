@@ -116,6 +116,7 @@ class PreprocessRun : public ::testing::Test {
     options.save_path = folder / "made";
     options.resolution_area = {96, 96};
     options.lossless = true;
+    options.face_size = 48;
     write_video(5, 25);
     const Image picture = rule_picture(3, 60, 90);
     const auto png = encode_png(picture.rgb.data(), picture.width, picture.height, {});
@@ -192,7 +193,7 @@ TEST_F(PreprocessRun, AnimationIsWrittenFrameByFrame) {
     EXPECT_EQ(poses[static_cast<std::size_t>(i)].rgb,
               fit_into(draw_skeleton(skeleton_of(pose), kWidth, kHeight), 64, 112).rgb)
         << i;
-    EXPECT_EQ(faces[static_cast<std::size_t>(i)].rgb, face_picture(frame, *face_box(pose)).rgb) << i;
+    EXPECT_EQ(faces[static_cast<std::size_t>(i)].rgb, face_picture(frame, *face_box(pose), 48).rgb) << i;
   }
   std::ifstream given(options.refer_path, std::ios::binary),
       kept(options.save_path / "src_ref.png", std::ios::binary);
@@ -277,7 +278,7 @@ TEST_F(PreprocessRun, WhatIsMissingIsMadeUpForAndTold) {
   const std::vector<Image> poses = frames_of(options.save_path / "src_pose.mkv"),
                            faces = frames_of(options.save_path / "src_face.mkv");
   EXPECT_EQ(poses[0].rgb, make_image(64, 112).rgb);  // nobody yet
-  EXPECT_EQ(faces[0].rgb, make_image(kFaceSide, kFaceSide).rgb);
+  EXPECT_EQ(faces[0].rgb, make_image(48, 48).rgb);
   EXPECT_EQ(faces[3].rgb, faces[2].rgb);
   EXPECT_EQ(faces[4].rgb, faces[2].rgb);
   Pose followed = pose_in(kWidth, kHeight, 3, estimator);
@@ -352,6 +353,7 @@ TEST_F(PreprocessRun, OptionsThatContradictAreRefused) {
   refused("`retarget_flag` is for animation", [](auto& o) { o.replace_flag = o.retarget_flag = true; });
   refused("`edited_frame` is missing", [](auto& o) { o.edited_refer = "a.png"; });
   refused("for `retarget_flag`", [](auto& o) { o.edited_refer = o.edited_frame = "a.png"; });
+  refused("`face_size` 15", [](auto& o) { o.face_size = 15; });
   refused("`w_len` 0", [](auto& o) { o.w_len = 0; });
 }
 
