@@ -326,14 +326,13 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
     notices.emplace_back(
         "--t5_fsdp and --dit_fsdp divide weights over several GPUs, and this run is on one; --gpus 2 takes "
         "two");
-  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty() || !o.video.empty(),
-                  kInvalidArgument, "prompt", "--prompt is missing: say what the video shows{}",
-                  o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
-
   WAN_CHECK_FIELD(!o.video.empty() || o.preprocess == PreprocessArguments{}, kInvalidArgument, "video",
                   "options of preprocessing are for --video; give it, or run wan preprocess with them and "
                   "name its folder with "
                   "--src_root_path");
+  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty() || !o.video.empty(),
+                  kInvalidArgument, "prompt", "--prompt is missing: say what the video shows{}",
+                  o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
   GenerationRequest request;
   request.task = o.task;

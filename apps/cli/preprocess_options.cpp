@@ -64,7 +64,11 @@ void take_preprocess_arguments(const PreprocessArguments& o, PreprocessOptions& 
                   "--edited_refer FILE "
                   "--edited_frame FILE");
   options.ckpt_path = o.ckpt_path;
-  if (o.resolution_area.size() == 2)
+  WAN_CHECK_FIELD(o.resolution_area.empty() || o.resolution_area.size() == 2, kInvalidArgument,
+                  "resolution_area",
+                  "--resolution_area: expected width and height, such as 1280 720, got {} value",
+                  o.resolution_area.size());
+  if (!o.resolution_area.empty())
     options.resolution_area = {parse_number<int>("--resolution_area", o.resolution_area[0]),
                                parse_number<int>("--resolution_area", o.resolution_area[1])};
   options.retarget_flag = o.retarget_flag;

@@ -37,6 +37,8 @@ class PictureNetwork {
   int width() const { return static_cast<int>(input_[3]); }
   int height() const { return static_cast<int>(input_[2]); }
   const std::string& name() const { return model_.name(); }
+  /// Extents of the first output.
+  const std::vector<std::int64_t>& answer() const { return session_.outputs()[0].dims; }
 
   Tensor run(ExecContext& ctx, std::span<const float> values) {
     const Tensor input(DType::kF32, input_);
@@ -85,16 +87,18 @@ std::vector<float> values_of(const Tensor& tensor) {
 class OnnxDetector final : public PersonDetector {
  public:
   OnnxDetector(const fs::path& file, ExecContext& ctx)
-      : ctx_(ctx), network_(file, ctx.backend, kDetectorSide, kDetectorSide, "detector") {}
+      : ctx_(ctx), network_(file, ctx.backend, kDetectorSide, kDetectorSide, "detector") {
+    const auto& dims = network_.answer();
+    WAN_CHECK(dims.size() == 3 && dims[0] == 1, kBadFile,
+              "[detector] {}: its output is [{}], expected [1, rows, columns]", network_.name(),
+              fmt::join(dims, ", "));
+  }
 
   int width() const override { return network_.width(); }
   int height() const override { return network_.height(); }
   Detections detect(std::span<const float> input) override {
     const Tensor output = network_.run(ctx_, input);
     const Shape& shape = output.shape();
-    WAN_CHECK(shape.rank() == 3 && shape[0] == 1, kBadFile,
-              "[detector] {}: expected an output [1, rows, columns], got {}", network_.name(),
-              shape.to_string());
     return {.rows = shape[1], .columns = shape[2], .values = values_of(output)};
   }
 
@@ -106,16 +110,20 @@ class OnnxDetector final : public PersonDetector {
 class OnnxEstimator final : public KeypointEstimator {
  public:
   OnnxEstimator(const fs::path& file, ExecContext& ctx)
-      : ctx_(ctx), network_(file, ctx.backend, kPoseWidth, kPoseHeight, "pose network") {}
+      : ctx_(ctx), network_(file, ctx.backend, kPoseWidth, kPoseHeight, "pose network") {
+    const auto& dims = network_.answer();
+    WAN_CHECK(
+        dims.size() == 4 && dims[0] == 1 && dims[1] == kBodyPoints, kBadFile,
+        "[pose network] {}: its output is [{}], expected [1, {}, height, width], a heatmap for each point of "
+        "COCO-WholeBody's",
+        network_.name(), fmt::join(dims, ", "), kBodyPoints);
+  }
 
   int width() const override { return network_.width(); }
   int height() const override { return network_.height(); }
   Heatmaps estimate(std::span<const float> input) override {
     const Tensor output = network_.run(ctx_, input);
     const Shape& shape = output.shape();
-    WAN_CHECK(shape.rank() == 4 && shape[0] == 1, kBadFile,
-              "[pose network] {}: expected an output [1, points, height, width], got {}", network_.name(),
-              shape.to_string());
     return {.points = static_cast<int>(shape[1]),
             .width = static_cast<int>(shape[3]),
             .height = static_cast<int>(shape[2]),

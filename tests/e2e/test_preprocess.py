@@ -1,14 +1,10 @@
 """wan preprocess, and an animation straight from a video: small networks made here, files, sound, refusals."""
 
 import json
-import os
 import shutil
 import signal
-import struct
 import subprocess
-import time
 import unittest
-import wave
 
 from onnx_file import model, node, tensor
 from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, UNPACKED, UNSUPPORTED, WAN, WanTest, environment, generate_arguments, read_mp4,
@@ -69,15 +65,14 @@ class Folder(Preprocessing):
     def test_what_is_written(self):
         result = self.preprocess()
         self.assertIn("saved made in", result.err)
-        self.assertIn("12 frames of 32*32", result.err)
+        self.assertIn("12 frames of 32*16", result.err)
         names = sorted(path.name for path in (self.folder / "made").iterdir())
         self.assertEqual(names, ["src_face.mp4", "src_pose.mp4", "src_ref.png"])
         self.assertEqual((self.folder / "made/src_ref.png").read_bytes(), (self.folder / "picture.png").read_bytes())
-        source = read_mp4(self.folder / "video.mp4")
-        for name, side in (("src_pose", 32), ("src_face", 512)):
+        for name, width, height in (("src_pose", 32, 16), ("src_face", 512, 512)):
             movie = read_mp4(self.folder / f"made/{name}.mp4")
-            self.assertEqual((movie.frames, movie.width, movie.height), (source.frames, side, side))
-            self.assertAlmostEqual(movie.seconds, source.seconds, places=2)
+            self.assertEqual((movie.frames, movie.width, movie.height), (12, width, height))
+            self.assertAlmostEqual(movie.seconds, 0.5, places=2)
 
     def test_events(self):
         (self.folder / "networks/det/yolov10m.onnx").write_bytes(detector(score=0.01))
@@ -107,7 +102,7 @@ class Folder(Preprocessing):
                             (["--edited_frame", "missing"], {"edited_refer": "picture.png", "retarget_flag": True}),
                             (["--fps 0"], {"fps": "0"}), (["--k 0"], {"k": "0"}), (["--iterations"], {"iterations": "x"}),
                             (["--w_len 0"], {"w_len": "0"}), (["--h_len -1"], {"h_len": "-1"}), (["--face_size 3"], {"face_size": "3"}),
-                            (["--resolution_area 0 32"], {"resolution_area": ["0", "32"]}), (["--save_path"], {"save_path": "video.mp4"}),
+                            (["--resolution_area", "1280 720"], {"resolution_area": "32"}), (["--resolution_area 0 32"], {"resolution_area": ["0", "32"]}), (["--save_path"], {"save_path": "video.mp4"}),
                             (["--video_path", "missing"], {"video_path": None}), (["--refer_path", "missing"], {"refer_path": None}),
                             (["--ckpt_path", "missing"], {"ckpt_path": None}), (["--save_path", "missing"], {"save_path": None})):
             with self.subTest(**more):
@@ -123,13 +118,27 @@ class Folder(Preprocessing):
 
     def test_damaged_networks(self):
         path = self.folder / "networks/det/yolov10m.onnx"
-        path.write_bytes(b"nothing of the kind")
-        self.refuse(BAD_FILE, "yolov10m.onnx")
-        path.write_bytes(pose_network())  # of another output
-        self.refuse(BAD_FILE, "detector")
-        path.write_bytes(detector())
-        (self.folder / "networks/pose2d/vitpose_h_wholebody.onnx/end2end.onnx").write_bytes(detector())
-        self.refuse(BAD_FILE, "pose network")
+        pose = self.folder / "networks/pose2d/vitpose_h_wholebody.onnx/end2end.onnx"
+        for file, content, words in ((path, b"nothing of the kind", "yolov10m.onnx"), (path, pose_network(), "[1, rows, columns]"),
+                                     (pose, detector(), "[1, 133, height, width]")):
+            before = file.read_bytes()
+            file.write_bytes(content)
+            result = self.run_wan(*self.arguments())
+            self.assertEqual(result.status, BAD_FILE)
+            self.assertIn(words, result.err.splitlines()[-1])
+            self.assertFalse((self.folder / "made").exists())
+            file.write_bytes(before)
+
+    def test_a_stopped_run_leaves_nothing(self):
+        process = subprocess.Popen([WAN, *self.arguments(fps="1000", json=True)], cwd=self.folder, env=environment(),
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for line in process.stdout:
+            if json.loads(line)["event"] == "progress" and json.loads(line)["phase"] == "preprocess":
+                process.send_signal(signal.SIGINT)
+                break
+        last = process.communicate()[0].splitlines()[-1]
+        self.assertEqual((process.returncode, json.loads(last)["event"]), (CANCELLED, "error"))
+        self.assertEqual(list((self.folder / "made").iterdir()), [])
 
 
 class OneGo(Preprocessing):
