@@ -31,19 +31,20 @@ Gaussian gaussian() {
 /// The map blurred with zeros round it, with the maximum that it had before, as logarithms.
 std::vector<float> log_of_blurred(std::span<const float> map, int width, int height) {
   static const Gaussian weights = gaussian();
-  std::vector<float> across(map.size()), blurred(map.size());
-  const auto blur = [&](const auto& from, auto& to, int along, int step) {
-    for (std::size_t i = 0; i < map.size(); ++i) {
-      const int at = static_cast<int>(i) / step % along;
-      float sum = 0;
-      for (int k = -kReach; k <= kReach; ++k)
-        if (at + k >= 0 && at + k < along)
-          sum += weights[static_cast<std::size_t>(k + kReach)] * from[i + static_cast<std::size_t>(k * step)];
-      to[i] = sum;
-    }
-  };
-  blur(map, across, width, 1);
-  blur(across, blurred, height, width);
+  // Rows, then columns, of maps with zeros round them.
+  const auto columns = static_cast<std::size_t>(width), rows = static_cast<std::size_t>(height);
+  std::vector<float> padded(columns + 2 * kReach), blurred(map.size());
+  std::vector<float> across((rows + 2 * kReach) * columns);
+  for (std::size_t y = 0; y < rows; ++y) {
+    std::ranges::copy(map.subspan(y * columns, columns), padded.begin() + kReach);
+    float* const out = across.data() + (y + kReach) * columns;
+    for (std::size_t k = 0; k < weights.size(); ++k)
+      for (std::size_t x = 0; x < columns; ++x) out[x] += weights[k] * padded[x + k];
+  }
+  for (std::size_t y = 0; y < rows; ++y)
+    for (std::size_t k = 0; k < weights.size(); ++k)
+      for (std::size_t x = 0; x < columns; ++x)
+        blurred[y * columns + x] += weights[k] * across[(y + k) * columns + x];
   const float scale = *std::ranges::max_element(map) / *std::ranges::max_element(blurred);
   for (float& value : blurred) value = std::log(std::max(value * scale, 1e-10f));
   return blurred;

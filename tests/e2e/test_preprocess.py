@@ -114,6 +114,7 @@ class Folder(Preprocessing):
             with self.subTest(**more):
                 self.assert_refused(self.run_wan(*self.arguments(**more)), BAD_FILE, *words)
         shutil.rmtree(self.folder / "networks/pose2d")
+        self.assertFalse((self.folder / "made").exists())
         self.refuse(BAD_FILE, "it lacks pose2d/vitpose_h_wholebody.onnx")
 
     def test_damaged_networks(self):
