@@ -109,6 +109,20 @@ struct MaxOf {
     return std::max(a, b);
   }
 };
+/// With the sign of the dividend, as C's.
+struct FmodOf {
+  template <typename T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_integral_v<T>) {
+      WAN_CHECK(b != 0, kInvalidArgument, "a division by zero");
+      if constexpr (std::is_signed_v<T>)
+        if (b == T(-1)) return 0;
+      return static_cast<T>(a % b);
+    } else {
+      return std::fmod(a, b);
+    }
+  }
+};
 /// With the sign of the divisor, as Python's; fmod of floating-point numbers.
 struct ModOf {
   template <typename T>
@@ -153,6 +167,10 @@ void compute_binary(const Call&, std::span<const HostTensor> in, std::span<HostT
                         [&](std::int64_t i, const auto& at) { to[i] = F()(x[at[0]], y[at[1]]); });
   });
   ONNX_CHECK(known, "values of type {} are not taken", dtype_name(a.dtype()));
+}
+
+void compute_mod(const Call& call, std::span<const HostTensor> in, std::span<HostTensor> out) {
+  call.node.integer("fmod", 0) != 0 ? compute_binary<FmodOf>(call, in, out) : compute_binary<ModOf>(call, in, out);
 }
 
 /// The exponent may be of another type.
@@ -363,7 +381,7 @@ constexpr OperatorEntry kElementwiseOperators[] = {
     {"Log", {infer_same, compute_unary<LogOf>}},
     {"Max", {infer_binary, compute_binary<MaxOf>}},
     {"Min", {infer_binary, compute_binary<MinOf>}},
-    {"Mod", {infer_binary, compute_binary<ModOf>}},
+    {"Mod", {infer_binary, compute_mod}},
     {"Mul", {infer_binary, compute_binary<MulOf>}},
     {"Neg", {infer_same, compute_unary<NegOf>}},
     {"Not", {infer_not, compute_not}},

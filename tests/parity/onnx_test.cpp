@@ -47,7 +47,7 @@ class Network {
     for (std::size_t i = 0; i < values.size(); ++i) made.as<float>()[i] = (values[i] + 1.0f) / 2.0f;
     return made;
   }
-  Tensor expected(const std::string& output) const { return golden_.tensor(name_ + "." + output); }
+  Expected expected(const std::string& output) const { return golden_.expected(name_ + "." + output); }
 
  private:
   /// The folder, as it is published: a model and the files of its weights.
@@ -86,7 +86,8 @@ TEST(OnnxModels, ComputeWhatOnnxRuntimeDoes) {
   for (const char* backend : generation_backends())
     for (const auto& [name, shape] : {std::pair<const char*, Shape>{"detector", {1, 3, 64, 64}},
                                       {"pose_11", {2, 3, 64, 48}},
-                                      {"pose_17", {2, 3, 64, 48}}}) {
+                                      {"pose_17", {2, 3, 64, 48}},
+                                      {"operators", {2, 6, 9, 7}}}) {
       SCOPED_TRACE(std::string(backend) + " " + name);
       OnnxContext on(backend);
       const Network network(name);
@@ -95,7 +96,7 @@ TEST(OnnxModels, ComputeWhatOnnxRuntimeDoes) {
       const std::vector<Tensor> results = session.run(on.ctx, std::vector{pictures.view()});
       ASSERT_EQ(results.size(), session.outputs().size());
       for (std::size_t i = 0; i < results.size(); ++i) {
-        const Tensor expected = network.expected(session.outputs()[i].name);
+        const Expected expected = network.expected(session.outputs()[i].name);
         // Some sixty layers of f32, each with a rounding of its own order of sums.
         EXPECT_TRUE(all_close(results[i], expected, 1e-5)) << session.outputs()[i].name;
         EXPECT_EQ(session.outputs()[i].dims.size(), static_cast<std::size_t>(results[i].shape().rank()));
@@ -234,26 +235,58 @@ void run_case(const Case& given, std::size_t first, std::size_t outputs, OnnxCon
   for (std::size_t i = 0; i < results.size(); ++i) expect_values(results[i], given.outputs[i]);
 }
 
+/// Cases of operators that we have which are refused, by the beginnings of their names.
+constexpr std::pair<const char*, const char*> kRefused[] = {
+    {"test_argmax_", "select_last_index"},
+    {"test_batchnorm_", "training_mode"},
+    {"test_convtranspose_1d", ""},
+    {"test_convtranspose_3d", ""},
+    {"test_convtranspose_autopad_same", ""},
+    {"test_convtranspose_dilations", ""},
+    {"test_convtranspose_kernel_shape", ""},
+    {"test_convtranspose_output_shape", ""},
+    {"test_max_example", ""},  // three inputs
+    {"test_max_one_input", ""},
+    {"test_min_example", ""},
+    {"test_min_one_input", ""},
+    {"test_max_", "float16"},
+    {"test_min_", "float16"},
+    {"test_mod_", "float16"},
+    {"test_maxpool_1d_default", ""},
+    {"test_maxpool_3d_default", ""},
+    {"test_maxpool_2d_uint8", ""},
+    {"test_resize_", "cubic"},
+    {"test_resize_", "tf_"},
+    {"test_training_dropout", ""},
+};
+bool is_refused(const std::string& name) {
+  return std::any_of(std::begin(kRefused), std::end(kRefused), [&](const auto& entry) {
+    return name.starts_with(entry.first) && name.find(entry.second) != std::string::npos;
+  });
+}
+
+/// ONNX Runtime does not give what is expected here either: the scale is taken for one of lengths that are no whole numbers.
+constexpr const char* kDisputed = "test_resize_downsample_scales_linear_align_corners";
+
 TEST(OnnxOperators, PassOnnxsOwnCases) {
   if (!fs::is_directory(kCases)) GTEST_SKIP() << "libonnx-testdata is not installed";
-  std::vector<std::string> refused;
-  int passed = 0;
   for (const char* backend : generation_backends()) {
     OnnxContext on(backend);
+    int passed = 0;
     for (const auto& entry : fs::directory_iterator(kCases)) {
       const std::string name = entry.path().filename().string();
       SCOPED_TRACE(std::string(backend) + " " + name);
       Case given;
       try {
         given = read_case(entry.path());
-      } catch (const Error& error) {
+      } catch (const Error&) {
         continue;  // strings, sequences, unsigned numbers, older or newer operators
       }
       const auto& nodes = given.graph->nodes;
       const bool ours = std::all_of(nodes.begin(), nodes.end(), [](const onnx::Node& node) {
         return onnx::find_operator(node.op) != nullptr;
       });
-      if (!ours) continue;
+      if (!ours || name == kDisputed) continue;
       // All inputs but the first constant; none; all. Then of several results the first alone.
       int runs = 0;
       std::string why;
@@ -268,12 +301,11 @@ TEST(OnnxOperators, PassOnnxsOwnCases) {
             why = error.what();
           }
         }
+      EXPECT_EQ(runs == 0, is_refused(name)) << why;
       passed += runs > 0 ? 1 : 0;
-      if (runs == 0) refused.push_back(name + ": " + why);
     }
+    EXPECT_GT(passed, 350) << "cases are missing";
   }
-  for (auto& r : refused) printf("REFUSED %s\n", r.c_str());
-  printf("passed %d\n", passed);
 }
 
 }  // namespace
