@@ -29,6 +29,7 @@ LAYERS = {
     "tensor": {"base"},
     "parallel": {"base", "tensor"},
     "ops": {"base", "tensor", "parallel"},
+    "onnx": MATH,
     "backends": MATH,
     "weights": {"base", "tensor", "parallel", "json"},
     "layouts": {"base", "tensor", "json", "weights"},
