@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/untrusted_text.h"
 #include "commands.h"
 #include "extension_options.h"
 #include "generate_command.h"
@@ -85,9 +84,9 @@ void run_generate(const GenerateOptions& options) {
   } catch (...) {
     display.end_line();
     if (raw_video && !request.animation.src_root_path.empty())
-      write_note(stderr,
-                 fmt::format("what preprocessing has made is in {}, for --src_root_path and --from_latents\n",
-                             shown(raw_video->folder().string())));
+      on_event(Notice{
+          format_message("what preprocessing has made is in {}, for `src_root_path` and `from_latents`",
+                         raw_video->folder().string())});
     throw;
   }
   if (raw_video) raw_video->remove();

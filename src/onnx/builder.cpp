@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "onnx/device_functions.h"
 #include "onnx/operators_common.h"
 #include "ops/copy.h"
 #include "ops/embedding.h"
@@ -150,7 +151,8 @@ void Builder::copy_to(const Placed& from, const Placed& to) {
 }
 
 Placed Builder::contiguous(const Placed& placed) {
-  if (placed.view.is_contiguous()) return placed;
+  // Axes of one element have any stride, where ops look for that of a row.
+  if (placed.view.is_contiguous()) return {placed.storage, placed.view.reshape(placed.view.shape())};
   const Placed made = take(placed.view.shape());
   copy_to(placed, made);
   return made;
@@ -268,7 +270,11 @@ bool Builder::wants_host(const Node& node) const {
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     if (!node.has_input(i)) continue;
     const Known& input = known(node.inputs[i]);
-    if (input.constant) continue;
+    if (input.constant) {
+      // Powers may be integers.
+      if (function_of_two(node) && input.dtype != DType::kF32) return true;
+      continue;
+    }
     if (input.dtype != DType::kF32) return true;
     const auto place = places_.find(node.inputs[i]);
     any = true;

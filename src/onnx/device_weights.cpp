@@ -26,7 +26,7 @@ DeviceWeights::Entry DeviceWeights::make(const HostTensor& value, const Arrange&
   }
   const TensorView wanted = arrange(view);
   if (wanted.is_contiguous()) {
-    made.view = wanted;
+    made.view = wanted.reshape(wanted.shape());
     made.host = on_host ? aligned : HostTensor();
     made.device = std::move(whole);
     return made;

@@ -47,6 +47,7 @@ std::vector<Known> infer_cast(const Call& call) {
 
 /// A result for each output, of which some operators have one that nobody takes.
 std::vector<Known> infer_dropout(const Call& call) {
+  ONNX_CHECK(!call.has(2) || (call.in(2).constant && call.number(2) == 0.0), "it is to drop values, as in training");
   std::vector<Known> made = infer_same(call);
   made.resize(call.node.outputs.size(), {DType::kBool, call.shape(0), {}});
   return made;
@@ -108,6 +109,20 @@ struct MaxOf {
     return std::max(a, b);
   }
 };
+/// With the sign of the dividend, as C's.
+struct FmodOf {
+  template <typename T>
+  T operator()(T a, T b) const {
+    if constexpr (std::is_integral_v<T>) {
+      WAN_CHECK(b != 0, kInvalidArgument, "a division by zero");
+      if constexpr (std::is_signed_v<T>)
+        if (b == T(-1)) return 0;
+      return static_cast<T>(a % b);
+    } else {
+      return std::fmod(a, b);
+    }
+  }
+};
 /// With the sign of the divisor, as Python's; fmod of floating-point numbers.
 struct ModOf {
   template <typename T>
@@ -138,12 +153,6 @@ T saturated(double value) {
     return static_cast<T>(value);
   }
 }
-struct PowOf {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return saturated<T>(std::pow(static_cast<double>(a), static_cast<double>(b)));
-  }
-};
 
 template <typename F>
 void compute_binary(const Call&, std::span<const HostTensor> in, std::span<HostTensor> out) {
@@ -158,6 +167,32 @@ void compute_binary(const Call&, std::span<const HostTensor> in, std::span<HostT
                         [&](std::int64_t i, const auto& at) { to[i] = F()(x[at[0]], y[at[1]]); });
   });
   ONNX_CHECK(known, "values of type {} are not taken", dtype_name(a.dtype()));
+}
+
+void compute_mod(const Call& call, std::span<const HostTensor> in, std::span<HostTensor> out) {
+  call.node.integer("fmod", 0) != 0 ? compute_binary<FmodOf>(call, in, out) : compute_binary<ModOf>(call, in, out);
+}
+
+/// The exponent may be of another type.
+std::vector<Known> infer_pow(const Call& call) {
+  return {{call.in(0).dtype, broadcast(call.shape(0), call.shape(1)), {}}};
+}
+
+void compute_pow(const Call&, std::span<const HostTensor> in, std::span<HostTensor> out) {
+  const HostTensor a = in[0].aligned();
+  const HostTensor b = in[1].aligned();
+  const Shape& shape = out[0].shape();
+  bool known = false;
+  const auto of = [&]<typename T>(T) {
+    known = with_host_type(b.dtype(), [&]<typename U>(U) {
+      for_each_element<2>(shape, {broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
+                          [&](std::int64_t i, const auto& at) {
+                            out[0].fill<T>()[i] = saturated<T>(
+                                std::pow(static_cast<double>(a.as<T>()[at[0]]), static_cast<double>(b.as<U>()[at[1]])));
+                          });
+    });
+  };
+  ONNX_CHECK(with_host_type(a.dtype(), of) && known, "values of type {} are not taken", dtype_name(a.dtype()));
 }
 
 template <typename F>
@@ -346,12 +381,12 @@ constexpr OperatorEntry kElementwiseOperators[] = {
     {"Log", {infer_same, compute_unary<LogOf>}},
     {"Max", {infer_binary, compute_binary<MaxOf>}},
     {"Min", {infer_binary, compute_binary<MinOf>}},
-    {"Mod", {infer_binary, compute_binary<ModOf>}},
+    {"Mod", {infer_binary, compute_mod}},
     {"Mul", {infer_binary, compute_binary<MulOf>}},
     {"Neg", {infer_same, compute_unary<NegOf>}},
     {"Not", {infer_not, compute_not}},
     {"Or", {infer_comparison, compute_comparison<OrOf>}},
-    {"Pow", {infer_binary, compute_binary<PowOf>}},
+    {"Pow", {infer_pow, compute_pow}},
     {"Reciprocal", {infer_same, compute_unary<ReciprocalOf>}},
     {"Relu", {infer_same, compute_unary<ReluOf>}},
     {"Sigmoid", {infer_same, compute_unary<SigmoidOf>}},

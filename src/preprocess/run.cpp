@@ -51,9 +51,8 @@ class Preprocessing {
           options_.video_path.string(), video.frames, video.fps, video.duration));
     const Image picture = with_field("refer_path", [&] { return load_image(options_.refer_path); });
     const std::int64_t area = std::int64_t{options_.resolution_area.width} * options_.resolution_area.height;
-    const Image& shape_of = picture;
     result_.size = options_.replace_flag ? size_of_area(video.size.width, video.size.height, area)
-                                         : size_of_area(shape_of.width, shape_of.height, area);
+                                         : size_of_area(picture.width, picture.height, area);
     result_.video_size = video.size;
     result_.video_frames = video.frames;
     result_.fps = choice.fps;
