@@ -29,11 +29,7 @@ LAYERS = {
     "tensor": {"base"},
     "parallel": {"base", "tensor"},
     "ops": {"base", "tensor", "parallel"},
-<<<<<<< HEAD
-    "onnx": {"base", "tensor", "parallel", "ops"},
-=======
     "onnx": MATH,
->>>>>>> onnx
     "backends": MATH,
     "weights": {"base", "tensor", "parallel", "json"},
     "layouts": {"base", "tensor", "json", "weights"},
