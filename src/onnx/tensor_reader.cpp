@@ -148,8 +148,8 @@ DType dtype_of_onnx(std::int64_t type, const std::string& where) {
     case 16:
       return DType::kBF16;
     default:
-      fail(ErrorCode::kBadFile, "[{}] values of ONNX's type {} are not taken; export the model in float32", where,
-           type);
+      fail(ErrorCode::kBadFile, "[{}] values of ONNX's type {} are not taken; export the model in float32",
+           where, type);
   }
 }
 
@@ -185,7 +185,8 @@ NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& so
     made.values = wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, part.data, part.file);
   } else if (fields.raw) {
     check_size(fields.raw->size());
-    made.values = wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, fields.raw->data(), source.keep);
+    made.values =
+        wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, fields.raw->data(), source.keep);
   } else {
     fields.name = made.name;
     made.values = typed_values(fields, dtype, shape, where);
