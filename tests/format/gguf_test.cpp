@@ -196,7 +196,7 @@ TEST(Gguf, ListsOfTextsAndIntegersAreReadWhereTheyAreWanted) {
         little_endian(8, 4) + little_endian(1, 8) + little_endian(1u << 30, 8)}) {
     const std::string damaged = Gguf{}.pair("tokens", 9, values).build();
     const Thrown error = thrown_by([&] { parse_gguf_lists(as_byte_span(damaged), "x.gguf"); });
-    EXPECT_EQ(error.code, ErrorCode::kBadFile);
+    EXPECT_EQ(error.code, "bad_file");
   }
 }
 
