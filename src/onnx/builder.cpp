@@ -188,12 +188,12 @@ Placed Builder::rows_of(const Placed& table, std::vector<std::int64_t> ids) {
 
 Placed Builder::weight(const std::string& name, const char* layout, const DeviceWeights::Arrange& arrange) {
   DeviceWeights& weights = analysis_.lasting.contains(name) ? lasting_ : own_;
-  return {-1, weights.get(name + " as " + layout, known(name).constant, arrange)};
+  return {-1, weights.get({name, layout}, known(name).constant, arrange)};
 }
 
 namespace {
 
-Placed made_in(DeviceWeights& weights, const std::string& key, const std::function<HostTensor()>& make) {
+Placed made_in(DeviceWeights& weights, const DeviceWeights::Key& key, const std::function<HostTensor()>& make) {
   const auto as_it_is = [](const TensorView& view) { return view; };
   return {-1, weights.get(key, weights.has(key) ? HostTensor() : make(), as_it_is)};
 }
@@ -202,11 +202,11 @@ Placed made_in(DeviceWeights& weights, const std::string& key, const std::functi
 
 Placed Builder::made_weight(const std::string& name, const std::string& layout,
                             const std::function<HostTensor()>& make) {
-  return made_in(analysis_.lasting.contains(name) ? lasting_ : own_, name + " as " + layout, make);
+  return made_in(analysis_.lasting.contains(name) ? lasting_ : own_, {name, layout}, make);
 }
 
 Placed Builder::own_weight(const std::string& key, const std::function<HostTensor()>& make) {
-  return made_in(own_, key, make);
+  return made_in(own_, {"", key}, make);
 }
 
 std::size_t Builder::new_slot() {
@@ -339,7 +339,10 @@ void Builder::add_node(const Node& node) {
   with_node(analysis_.graph.name, node, [&] {
     if (wants_host(node)) return add_host_node(node);
     // A result without elements needs no computing, and ops take none.
-    if (known(node.outputs[0]).shape.elements() == 0) {
+    const bool nothing = std::all_of(node.outputs.begin(), node.outputs.end(), [&](const std::string& output) {
+      return output.empty() || known(output).shape.elements() == 0;
+    });
+    if (nothing) {
       for (const std::string& output : node.outputs)
         if (!output.empty()) define(output, take(known(output).shape));
       return;

@@ -221,9 +221,10 @@ class Fusion {
     replace(shifted, std::move(made), gone);
   }
 
-  /// A new constant; one of the file's where all that it is made of are.
-  std::string add_constant(const std::string& name, HostTensor value,
+  /// The name of a new constant; one of the file's where all that it is made of are.
+  std::string add_constant(std::string name, HostTensor value,
                            const std::vector<std::string>& made_of) {
+    while (analysis_.values.contains(name)) name += '\'';
     analysis_.values[name] = {value.dtype(), value.shape(), value};
     if (std::all_of(made_of.begin(), made_of.end(),
                     [&](const std::string& s) { return analysis_.lasting.contains(s); }))

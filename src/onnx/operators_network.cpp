@@ -191,7 +191,7 @@ std::span<const OperatorEntry> network_operators() {
 
 Window window_of(const Call& call, std::int64_t kernel_height, std::int64_t kernel_width, bool transposed) {
   const Shape& x = call.shape(0);
-  ONNX_CHECK(x.rank() == 4, "an input {}", x.to_string());
+  ONNX_CHECK(x.rank() == 4 && x[2] > 0 && x[3] > 0, "an input {}", x.to_string());
   const auto two = [&](const char* attribute, std::int64_t otherwise) {
     const Dims given = call.node.integers(attribute);
     ONNX_CHECK(given.empty() || given.size() == 2, "{} {} for two axes", given.size(), attribute);

@@ -303,6 +303,17 @@ TEST_F(OnnxFormat, ShapesThatDoNotFitAreToldWithTheNode) {
                              .input("x", {1, 256})
                              .output("y");
   expect_thrown(planning(grown, {{1, 256}}), "out_of_memory", "does not fit into memory");
+  // A part without elements beside one with some.
+  EXPECT_EQ(planning(OnnxFile()
+                         .node("Split", {"x", "s"}, {"a", "b"})
+                         .node("Neg", {"b"}, {"y"})
+                         .initializer(shape_of({0, 4}))
+                         .input("x", {4})
+                         .output("y")
+                         .output("a"),
+                     {{4}})
+                .message,
+            "");
   // Windows and groups.
   const std::string kernel = raw_tensor("k", kFloat, {2, 1, 1, 2}, kFour);
   const auto convolving = [&](const std::string& attribute) {
