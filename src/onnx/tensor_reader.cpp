@@ -170,7 +170,7 @@ Shape shape_of(std::span<const std::int64_t> dims, const std::string& where) {
 
 NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& source) {
   const std::string& where = source.where;
-  Fields fields = read_fields(bytes, where);
+  const Fields fields = read_fields(bytes, where);
   const DType dtype = dtype_of_onnx(fields.type, where);
   const Shape shape = shape_of(fields.dims, where);
   const std::size_t wanted = dtype_bytes(dtype, shape.elements());
@@ -178,7 +178,7 @@ NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& so
     WAN_CHECK(size == wanted, kBadFile, "[{}] {} has {} bytes, its shape {} says {}: {}", where,
               quote_name(fields.name), size, shape.to_string(), wanted, kDamagedModel);
   };
-  NamedTensor made{std::move(fields.name), {}};
+  NamedTensor made{fields.name, {}};
   if (fields.external) {
     check_size(static_cast<std::size_t>(fields.length.value_or(wanted)));
     const auto part = source.external.part(fields.location, fields.offset, wanted);
@@ -188,7 +188,6 @@ NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& so
     made.values =
         wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, fields.raw->data(), source.keep);
   } else {
-    fields.name = made.name;
     made.values = typed_values(fields, dtype, shape, where);
   }
   return made;
