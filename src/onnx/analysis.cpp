@@ -34,8 +34,8 @@ class UnknownOperators {
       lines.push_back(fmt::format("{} ({})", quote_name(op), fmt::join(names, ", ")));
     }
     fail(ErrorCode::kUnsupported,
-         "[{}] {} of its nodes have operators that are not computed here: {}; export the model without them", file,
-         count_, fmt::join(lines, ", "));
+         "[{}] {} of its nodes have operators that are not computed here: {}; export the model without them",
+         file, count_, fmt::join(lines, ", "));
   }
 
  private:
@@ -58,7 +58,8 @@ bool only_renames(const std::string& op) {
 }
 
 /// Gives results their values where inputs have theirs.
-void compute_constants(const Operator& op, const Call& call, std::vector<Known>& results, std::size_t& folded) {
+void compute_constants(const Operator& op, const Call& call, std::vector<Known>& results,
+                       std::size_t& folded) {
   std::vector<HostTensor> inputs;
   for (std::size_t i = 0; i < call.inputs.size(); ++i) {
     if (!call.has(i)) {
@@ -101,8 +102,8 @@ Call Analysis::call(const Node& node) const {
 
 Analysis analyse(const Graph& graph, std::span<const Shape> inputs) {
   Analysis made{graph, {}, {}, {}};
-  WAN_CHECK(inputs.size() == graph.inputs.size(), kInvalidArgument, "[{}] it has {} inputs, got {}", graph.name,
-            graph.inputs.size(), inputs.size());
+  WAN_CHECK(inputs.size() == graph.inputs.size(), kInvalidArgument, "[{}] it has {} inputs, got {}",
+            graph.name, graph.inputs.size(), inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     check_input(graph, graph.inputs[i], inputs[i]);
     made.values[graph.inputs[i].name] = {graph.inputs[i].dtype, inputs[i], {}};
@@ -127,12 +128,14 @@ Analysis analyse(const Graph& graph, std::span<const Shape> inputs) {
     with_node(graph.name, node, [&] {
       const Call call = made.call(node);
       std::vector<Known> results = op->infer(call);
-      ONNX_CHECK(node.outputs.size() <= results.size(), "{} outputs, {} at most", node.outputs.size(), results.size());
+      ONNX_CHECK(node.outputs.size() <= results.size(), "{} outputs, {} at most", node.outputs.size(),
+                 results.size());
       compute_constants(*op, call, results, folded);
       bool constant = true;
       for (std::size_t i = 0; i < node.outputs.size(); ++i) {
         constant = constant && results[i].constant;
-        if (only_renames(node.op) && made.lasting.contains(node.inputs[0])) made.lasting.insert(node.outputs[i]);
+        if (only_renames(node.op) && made.lasting.contains(node.inputs[0]))
+          made.lasting.insert(node.outputs[i]);
         if (!node.outputs[i].empty()) made.values[node.outputs[i]] = std::move(results[i]);
       }
       if (!constant) made.nodes.push_back(node);

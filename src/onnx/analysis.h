@@ -18,7 +18,9 @@ struct Analysis {
   std::unordered_set<std::string> lasting;
 
   Call call(const Node& node) const;
-  bool is_constant(const std::string& name) const { return values.contains(name) && values.at(name).constant; }
+  bool is_constant(const std::string& name) const {
+    return values.contains(name) && values.at(name).constant;
+  }
 };
 
 /// Throws InvalidArgument where a shape does not fit the declared one, Unsupported with all operators that are not known,

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/untrusted_text.h"
 #include "onnx/device_functions.h"
 #include "onnx/operators_common.h"
 #include "ops/copy.h"
@@ -17,6 +18,8 @@ namespace {
 // Views of a program count from here: an address without memory that is not null.
 constexpr std::uintptr_t kBase = 4096;
 constexpr std::size_t kAlignment = 256;  // of storages: what device allocations have
+constexpr std::size_t kMostSteps = 50'000;
+constexpr std::size_t kMostBytes = std::size_t{1} << 50;  // sums of sizes up to here cannot overflow
 
 std::byte* base_address() {
   return reinterpret_cast<std::byte*>(kBase);  // NOLINT(performance-no-int-to-ptr)
@@ -141,7 +144,9 @@ Placed Builder::take_like(const Shape& shape, const Placed& like) {
 
 void Builder::emit(const std::vector<Placed>& touched, Action action) {
   for (const Placed& placed : touched)
-    if (placed.storage >= 0) program_.storages[static_cast<std::size_t>(placed.storage)].last = program_.steps.size();
+    if (placed.storage >= 0)
+      program_.storages[static_cast<std::size_t>(placed.storage)].last = program_.steps.size();
+  ONNX_CHECK(program_.steps.size() < kMostSteps, "the model takes more than {} steps", kMostSteps);
   program_.steps.push_back({std::move(action), {}});
 }
 
@@ -183,24 +188,25 @@ Placed Builder::rows_of(const Placed& table, std::vector<std::int64_t> ids) {
 
 Placed Builder::weight(const std::string& name, const char* layout, const DeviceWeights::Arrange& arrange) {
   DeviceWeights& weights = analysis_.lasting.contains(name) ? lasting_ : own_;
-  return {-1, weights.get(name + " as " + layout, known(name).constant, arrange)};
+  return {-1, weights.get({name, layout}, known(name).constant, arrange)};
 }
 
 namespace {
 
-Placed made_in(DeviceWeights& weights, const std::string& key, const std::function<HostTensor()>& make) {
+Placed made_in(DeviceWeights& weights, const DeviceWeights::Key& key, const std::function<HostTensor()>& make) {
   const auto as_it_is = [](const TensorView& view) { return view; };
   return {-1, weights.get(key, weights.has(key) ? HostTensor() : make(), as_it_is)};
 }
 
 }  // namespace
 
-Placed Builder::made_weight(const std::string& name, const std::string& layout, const std::function<HostTensor()>& make) {
-  return made_in(analysis_.lasting.contains(name) ? lasting_ : own_, name + " as " + layout, make);
+Placed Builder::made_weight(const std::string& name, const std::string& layout,
+                            const std::function<HostTensor()>& make) {
+  return made_in(analysis_.lasting.contains(name) ? lasting_ : own_, {name, layout}, make);
 }
 
 Placed Builder::own_weight(const std::string& key, const std::function<HostTensor()>& make) {
-  return made_in(own_, key, make);
+  return made_in(own_, {"", key}, make);
 }
 
 std::size_t Builder::new_slot() {
@@ -215,9 +221,11 @@ Placed Builder::device(const std::string& name) {
   Place& place = places_[name];
   if (place.device) return place.device;
   const Known& value = known(name);
-  ONNX_CHECK(value.dtype == DType::kF32, "{} is of type {}", name, dtype_name(value.dtype));
-  if (value.constant) return place.device = weight(name, "it is", [](const TensorView& view) { return view; });
-  WAN_CHECK(place.slot.has_value(), kUnsupported, "its input {} is a result that is not computed here", name);
+  ONNX_CHECK(value.dtype == DType::kF32, "{} is of type {}", quote_name(name), dtype_name(value.dtype));
+  if (value.constant)
+    return place.device = weight(name, "it is", [](const TensorView& view) { return view; });
+  WAN_CHECK(place.slot.has_value(), kUnsupported, "{} is a result that is not computed here",
+            quote_name(name));
   const std::size_t from = *place.slot;
   const Placed to = take(value.shape);
   place.device = to;
@@ -249,12 +257,14 @@ std::size_t Builder::slot(const std::string& name) {
     use_slot(to);
     return to;
   }
-  WAN_CHECK(static_cast<bool>(place.device), kUnsupported, "its input {} is a result that is not computed here", name);
+  WAN_CHECK(static_cast<bool>(place.device), kUnsupported, "{} is a result that is not computed here",
+            quote_name(name));
   const Placed from = contiguous(place.device);
   use_slot(to);
   emit({from}, [from, to, shape = value.shape](Running& run) {
     HostTensor made(DType::kF32, shape);
-    if (made.elements() > 0) run.ctx.backend.download(run(from), TensorView(made.writable(), DType::kF32, shape));
+    if (made.elements() > 0)
+      run.ctx.backend.download(run(from), TensorView(made.writable(), DType::kF32, shape));
     run.slots[to] = std::move(made);
   });
   use_slot(to);
@@ -329,7 +339,10 @@ void Builder::add_node(const Node& node) {
   with_node(analysis_.graph.name, node, [&] {
     if (wants_host(node)) return add_host_node(node);
     // A result without elements needs no computing, and ops take none.
-    if (known(node.outputs[0]).shape.elements() == 0) {
+    const bool nothing = std::all_of(node.outputs.begin(), node.outputs.end(), [&](const std::string& output) {
+      return output.empty() || known(output).shape.elements() == 0;
+    });
+    if (nothing) {
       for (const std::string& output : node.outputs)
         if (!output.empty()) define(output, take(known(output).shape));
       return;
@@ -378,10 +391,14 @@ void Builder::place_storages() {
       if (offset + own.bytes <= there.offset) break;
       offset = std::max(offset, there.offset + there.bytes);
     }
+    WAN_CHECK(own.bytes <= kMostBytes && offset <= kMostBytes, kOutOfMemory,
+              "[{}] a value of {} bytes does not fit into memory; use smaller inputs", analysis_.graph.name,
+              own.bytes);
     own.offset = offset;
     program_.arena_bytes = std::max(program_.arena_bytes, offset + own.bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](std::size_t a, std::size_t b) { return storages[a].offset < storages[b].offset; }),
+    placed.insert(std::upper_bound(
+                      placed.begin(), placed.end(), i,
+                      [&](std::size_t a, std::size_t b) { return storages[a].offset < storages[b].offset; }),
                   i);
   }
 }

@@ -28,7 +28,8 @@ struct Storage {
 /// What steps run on.
 class Running {
  public:
-  Running(ExecContext& context, std::byte* arena, const std::vector<Storage>& storages, std::vector<HostTensor>& values)
+  Running(ExecContext& context, std::byte* arena, const std::vector<Storage>& storages,
+          std::vector<HostTensor>& values)
       : ctx(context), slots(values), arena_(arena), storages_(storages) {}
 
   ExecContext& ctx;
@@ -70,7 +71,8 @@ class Builder {
   /// What `arrange` makes of a constant; `layout` names that arrangement.
   Placed weight(const std::string& name, const char* layout, const DeviceWeights::Arrange& arrange);
   /// A constant made of that of `name`.
-  Placed made_weight(const std::string& name, const std::string& layout, const std::function<HostTensor()>& make);
+  Placed made_weight(const std::string& name, const std::string& layout,
+                     const std::function<HostTensor()>& make);
   /// A constant of this session's own.
   Placed own_weight(const std::string& key, const std::function<HostTensor()>& make);
   /// Gives a node's result its place.

@@ -12,8 +12,11 @@ namespace wan::onnx {
 
 namespace {
 
+constexpr std::int64_t kMostGroups = 1024;  // each is a product of its own
+
 /// Kernels [O, 1, kh, kw, I] of outputs [first, end) from [O, I, kh, kw], with zeros between their taps where they are dilated.
-HostTensor spread_kernels(const HostTensor& weight, std::int64_t first, std::int64_t end, const Window& window) {
+HostTensor spread_kernels(const HostTensor& weight, std::int64_t first, std::int64_t end,
+                          const Window& window) {
   const HostTensor from = weight.aligned();
   const Shape& shape = weight.shape();
   const std::int64_t height = (window.kernel[0] - 1) * window.dilation[0] + 1;
@@ -26,7 +29,8 @@ HostTensor spread_kernels(const HostTensor& weight, std::int64_t first, std::int
     for (std::int64_t i = 0; i < inputs; ++i)
       for (std::int64_t b = 0; b < window.kernel[0]; ++b)
         for (std::int64_t a = 0; a < window.kernel[1]; ++a)
-          to[((o * height + b * window.dilation[0]) * width + a * window.dilation[1]) * inputs + i] = *source++;
+          to[((o * height + b * window.dilation[0]) * width + a * window.dilation[1]) * inputs + i] =
+              *source++;
   return made;
 }
 
@@ -37,8 +41,8 @@ SpatialPadding padding_of(const Window& window) {
           .right = static_cast<int>(window.after[1])};
 }
 
-void emit_conv(Builder& builder, const Placed& x, const Placed& weight, const Placed& bias, const Window& window,
-               const Placed& out) {
+void emit_conv(Builder& builder, const Placed& x, const Placed& weight, const Placed& bias,
+               const Window& window, const Placed& out) {
   builder.emit({x, weight, bias, out}, [=](Running& run) {
     conv3d(run.ctx, {.x = run(x),
                      .weight = run(weight),
@@ -61,7 +65,8 @@ Placed take_frames(Builder& builder, const Shape& picture) {
   return builder.take({picture[0], picture[2], picture[3], picture[1]});
 }
 
-void build_depthwise(Builder& builder, const Node& node, const Window& window, const Placed& x, const Placed& out) {
+void build_depthwise(Builder& builder, const Node& node, const Window& window, const Placed& x,
+                     const Placed& out) {
   const std::int64_t height = window.kernel[0];
   const std::int64_t width = window.kernel[1];
   const Placed weight = builder.weight(node.inputs[1], "[kh, kw, C]", [&](const TensorView& view) {
@@ -70,13 +75,14 @@ void build_depthwise(Builder& builder, const Node& node, const Window& window, c
   const Placed bias = node.has_input(2) ? builder.device(node.inputs[2]) : Placed();
   WAN_ASSERT(weight.view.dim(0) == height && weight.view.dim(1) == width);
   builder.emit({x, weight, bias, out}, [=](Running& run) {
-    depthwise_conv(run.ctx, {.x = run(x),
-                             .weight = run(weight),
-                             .bias = run(bias),
-                             .stride = {static_cast<int>(window.stride[0]), static_cast<int>(window.stride[1])},
-                             .dilation = {static_cast<int>(window.dilation[0]), static_cast<int>(window.dilation[1])},
-                             .padding = padding_of(window),
-                             .out = run(out)});
+    depthwise_conv(run.ctx,
+                   {.x = run(x),
+                    .weight = run(weight),
+                    .bias = run(bias),
+                    .stride = {static_cast<int>(window.stride[0]), static_cast<int>(window.stride[1])},
+                    .dilation = {static_cast<int>(window.dilation[0]), static_cast<int>(window.dilation[1])},
+                    .padding = padding_of(window),
+                    .out = run(out)});
   });
 }
 
@@ -100,6 +106,7 @@ void build_conv(Builder& builder, const Node& node) {
     emit_conv(builder, x, {weight.storage, weight.view.reshape(shape)}, bias, window, out);
     return finish(builder, node, out);
   }
+  ONNX_CHECK(groups <= kMostGroups, "{} groups", groups);
   const std::int64_t outputs = kernels[0] / groups;
   const std::int64_t inputs = kernels[1];
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -108,7 +115,8 @@ void build_conv(Builder& builder, const Node& node) {
         fmt::format("group {} of {}, dilated {} {}", g, groups, window.dilation[0], window.dilation[1]),
         [&] { return spread_kernels(call.in(1).constant, g * outputs, (g + 1) * outputs, window); });
     const Placed part = builder.contiguous({x.storage, x.view.slice(3, g * inputs, (g + 1) * inputs)});
-    const Placed part_bias = bias ? Placed{bias.storage, bias.view.slice(0, g * outputs, (g + 1) * outputs)} : Placed();
+    const Placed part_bias =
+        bias ? Placed{bias.storage, bias.view.slice(0, g * outputs, (g + 1) * outputs)} : Placed();
     const TensorView wanted = out.view.slice(3, g * outputs, (g + 1) * outputs);
     const Placed result = groups == 1 ? out : builder.take(wanted.shape());
     emit_conv(builder, part, weight, part_bias, window, result);
@@ -120,11 +128,11 @@ void build_conv(Builder& builder, const Node& node) {
 /// Along one axis, the pixels of a transposed convolution's result that are `phase` after a multiple of its stride: a convolution of x
 /// with every stride-th tap, in reverse.
 struct Phase {
-  std::int64_t taps = 0;                // 0: none but the bias
-  std::int64_t first_tap = 0;           // of the kernel, the smallest
-  std::int64_t begin = 0, end = 0;      // of x's elements, those that are taken
-  std::int64_t before = 0, after = 0;   // zeros round them
-  std::int64_t count = 0;               // pixels
+  std::int64_t taps = 0;               // 0: none but the bias
+  std::int64_t first_tap = 0;          // of the kernel, the smallest
+  std::int64_t begin = 0, end = 0;     // of x's elements, those that are taken
+  std::int64_t before = 0, after = 0;  // zeros round them
+  std::int64_t count = 0;              // pixels
 };
 
 Phase phase_of(const Window& window, int axis, std::int64_t phase, std::int64_t in, std::int64_t out) {
@@ -147,8 +155,8 @@ Phase phase_of(const Window& window, int axis, std::int64_t phase, std::int64_t 
 }
 
 /// Kernels [O, 1, taps, taps, I] from a group's [I, O, kh, kw].
-HostTensor phase_kernels(const HostTensor& weight, std::int64_t first_input, std::int64_t inputs, const Window& window,
-                         const Phase& down, const Phase& across) {
+HostTensor phase_kernels(const HostTensor& weight, std::int64_t first_input, std::int64_t inputs,
+                         const Window& window, const Phase& down, const Phase& across) {
   const HostTensor from = weight.aligned();
   const std::int64_t outputs = weight.shape()[1];
   HostTensor made(DType::kF32, {outputs, 1, down.taps, across.taps, inputs});
@@ -159,17 +167,19 @@ HostTensor phase_kernels(const HostTensor& weight, std::int64_t first_input, std
           const std::int64_t y = down.first_tap + (down.taps - 1 - b) * window.stride[0];
           const std::int64_t x = across.first_tap + (across.taps - 1 - a) * window.stride[1];
           made.fill<float>()[((o * down.taps + b) * across.taps + a) * inputs + i] =
-              from.as<float>()[(((first_input + i) * outputs + o) * window.kernel[0] + y) * window.kernel[1] + x];
+              from.as<float>()[(((first_input + i) * outputs + o) * window.kernel[0] + y) * window.kernel[1] +
+                               x];
         }
   return made;
 }
 
 /// Every stride-th pixel of frames, from (y, x) on.
-TensorView every(const TensorView& frames, const Window& window, std::int64_t y, std::int64_t x, std::int64_t rows,
-                 std::int64_t columns) {
+TensorView every(const TensorView& frames, const Window& window, std::int64_t y, std::int64_t x,
+                 std::int64_t rows, std::int64_t columns) {
   const TensorView from = frames.slice(1, y, frames.dim(1)).slice(2, x, frames.dim(2));
   return {from.data(), from.dtype(), Shape{from.dim(0), rows, columns, from.dim(3)},
-          Shape{from.stride(0), from.stride(1) * window.stride[0], from.stride(2) * window.stride[1], from.stride(3)},
+          Shape{from.stride(0), from.stride(1) * window.stride[0], from.stride(2) * window.stride[1],
+                from.stride(3)},
           from.device()};
 }
 
@@ -177,8 +187,10 @@ void build_conv_transpose(Builder& builder, const Node& node) {
   const Call call = builder.call(node);
   const Shape& kernels = call.shape(1);
   const Window window = window_of(call, kernels[2], kernels[3], true);
-  ONNX_CHECK(window.stride[0] * window.stride[1] <= 64, "a stride of {} by {}", window.stride[0], window.stride[1]);
+  ONNX_CHECK(window.stride[0] * window.stride[1] <= 64, "a stride of {} by {}", window.stride[0],
+             window.stride[1]);
   const std::int64_t groups = node.integer("group", 1);
+  ONNX_CHECK(groups <= kMostGroups, "{} groups", groups);
   const std::int64_t inputs = kernels[0] / groups;
   const std::int64_t outputs = kernels[1];
   const Placed x = builder.frames(builder.device(node.inputs[0]));
@@ -203,8 +215,9 @@ void build_conv_transpose(Builder& builder, const Node& node) {
         const Placed weight = builder.made_weight(
             node.inputs[1], fmt::format("phase {} {} of group {} of {}", py, px, g, node.outputs[0]),
             [&] { return phase_kernels(call.in(1).constant, g * inputs, inputs, window, down, across); });
-        const Placed part = builder.contiguous(
-            {x.storage, x.view.slice(1, down.begin, down.end).slice(2, across.begin, across.end).slice(3, g * inputs, (g + 1) * inputs)});
+        const Placed part = builder.contiguous({x.storage, x.view.slice(1, down.begin, down.end)
+                                                               .slice(2, across.begin, across.end)
+                                                               .slice(3, g * inputs, (g + 1) * inputs)});
         const Placed result = builder.take(wanted.view.shape());
         Window phase{};
         for (std::size_t i = 0; i < 2; ++i) {
@@ -244,7 +257,8 @@ Placed pool_axis(Builder& builder, const Placed& x, const Window& window, int ax
     std::vector<std::int64_t> strides = dims_of(from.strides());
     part[static_cast<std::size_t>(at)] = last - first + 1;
     strides[static_cast<std::size_t>(at)] *= stride;
-    const Placed taken{x.storage, TensorView(from.data(), from.dtype(), Shape(part), Shape(strides), from.device())};
+    const Placed taken{x.storage,
+                       TensorView(from.data(), from.dtype(), Shape(part), Shape(strides), from.device())};
     const Placed to{out.storage, out.view.slice(at, first, last + 1)};
     builder.emit({taken, to}, [=](Running& run) {
       pointwise(run.ctx, {.kind = PointwiseKind::kMax, .x = run(to), .y = run(taken), .out = run(to)});

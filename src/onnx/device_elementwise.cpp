@@ -45,8 +45,8 @@ void build_clip(Builder& builder, const Node& node) {
   Placed x = builder.device(node.inputs[0]);
   for (std::size_t i = 1; i < 3; ++i)
     if (node.has_input(i))
-      x = build_pair(builder, i == 1 ? PointwiseKind::kMax : PointwiseKind::kMin, x, builder.device(node.inputs[i]),
-                     x.view.shape());
+      x = build_pair(builder, i == 1 ? PointwiseKind::kMax : PointwiseKind::kMin, x,
+                     builder.device(node.inputs[i]), x.view.shape());
   builder.define(node.outputs[0], x);
 }
 
@@ -61,12 +61,15 @@ void build_batch_norm(Builder& builder, const Node& node) {
   const Placed x = builder.device(node.inputs[0]);
   const Call call = builder.call(node);
   const std::string& name = node.inputs[1];
-  const Placed factor = builder.made_weight(name, "factor of " + node.outputs[0], [&] { return batch_scale(call).factor; });
-  const Placed addend = builder.made_weight(name, "addend of " + node.outputs[0], [&] { return batch_scale(call).addend; });
+  const Placed factor =
+      builder.made_weight(name, "factor of " + node.outputs[0], [&] { return batch_scale(call).factor; });
+  const Placed addend =
+      builder.made_weight(name, "addend of " + node.outputs[0], [&] { return batch_scale(call).addend; });
   const int rank = x.view.rank();
-  const Placed scaled = build_pair(builder, PointwiseKind::kMul, x, along_channels(factor, rank), x.view.shape());
-  builder.define(node.outputs[0],
-                 build_pair(builder, PointwiseKind::kAdd, scaled, along_channels(addend, rank), x.view.shape()));
+  const Placed scaled =
+      build_pair(builder, PointwiseKind::kMul, x, along_channels(factor, rank), x.view.shape());
+  builder.define(node.outputs[0], build_pair(builder, PointwiseKind::kAdd, scaled,
+                                             along_channels(addend, rank), x.view.shape()));
 }
 
 void build_layer_norm(Builder& builder, const Node& node) {
@@ -77,9 +80,10 @@ void build_layer_norm(Builder& builder, const Node& node) {
   const Placed x = builder.contiguous(builder.device(node.inputs[0]));
   const Placed out = builder.take(shape);
   const Placed weight = builder.contiguous(builder.device(node.inputs[1]));
-  const Placed bias = node.has_input(2)
-                          ? builder.contiguous(builder.device(node.inputs[2]))
-                          : builder.made_weight(node.inputs[1], "no bias", [&] { return HostTensor(DType::kF32, {width}); });
+  const Placed bias =
+      node.has_input(2)
+          ? builder.contiguous(builder.device(node.inputs[2]))
+          : builder.made_weight(node.inputs[1], "no bias", [&] { return HostTensor(DType::kF32, {width}); });
   const auto eps = static_cast<float>(node.number("epsilon", 1e-5));
   const Shape rows{shape.elements() / width, width};
   builder.emit({x, weight, bias, out}, [=](Running& run) {
@@ -184,7 +188,8 @@ void run_function(ExecContext& ctx, PointwiseKind kind, const TensorView& x, con
   pointwise(ctx, {.kind = kind, .x = x, .y = {}, .out = out});
 }
 
-Placed build_pair(Builder& builder, PointwiseKind kind, const Placed& a, const Placed& b, const Shape& shape) {
+Placed build_pair(Builder& builder, PointwiseKind kind, const Placed& a, const Placed& b,
+                  const Shape& shape) {
   const bool like_a = a.view.shape() == shape && is_dense(a.view);
   const Placed out = builder.take_like(shape, like_a ? a : b);
   const Placed x{a.storage, broadcast_view(a.view, shape)};
@@ -209,7 +214,8 @@ Placed build_reduction(Builder& builder, RowReductionKind kind, const Placed& x,
   const Placed out = builder.take(shape);
   const std::int64_t count = shape.elements();
   builder.emit({rows, out}, [=](Running& run) {
-    row_reduction(run.ctx, {.kind = kind, .x = run(rows).reshape({count, width}), .out = run(out).reshape({count})});
+    row_reduction(run.ctx,
+                  {.kind = kind, .x = run(rows).reshape({count, width}), .out = run(out).reshape({count})});
   });
   return out;
 }

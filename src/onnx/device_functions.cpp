@@ -7,7 +7,8 @@ namespace wan::onnx {
 
 namespace {
 
-std::optional<PointwiseKind> find_kind(const std::map<std::string_view, PointwiseKind>& kinds, const Node& node) {
+std::optional<PointwiseKind> find_kind(const std::map<std::string_view, PointwiseKind>& kinds,
+                                       const Node& node) {
   const auto found = kinds.find(node.op);
   if (found == kinds.end()) return std::nullopt;
   return found->second;
@@ -16,16 +17,23 @@ std::optional<PointwiseKind> find_kind(const std::map<std::string_view, Pointwis
 }  // namespace
 
 std::optional<PointwiseKind> function_of_one(const Node& node) {
-  static const std::map<std::string_view, PointwiseKind> kinds{
-      {"Abs", PointwiseKind::kAbs},         {"Ceil", PointwiseKind::kCeil},
-      {"Erf", PointwiseKind::kErf},         {"Exp", PointwiseKind::kExp},
-      {"Floor", PointwiseKind::kFloor},     {"Gelu", PointwiseKind::kGelu},
-      {"Log", PointwiseKind::kLog},         {"Neg", PointwiseKind::kNeg},
-      {"Reciprocal", PointwiseKind::kReciprocal}, {"Relu", PointwiseKind::kRelu},
-      {"Sigmoid", PointwiseKind::kSigmoid}, {"Sqrt", PointwiseKind::kSqrt},
-      {"Tanh", PointwiseKind::kTanh},       {"wan.SiLU", PointwiseKind::kSiLU}};
+  static const std::map<std::string_view, PointwiseKind> kinds{{"Abs", PointwiseKind::kAbs},
+                                                               {"Ceil", PointwiseKind::kCeil},
+                                                               {"Erf", PointwiseKind::kErf},
+                                                               {"Exp", PointwiseKind::kExp},
+                                                               {"Floor", PointwiseKind::kFloor},
+                                                               {"Gelu", PointwiseKind::kGelu},
+                                                               {"Log", PointwiseKind::kLog},
+                                                               {"Neg", PointwiseKind::kNeg},
+                                                               {"Reciprocal", PointwiseKind::kReciprocal},
+                                                               {"Relu", PointwiseKind::kRelu},
+                                                               {"Sigmoid", PointwiseKind::kSigmoid},
+                                                               {"Sqrt", PointwiseKind::kSqrt},
+                                                               {"Tanh", PointwiseKind::kTanh},
+                                                               {"wan.SiLU", PointwiseKind::kSiLU}};
   const auto kind = find_kind(kinds, node);
-  if (kind == PointwiseKind::kGelu && node.text("approximate", "none") == "tanh") return PointwiseKind::kGeluTanh;
+  if (kind == PointwiseKind::kGelu && node.text("approximate", "none") == "tanh")
+    return PointwiseKind::kGeluTanh;
   return kind;
 }
 

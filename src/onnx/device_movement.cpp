@@ -14,7 +14,8 @@ void build_alias(Builder& builder, const Node& node) {
 }
 
 void build_reshape(Builder& builder, const Node& node) {
-  builder.define(node.outputs[0], builder.reshaped(builder.device(node.inputs[0]), builder.known(node.outputs[0]).shape));
+  builder.define(node.outputs[0],
+                 builder.reshaped(builder.device(node.inputs[0]), builder.known(node.outputs[0]).shape));
 }
 
 void build_transpose(Builder& builder, const Node& node) {
@@ -71,8 +72,15 @@ Placed gathered(Builder& builder, const Placed& x, int axis, std::vector<std::in
   const Placed matrix{table.storage, table.view.reshape({rows, table.view.elements() / rows})};
   const Placed found = builder.rows_of(matrix, std::move(ids));
   std::vector<int> back(order.size());
-  for (std::size_t d = 0; d < order.size(); ++d) back[static_cast<std::size_t>(order[d])] = static_cast<int>(d);
+  for (std::size_t d = 0; d < order.size(); ++d)
+    back[static_cast<std::size_t>(order[d])] = static_cast<int>(d);
   return {found.storage, permuted(found.view.reshape(Shape(dims)), back)};
+}
+
+/// Room for so many of them.
+std::vector<std::int64_t> indexes(std::int64_t count) {
+  ONNX_CHECK(count <= (std::int64_t{1} << 20), "{} rows by their indexes", count);
+  return std::vector<std::int64_t>(static_cast<std::size_t>(count));
 }
 
 void build_slice(Builder& builder, const Node& node) {
@@ -80,15 +88,17 @@ void build_slice(Builder& builder, const Node& node) {
   int axis = 0;
   for (const SliceRange& range : slice_ranges(builder.call(node))) {
     if (range.step > 0) {
-      const TensorView part = x.view.slice(axis, range.start, range.start + (range.count - 1) * range.step + 1);
+      const TensorView part =
+          x.view.slice(axis, range.start, range.start + (range.count - 1) * range.step + 1);
       std::vector<std::int64_t> dims = dims_of(part.shape());
       std::vector<std::int64_t> strides = dims_of(part.strides());
       dims[static_cast<std::size_t>(axis)] = range.count;
       strides[static_cast<std::size_t>(axis)] *= range.count > 1 ? range.step : 1;
       x.view = TensorView(part.data(), part.dtype(), Shape(dims), Shape(strides), part.device());
     } else {
-      std::vector<std::int64_t> ids(static_cast<std::size_t>(range.count));
-      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = range.start + static_cast<std::int64_t>(i) * range.step;
+      std::vector<std::int64_t> ids = indexes(range.count);
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        ids[i] = range.start + static_cast<std::int64_t>(i) * range.step;
       x = gathered(builder, x, axis, std::move(ids));
     }
     ++axis;
@@ -108,8 +118,9 @@ void build_gather(Builder& builder, const Node& node) {
     if (id < 0) id += count;
     run = run && id == ids[0] + (&id - ids.data());
   }
-  const Placed found = run ? Placed{x.storage, x.view.slice(axis, ids[0], ids[0] + static_cast<std::int64_t>(ids.size()))}
-                           : gathered(builder, x, axis, std::move(ids));
+  const Placed found =
+      run ? Placed{x.storage, x.view.slice(axis, ids[0], ids[0] + static_cast<std::int64_t>(ids.size()))}
+          : gathered(builder, x, axis, std::move(ids));
   builder.define(node.outputs[0], builder.reshaped(found, shape));
 }
 
@@ -118,7 +129,7 @@ void build_tile(Builder& builder, const Node& node) {
   const Shape& shape = builder.known(node.outputs[0]).shape;
   for (int d = 0; d < shape.rank(); ++d) {
     if (x.view.dim(d) == shape[d]) continue;
-    std::vector<std::int64_t> ids(static_cast<std::size_t>(shape[d]));
+    std::vector<std::int64_t> ids = indexes(shape[d]);
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(i) % x.view.dim(d);
     x = gathered(builder, x, d, std::move(ids));
   }
@@ -132,7 +143,8 @@ Placed repeated(Builder& builder, const Placed& x, int axis, std::int64_t times)
   const Placed out = builder.take(Shape(dims));
   // Channels stay last where they are.
   const bool last = x.view.rank() == 4 && axis != 1 && is_dense(x.view) && x.view.stride(1) == 1;
-  const Placed laid = last ? Builder::picture({out.storage, out.view.reshape({dims[0], dims[2], dims[3], dims[1]})}) : out;
+  const Placed laid =
+      last ? Builder::picture({out.storage, out.view.reshape({dims[0], dims[2], dims[3], dims[1]})}) : out;
   const auto divided = [&](const TensorView& view, std::int64_t inner, std::int64_t outer) {
     std::vector<std::int64_t> shape;
     std::vector<std::int64_t> strides;
@@ -161,7 +173,8 @@ void build_resize(Builder& builder, const Node& node) {
     if (resize.weight.empty()) {
       const std::int64_t times = resize.out / resize.in;
       bool whole = times * resize.in == resize.out && x.view.rank() < Shape::kMaxRank;
-      for (std::int64_t o = 0; whole && o < resize.out; ++o) whole = resize.first[static_cast<std::size_t>(o)] == o / times;
+      for (std::int64_t o = 0; whole && o < resize.out; ++o)
+        whole = resize.first[static_cast<std::size_t>(o)] == o / times;
       x = whole ? repeated(builder, x, axis, times) : gathered(builder, x, axis, resize.first);
       continue;
     }
@@ -186,10 +199,10 @@ void build_resize(Builder& builder, const Node& node) {
 }
 
 constexpr DeviceEntry kDeviceMovement[] = {
-    {"Concat", build_concat},   {"Dropout", build_alias},   {"Expand", build_expand},
-    {"Flatten", build_reshape}, {"Gather", build_gather},   {"Identity", build_alias},
-    {"Reshape", build_reshape}, {"Resize", build_resize},   {"Slice", build_slice},
-    {"Split", build_split},     {"Squeeze", build_reshape}, {"Tile", build_tile},
+    {"Concat", build_concat},       {"Dropout", build_alias},     {"Expand", build_expand},
+    {"Flatten", build_reshape},     {"Gather", build_gather},     {"Identity", build_alias},
+    {"Reshape", build_reshape},     {"Resize", build_resize},     {"Slice", build_slice},
+    {"Split", build_split},         {"Squeeze", build_reshape},   {"Tile", build_tile},
     {"Transpose", build_transpose}, {"Unsqueeze", build_reshape},
 };
 
@@ -202,7 +215,8 @@ std::span<const DeviceEntry> device_movement() {
 BuildNode find_device_node(std::string_view op) {
   static const auto table = [] {
     std::unordered_map<std::string_view, BuildNode> made;
-    for (const auto entries : {device_elementwise(), device_movement(), device_products(), device_convolutions()})
+    for (const auto entries :
+         {device_elementwise(), device_movement(), device_products(), device_convolutions()})
       for (const DeviceEntry& entry : entries) made.emplace(entry.name, entry.build);
     return made;
   }();

@@ -100,7 +100,10 @@ void build_mat_mul(Builder& builder, const Node& node) {
   const Placed out = builder.take({count, left.view.dim(1), right.view.dim(1)});
   builder.emit({left, right, out}, [=](Running& run) {
     for (std::int64_t i = 0; i < count; ++i)
-      linear(run.ctx, {.x = run(left).select(0, i), .weight = run(right).select(0, i), .bias = {}, .out = run(out).select(0, i)});
+      linear(run.ctx, {.x = run(left).select(0, i),
+                       .weight = run(right).select(0, i),
+                       .bias = {},
+                       .out = run(out).select(0, i)});
   });
   builder.define(node.outputs[0], {out.storage, out.view.reshape(shape)});
 }
@@ -171,7 +174,8 @@ void build_attention(Builder& builder, const Node& node) {
     const TensorView& view = dense.view;
     const std::int64_t rows = view.dim(-2);
     const std::int64_t width = view.dim(-1);
-    return Placed{dense.storage, view.reshape({view.elements() / (rows * width), rows, width}).permute({1, 0, 2})};
+    return Placed{dense.storage,
+                  view.reshape({view.elements() / (rows * width), rows, width}).permute({1, 0, 2})};
   };
   const Placed queries = heads(q);
   const Placed keys = heads(k);

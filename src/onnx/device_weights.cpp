@@ -40,7 +40,7 @@ DeviceWeights::Entry DeviceWeights::make(const HostTensor& value, const Arrange&
   return made;
 }
 
-TensorView DeviceWeights::get(const std::string& key, const HostTensor& value, const Arrange& arrange) {
+TensorView DeviceWeights::get(const Key& key, const HostTensor& value, const Arrange& arrange) {
   const auto found = entries_.find(key);
   if (found != entries_.end()) return found->second.view;
   Entry made = make(value, arrange);

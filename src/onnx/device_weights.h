@@ -2,8 +2,9 @@
 // DeviceWeights: a model's constants on a device, in the layouts that its ops take.
 
 #include <functional>
+#include <map>
 #include <string>
-#include <unordered_map>
+#include <utility>
 
 #include "onnx/graph.h"
 #include "onnx/session.h"
@@ -19,10 +20,12 @@ class DeviceWeights {
     return graph_ == &graph && backend_ == &backend;
   }
 
+  /// A constant's name, and how it is laid out; no name for what is no constant of the graph.
+  using Key = std::pair<std::string, std::string>;
   /// The view of `value` that `arrange` gives, contiguous on the device; made once for a key.
   using Arrange = std::function<TensorView(const TensorView& whole)>;
-  TensorView get(const std::string& key, const HostTensor& value, const Arrange& arrange);
-  bool has(const std::string& key) const { return entries_.contains(key); }
+  TensorView get(const Key& key, const HostTensor& value, const Arrange& arrange);
+  bool has(const Key& key) const { return entries_.contains(key); }
   std::size_t bytes() const { return bytes_; }
 
  private:
@@ -36,7 +39,7 @@ class DeviceWeights {
   const Graph* graph_;
   Backend* backend_;
   SelfCommunicator communicator_;
-  std::unordered_map<std::string, Entry> entries_;
+  std::map<Key, Entry> entries_;
   std::size_t bytes_ = 0;
 };
 

@@ -108,7 +108,8 @@ class Fusion {
       if (sigmoid == kNone || only_user(input) != i) continue;
       const std::string x = nodes()[sigmoid].inputs[0];
       if (other_input(mul, input) != x || mul.inputs[0] == mul.inputs[1]) continue;
-      return replace(i, {.name = {}, .op = "wan.SiLU", .inputs = {x}, .outputs = mul.outputs, .attributes = {}},
+      return replace(i,
+                     {.name = {}, .op = "wan.SiLU", .inputs = {x}, .outputs = mul.outputs, .attributes = {}},
                      {sigmoid});
     }
   }
@@ -135,7 +136,8 @@ class Fusion {
     if (factor == x) {
       const std::string product = nodes()[mul].outputs[0];
       last = only_user(product);
-      if (last == kNone || nodes()[last].op != "Mul" || !is_about(other_input(nodes()[last], product), 0.5)) return;
+      if (last == kNone || nodes()[last].op != "Mul" || !is_about(other_input(nodes()[last], product), 0.5))
+        return;
       gone.push_back(mul);
     } else {
       const std::size_t half = made_by(factor, "Mul");
@@ -143,7 +145,9 @@ class Fusion {
       gone.push_back(half);
     }
     if (known(x).shape != known(nodes()[last].outputs[0]).shape) return;
-    replace(last, {.name = {}, .op = "Gelu", .inputs = {x}, .outputs = nodes()[last].outputs, .attributes = {}}, gone);
+    replace(last,
+            {.name = {}, .op = "Gelu", .inputs = {x}, .outputs = nodes()[last].outputs, .attributes = {}},
+            gone);
   }
 
   /// Whether the node is a ReduceMean over the last axis, which stays.
@@ -177,7 +181,9 @@ class Fusion {
     }
     if (!eps || !is_last_mean(variance) || only_user(nodes()[variance].outputs[0]) != add) return;
     const std::size_t square = producer(nodes()[variance].inputs[0]);
-    if (square == kNone || only_user(nodes()[square].outputs[0]) != variance || nodes()[square].inputs.size() != 2) return;
+    if (square == kNone || only_user(nodes()[square].outputs[0]) != variance ||
+        nodes()[square].inputs.size() != 2)
+      return;
     const Node& power = nodes()[square];
     const bool squares = (power.op == "Pow" && is_about(power.inputs[1], 2.0)) ||
                          (power.op == "Mul" && power.inputs[0] == power.inputs[1]);
@@ -206,15 +212,22 @@ class Fusion {
     for (const std::size_t difference : {sub, again})
       if (within(nodes()[difference].outputs[0], {i, square})) gone.push_back(difference);
     if (within(nodes()[mean].outputs[0], gone)) gone.push_back(mean);
-    Node made{.name = {}, .op = "LayerNormalization", .inputs = {x, weight, bias}, .outputs = nodes()[shifted].outputs, .attributes = {}};
+    Node made{.name = {},
+              .op = "LayerNormalization",
+              .inputs = {x, weight, bias},
+              .outputs = nodes()[shifted].outputs,
+              .attributes = {}};
     made.attributes["epsilon"].number = static_cast<float>(*eps);
     replace(shifted, std::move(made), gone);
   }
 
-  /// A new constant; one of the file's where all that it is made of are.
-  std::string add_constant(const std::string& name, HostTensor value, const std::vector<std::string>& made_of) {
+  /// The name of a new constant; one of the file's where all that it is made of are.
+  std::string add_constant(std::string name, HostTensor value,
+                           const std::vector<std::string>& made_of) {
+    while (analysis_.values.contains(name)) name += '\'';
     analysis_.values[name] = {value.dtype(), value.shape(), value};
-    if (std::all_of(made_of.begin(), made_of.end(), [&](const std::string& s) { return analysis_.lasting.contains(s); }))
+    if (std::all_of(made_of.begin(), made_of.end(),
+                    [&](const std::string& s) { return analysis_.lasting.contains(s); }))
       analysis_.lasting.insert(name);
     return name;
   }
@@ -232,7 +245,8 @@ class Fusion {
     const HostTensor weight = known(made.inputs[1]).constant.aligned();
     HostTensor scaled(DType::kF32, weight.shape());
     const std::int64_t channels = scale.factor.elements();
-    const std::int64_t inner = transposed ? weight.shape()[2] * weight.shape()[3] : weight.elements() / channels;
+    const std::int64_t inner =
+        transposed ? weight.shape()[2] * weight.shape()[3] : weight.elements() / channels;
     for (std::int64_t e = 0; e < weight.elements(); ++e)
       scaled.fill<float>()[e] = weight.as<float>()[e] * scale.factor.as<float>()[e / inner % channels];
     HostTensor bias(DType::kF32, {channels});
@@ -268,7 +282,9 @@ class Fusion {
     const std::size_t scaling = producer(scores);
     if (scaling != kNone && (nodes()[scaling].op == "Mul" || nodes()[scaling].op == "Div")) {
       const auto factor = scalar(nodes()[scaling].inputs[1]);
-      if (!factor || *factor == 0.0 || only_user(scores) != i || known(scores).shape != known(nodes()[scaling].inputs[0]).shape) return;
+      if (!factor || *factor == 0.0 || only_user(scores) != i ||
+          known(scores).shape != known(nodes()[scaling].inputs[0]).shape)
+        return;
       scale = nodes()[scaling].op == "Mul" ? *factor : 1.0 / *factor;
       gone.push_back(scaling);
       scores = nodes()[scaling].inputs[0];
@@ -287,7 +303,11 @@ class Fusion {
       if (queries[d] != keys[d] || queries[d] != values[d]) return;
     if (queries[-1] != values[-1] || queries.elements() == 0 || values.elements() == 0) return;
     gone.push_back(first);
-    Node made{.name = {}, .op = "wan.Attention", .inputs = {q, k, v}, .outputs = nodes()[last].outputs, .attributes = {}};
+    Node made{.name = {},
+              .op = "wan.Attention",
+              .inputs = {q, k, v},
+              .outputs = nodes()[last].outputs,
+              .attributes = {}};
     made.attributes["scale"].number = static_cast<float>(scale);
     replace(last, std::move(made), gone);
   }
@@ -302,13 +322,19 @@ class Fusion {
     const std::string bias = other_input(nodes()[add], product.outputs[0]);
     if (!analysis_.is_constant(bias) || known(bias).shape != Shape{known(product.inputs[1]).shape[1]}) return;
     replace(add,
-            {.name = {}, .op = "wan.Linear", .inputs = {product.inputs[0], product.inputs[1], bias}, .outputs = nodes()[add].outputs, .attributes = {}},
+            {.name = {},
+             .op = "wan.Linear",
+             .inputs = {product.inputs[0], product.inputs[1], bias},
+             .outputs = nodes()[add].outputs,
+             .attributes = {}},
             {i});
   }
 
   void fuse_activation(std::size_t i) {
     const Node& product = nodes()[i];
-    if (product.op != "Conv" && product.op != "ConvTranspose" && product.op != "wan.Linear" && product.op != "Gemm") return;
+    if (product.op != "Conv" && product.op != "ConvTranspose" && product.op != "wan.Linear" &&
+        product.op != "Gemm")
+      return;
     if (product.has("wan.activation")) return;
     const std::size_t next = only_user(product.outputs[0]);
     if (next == kNone) return;

@@ -25,8 +25,8 @@ struct Attribute {
 };
 
 struct Node {
-  std::string name;  // for messages; the first output's where the file gives none
-  std::string op;    // with its domain where that is not ONNX's: "com.microsoft.Gelu"
+  std::string name;                 // for messages; the first output's where the file gives none
+  std::string op;                   // with its domain where that is not ONNX's: "com.microsoft.Gelu"
   std::vector<std::string> inputs;  // empty: left out
   std::vector<std::string> outputs;
   std::map<std::string, Attribute> attributes;

@@ -19,7 +19,8 @@ HostTensor::HostTensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(
   keep_ = std::move(memory);
 }
 
-HostTensor::HostTensor(DType dtype, const Shape& shape, const std::byte* data, std::shared_ptr<const void> keep)
+HostTensor::HostTensor(DType dtype, const Shape& shape, const std::byte* data,
+                       std::shared_ptr<const void> keep)
     : dtype_(dtype), shape_(shape), data_(data), keep_(std::move(keep)) {}
 
 HostTensor HostTensor::aligned() const {

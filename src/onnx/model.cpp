@@ -16,7 +16,8 @@ std::int64_t Node::integer(const char* attribute, std::int64_t otherwise) const 
 
 double Node::number(const char* attribute, double otherwise) const {
   const auto found = attributes.find(attribute);
-  return found != attributes.end() && found->second.number ? static_cast<double>(*found->second.number) : otherwise;
+  return found != attributes.end() && found->second.number ? static_cast<double>(*found->second.number)
+                                                           : otherwise;
 }
 
 std::string Node::text(const char* attribute, const char* otherwise) const {
@@ -40,8 +41,8 @@ std::filesystem::path model_in(const std::filesystem::path& folder) {
                                   [](const auto& path) { return path.filename() == "end2end.onnx"; });
   if (usual != found.end()) return *usual;
   WAN_CHECK(found.size() == 1, kBadFile,
-            "{} has {} files of the kind .onnx, and no end2end.onnx; name the one that is meant", folder.string(),
-            found.size());
+            "{} has {} files of the kind .onnx, and no end2end.onnx; name the one that is meant",
+            folder.string(), found.size());
   return found.front();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/untrusted_text.h"
 #include "onnx/operators_common.h"
 #include "onnx/tensor_reader.h"
 
@@ -16,16 +17,17 @@ const Known& Call::in(std::size_t index) const {
 std::vector<std::int64_t> Call::integers(std::size_t index) const {
   const Known& input = in(index);
   ONNX_CHECK(static_cast<bool>(input.constant),
-             "its shape depends on the values of {}; export the model with fixed sizes", node.inputs[index]);
-  ONNX_CHECK(input.constant.elements() <= 65536, "{} has {} numbers", node.inputs[index],
+             "its shape depends on the values of {}; export the model with fixed sizes",
+             quote_name(node.inputs[index]));
+  ONNX_CHECK(input.constant.elements() <= 65536, "{} has {} numbers", quote_name(node.inputs[index]),
              input.constant.elements());
-  return input.constant.integers(node.inputs[index]);
+  return input.constant.integers(quote_name(node.inputs[index]));
 }
 
 double Call::number(std::size_t index) const {
   const Known& input = in(index);
   ONNX_CHECK(static_cast<bool>(input.constant), "{} is not a constant; export the model with fixed sizes",
-             node.inputs[index]);
+             quote_name(node.inputs[index]));
   return input.constant.number();
 }
 
@@ -62,7 +64,8 @@ Shape broadcast(const Shape& a, const Shape& b) {
     const int in_b = i - (rank - b.rank());
     const std::int64_t x = in_a < 0 ? 1 : a[in_a];
     const std::int64_t y = in_b < 0 ? 1 : b[in_b];
-    ONNX_CHECK(x == y || x == 1 || y == 1, "shapes {} and {} do not fit each other", a.to_string(), b.to_string());
+    ONNX_CHECK(x == y || x == 1 || y == 1, "shapes {} and {} do not fit each other", a.to_string(),
+               b.to_string());
     dims[static_cast<std::size_t>(i)] = x == 1 ? y : x;
   }
   return checked_shape(dims);

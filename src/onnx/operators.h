@@ -36,7 +36,7 @@ struct Call {
 /// An axis of `rank` dimensions, negative ones counted from the end. Throws BadFile.
 int axis_of(std::int64_t axis, int rank);
 
-/// Kinds that name themselves differently with a version, or have several names.
+/// An operator, in all versions that are known.
 struct Operator {
   /// One for each output. Throws BadFile where inputs do not fit.
   std::vector<Known> (*infer)(const Call& call);

@@ -47,7 +47,8 @@ std::vector<Known> infer_cast(const Call& call) {
 
 /// A result for each output, of which some operators have one that nobody takes.
 std::vector<Known> infer_dropout(const Call& call) {
-  ONNX_CHECK(!call.has(2) || (call.in(2).constant && call.number(2) == 0.0), "it is to drop values, as in training");
+  ONNX_CHECK(!call.has(2) || (call.in(2).constant && call.number(2) == 0.0),
+             "it is to drop values, as in training");
   std::vector<Known> made = infer_same(call);
   made.resize(call.node.outputs.size(), {DType::kBool, call.shape(0), {}});
   return made;
@@ -170,7 +171,8 @@ void compute_binary(const Call&, std::span<const HostTensor> in, std::span<HostT
 }
 
 void compute_mod(const Call& call, std::span<const HostTensor> in, std::span<HostTensor> out) {
-  call.node.integer("fmod", 0) != 0 ? compute_binary<FmodOf>(call, in, out) : compute_binary<ModOf>(call, in, out);
+  call.node.integer("fmod", 0) != 0 ? compute_binary<FmodOf>(call, in, out)
+                                    : compute_binary<ModOf>(call, in, out);
 }
 
 /// The exponent may be of another type.
@@ -187,12 +189,14 @@ void compute_pow(const Call&, std::span<const HostTensor> in, std::span<HostTens
     known = with_host_type(b.dtype(), [&]<typename U>(U) {
       for_each_element<2>(shape, {broadcast_strides(a.shape(), shape), broadcast_strides(b.shape(), shape)},
                           [&](std::int64_t i, const auto& at) {
-                            out[0].fill<T>()[i] = saturated<T>(
-                                std::pow(static_cast<double>(a.as<T>()[at[0]]), static_cast<double>(b.as<U>()[at[1]])));
+                            out[0].fill<T>()[i] =
+                                saturated<T>(std::pow(static_cast<double>(a.as<T>()[at[0]]),
+                                                      static_cast<double>(b.as<U>()[at[1]])));
                           });
     });
   };
-  ONNX_CHECK(with_host_type(a.dtype(), of) && known, "values of type {} are not taken", dtype_name(a.dtype()));
+  ONNX_CHECK(with_host_type(a.dtype(), of) && known, "values of type {} are not taken",
+             dtype_name(a.dtype()));
 }
 
 template <typename F>
@@ -239,14 +243,15 @@ void compute_unary(const Call& call, std::span<const HostTensor> in, std::span<H
   const F f(call);
   const auto apply = [&]<typename T>(T) {
     T* to = out[0].fill<T>();
-    for (std::int64_t i = 0; i < x.elements(); ++i) to[i] = saturated<T>(f(static_cast<double>(x.as<T>()[i])));
+    for (std::int64_t i = 0; i < x.elements(); ++i)
+      to[i] = saturated<T>(f(static_cast<double>(x.as<T>()[i])));
   };
   ONNX_CHECK(with_host_type(x.dtype(), apply), "values of type {} are not taken", dtype_name(x.dtype()));
 }
 
-#define ONNX_UNARY(NAME, EXPRESSION)                    \
-  struct NAME {                                         \
-    explicit NAME(const Call&) {}                       \
+#define ONNX_UNARY(NAME, EXPRESSION)                         \
+  struct NAME {                                              \
+    explicit NAME(const Call&) {}                            \
     double operator()(double x) const { return EXPRESSION; } \
   }
 ONNX_UNARY(SigmoidOf, 1.0 / (1.0 + std::exp(-x)));
@@ -312,8 +317,9 @@ void compute_where(const Call&, std::span<const HostTensor> in, std::span<HostTe
                        broadcast_strides(in[2].shape(), shape)},
                       [&](std::int64_t i, const auto& at) {
                         const bool chosen = in[0].as<std::uint8_t>()[at[0]] != 0;
-                        const std::byte* from = chosen ? in[1].data() + static_cast<std::size_t>(at[1]) * size
-                                                       : in[2].data() + static_cast<std::size_t>(at[2]) * size;
+                        const std::byte* from = chosen
+                                                    ? in[1].data() + static_cast<std::size_t>(at[1]) * size
+                                                    : in[2].data() + static_cast<std::size_t>(at[2]) * size;
                         std::memcpy(to + static_cast<std::size_t>(i) * size, from, size);
                       });
 }

@@ -32,21 +32,23 @@ std::vector<Known> infer_reshape(const Call& call) {
   int free = -1;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] == 0 && !zero_is_zero) {
-      ONNX_CHECK(i < static_cast<std::size_t>(from.rank()), "dimension {} is to stay, of {}", i, from.to_string());
+      ONNX_CHECK(i < static_cast<std::size_t>(from.rank()), "dimension {} is to stay, of {}", i,
+                 from.to_string());
       dims[i] = from[static_cast<int>(i)];
     }
     if (dims[i] == -1) {
       ONNX_CHECK(free < 0, "two dimensions are left open");
       free = static_cast<int>(i);
     } else {
-      ONNX_CHECK(dims[i] >= 0 && (dims[i] == 0 || known <= std::numeric_limits<std::int64_t>::max() / dims[i]),
-                 "a dimension of {}", dims[i]);
+      ONNX_CHECK(
+          dims[i] >= 0 && (dims[i] == 0 || known <= std::numeric_limits<std::int64_t>::max() / dims[i]),
+          "a dimension of {}", dims[i]);
       known *= dims[i];
     }
   }
   if (free >= 0) {
-    ONNX_CHECK(known > 0 && from.elements() % known == 0, "{} elements are not a multiple of {}", from.elements(),
-               known);
+    ONNX_CHECK(known > 0 && from.elements() % known == 0, "{} elements are not a multiple of {}",
+               from.elements(), known);
     dims[static_cast<std::size_t>(free)] = from.elements() / known;
   }
   return reshaped(call, dims);
@@ -82,8 +84,8 @@ std::vector<Known> infer_squeeze(const Call& call) {
 std::vector<Known> infer_unsqueeze(const Call& call) {
   const Shape& from = call.shape(0);
   const Dims axes = call.integers(1, "axes");
-  ONNX_CHECK(axes.size() + static_cast<std::size_t>(from.rank()) <= Shape::kMaxRank, "{} dimensions and {} more",
-             from.rank(), axes.size());
+  ONNX_CHECK(axes.size() + static_cast<std::size_t>(from.rank()) <= Shape::kMaxRank,
+             "{} dimensions and {} more", from.rank(), axes.size());
   const int rank = from.rank() + static_cast<int>(axes.size());
   std::vector<bool> added(static_cast<std::size_t>(rank));
   for (const std::int64_t axis : axes) {
@@ -141,13 +143,14 @@ void compute_constant_of_shape(const Call& call, std::span<const HostTensor>, st
 std::vector<Known> infer_concat(const Call& call) {
   ONNX_CHECK(!call.inputs.empty(), "no input");
   const Shape& first = call.shape(0);
-  const int axis = axis_of(call.node.integer("axis", std::numeric_limits<std::int64_t>::min() / 2), first.rank());
+  const int axis =
+      axis_of(call.node.integer("axis", std::numeric_limits<std::int64_t>::min() / 2), first.rank());
   ONNX_CHECK(first.rank() > 0, "inputs without dimensions");
   Dims dims = dims_of(first);
   for (std::size_t i = 1; i < call.inputs.size(); ++i) {
     const Shape& other = call.shape(i);
-    ONNX_CHECK(call.in(i).dtype == call.in(0).dtype, "inputs of two types, {} and {}", dtype_name(call.in(0).dtype),
-               dtype_name(call.in(i).dtype));
+    ONNX_CHECK(call.in(i).dtype == call.in(0).dtype, "inputs of two types, {} and {}",
+               dtype_name(call.in(0).dtype), dtype_name(call.in(i).dtype));
     bool fits = other.rank() == first.rank();
     for (int d = 0; fits && d < first.rank(); ++d) fits = d == axis || other[d] == first[d];
     ONNX_CHECK(fits, "{} and {} do not fit beside each other", first.to_string(), other.to_string());
@@ -288,7 +291,8 @@ void compute_gather(const Call& call, std::span<const HostTensor> in, std::span<
   std::byte* to = out[0].writable();
   for (std::size_t i = 0; i < runs.outer; ++i)
     for (const std::int64_t id : ids) {
-      const auto row = i * static_cast<std::size_t>(count) + static_cast<std::size_t>(checked_index(id, count));
+      const auto row =
+          i * static_cast<std::size_t>(count) + static_cast<std::size_t>(checked_index(id, count));
       std::memcpy(to, in[0].data() + row * runs.inner, runs.inner);
       to += runs.inner;
     }
@@ -406,7 +410,8 @@ std::vector<SliceRange> slice_ranges(const Call& call) {
   if (!call.has(3)) std::iota(axes.begin(), axes.end(), 0);
   const Dims steps = call.has(4) ? call.integers(4) : Dims(starts.size(), 1);
   ONNX_CHECK(starts.size() == ends.size() && axes.size() == starts.size() && steps.size() == starts.size(),
-             "{} starts, {} ends, {} axes and {} steps", starts.size(), ends.size(), axes.size(), steps.size());
+             "{} starts, {} ends, {} axes and {} steps", starts.size(), ends.size(), axes.size(),
+             steps.size());
   std::vector<SliceRange> ranges;
   for (const std::int64_t extent : from.extents()) ranges.push_back({0, 1, extent});
   for (std::size_t i = 0; i < starts.size(); ++i) {
@@ -447,15 +452,17 @@ std::vector<std::int64_t> split_sizes(const Call& call) {
     // Even parts, the last one smaller where they do not divide.
     const auto parts = static_cast<std::int64_t>(call.node.outputs.size());
     const std::int64_t size = (extent + parts - 1) / parts;
-    for (std::int64_t i = 0; i < parts; ++i) sizes.push_back(std::clamp<std::int64_t>(extent - i * size, 0, size));
+    for (std::int64_t i = 0; i < parts; ++i)
+      sizes.push_back(std::clamp<std::int64_t>(extent - i * size, 0, size));
   }
   std::int64_t total = 0;
   for (const std::int64_t size : sizes) {
     ONNX_CHECK(size >= 0 && size <= extent - total, "parts that are more than the {} elements", extent);
     total += size;
   }
-  ONNX_CHECK(total == extent && sizes.size() == call.node.outputs.size(), "{} parts of {} elements for {} outputs of {}",
-             sizes.size(), total, call.node.outputs.size(), extent);
+  ONNX_CHECK(total == extent && sizes.size() == call.node.outputs.size(),
+             "{} parts of {} elements for {} outputs of {}", sizes.size(), total, call.node.outputs.size(),
+             extent);
   return sizes;
 }
 
@@ -467,8 +474,9 @@ std::vector<int> transpose_order(const Call& call) {
     for (int i = rank - 1; i >= 0; --i) order.push_back(i);
   std::vector<bool> seen(static_cast<std::size_t>(rank));
   for (const int axis : order) seen[static_cast<std::size_t>(axis)] = true;
-  ONNX_CHECK(static_cast<int>(order.size()) == rank && std::find(seen.begin(), seen.end(), false) == seen.end(),
-             "{} is no order of {} dimensions", fmt::join(order, ", "), rank);
+  ONNX_CHECK(
+      static_cast<int>(order.size()) == rank && std::find(seen.begin(), seen.end(), false) == seen.end(),
+      "{} is no order of {} dimensions", fmt::join(order, ", "), rank);
   return order;
 }
 

@@ -106,9 +106,11 @@ void compute_softmax(const Call& call, std::span<const HostTensor> in, std::span
         const T* from = x.as<T>() + o * length * inner + i;
         T* to = out[0].fill<T>() + o * length * inner + i;
         double highest = -std::numeric_limits<double>::infinity();
-        for (std::int64_t k = 0; k < length; ++k) highest = std::max(highest, static_cast<double>(from[k * inner]));
+        for (std::int64_t k = 0; k < length; ++k)
+          highest = std::max(highest, static_cast<double>(from[k * inner]));
         double sum = 0.0;
-        for (std::int64_t k = 0; k < length; ++k) sum += std::exp(static_cast<double>(from[k * inner]) - highest);
+        for (std::int64_t k = 0; k < length; ++k)
+          sum += std::exp(static_cast<double>(from[k * inner]) - highest);
         for (std::int64_t k = 0; k < length; ++k)
           if constexpr (std::is_floating_point_v<T>)
             to[k * inner] = static_cast<T>(std::exp(static_cast<double>(from[k * inner]) - highest) / sum);

@@ -38,8 +38,8 @@ class GraphReader {
     }
     WAN_CHECK(found, kBadFile, "[{}] there is no graph in it: {}", where_, kDamagedModel);
     WAN_CHECK(graph_->opset >= kOldestOpset && graph_->opset <= kNewestOpset, kBadFile,
-              "[{}] operators of ONNX's version {}; {} to {} are known: export the model for one of these", where_,
-              graph_->opset, kOldestOpset, kNewestOpset);
+              "[{}] operators of ONNX's version {}; {} to {} are known: export the model for one of these",
+              where_, graph_->opset, kOldestOpset, kNewestOpset);
     read_graph(graph);
     check_names();
     return graph_;
@@ -54,7 +54,8 @@ class GraphReader {
       if (field.number == 1) domain = text_of(field, where_);
       if (field.number == 2) version = integer_of(field, where_);
     }
-    if (domain.empty() || domain == "ai.onnx") graph_->opset = version > 0 && version < 1000 ? static_cast<int>(version) : 0;
+    if (domain.empty() || domain == "ai.onnx")
+      graph_->opset = version > 0 && version < 1000 ? static_cast<int>(version) : 0;
   }
 
   void read_graph(std::span<const std::byte> bytes) {
@@ -76,13 +77,15 @@ class GraphReader {
           graph_->outputs.push_back(read_value(bytes_of(field, where_)));
           break;
         case 15:
-          fail(ErrorCode::kBadFile, "[{}] sparse weights are not taken; save the model with dense ones", where_);
+          fail(ErrorCode::kBadFile, "[{}] sparse weights are not taken; save the model with dense ones",
+               where_);
         default:
           break;
       }
     }
     // Older files name their weights among the inputs too.
-    std::erase_if(graph_->inputs, [&](const ValueInfo& input) { return graph_->constants.contains(input.name); });
+    std::erase_if(graph_->inputs,
+                  [&](const ValueInfo& input) { return graph_->constants.contains(input.name); });
     WAN_CHECK(graph_->inputs.size() <= kMostNames && graph_->outputs.size() <= kMostNames, kBadFile,
               "[{}] {} inputs and {} outputs: {}", where_, graph_->inputs.size(), graph_->outputs.size(),
               kDamagedModel);
@@ -243,8 +246,8 @@ class GraphReader {
   void add_constant(const std::string& name, HostTensor value) {
     WAN_CHECK(graph_->constants.size() < kMostConstants, kBadFile, "[{}] more than {} weights: {}", where_,
               kMostConstants, kDamagedModel);
-    WAN_CHECK(graph_->constants.emplace(name, std::move(value)).second, kBadFile, "[{}] {} is there twice: {}", where_,
-              quote_name(name), kDamagedModel);
+    WAN_CHECK(graph_->constants.emplace(name, std::move(value)).second, kBadFile,
+              "[{}] {} is there twice: {}", where_, quote_name(name), kDamagedModel);
   }
 
   void check_names() const {
@@ -255,8 +258,8 @@ class GraphReader {
     };
     const auto check_known = [&](const std::string& user, const std::string& name) {
       WAN_CHECK(known.contains(name) || graph_->constants.contains(name), kBadFile,
-                "[{}] {} takes {}, which nothing before it defines: {}", where_, quote_name(user), quote_name(name),
-                kDamagedModel);
+                "[{}] {} takes {}, which nothing before it defines: {}", where_, quote_name(user),
+                quote_name(name), kDamagedModel);
     };
     for (const ValueInfo& input : graph_->inputs) define(input.name);
     for (const Node& node : graph_->nodes) {

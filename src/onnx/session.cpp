@@ -6,6 +6,7 @@
 #include "base/untrusted_text.h"
 #include "onnx/builder.h"
 #include "onnx/fusion.h"
+#include "onnx/graph.h"
 
 namespace wan::onnx {
 
@@ -63,7 +64,8 @@ const std::shared_ptr<DeviceWeights>& Session::weights() const {
 
 std::vector<Tensor> Session::run(ExecContext& ctx, std::span<const TensorView> inputs) {
   const Program& program = impl_->program;
-  WAN_CHECK(&ctx.backend == &impl_->backend, kInternal, "[onnx] a session is run on the backend that it was made for");
+  WAN_CHECK(&ctx.backend == &impl_->backend, kInternal,
+            "[onnx] a session is run on the backend that it was made for");
   WAN_CHECK(inputs.size() == impl_->inputs.size(), kInvalidArgument, "[{}] it has {} inputs, got {}",
             impl_->model.name(), impl_->inputs.size(), inputs.size());
   std::vector<HostTensor> slots(program.slots);
@@ -72,9 +74,9 @@ std::vector<Tensor> Session::run(ExecContext& ctx, std::span<const TensorView> i
     const Shape shape(wanted.dims);
     WAN_CHECK(inputs[i].shape() == shape && inputs[i].dtype() == wanted.dtype && inputs[i].is_contiguous() &&
                   inputs[i].device().kind == DeviceKind::kCpu,
-              kInvalidArgument, "[{}] its input {} is {} {} on the host, contiguous; got {} {}", impl_->model.name(),
-              quote_name(wanted.name), dtype_name(wanted.dtype), shape.to_string(), dtype_name(inputs[i].dtype()),
-              inputs[i].shape().to_string());
+              kInvalidArgument, "[{}] its input {} is {} {} on the host, contiguous; got {} {}",
+              impl_->model.name(), quote_name(wanted.name), dtype_name(wanted.dtype), shape.to_string(),
+              dtype_name(inputs[i].dtype()), inputs[i].shape().to_string());
     slots[program.input_slots[i]] = HostTensor(wanted.dtype, shape, inputs[i].data(), nullptr);
   }
   const Workspace::Scope scope(ctx.workspace);
@@ -87,6 +89,8 @@ std::vector<Tensor> Session::run(ExecContext& ctx, std::span<const TensorView> i
     step.action(running);
     for (const std::size_t slot : step.freed) slots[slot] = {};
   }
+  // The host reads weights where they are mapped.
+  if (ctx.backend.device().kind == DeviceKind::kCpu) impl_->model.check_read();
   std::vector<Tensor> results;
   for (const std::size_t slot : program.output_slots) {
     const HostTensor& value = slots[slot];

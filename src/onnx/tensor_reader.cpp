@@ -148,8 +148,8 @@ DType dtype_of_onnx(std::int64_t type, const std::string& where) {
     case 16:
       return DType::kBF16;
     default:
-      fail(ErrorCode::kBadFile, "[{}] values of ONNX's type {} are not taken; export the model in float32", where,
-           type);
+      fail(ErrorCode::kBadFile, "[{}] values of ONNX's type {} are not taken; export the model in float32",
+           where, type);
   }
 }
 
@@ -170,7 +170,7 @@ Shape shape_of(std::span<const std::int64_t> dims, const std::string& where) {
 
 NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& source) {
   const std::string& where = source.where;
-  Fields fields = read_fields(bytes, where);
+  const Fields fields = read_fields(bytes, where);
   const DType dtype = dtype_of_onnx(fields.type, where);
   const Shape shape = shape_of(fields.dims, where);
   const std::size_t wanted = dtype_bytes(dtype, shape.elements());
@@ -178,16 +178,16 @@ NamedTensor read_tensor(std::span<const std::byte> bytes, const TensorSource& so
     WAN_CHECK(size == wanted, kBadFile, "[{}] {} has {} bytes, its shape {} says {}: {}", where,
               quote_name(fields.name), size, shape.to_string(), wanted, kDamagedModel);
   };
-  NamedTensor made{std::move(fields.name), {}};
+  NamedTensor made{fields.name, {}};
   if (fields.external) {
     check_size(static_cast<std::size_t>(fields.length.value_or(wanted)));
     const auto part = source.external.part(fields.location, fields.offset, wanted);
     made.values = wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, part.data, part.file);
   } else if (fields.raw) {
     check_size(fields.raw->size());
-    made.values = wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, fields.raw->data(), source.keep);
+    made.values =
+        wanted == 0 ? HostTensor(dtype, shape) : HostTensor(dtype, shape, fields.raw->data(), source.keep);
   } else {
-    fields.name = made.name;
     made.values = typed_values(fields, dtype, shape, where);
   }
   return made;

@@ -47,8 +47,8 @@ std::uint64_t WireReader::varint() {
 
 std::span<const std::byte> WireReader::take(std::uint64_t count) {
   const std::size_t left = bytes_.size() - position_;
-  WAN_CHECK(count <= left, kBadFile, "[{}] expected {} more bytes at {}, got {}: {}", where_, count, position_,
-            left, kDamagedModel);
+  WAN_CHECK(count <= left, kBadFile, "[{}] expected {} more bytes at {}, got {}: {}", where_, count,
+            position_, left, kDamagedModel);
   const auto taken = bytes_.subspan(position_, static_cast<std::size_t>(count));
   position_ += static_cast<std::size_t>(count);
   return taken;

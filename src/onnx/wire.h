@@ -47,6 +47,7 @@ void append_floats(const WireField& field, const std::string& where, std::vector
 void append_doubles(const WireField& field, const std::string& where, std::vector<double>& to);
 
 /// What ends the message about a file whose parts are missing or wrong.
-inline constexpr const char* kDamagedModel = "the file is damaged or no ONNX model; export or download it again";
+inline constexpr const char* kDamagedModel =
+    "the file is damaged or no ONNX model; export or download it again";
 
 }  // namespace wan::onnx

@@ -18,8 +18,10 @@ std::int64_t depthwise_extent(std::int64_t size, std::int64_t kernel, int dilati
 Shape depthwise_conv_output_shape(const DepthwiseConvArgs& args) {
   const SpatialPadding& pad = args.padding;
   return {args.x.dim(0),
-          depthwise_extent(args.x.dim(1) + pad.top + pad.bottom, args.weight.dim(0), args.dilation[0], args.stride[0]),
-          depthwise_extent(args.x.dim(2) + pad.left + pad.right, args.weight.dim(1), args.dilation[1], args.stride[1]),
+          depthwise_extent(args.x.dim(1) + pad.top + pad.bottom, args.weight.dim(0), args.dilation[0],
+                           args.stride[0]),
+          depthwise_extent(args.x.dim(2) + pad.left + pad.right, args.weight.dim(1), args.dilation[1],
+                           args.stride[1]),
           args.x.dim(3)};
 }
 
@@ -50,7 +52,8 @@ void reference(const DepthwiseConvArgs& args) {
   for (std::int64_t n = 0; n < args.out.dim(0); ++n)
     for (std::int64_t y = 0; y < args.out.dim(1); ++y)
       for (std::int64_t x = 0; x < args.out.dim(2); ++x)
-        for (std::int64_t c = 0; c < args.out.dim(3); ++c) store_element(args.out, {n, y, x, c}, pixel(n, y, x, c));
+        for (std::int64_t c = 0; c < args.out.dim(3); ++c)
+          store_element(args.out, {n, y, x, c}, pixel(n, y, x, c));
 }
 
 void depthwise_conv(ExecContext& ctx, const DepthwiseConvArgs& args) {

@@ -42,7 +42,7 @@ using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
              CopyArgs, CountNonFiniteArgs, DepthwiseConvArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
              GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs,
-             LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs, RotateHalvesArgs,
-             RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+             LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs,
+             RotateHalvesArgs, RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

@@ -72,7 +72,8 @@ PointwisePlan pointwise_plan(const PointwiseArgs& args) {
   for (const auto& axis : axes) {
     if (plan.rank > 0) {
       auto& outer = plan.axes[static_cast<std::size_t>(plan.rank - 1)];
-      if (outer.x == axis.size * axis.x && outer.y == axis.size * axis.y && outer.out == axis.size * axis.out) {
+      if (outer.x == axis.size * axis.x && outer.y == axis.size * axis.y &&
+          outer.out == axis.size * axis.out) {
         outer = {outer.size * axis.size, axis.x, axis.y, axis.out};
         continue;
       }
@@ -86,8 +87,8 @@ PointwisePlan pointwise_plan(const PointwiseArgs& args) {
 void validate(const PointwiseArgs& args) {
   constexpr const char* kOp = "pointwise";
   check_shape(kOp, "x", args.x, args.out.shape());
-  WAN_CHECK(args.x.dtype() == DType::kF32 && args.out.dtype() == DType::kF32, kInternal, "[{}] values must be f32",
-            kOp);
+  WAN_CHECK(args.x.dtype() == DType::kF32 && args.out.dtype() == DType::kF32, kInternal,
+            "[{}] values must be f32", kOp);
   WAN_CHECK(takes_two(args.kind) == static_cast<bool>(args.y), kInternal, "[{}] one or two inputs", kOp);
   if (!args.y) return;
   check_shape(kOp, "y", args.y, args.out.shape());

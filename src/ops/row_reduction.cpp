@@ -31,9 +31,12 @@ void reference(const RowReductionArgs& args) {
     double value = load_element(args.x, {r, 0});
     for (std::int64_t c = 1; c < args.x.dim(1); ++c) {
       const double x = load_element(args.x, {r, c});
-      if (args.kind == RowReductionKind::kMax) value = std::isnan(x) ? x : std::max(value, x);
-      else if (args.kind == RowReductionKind::kMin) value = std::isnan(x) ? x : std::min(value, x);
-      else value += x;
+      if (args.kind == RowReductionKind::kMax)
+        value = std::isnan(x) ? x : std::max(value, x);
+      else if (args.kind == RowReductionKind::kMin)
+        value = std::isnan(x) ? x : std::min(value, x);
+      else
+        value += x;
     }
     if (args.kind == RowReductionKind::kMean) value /= static_cast<double>(args.x.dim(1));
     store_element(args.out, {r}, value);
@@ -57,7 +60,8 @@ void reference(const RowSoftmaxArgs& args) {
   std::vector<double> weights(static_cast<std::size_t>(args.x.dim(1)));
   for (std::int64_t r = 0; r < args.x.dim(0); ++r) {
     double highest = load_element(args.x, {r, 0});
-    for (std::int64_t c = 1; c < args.x.dim(1); ++c) highest = std::max(highest, load_element(args.x, {r, c}));
+    for (std::int64_t c = 1; c < args.x.dim(1); ++c)
+      highest = std::max(highest, load_element(args.x, {r, c}));
     double sum = 0.0;
     for (std::int64_t c = 0; c < args.x.dim(1); ++c)
       sum += weights[static_cast<std::size_t>(c)] = std::exp(load_element(args.x, {r, c}) - highest);

@@ -38,8 +38,7 @@ std::vector<float> uniform(std::uint64_t first, std::size_t count) {
 /// A golden network with its weights, which the rule gives.
 class Network {
  public:
-  explicit Network(const std::string& name)
-      : name_(name), model(onnx::Model::open(with_weights())) {}
+  explicit Network(const std::string& name) : name_(name), model(onnx::Model::open(with_weights())) {}
 
   Tensor pictures(const Shape& shape) const {
     Tensor made(DType::kF32, shape);
@@ -60,7 +59,8 @@ class Network {
       std::vector<float> values = uniform(first, static_cast<std::size_t>(table[row]));
       const float scale = std::ldexp(1.0f, static_cast<int>(table[row + 1]));
       for (float& value : values) value = static_cast<float>(table[row + 2]) / 256.0f + scale * value;
-      file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+      file.write(reinterpret_cast<const char*>(values.data()),
+                 static_cast<std::streamsize>(values.size() * sizeof(float)));
       first += values.size();
     }
     return folder_.path();
@@ -75,7 +75,8 @@ class Network {
 };
 
 struct OnnxContext {
-  explicit OnnxContext(const char* name) : backend(make_generation_backend(name)), workspace(backend->allocator()) {}
+  explicit OnnxContext(const char* name)
+      : backend(make_generation_backend(name)), workspace(backend->allocator()) {}
   std::unique_ptr<Backend> backend;
   Workspace workspace;
   SelfCommunicator communicator;
@@ -110,7 +111,8 @@ TEST(OnnxModels, ABatchIsItsPicturesAndASecondRunAllocatesNothing) {
     const Network network("pose_11");
     onnx::Session three(network.model, *on.backend, std::vector{Shape{3, 3, 64, 48}});
     const std::size_t weights = three.weight_bytes();
-    onnx::Session one(network.model, *on.backend, std::vector{Shape{1, 3, 64, 48}}, {.weights = three.weights()});
+    onnx::Session one(network.model, *on.backend, std::vector{Shape{1, 3, 64, 48}},
+                      {.weights = three.weights()});
     EXPECT_EQ(three.weights().get(), one.weights().get());
     EXPECT_EQ(three.weight_bytes(), weights) << "the second session has loaded them again";
     const Tensor pictures = network.pictures({3, 3, 64, 48});
@@ -137,8 +139,9 @@ TEST(OnnxModels, MemoryIsTakenAgainWhenItsValueIsNotNeededAnyMore) {
 TEST(OnnxModels, WrongInputsAreTold) {
   OnnxContext on(generation_backends().front());
   const Network network("detector");
-  expect_error(ErrorCode::kInvalidArgument, "declared as [1, 3, 64, 64]",
-               [&] { onnx::Session(network.model, *on.backend, std::vector{Shape{1, 3, 32, 64}}); });
+  expect_error(ErrorCode::kInvalidArgument, "declared as [1, 3, 64, 64]", [&] {
+    onnx::Session(network.model, *on.backend, std::vector{Shape{1, 3, 32, 64}});
+  });
   expect_error(ErrorCode::kInvalidArgument, "1 inputs, got 2", [&] {
     onnx::Session(network.model, *on.backend, std::vector{Shape{1, 3, 64, 64}, Shape{1}});
   });
@@ -206,7 +209,9 @@ void expect_values(const TensorView& actual, const onnx::HostTensor& given) {
           ASSERT_TRUE(std::isnan(e) ? std::isnan(a) : a == e) << i;
         } else {
           // ONNX's own tolerance is 1e-3 of the value and 1e-7.
-          ASSERT_NEAR(static_cast<double>(a), static_cast<double>(e), 1e-4 * std::fabs(static_cast<double>(e)) + 2e-6) << i;
+          ASSERT_NEAR(static_cast<double>(a), static_cast<double>(e),
+                      1e-4 * std::fabs(static_cast<double>(e)) + 2e-6)
+              << i;
         }
       } else {
         ASSERT_EQ(a, e) << i;

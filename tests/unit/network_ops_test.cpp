@@ -15,10 +15,10 @@ namespace {
 
 constexpr PointwiseKind kOfTwo[] = {PointwiseKind::kAdd, PointwiseKind::kSub, PointwiseKind::kMul,
                                     PointwiseKind::kDiv, PointwiseKind::kMin, PointwiseKind::kMax};
-constexpr PointwiseKind kOfOne[] = {PointwiseKind::kRelu,     PointwiseKind::kSigmoid, PointwiseKind::kSiLU,
-                                    PointwiseKind::kGelu,     PointwiseKind::kGeluTanh, PointwiseKind::kTanh,
-                                    PointwiseKind::kErf,      PointwiseKind::kExp,     PointwiseKind::kNeg,
-                                    PointwiseKind::kAbs,      PointwiseKind::kFloor,   PointwiseKind::kCeil,
+constexpr PointwiseKind kOfOne[] = {PointwiseKind::kRelu,      PointwiseKind::kSigmoid,  PointwiseKind::kSiLU,
+                                    PointwiseKind::kGelu,      PointwiseKind::kGeluTanh, PointwiseKind::kTanh,
+                                    PointwiseKind::kErf,       PointwiseKind::kExp,      PointwiseKind::kNeg,
+                                    PointwiseKind::kAbs,       PointwiseKind::kFloor,    PointwiseKind::kCeil,
                                     PointwiseKind::kReciprocal};
 
 // A few roundings of f32 and of its functions.
@@ -43,7 +43,8 @@ TEST(Pointwise, MatchesTheCompositeOverLayouts) {
         const Guarded out(DType::kF32, shape, layout);
         expect_pointwise(ops, kind, x, y, out, out);
         // Channels last on one side and on the result's.
-        const Guarded turned = random_tensor(DType::kF32, {shape[0], shape[2], shape[3], shape[1]}, 3, layout);
+        const Guarded turned =
+            random_tensor(DType::kF32, {shape[0], shape[2], shape[3], shape[1]}, 3, layout);
         const Guarded turned_out(DType::kF32, {shape[0], shape[2], shape[3], shape[1]}, layout);
         expect_pointwise(ops, kind, x, turned.view().permute({0, 3, 1, 2}), turned_out,
                          turned_out.view().permute({0, 3, 1, 2}));
@@ -65,8 +66,12 @@ TEST(Pointwise, RepeatsAlongStridesOfZero) {
   const TensorView columns(column.view().data(), DType::kF32, shape, {0, 1, 0}, Device{});
   const TensorView one(row.view().data(), DType::kF32, shape, {0, 0, 0}, Device{});
   for (const PointwiseKind kind : kOfTwo)
-    for (const auto& [a, b] : {std::pair<TensorView, TensorView>{x, rows}, {rows, x}, {x, columns}, {columns, rows},
-                               {x, one}, {one, x}}) {
+    for (const auto& [a, b] : {std::pair<TensorView, TensorView>{x, rows},
+                               {rows, x},
+                               {x, columns},
+                               {columns, rows},
+                               {x, one},
+                               {one, x}}) {
       const Guarded out(DType::kF32, shape);
       expect_pointwise(ops, kind, a, b, out, out);
     }
@@ -100,7 +105,8 @@ TEST(Pointwise, NanStaysNan) {
   Tensor out(DType::kF32, {3});
   for (const PointwiseKind kind : {PointwiseKind::kMin, PointwiseKind::kMax, PointwiseKind::kAdd}) {
     pointwise(ops.ctx, {kind, x, y, out});
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(std::isnan(out.as<float>()[i])) << static_cast<int>(kind) << " " << i;
+    for (int i = 0; i < 3; ++i)
+      EXPECT_TRUE(std::isnan(out.as<float>()[i])) << static_cast<int>(kind) << " " << i;
   }
   pointwise(ops.ctx, {PointwiseKind::kRelu, x, {}, out});
   EXPECT_TRUE(std::isnan(out.as<float>()[0]));
@@ -110,7 +116,8 @@ TEST(Pointwise, NanStaysNan) {
 TEST(RowReduction, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : {Shape{1, 1}, Shape{5, 3}, Shape{7, 32}, Shape{300, 80}, Shape{2, 5000}})
-    for (const auto kind : {RowReductionKind::kSum, RowReductionKind::kMean, RowReductionKind::kMax, RowReductionKind::kMin})
+    for (const auto kind :
+         {RowReductionKind::kSum, RowReductionKind::kMean, RowReductionKind::kMax, RowReductionKind::kMin})
       for (const double offset : {-3.0, 3.0}) {
         const Guarded x(DType::kF32, shape);
         fill_random(x, 1, 1.0, offset);

@@ -46,7 +46,8 @@ void run_kernel(CpuBackend& cpu, ExecContext&, const DepthwiseConvArgs& args) {
       }
     }
   };
-  for_each_row(cpu.threads(), args.out.dim(0) * rows, columns * channels * taps_down * taps_across, row_of_result);
+  for_each_row(cpu.threads(), args.out.dim(0) * rows, columns * channels * taps_down * taps_across,
+               row_of_result);
 }
 
 }  // namespace wan

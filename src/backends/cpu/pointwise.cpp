@@ -77,7 +77,8 @@ void run_kernel(CpuBackend& cpu, ExecContext&, const PointwiseArgs& args) {
     case PointwiseKind::kDiv:
       return run_pointwise(threads, args, [](float x, float y) { return x / y; });
     case PointwiseKind::kPow:
-      return run_pointwise(threads, args, [](float x, float y) { return y == 2.0f ? x * x : std::pow(x, y); });
+      return run_pointwise(threads, args,
+                           [](float x, float y) { return y == 2.0f ? x * x : std::pow(x, y); });
     case PointwiseKind::kMin:
       return run_pointwise(threads, args, [](float x, float y) { return x < y || x != x ? x : y; });
     case PointwiseKind::kMax:
@@ -89,7 +90,8 @@ void run_kernel(CpuBackend& cpu, ExecContext&, const PointwiseArgs& args) {
     case PointwiseKind::kSiLU:
       return run_pointwise(threads, args, [](float x, float) { return x / (1.0f + std::exp(-x)); });
     case PointwiseKind::kGelu:
-      return run_pointwise(threads, args, [](float x, float) { return 0.5f * x * std::erfc(-0.70710678f * x); });
+      return run_pointwise(threads, args,
+                           [](float x, float) { return 0.5f * x * std::erfc(-0.70710678f * x); });
     case PointwiseKind::kGeluTanh:
       return run_pointwise(threads, args, [](float x, float) {
         return x / (1.0f + std::exp(-1.5957691216057308f * (x + 0.044715f * x * x * x)));

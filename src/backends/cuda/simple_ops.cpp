@@ -95,10 +95,9 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const RowReductionArgs& args) {
 /// As scores of one head.
 void run_kernel(CudaBackend& gpu, ExecContext&, const RowSoftmaxArgs& args) {
   const Shape scores{1, args.x.dim(0), args.x.dim(1)};
-  launch_softmax(gpu.stream(), {.scores = args.x.reshape(scores),
-                                .bias = {},
-                                .key_bias = {},
-                                .weights = args.out.reshape(scores)});
+  launch_softmax(
+      gpu.stream(),
+      {.scores = args.x.reshape(scores), .bias = {}, .key_bias = {}, .weights = args.out.reshape(scores)});
 }
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const DepthwiseConvArgs& args) {

@@ -100,8 +100,8 @@ __device__ inline float fold(RowReductionKind kind, float a, float b) {
 
 __global__ void row_reduction_kernel(RowReductionKind kind, const float* x, float* out, std::int64_t rows,
                                      std::int64_t width) {
-  const std::int64_t row =
-      static_cast<std::int64_t>(blockIdx.x) * (kNetworkThreads / 32) + static_cast<std::int64_t>(threadIdx.x / 32);
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * (kNetworkThreads / 32) +
+                           static_cast<std::int64_t>(threadIdx.x / 32);
   if (row >= rows) return;  // a whole warp
   const auto lane = static_cast<std::int64_t>(threadIdx.x % 32);
   const bool sums = kind == RowReductionKind::kSum || kind == RowReductionKind::kMean;
