@@ -274,9 +274,9 @@ void check_preprocess_options(const PreprocessOptions& o) {
       !o.replace_flag || !o.retarget_flag, kInvalidArgument,
       "`retarget_flag` is for animation: someone who is replaced keeps their place and size; leave it or "
       "`replace_flag` out");
-  WAN_CHECK(o.edited_refer.empty() == o.edited_frame.empty(), kInvalidArgument,
-            "`{}` is missing: bones are measured in edited pictures of both, or of none",
-            MessagePart{o.edited_refer.empty() ? "edited_refer" : "edited_frame"});
+  constexpr const char* kBoth = "is missing: bones are measured in edited pictures of both, or of none";
+  WAN_CHECK(o.edited_frame.empty() || !o.edited_refer.empty(), kInvalidArgument, "`edited_refer` {}", kBoth);
+  WAN_CHECK(o.edited_refer.empty() || !o.edited_frame.empty(), kInvalidArgument, "`edited_frame` {}", kBoth);
   WAN_CHECK(o.edited_refer.empty() || o.retarget_flag, kInvalidArgument,
             "`edited_refer` and `edited_frame` are for `retarget_flag`; add it, or leave them out");
   constexpr int kMostFace = 4096;

@@ -41,7 +41,7 @@ LAYERS = {
     "pipeline": STEPS,
     "tasks": STEPS | {"layouts", "pipeline"},
     "engine": STEPS | {"layouts", "pipeline", "tasks", "backends"},
-    "preprocess": STEPS | {"onnx", "layouts", "tasks", "backends", "engine"},
+    "preprocess": STEPS | {"onnx", "pipeline", "engine"},
     "extension": STEPS | {"layouts", "pipeline", "tasks", "engine", "net"},
     "published": STEPS | {"tasks", "engine"},
     "doctor": STEPS | {"tasks", "backends", "engine", "published"},
