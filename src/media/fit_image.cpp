@@ -13,8 +13,8 @@ Image fit_into(const Image& image, int width, int height, bool shrinks) {
       tall ? std::max(static_cast<int>(static_cast<double>(height) / image.height * image.width), 1) : width;
   const int fit_height =
       tall ? height : std::max(static_cast<int>(static_cast<double>(width) / image.width * image.height), 1);
-  const Image fitted = shrinks ? resize_opencv_area(image, fit_width, fit_height)
-                               : resize_opencv_linear(image, fit_width, fit_height);
+  Image fitted = shrinks ? resize_opencv_area(image, fit_width, fit_height)
+                         : resize_opencv_linear(image, fit_width, fit_height);
   if (fit_width == width && fit_height == height) return fitted;
   Image frame = make_image(width, height);
   const int left = (width - fit_width) / 2, top = (height - fit_height) / 2;

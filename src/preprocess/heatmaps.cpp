@@ -84,7 +84,8 @@ std::vector<PosePoint> decode_heatmaps(std::span<const float> heatmaps, int poin
     if (*highest > 0) {
       const auto index = static_cast<int>(highest - map.begin());
       x = static_cast<float>(index % width);
-      y = static_cast<float>(index / width);
+      const int row = index / width;
+      y = static_cast<float>(row);
       refine(log_of_blurred(map, width, height), width, height, x, y);
     }
     result.push_back({static_cast<float>(x * x_scale + region.centre_x - region.width * 0.5),

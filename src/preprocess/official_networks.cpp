@@ -150,7 +150,7 @@ class Sam2Segmenter final : public PersonSegmenter {
                const MaskSink& write) override {
     std::vector<sam2::KeyFrame> keys;
     for (const std::int64_t frame : sam2::key_frames_of(frames)) {
-      sam2::KeyFrame& key = keys.emplace_back(frame);
+      sam2::KeyFrame& key = keys.emplace_back(sam2::KeyFrame{.frame = frame, .points = {}});
       for (const MaskPoint& point : points_of(frame))
         key.points.push_back({static_cast<float>(point.x), static_cast<float>(point.y)});
     }

@@ -64,7 +64,8 @@ Retargeting::Seen Retargeting::seen_of(const Body& body) {
 /// How large the video's person is beside the picture's: from the nose to the ankles, or to the hips, or as the frames are.
 double Retargeting::height_ratio(const Body& video, const Body& picture) {
   constexpr double kSure = 0.5;
-  for (const auto& [right, left] : {std::pair{kRightAnkle, kLeftAnkle}, std::pair{kRightHip, kLeftHip}}) {
+  for (const auto& ends : {std::pair{kRightAnkle, kLeftAnkle}, std::pair{kRightHip, kLeftHip}}) {
+    const int right = ends.first, left = ends.second;
     const auto is_sure = [&](const Body& body) {
       return body[kNose].score > kSure && body[right].score > kSure && body[left].score > kSure;
     };
