@@ -178,33 +178,29 @@ Retargeting::Retargeting(const Pose& video_pose, const Pose& picture_pose,
   Body moved = video;
   moved.to_pixels();
   lengthen(moved, ratios_, /*limits_feet=*/false);
-  seen_ = std::min(seen_of(picture), seen_of(video));
-  if (seen_ == Seen::kWholeBody) {
+  const Seen seen = std::min(seen_of(picture), seen_of(video));
+  if (seen == Seen::kWholeBody) {
     const double left_foot = (picture[kLeftAnkle].y + picture[kLeftToe].y) / 2;
     const double right_foot = (picture[kRightAnkle].y + picture[kRightToe].y) / 2;
     shift_y_ = std::max(moved[kRightAnkle].y, moved[kLeftAnkle].y) -
                std::max(left_foot, right_foot) * picture.height;
-    anchor_x_ = (moved[kRightHip].x + moved[kLeftHip].x) / 2;
-    shift_x_ = anchor_x_ - (picture[kRightHip].x + picture[kLeftHip].x) * picture.width / 2;
+    shift_x_ = (moved[kRightHip].x + moved[kLeftHip].x) / 2 -
+               (picture[kRightHip].x + picture[kLeftHip].x) * picture.width / 2;
   } else {
-    anchor_x_ = moved[kNeck].x;
     shift_x_ = moved[kNeck].x - picture[kNeck].x * picture.width;
     shift_y_ = moved[kNeck].y - picture[kNeck].y * picture.height;
   }
 }
 
-Skeleton Retargeting::apply(const Pose& pose, bool first) const {
+Skeleton Retargeting::apply(const Pose& pose) const {
   Body before(pose);
   before.to_pixels();
   Body body = before;
   lengthen(body, ratios_, /*limits_feet=*/true);
-  double shift_x = shift_x_;
-  if (first && seen_ == Seen::kWholeBody) shift_x += (body[kRightHip].x + body[kLeftHip].x) / 2 - anchor_x_;
-  if (first && seen_ == Seen::kUpperBody) shift_x += body[kNeck].x - anchor_x_;
   Skeleton skeleton;
   for (std::size_t i = 0; i < body.points.size(); ++i) {
     Point& point = body.points[i];
-    point.x = (point.x - shift_x) / scale_;
+    point.x = (point.x - shift_x_) / scale_;
     point.y = (point.y - shift_y_) / scale_;
     // Officially they become parts of the picture, and then pixels again.
     skeleton.body[i] = {point.x / width_ * width_, point.y / height_ * height_, point.score};

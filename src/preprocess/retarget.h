@@ -24,8 +24,8 @@ class Retargeting {
   Retargeting(const Pose& video, const Pose& picture, const std::optional<EditedPoses>& edited,
               std::vector<std::string>& notices);
 
-  /// A frame's pose, in pixels of the picture's size. `first`: of the video's first frame.
-  Skeleton apply(const Pose& pose, bool first) const;
+  /// A frame's pose, in pixels of the picture's size.
+  Skeleton apply(const Pose& pose) const;
 
  private:
   enum class Seen { kUpperBody, kHips, kWholeBody };
@@ -39,10 +39,8 @@ class Retargeting {
 
   int width_, height_;  // of the picture
   double scale_ = 1;    // the video's person beside the picture's
-  Seen seen_ = Seen::kUpperBody;
   std::array<double, 19> ratios_{};  // of each bone of kBones: the picture's length by the video's
   double shift_x_ = 0, shift_y_ = 0;
-  double anchor_x_ = 0;  // where the video's person stands in the first frame
 };
 
 }  // namespace wan

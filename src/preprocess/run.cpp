@@ -176,7 +176,7 @@ class Preprocessing {
       }
       const auto [width, height] = result_.size;
       const Image drawn =
-          retargeting ? draw_skeleton(retargeting->apply(pose, i == 0), width, height)
+          retargeting ? draw_skeleton(retargeting->apply(pose), width, height)
                       : fit_into(draw_skeleton(skeleton_of(pose), frame.width, frame.height), width, height);
       write_face(frame, pose, writer.face());
       writer.pose().write(drawn.rgb.data());

@@ -214,8 +214,8 @@ TEST_F(PreprocessRun, RetargetedPosesAreOfThePicturesSize) {
   const Retargeting retargeting(first, picture, {}, ignored);
   const std::vector<Image> poses = frames_of(options.save_path / "src_pose.mkv");
   ASSERT_EQ(poses.size(), 5u);
-  EXPECT_EQ(poses[0].rgb, draw_skeleton(retargeting.apply(first, true), 64, 112).rgb);
-  EXPECT_EQ(poses[3].rgb, draw_skeleton(retargeting.apply(pose_in(kWidth, kHeight, 4), false), 64, 112).rgb);
+  EXPECT_EQ(poses[0].rgb, draw_skeleton(retargeting.apply(first), 64, 112).rgb);
+  EXPECT_EQ(poses[3].rgb, draw_skeleton(retargeting.apply(pose_in(kWidth, kHeight, 4)), 64, 112).rgb);
 
   // Bones are measured in edited pictures where there are some.
   options.edited_refer = options.edited_frame = options.refer_path;
@@ -224,7 +224,7 @@ TEST_F(PreprocessRun, RetargetedPosesAreOfThePicturesSize) {
   const EditedPoses edited{.video = pose_in(kWidth, kHeight, 2), .picture = pose_in(64, 112, 3)};
   const Retargeting by_edited(first, picture, edited, ignored);
   EXPECT_EQ(frames_of(options.save_path / "src_pose.mkv")[0].rgb,
-            draw_skeleton(by_edited.apply(first, true), 64, 112).rgb);
+            draw_skeleton(by_edited.apply(first), 64, 112).rgb);
 
   estimator.calls = 0;
   estimator.nothing[1] = true;

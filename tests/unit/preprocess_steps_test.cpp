@@ -159,6 +159,20 @@ TEST(PreprocessDetection, IsTheOfficialOne) {
   });
 }
 
+TEST(PreprocessDetection, LeavesOutWhoIsMuchShorterThanTheLongest) {
+  // A thin one of 600 pixels, and one of 200 that is larger: below two fifths of 600.
+  for (const bool thin_first : {true, false}) {
+    Detections all{.rows = 2, .columns = 6, .values = {0, 0, 600, 10, 0.9f, 0, 100, 100, 300, 300, 0.8f, 0}};
+    if (!thin_first) std::ranges::rotate(all.values, all.values.begin() + 6);
+    if (!thin_first) std::swap(all.values[4], all.values[10]);
+    EXPECT_EQ(find_person(all, 640, 640, 640, 640).value_or(PersonBox{}).right, 600) << thin_first;
+    // Of 250 pixels it counts.
+    float* const larger = all.values.data() + (thin_first ? 6 : 0);
+    larger[2] = larger[3] = 350;
+    EXPECT_EQ(find_person(all, 640, 640, 640, 640).value_or(PersonBox{}).right, 350) << thin_first;
+  }
+}
+
 TEST(PreprocessCrop, IsTheOfficialOne) {
   const Image frame = rule_picture(11, 120, 90);
   const Cases<double> in("crops.in"), regions("crops.regions");
@@ -288,7 +302,7 @@ TEST(PreprocessRetargeting, IsTheOfficialOne) {
     const Cases<std::int64_t> hashes(prefix);
     ASSERT_EQ(static_cast<std::size_t>(body.size()), frames.size());
     for (std::size_t i = 0; i < frames.size(); ++i) {
-      const Skeleton skeleton = retargeting.apply(frames[i], i == 0);
+      const Skeleton skeleton = retargeting.apply(frames[i]);
       const auto frame = static_cast<std::int64_t>(i);
       for (std::size_t k = 0; k < skeleton.body.size(); ++k) {
         EXPECT_NEAR(skeleton.body[k].x, body[frame][3 * k], 1e-3) << i << ' ' << k;
@@ -318,7 +332,7 @@ TEST(PreprocessRetargeting, SaysWhatCannotBeMeasured) {
   const Retargeting retargeting(short_bone, person, {}, notices);
   ASSERT_EQ(notices.size(), 1u);
   EXPECT_NE(notices[0].find("1 of 19 bones"), std::string::npos);
-  for (const SkeletonPoint& point : retargeting.apply(short_bone, true).body)
+  for (const SkeletonPoint& point : retargeting.apply(short_bone).body)
     EXPECT_TRUE(std::isfinite(point.x) && std::isfinite(point.y));
   Pose flat = person;
   for (PosePoint& point : flat.body) point.y = 0.5f;
