@@ -163,7 +163,7 @@ TEST(PreprocessDetection, LeavesOutWhoIsMuchShorterThanTheLongest) {
   // A thin one of 600 pixels, and one of 200 that is larger: below two fifths of 600.
   for (const bool thin_first : {true, false}) {
     Detections all{.rows = 2, .columns = 6, .values = {0, 0, 600, 10, 0.9f, 0, 100, 100, 300, 300, 0.8f, 0}};
-    if (!thin_first) std::ranges::rotate(all.values, all.values.begin() + 6);
+    if (!thin_first) std::rotate(all.values.begin(), all.values.begin() + 6, all.values.end());
     if (!thin_first) std::swap(all.values[4], all.values[10]);
     EXPECT_EQ(find_person(all, 640, 640, 640, 640).value_or(PersonBox{}).right, 600) << thin_first;
     // Of 250 pixels it counts.
