@@ -33,7 +33,8 @@ void check_mask_shape(const MaskShape& shape);
 /// cv2.dilate() with a square of ones.
 Mask widened(const Mask& mask, int k, int iterations);
 
-/// The mask's own box (without its last row and column), cut into blocks, of which those with a pixel of it are filled. A mask too narrow to be cut, where the official code fails, stays
+/// The mask's own box (without its last row and column), cut into blocks, of which those with a pixel of it are filled. A mask too
+/// narrow to be cut, where the official code fails, stays
 /// as it is, as an empty one does.
 void fill_blocks(Mask& mask, int w_len, int h_len);
 

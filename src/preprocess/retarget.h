@@ -19,7 +19,8 @@ struct EditedPoses {
 
 class Retargeting {
  public:
-  /// `video` is the pose of the video's first frame, `picture` that of the character in the size that the video is to have. Notices are about bones that cannot be measured. Throws BadFile where
+  /// `video` is the pose of the video's first frame, `picture` that of the character in the size that the video is to have.
+  /// Notices are about bones that cannot be measured. Throws BadFile where
   /// both bodies are seen and one has no height.
   Retargeting(const Pose& video, const Pose& picture, const std::optional<EditedPoses>& edited,
               std::vector<std::string>& notices);
@@ -37,8 +38,8 @@ class Retargeting {
   static void lengthen(Body& body, const std::array<double, 19>& ratios, bool limits_feet);
   void share_ratios();
 
-  int width_, height_;  // of the picture
-  double scale_ = 1;    // the video's person beside the picture's
+  int width_, height_;               // of the picture
+  double scale_ = 1;                 // the video's person beside the picture's
   std::array<double, 19> ratios_{};  // of each bone of kBones: the picture's length by the video's
   double shift_x_ = 0, shift_y_ = 0;
 };
