@@ -193,7 +193,8 @@ Placed Builder::weight(const std::string& name, const char* layout, const Device
 
 namespace {
 
-Placed made_in(DeviceWeights& weights, const DeviceWeights::Key& key, const std::function<HostTensor()>& make) {
+Placed made_in(DeviceWeights& weights, const DeviceWeights::Key& key,
+               const std::function<HostTensor()>& make) {
   const auto as_it_is = [](const TensorView& view) { return view; };
   return {-1, weights.get(key, weights.has(key) ? HostTensor() : make(), as_it_is)};
 }
@@ -339,9 +340,9 @@ void Builder::add_node(const Node& node) {
   with_node(analysis_.graph.name, node, [&] {
     if (wants_host(node)) return add_host_node(node);
     // A result without elements needs no computing, and ops take none.
-    const bool nothing = std::all_of(node.outputs.begin(), node.outputs.end(), [&](const std::string& output) {
-      return output.empty() || known(output).shape.elements() == 0;
-    });
+    const bool nothing = std::all_of(
+        node.outputs.begin(), node.outputs.end(),
+        [&](const std::string& output) { return output.empty() || known(output).shape.elements() == 0; });
     if (nothing) {
       for (const std::string& output : node.outputs)
         if (!output.empty()) define(output, take(known(output).shape));

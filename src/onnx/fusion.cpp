@@ -222,7 +222,7 @@ class Fusion {
   }
 
   /// The name of a new constant; one of the file's where all that it is made of are.
-  std::string add_constant(std::string name, HostTensor value,
+  std::string add_constant(std::string name, const HostTensor& value,
                            const std::vector<std::string>& made_of) {
     while (analysis_.values.contains(name)) name += '\'';
     analysis_.values[name] = {value.dtype(), value.shape(), value};

@@ -279,7 +279,7 @@ class GraphReader {
 }  // namespace
 
 std::shared_ptr<const Graph> read_graph(std::span<const std::byte> bytes, const std::string& name,
-                                        ExternalFiles& external, std::shared_ptr<const void> keep) {
+                                        ExternalFiles& external, const std::shared_ptr<const void>& keep) {
   const auto graph = GraphReader(name, external, keep).read(bytes);
   for (const auto& [location, file] : external.files()) graph->files.push_back(file);
   return graph;

@@ -14,6 +14,6 @@ namespace wan::onnx {
 /// used; every constant has the bytes that its shape says. Which operators can be run, and whether shapes fit, is a session's to
 /// say. Throws BadFile.
 std::shared_ptr<const Graph> read_graph(std::span<const std::byte> bytes, const std::string& name,
-                                        ExternalFiles& external, std::shared_ptr<const void> keep);
+                                        ExternalFiles& external, const std::shared_ptr<const void>& keep);
 
 }  // namespace wan::onnx

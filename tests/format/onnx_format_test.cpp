@@ -108,7 +108,7 @@ class OnnxFormat : public ::testing::Test {
   test::TempFolder folder;
 
   fs::path write(const std::string& name, const std::string& content) const {
-    const fs::path path = folder / name;
+    fs::path path = folder / name;
     fs::create_directories(path.parent_path());
     std::ofstream(path, std::ios::binary) << content;
     return path;
