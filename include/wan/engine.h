@@ -200,6 +200,9 @@ class Engine {
   void check(const GenerationRequest& request) const;
   MemoryPlan plan(const GenerationRequest& request) const;
 
+  /// Pixels of a side of the faces that the checkpoint of animated characters looks at; 0 of other models.
+  int face_size() const;
+
   /// check(), for a request that is to come. Where blocks are kept, no more have a place from now on than fit beside this one, nor
   /// than fitted beside those that were made: so mixed sizes need not move them, and weights are loaded once.
   void expect(const GenerationRequest& request);

@@ -249,8 +249,10 @@ def read_mp4(path):
 
 
 def _mp4_metadata(data):
-    start, end = find_box(data, "moov/udta/meta") if "udta" in [
-        kind for kind, _, _ in boxes(data, *find_box(data, "moov"))] else find_box(data, "moov/meta")
+    kinds = [kind for kind, _, _ in boxes(data, *find_box(data, "moov"))]
+    if "udta" not in kinds and "meta" not in kinds:
+        return {}
+    start, end = find_box(data, "moov/udta/meta" if "udta" in kinds else "moov/meta")
     if data[start + 4 : start + 8] != b"hdlr":  # an ISO meta box begins with version and flags, QuickTime's does not
         start += 4
     keys, _ = find_box(data, "keys", start, end)
