@@ -16,6 +16,7 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "ops/conv3d.h"
+#include "tensor/formats/all_formats.h"
 
 namespace {
 
