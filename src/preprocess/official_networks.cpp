@@ -200,7 +200,7 @@ struct OfficialNetworks::Impl {
   }
 
   Impl(const PreprocessOptions& options, const std::atomic<bool>* cancelled)
-      : backend(make_exact_backend(engine_options(options)).backend),
+      : backend(make_backend(engine_options(options), BackendUse::kCoordinates).backend),
         workspace(backend->allocator()),
         ctx{.backend = *backend, .workspace = workspace, .communicator = alone, .cancelled = cancelled} {}
 
