@@ -167,6 +167,30 @@ class OneGo(Preprocessing):
         frames = [[read_png(path)[2] for path in sorted(self.folder.glob(f"{name}_*.png"))] for name in "bc"]
         self.assertEqual(frames[0], frames[1])
 
+    def test_a_stopped_run_that_another_one_finishes(self):
+        process = subprocess.Popen([WAN, *self.arguments_of(json=True, sample_steps="4")], cwd=self.folder, env=environment(), stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True)
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and "step" in event:
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate()
+        self.assertEqual(process.returncode, CANCELLED)
+        source = self.folder / "a.mp4.source"
+        self.assertTrue((source / "src_pose.mkv").exists())
+        (self.folder / "a.mp4.2.source").mkdir()  # of someone else
+        result = self.run_wan("generate", "--task", "animate-14B", "--ckpt_dir", ANIMATE, "--from_latents", "a.mp4.latents.safetensors", "--device", "cpu")
+        self.assertEqual(result.status, 0, result.err)
+        self.assertEqual(read_mp4(self.folder / "a.mp4").frames, 12)
+        self.assertEqual(list(self.folder.glob("*.source")), [self.folder / "a.mp4.2.source"])
+
+    def test_a_folder_that_was_named_stays(self):
+        self.preprocess(lossless=True, face_size="16", fps="24", save_path="a.mp4.source")
+        before = sorted(path.name for path in (self.folder / "a.mp4.source").iterdir())
+        self.generate(**self.options(video=None, image=None, ckpt_path=None, fps=None, src_root_path="a.mp4.source"))
+        self.assertEqual(sorted(path.name for path in (self.folder / "a.mp4.source").iterdir()), before)
+
     def test_what_does_not_go_together(self):
         for words, more in ((["--src_root_path"], {"src_root_path": "made"}), (["--image", "missing"], {"image": None}),
                             (["animate-14B"], {"task": "t2v-A14B"}), (["--plan"], {"plan": True}), (["--video"], {"video": None, "ckpt_path": "networks"})):
