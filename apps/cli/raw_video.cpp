@@ -73,8 +73,8 @@ void RawVideo::preprocess_for(GenerationRequest& request, const Engine& engine, 
                               const std::atomic<bool>* cancelled) {
   preprocess_.face_size = engine.face_size();
   try {
-    std::error_code told_by_writing;
-    fs::create_directories(preprocess_.save_path, told_by_writing);
+    std::error_code ignored;
+    fs::create_directories(preprocess_.save_path, ignored);
     write_file_atomically(preprocess_.save_path / kMark, "");
     const PreprocessResult result = preprocess(preprocess_, on_event, cancelled);
     if (on_event)

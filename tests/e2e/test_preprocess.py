@@ -1,6 +1,7 @@
 """wan preprocess, and an animation straight from a video: small networks made here, files, sound, refusals."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,18 @@ class Folder(Preprocessing):
         self.assertEqual(list((self.folder / "made").iterdir()), [])
 
 
+    def test_memory_does_not_grow_with_the_length(self):
+        def peak(rate):  # the video has half a second
+            process = subprocess.Popen([WAN, *self.arguments(fps=str(rate), resolution_area=["640", "360"], lossless=True)], cwd=self.folder,
+                                       env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, use = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.assertEqual(process.returncode, 0)
+            return use.ru_maxrss * 1024
+        # 90 frames more are 62 MB, and 71 MB of faces.
+        self.assertLess(peak(240) - peak(60), 10_000_000)
+
+
 class OneGo(Preprocessing):
     def options(self, **more):
         return {"checkpoint": ANIMATE, "task": "animate-14B", "size": None, "prompt": None, "frame_num": "9", "sample_steps": "1", "device": "cpu",
@@ -166,6 +179,15 @@ class OneGo(Preprocessing):
         self.assertEqual(result.status, 0, result.err)
         frames = [[read_png(path)[2] for path in sorted(self.folder.glob(f"{name}_*.png"))] for name in "bc"]
         self.assertEqual(frames[0], frames[1])
+
+    def test_memory_does_not_grow_with_clips(self):
+        def peak(rate):  # the video has half a second
+            result = self.run_wan(*self.arguments_of(fps=str(rate), save_file="m_%05d.png", json=True))
+            self.assertEqual(result.status, 0, result.err)
+            finished = next(event for event in result.events if event["event"] == "finished")
+            self.assertEqual(finished["frames"], rate // 2)
+            return finished["peak_host_bytes"]
+        self.assertLess(peak(224) - peak(112), 2_000_000)
 
     def test_a_stopped_run_that_another_one_finishes(self):
         process = subprocess.Popen([WAN, *self.arguments_of(json=True, sample_steps="4")], cwd=self.folder, env=environment(), stdout=subprocess.PIPE,
