@@ -38,7 +38,9 @@ def write_safetensors(path, tensors):
 
 def bf16_rows(shape, values):
     """Rows of floats."""
-    floats = array("f", array("I", (half << 16 for half in array("H", values))).tobytes())
+    data = bytearray(2 * len(values))
+    data[2::4], data[3::4] = values[::2], values[1::2]
+    floats = array("f", bytes(data))
     width = shape[1]
     return [floats[row * width : (row + 1) * width] for row in range(shape[0])]
 
