@@ -1,1 +1,1 @@
-// The shared library's own source: none. Its code comes whole from the static libraries it is linked from.
+// For targets without a source of their own: a shared library that is linked from static ones, and precompiled headers.
