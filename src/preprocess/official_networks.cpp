@@ -240,4 +240,8 @@ Networks OfficialNetworks::networks() const {
   return {*impl_->detector, *impl_->estimator, impl_->segmenter.get()};
 }
 
+Backend::MemoryUse OfficialNetworks::memory_use() const {
+  return impl_->backend->memory_use();
+}
+
 }  // namespace wan
