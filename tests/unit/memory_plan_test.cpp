@@ -115,7 +115,7 @@ class MemoryPlanTest : public testing::TestWithParam<Case> {
     std::unique_ptr<Backend> backend = make(device);
     const Backend& seen = *backend;
     Engine engine = make_engine(options, std::move(backend));
-    const MemoryPlan plan = engine.plan(request());
+    MemoryPlan plan = engine.plan(request());
     engine.generate(request());
     EXPECT_EQ(plan.loras > 0, is_packed());
     const auto planned = static_cast<double>(plan.peak - plan.program);
