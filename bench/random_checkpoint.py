@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy
 import torch
 from safetensors.torch import save_file
-from vs_official import TEXT_TOKENS, TEXT_WIDTH, TRANSFORMERS, import_official
+from vs_official import TEXT_WIDTH, TRANSFORMERS, import_official, transformer_config
 
 HERE = Path(__file__).resolve().parent
 SHARD_BYTES = 4.5e9
@@ -39,7 +39,7 @@ def shapes_of(make):
 
 def write_config(folder, config):
     folder.mkdir(parents=True, exist_ok=True)
-    name = "WanModel_S2V" if config["model_type"] == "s2v" else "WanModel"
+    name = {"s2v": "WanModel_S2V", "animate": "WanAnimateModel"}.get(config["model_type"], "WanModel")
     (folder / "config.json").write_text(json.dumps({"_class_name": name, "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
 
 
@@ -147,16 +147,18 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     args.out.mkdir(parents=True, exist_ok=True)
-    small, speech = args.task == "ti2v-5B", args.task == "s2v-14B"
+    small, speech, animation = (args.task == task for task in ("ti2v-5B", "s2v-14B", "animate-14B"))
 
-    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS)
-    if args.num_layers:
-        config["num_layers"] = args.num_layers
-        if speech:
-            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < args.num_layers]
-    model = import_official(args.official, "s2v.model_s2v").WanModel_S2V if speech else import_official(args.official, "model").WanModel
-    shapes = shapes_of(lambda: model(**config, text_dim=TEXT_WIDTH))
-    one = small or speech
+    config = transformer_config(args.task, args.num_layers)
+    given = {name: value for name, value in config.items() if name != "model_type" or not animation}
+    if speech:
+        model = import_official(args.official, "s2v.model_s2v").WanModel_S2V
+    elif animation:
+        model = import_official(args.official, "animate.model_animate").WanAnimateModel
+    else:
+        model = import_official(args.official, "model").WanModel
+    shapes = shapes_of(lambda: model(**given))
+    one = small or speech or animation
     folder = args.out if one else args.out / "high_noise_model"
     write_config(folder, config)
     if args.precision == "q4_k_m":
