@@ -47,7 +47,6 @@ __global__ void causal_attention_kernel(CausalRows p) {
   const int left = p.sharing - first_of_shared;
   const int heads = left < kCausalHeads ? left : kCausalHeads;
   const auto part = static_cast<std::int64_t>(blockIdx.z);
-  await_previous();
 
   for (int i = thread; i < heads * p.width; i += kCausalThreads) {
     float value[1];
@@ -121,7 +120,7 @@ __global__ void causal_attention_kernel(CausalRows p) {
       for (int h = 0; h < kCausalHeads; ++h)
         if (h < heads) sums[h][c] *= corrections[h];
       const K* value = values + chunk * p.v_row + column;
-#pragma unroll 16
+#pragma unroll 8
       for (int j = 0; j < count; ++j) {
         const float element = to_f32(value[j * p.v_row]);
 #pragma unroll
@@ -155,28 +154,22 @@ __global__ void causal_attention_kernel(CausalRows p) {
 
 /// A block a query and head.
 __global__ void join_causal_parts_kernel(CausalRows p) {
-  __shared__ float factors[kMostCausalParts];
-  const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y);
   const float* partial = p.partial + (row * p.heads + head) * p.parts * (p.width + 2);
-  await_previous();
   float peak = -3.0e38f;
-  for (int part = thread; part < p.parts; part += kCausalThreads) {
-    factors[part] = partial[part * (p.width + 2) + p.width];
-    peak = fmaxf(peak, factors[part]);
-  }
-  peak = row_max<kCausalThreads>(peak);
-  float total = 0.0f;
-  for (int part = thread; part < p.parts; part += kCausalThreads) {
-    factors[part] = expf(factors[part] - peak);
-    total += factors[part] * partial[part * (p.width + 2) + p.width + 1];
-  }
-  total = row_sum<kCausalThreads>(total);  // which all of the block's factors are there after
-  for (int column = thread; column < p.width; column += kCausalThreads) {
+#pragma unroll 8
+  for (int part = 0; part < p.parts; ++part) peak = fmaxf(peak, partial[part * (p.width + 2) + p.width]);
+  for (int column = static_cast<int>(threadIdx.x); column < p.width; column += kCausalThreads) {
     float sum = 0.0f;
-#pragma unroll 16
-    for (int part = 0; part < p.parts; ++part) sum += factors[part] * partial[part * (p.width + 2) + column];
+    float total = 0.0f;
+#pragma unroll 8
+    for (int part = 0; part < p.parts; ++part) {
+      const float* of_part = partial + part * (p.width + 2);
+      const float factor = expf(of_part[p.width] - peak);
+      sum += factor * of_part[column];
+      total += factor * of_part[p.width + 1];
+    }
     store_element_of(p.out, p.out_is_bf16, row * p.out_row + head * p.out_head + column, sum / total);
   }
 }
@@ -216,15 +209,15 @@ void launch_causal_attention(cudaStream_t stream, const CausalAttentionArgs& arg
                           : causal_attention_kernel<K, 1, kCausalKeysOfPart>;
     const auto many = wide ? causal_attention_kernel<K, kPack, kCausalThreads>
                            : causal_attention_kernel<K, 1, kCausalThreads>;
-    launch_early(stream,
-                 {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
-                       static_cast<unsigned>(rows.parts)),
-                  dim3(kCausalThreads)},
-                 rows.parts > 1 ? few : many, rows);
+    launch(stream,
+           {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
+                 static_cast<unsigned>(rows.parts)),
+            dim3(kCausalThreads)},
+           rows.parts > 1 ? few : many, rows);
   });
   if (rows.parts > 1)
-    launch_early(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kCausalThreads)},
-                 join_causal_parts_kernel, rows);
+    launch(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kCausalThreads)},
+           join_causal_parts_kernel, rows);
 }
 
 }  // namespace wan::cuda

@@ -52,7 +52,6 @@ __device__ inline void gated_activation_pack(ActivationKind kind, const Vector& 
 template <typename Out, int N>
 __global__ void gated_activation_kernel(ActivationKind kind, Vector gate, Vector x, Out* out,
                                         std::int64_t count) {
-  await_previous();
   const Share<N> share(count);
   if (share.whole()) return gated_activation_pack<Out, N>(kind, gate, x, out, share.first);
   for (std::int64_t i = share.first; i < count; ++i) gated_activation_pack<Out, 1>(kind, gate, x, out, i);
@@ -92,7 +91,6 @@ template <typename X, typename Y, int N>
 __global__ void gated_residual_kernel(X* x, const Y* y, const float* gate, std::int64_t gate_stride,
                                       std::int64_t width, SegmentGroup group) {
   const std::int64_t row = group.first_row + blockIdx.x;
-  await_previous();
   const float* gates = gate != nullptr ? gate + group.segment_of(row) * gate_stride : nullptr;
   for (std::int64_t c = std::int64_t{threadIdx.x} * N; c < width; c += std::int64_t{blockDim.x} * N) {
     float sums[N];
@@ -218,9 +216,9 @@ void launch_gated_activation(cudaStream_t stream, const GatedActivationArgs& arg
   with_activation_type(args.out.dtype(), [&](auto out_tag) {
     using Out = typename decltype(out_tag)::type;
     const bool wide = aligned({args.gate, args.x, args.out});
-    launch_early(stream, flat_shape(count, wide ? kWide : 1),
-                 wide ? gated_activation_kernel<Out, kWide> : gated_activation_kernel<Out, 1>, args.kind,
-                 as_vector(args.gate), as_vector(args.x), reinterpret_cast<Out*>(args.out.data()), count);
+    launch(stream, flat_shape(count, wide ? kWide : 1),
+           wide ? gated_activation_kernel<Out, kWide> : gated_activation_kernel<Out, 1>, args.kind,
+           as_vector(args.gate), as_vector(args.x), reinterpret_cast<Out*>(args.out.data()), count);
   });
 }
 
@@ -252,11 +250,11 @@ void launch_gated_residual(cudaStream_t stream, const GatedResidualArgs& args) {
       with_activation_type(args.y.dtype(), [&](auto y_tag) {
         using X = typename decltype(x_tag)::type;
         using Y = typename decltype(y_tag)::type;
-        launch_early(stream, {dim3(static_cast<unsigned>(group.rows)), dim3(threads)},
-                     wide ? gated_residual_kernel<X, Y, kWide> : gated_residual_kernel<X, Y, 1>,
-                     reinterpret_cast<X*>(args.x.data()), reinterpret_cast<const Y*>(args.y.data()),
-                     args.gate ? args.gate.as<float>() : nullptr, args.gate ? row_stride(args.gate) : 0,
-                     width, group);
+        launch(stream, {dim3(static_cast<unsigned>(group.rows)), dim3(threads)},
+               wide ? gated_residual_kernel<X, Y, kWide> : gated_residual_kernel<X, Y, 1>,
+               reinterpret_cast<X*>(args.x.data()), reinterpret_cast<const Y*>(args.y.data()),
+               args.gate ? args.gate.as<float>() : nullptr, args.gate ? row_stride(args.gate) : 0, width,
+               group);
       });
     });
   });

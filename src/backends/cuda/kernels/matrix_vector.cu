@@ -22,12 +22,6 @@ __global__ void matrix_vector_kernel(const X* x, const BFloat16* weight, Vector 
 #pragma unroll
   for (int r = 0; r < kVectorRows; ++r)  // past the end the last row again
     from[r] = weight + (first_row + r < rows ? first_row + r : rows - 1) * width;
-  constexpr int kLine = 128 / (2 * kVectorPack);  // packs of a line of the cache
-  if (thread % kLine == 0)
-    for (int u = 0; u < kVectorAhead; ++u)
-      for (int r = 0; r < kVectorRows; ++r)
-        if (thread * kVectorPack + u * kStep < width) prefetch(from[r] + thread * kVectorPack + u * kStep);
-  await_previous();
   float sums[kVectorRows][kVectorPack] = {};
   for (int first = thread * kVectorPack; first < width; first += kStep * kVectorAhead) {
     Pack<BFloat16, kVectorPack> packs[kVectorRows][kVectorAhead];
@@ -86,11 +80,10 @@ void launch_matrix_vector(cudaStream_t stream, const LinearArgs& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch_early(stream, {dim3(blocks_for(rows, kVectorRows)), dim3(kVectorThreads)},
-                   matrix_vector_kernel<X, Out>, reinterpret_cast<const X*>(args.x.data()),
-                   reinterpret_cast<const BFloat16*>(args.weight.data()), as_vector(args.bias),
-                   args.activation, reinterpret_cast<Out*>(args.out.data()), rows,
-                   static_cast<int>(args.x.dim(1)));
+      launch(stream, {dim3(blocks_for(rows, kVectorRows)), dim3(kVectorThreads)},
+             matrix_vector_kernel<X, Out>, reinterpret_cast<const X*>(args.x.data()),
+             reinterpret_cast<const BFloat16*>(args.weight.data()), as_vector(args.bias), args.activation,
+             reinterpret_cast<Out*>(args.out.data()), rows, static_cast<int>(args.x.dim(1)));
     });
   });
 }

@@ -10,7 +10,6 @@
 #include <tuple>
 
 #include "backends/cuda/check.h"
-#include "backends/cuda/kernels/probe.h"
 
 namespace wan::cuda {
 
@@ -24,67 +23,29 @@ __device__ inline T* dynamic_shared() {
 /// Where a wide access needs an alignment. The device itself stops a kernel that gets it wrong; the emulation checks here.
 __device__ inline void check_address(const void*, std::size_t) {}
 
-/// First in a kernel of launch_early(), before it touches what others write: waits for all that was enqueued before it, and lets the next
-/// such kernel come.
-__device__ inline void await_previous() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-  cudaGridDependencySynchronize();
-#endif
-}
-
-/// Brings the address's line of the cache; may stand before await_previous(), whoever writes there.
-__device__ inline void prefetch(const void* address) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
-}
-
 struct LaunchShape {
   dim3 grid;
   dim3 block;
   std::size_t shared_bytes = 0;
 };
 
+/// Enqueues kernel(args...). Throws Device where the launch is refused. A grid without blocks enqueues nothing.
 template <typename... Parameters, typename... Args>
-void launch_configured(cudaStream_t stream, const LaunchShape& shape, unsigned attributes,
-                       void (*kernel)(Parameters...), const Args&... args) {
+void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
+            const Args&... args) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   constexpr std::size_t kGrantedUnasked = 48 * 1024;
   const auto* function = reinterpret_cast<const void*>(kernel);
   if (shape.shared_bytes > kGrantedUnasked)
     WAN_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(shape.shared_bytes)));
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = shape.grid;
-  config.blockDim = shape.block;
-  config.dynamicSmemBytes = shape.shared_bytes;
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = attributes;
   std::tuple<Parameters...> values(static_cast<Parameters>(args)...);
   std::apply(
       [&](Parameters&... value) {
         void* pointers[sizeof...(Parameters) + 1] = {static_cast<void*>(&value)...};
-        WAN_CUDA(cudaLaunchKernelExC(&config, function, pointers));
+        WAN_CUDA(cudaLaunchKernel(function, shape.grid, shape.block, pointers, shape.shared_bytes, stream));
       },
       values);
-}
-
-/// Enqueues kernel(args...). Throws Device where the launch is refused. A grid without blocks enqueues nothing.
-template <typename... Parameters, typename... Args>
-void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
-            const Args&... args) {
-  launch_configured(stream, shape, 0, kernel, args...);
-}
-
-/// The same for a kernel that begins with await_previous(): its blocks are placed while the kernel before it ends, where the device and
-/// this build for it know how. Worth it for kernels of a few microseconds.
-template <typename... Parameters, typename... Args>
-void launch_early(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
-                  const Args&... args) {
-  launch_configured(stream, shape, kernels_await() ? 1 : 0, kernel, args...);
 }
 
 }  // namespace wan::cuda

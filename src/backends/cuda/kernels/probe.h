@@ -8,7 +8,4 @@ namespace wan::cuda {
 /// Looks for the code of an empty kernel: success, or what the runtime says.
 cudaError_t probe_kernels();
 
-/// Whether await_previous() waits on the current device: of compute capability 9, in code that was built for it.
-bool kernels_await();
-
 }  // namespace wan::cuda

@@ -68,7 +68,6 @@ __global__ void held_rms_norm_kernel(const X* x, std::int64_t x_stride, Vector w
                                      const float* table, int head, Out* out, std::int64_t out_stride,
                                      int width) {
   const std::int64_t row = blockIdx.x;
-  await_previous();
   HeldRow<kHeldThreads, N, kHeldPacks> held(x + row * x_stride, static_cast<int>(threadIdx.x) * N, width);
   const float squares = row_sum<kHeldThreads>(held.squares(0.0f));
   const float inverse = 1.0f / sqrtf(squares / static_cast<float>(width) + eps);
@@ -102,11 +101,10 @@ void launch_held_rms_norm(cudaStream_t stream, const HeldRmsNorm& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch_early(stream, block_each(args.x.dim(0)), held_rms_norm_kernel<X, Out, kPack>,
-                   reinterpret_cast<const X*>(args.x.data()), row_stride(args.x), as_vector(args.weight),
-                   args.eps, args.table ? args.table.as<float>() : nullptr, args.head,
-                   reinterpret_cast<Out*>(args.out.data()), row_stride(args.out),
-                   static_cast<int>(args.x.dim(1)));
+      launch(stream, block_each(args.x.dim(0)), held_rms_norm_kernel<X, Out, kPack>,
+             reinterpret_cast<const X*>(args.x.data()), row_stride(args.x), as_vector(args.weight), args.eps,
+             args.table ? args.table.as<float>() : nullptr, args.head,
+             reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), static_cast<int>(args.x.dim(1)));
     });
   });
 }

@@ -15,7 +15,6 @@ template <typename X, typename Out>
 __global__ void rotate_halves_kernel(const X* x, const float* table, Out* out, HalfPairs p) {
   const std::int64_t pair = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (pair >= p.count) return;
-  await_previous();
   const auto i = static_cast<int>(pair % p.half);
   const auto head = static_cast<int>(pair / p.half % p.heads);
   const std::int64_t row = pair / p.half / p.heads;
@@ -43,9 +42,9 @@ void launch_rotate_halves(cudaStream_t stream, const RotateHalvesArgs& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch_early(stream, {dim3(blocks_for(pairs.count, kThreads)), dim3(kThreads)},
-                   rotate_halves_kernel<X, Out>, reinterpret_cast<const X*>(args.x.data()),
-                   args.table.as<float>(), reinterpret_cast<Out*>(args.out.data()), pairs);
+      launch(stream, {dim3(blocks_for(pairs.count, kThreads)), dim3(kThreads)}, rotate_halves_kernel<X, Out>,
+             reinterpret_cast<const X*>(args.x.data()), args.table.as<float>(),
+             reinterpret_cast<Out*>(args.out.data()), pairs);
     });
   });
 }

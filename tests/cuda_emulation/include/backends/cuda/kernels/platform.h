@@ -89,9 +89,6 @@ inline void check_address(const void* address, std::size_t alignment) {
   if (reinterpret_cast<std::uintptr_t>(address) % alignment != 0) cuda_emulation::stop("misaligned address");
 }
 
-inline void await_previous() {}
-inline void prefetch(const void*) {}
-
 struct LaunchShape {
   dim3 grid;
   dim3 block;
@@ -110,12 +107,6 @@ void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parame
   };
   cuda_emulation::run_grid({shape.grid, shape.block, shape.shared_bytes}, place_thread,
                            [&] { std::apply(kernel, values); });
-}
-
-template <typename... Parameters, typename... Args>
-void launch_early(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
-                  const Args&... args) {
-  launch(stream, shape, kernel, args...);
 }
 
 }  // namespace wan::cuda
