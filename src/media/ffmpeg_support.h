@@ -1,15 +1,10 @@
 #pragma once
 // Owners for FFmpeg's objects and the texts of its errors. Included by FFmpeg-built files only.
 
-extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/frame.h>
-#include <libswscale/swscale.h>
-}
-
 #include <memory>
 #include <string>
+
+#include "media/ffmpeg_library.h"
 
 namespace wan {
 

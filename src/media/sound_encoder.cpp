@@ -1,10 +1,5 @@
 #include "media/sound_encoder.h"
 
-extern "C" {
-#include <libavutil/mathematics.h>
-#include <libswresample/swresample.h>
-}
-
 #include <algorithm>
 
 #include "base/error.h"
