@@ -4,7 +4,7 @@
 # Does nothing where all of them are there. Without root it uses sudo, or prints the one line to run.
 set -eu
 
-packages="cmake ninja-build g++ pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libdnnl-dev
+packages="cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev
   libicu-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libavcodec-dev libavformat-dev libavutil-dev
   libswscale-dev libswresample-dev libsoxr-dev libcurl4-openssl-dev"
 # Processes on two machines, in network namespaces: MPI and ip. A program that speaks. A build on one machine needs no MPI.
