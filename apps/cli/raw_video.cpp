@@ -21,7 +21,7 @@ constexpr const char* kMark = "goes_with_the_video";
 /// A name that is free: what an earlier run has left may be needed to go on with it.
 fs::path free_folder(const fs::path& save_file) {
   for (int number = 1;; ++number) {
-    const fs::path folder = save_file.string() + (number == 1 ? "" : fmt::format(".{}", number)) + ".source";
+    fs::path folder = save_file.string() + (number == 1 ? "" : fmt::format(".{}", number)) + ".source";
     if (!file_exists(folder)) return folder;
   }
 }
