@@ -160,7 +160,7 @@ void measure_host(const Given& given, const OfficialNetworks& networks) {
   const Networks n = networks.networks();
   MadeFrames source(given.size, 1);
   const Image frame = source.next();
-  const auto [width, height] = given.size;
+  const int width = given.size.width, height = given.size.height;
   const PersonBox person{
       .left = 0.3 * width, .top = 0.1 * height, .right = 0.6 * width, .bottom = 0.95 * height, .score = 1};
   const PoseRegion region = pose_region(person, width, height, n.estimator.width(), n.estimator.height());
