@@ -37,16 +37,20 @@ function(wan_test_options NAME)
   endif()
 endfunction()
 
-# Test code that compares many values, again and again. The headers that it includes are precompiled: they are half of its compiling.
+# Test code that compares many values, again and again.
 function(wan_test_compile_busy NAME)
   target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
+endfunction()
+
+# What test objects include is precompiled: half of their compiling.
+function(wan_precompile_test_headers NAME)
   if(NOT CMAKE_UNITY_BUILD)  # each file is to be read alone
     return()
   endif()
   if(NOT TARGET test_headers)
     add_library(test_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
     wan_test_options(test_headers wan_weights)
-    target_compile_options(test_headers PRIVATE $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
+    wan_test_compile_busy(test_headers)
     set(headers base/error.h ops/backend.h ops/exec_context.h weights/checkpoint.h)
     list(TRANSFORM headers PREPEND ${PROJECT_SOURCE_DIR}/src/)
     target_precompile_headers(test_headers PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>
@@ -63,6 +67,7 @@ function(wan_test_objects NAME)
     add_library(${NAME} OBJECT ${ARG_SOURCES})
     wan_test_options(${NAME} ${ARG_DEPENDS})
     wan_test_compile_busy(${NAME})
+    wan_precompile_test_headers(${NAME})
   endif()
 endfunction()
 

@@ -12,8 +12,8 @@
 namespace wan {
 
 struct FrameSteps {
-  const PreprocessOptions&
-      options;  // of its files the edited pictures are read; save_path has the frames of a chunk, to replace
+  /// Of its files the edited pictures are read; save_path has the frames of a chunk, to replace.
+  const PreprocessOptions& options;
   const Networks& networks;
   FrameSource& frames;
   SourceSinks sinks;

@@ -68,7 +68,7 @@ class ShardingTest : public testing::Test {
 };
 
 TEST_F(ShardingTest, TheVideoIsThatOfWholeBlocks) {
-  for (int ranks = 1; ranks <= 3; ++ranks) {
+  for (int ranks = 1; ranks <= 4; ++ranks) {
     Engine whole = make_engine(options(), backends(ranks));
     const Tensor expected = latents(whole);
     for (const auto& [dit, text] : {std::pair(true, true), std::pair(true, false), std::pair(false, true)})
