@@ -163,9 +163,9 @@ class OneGo(Preprocessing):
         return {"checkpoint": ANIMATE, "task": "animate-14B", "size": None, "prompt": None, "frame_num": "9", "sample_steps": "1", "device": "cpu",
                 "video": "video.mp4", "image": "picture.png", "ckpt_path": "networks", "fps": "24", "save_file": "a.mp4", **more}
 
-    def arguments_of(self, **more):
+    def arguments_of(self, side="32", **more):
         # The area has two values.
-        return generate_arguments(**self.options(**more)) + ["--resolution_area", "32", "32"]
+        return generate_arguments(**self.options(**more)) + ["--resolution_area", side, side]
 
     def test_a_video_and_a_picture(self):
         result = self.run_wan(*self.arguments_of(json=True))
@@ -185,12 +185,13 @@ class OneGo(Preprocessing):
 
     def test_memory_does_not_grow_with_clips(self):
         def peak(rate):  # the video has half a second
-            result = self.run_wan(*self.arguments_of(fps=str(rate), save_file="m_%05d.png", json=True))
+            result = self.run_wan(*self.arguments_of("64", fps=str(rate), save_file="m_%05d.png", json=True))
             self.assertEqual(result.status, 0, result.err)
             finished = next(event for event in result.events if event["event"] == "finished")
             self.assertEqual(finished["frames"], rate // 2)
             return finished["peak_host_bytes"]
-        self.assertLess(peak(224) - peak(112), 2_000_000)
+        # 56 frames more are 2.75 MB in floats.
+        self.assertLess(peak(224) - peak(112), 1_000_000)
 
     def test_a_stopped_run_that_another_one_finishes(self):
         process = subprocess.Popen([WAN, *self.arguments_of(json=True, sample_steps="4")], cwd=self.folder, env=environment(), stdout=subprocess.PIPE,
