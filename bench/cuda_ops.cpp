@@ -261,6 +261,20 @@ void run_language(Bench& b) {
                 2 * static_cast<double>(tokens) * products, 2 * products,
                 [&] { linear(b.ctx, {.x = x, .weight = weight, .bias = {}, .out = out}); });
     }
+    for (const std::vector<std::int64_t>& columns : {std::vector{kDim, kKeyDim, kKeyDim}, {kFfn, kFfn}}) {
+      const Tensor x = b.random(DType::kBF16, {tokens, kDim});
+      std::vector<Tensor> weights, outs;
+      LinearGroupArgs group;
+      double bytes = 0;
+      for (std::size_t i = 0; i < columns.size(); ++i) {
+        weights.push_back(b.random(DType::kBF16, {columns[i], kDim}, 0.02));
+        outs.emplace_back(b.backend->allocator(), DType::kBF16, Shape{tokens, columns[i]});
+        group.products[i] = {.x = x, .weight = weights[i], .bias = {}, .out = outs[i]};
+        bytes += 2 * static_cast<double>(columns[i] * kDim);
+      }
+      b.measure(named(fmt::format("linear_group of {} -> {}", kDim, fmt::join(columns, ", "))).c_str(),
+                static_cast<double>(group.flops()), bytes, [&] { linear_group(b.ctx, group); });
+    }
     const Tensor query = b.random(DType::kBF16, {tokens, kDim});
     const Tensor attended(b.backend->allocator(), DType::kBF16, {tokens, kDim});
     const CausalAttentionArgs attention{
@@ -281,6 +295,10 @@ void run_language(Bench& b) {
     });
     b.measure(named("residual").c_str(), 0, 12 * static_cast<double>(x.view().elements()),
               [&] { gated_residual(b.ctx, {.x = x, .y = x, .gate = {}, .segments = {}}); });
+    const Tensor branch = b.random(DType::kF32, {tokens, kDim});
+    b.measure(
+        named("rms_norm behind a branch").c_str(), 0, 14 * static_cast<double>(x.view().elements()),
+        [&] { rms_norm(b.ctx, {.x = x, .weight = weight, .eps = 1e-6f, .out = query, .branch = branch}); });
   }
 }
 

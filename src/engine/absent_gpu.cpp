@@ -30,6 +30,9 @@ class AbsentGpu final : public IdleBackend<AbsentGpu> {
   }
   void take_scratch_op(Workspace& workspace, const Conv3dArgs& args) { cuda::take_scratch(workspace, args); }
   void take_scratch_op(Workspace& workspace, const LinearArgs& args) { cuda::take_scratch(workspace, args); }
+  void take_scratch_op(Workspace& workspace, const LinearGroupArgs& args) {
+    cuda::take_scratch(workspace, args);
+  }
 
  private:
   static constexpr std::int64_t kContext = std::int64_t{1} << 29;

@@ -1,9 +1,12 @@
 #pragma once
-// Linear: a weight and a bias as one callable thing. It owns nothing: the views come from a residency or a holder.
+// Linear: a weight and a bias as one callable thing, alone or several together. It owns nothing: the views come from a residency or a
+// holder.
+
+#include <initializer_list>
 
 #include "nn/unpacked_weight.h"
 #include "ops/exec_context.h"
-#include "ops/linear.h"
+#include "ops/linear_group.h"
 #include "weights/weight_visitor.h"
 
 namespace wan {
@@ -39,5 +42,23 @@ struct Linear {
     return {weight.slice(0, first, last), part(bias), {part(addition.up), addition.down}};
   }
 };
+
+struct LinearOut {
+  const Linear& linear;
+  TensorView out;
+};
+
+/// Several of the same x, at once where none is packed.
+inline void run_together(ExecContext& ctx, const TensorView& x, std::initializer_list<LinearOut> all) {
+  LinearGroupArgs group;
+  std::size_t count = 0;
+  for (const auto& [linear, out] : all) {
+    if (is_packed(linear.weight.dtype()))
+      linear(ctx, x, out);
+    else
+      group.products.at(count++) = {.x = x, .weight = linear.weight, .bias = linear.bias, .out = out};
+  }
+  if (count > 0) linear_group(ctx, group);
+}
 
 }  // namespace wan

@@ -23,6 +23,7 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/linear_combination.h"
+#include "ops/linear_group.h"
 #include "ops/max_pool_2x2.h"
 #include "ops/patchify.h"
 #include "ops/pointwise.h"
@@ -42,7 +43,8 @@ using AllOps =
     TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
              CopyArgs, CountNonFiniteArgs, DepthwiseConvArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
              GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs,
-             LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs,
-             RotateHalvesArgs, RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+             LinearCombinationArgs, LinearGroupArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs,
+             RmsNormRopeArgs, RotateHalvesArgs, RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs,
+             UpsampleArgs>;
 
 }  // namespace wan

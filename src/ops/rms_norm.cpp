@@ -6,6 +6,10 @@
 
 namespace wan {
 
+GatedResidualArgs residual_of(const RmsNormArgs& args) {
+  return {.x = args.x, .y = args.branch, .gate = {}, .segments = {}};
+}
+
 void validate(const RmsNormArgs& args) {
   constexpr const char* kOp = "rms_norm";
   check_rank(kOp, "x", args.x, 2);
@@ -15,9 +19,13 @@ void validate(const RmsNormArgs& args) {
     check_activation_dtype(kOp, "an argument", view);
     check_inner_contiguous(kOp, "an argument", view);
   }
+  if (!args.branch) return;
+  validate(residual_of(args));
+  WAN_CHECK(args.out.data() != args.x.data(), kInternal, "[{}] x stays apart where it gets a branch", kOp);
 }
 
 void reference(const RmsNormArgs& args) {
+  if (args.branch) reference(residual_of(args));
   const std::int64_t width = args.x.dim(1);
   for (std::int64_t r = 0; r < args.x.dim(0); ++r) {
     double squares = 0.0;

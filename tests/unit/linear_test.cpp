@@ -1,4 +1,4 @@
-#include "ops/linear.h"
+#include "ops/linear_group.h"
 
 #include <cmath>
 
@@ -53,8 +53,56 @@ TEST(Linear, MatchesTheCompositeForOneRowOfWholePieces) {
   for (const DType weight : {DType::kF32, DType::kBF16})
     for (const DType x : {DType::kF32, DType::kBF16})
       for (const DType out : {DType::kF32, DType::kBF16})
-        for (const Case& c : {Case{1, 8, 3}, Case{1, 40, 24}, Case{1, 1096, 5}, Case{1, 2200, 9}})
+        for (const Case& c :
+             {Case{1, 8, 3}, Case{1, 40, 24}, Case{1, 1096, 5}, Case{1, 2200, 9}, Case{1, 9000, 3}})
           check(c, x, weight, out, Layout::kContiguous, ActivationKind::kSiLU, c.columns != 5);
+}
+
+TEST(LinearGroup, MatchesTheCompositeOfEach) {
+  for (const std::int64_t rows : {1, 5})
+    for (const DType weight_type : {DType::kF32, DType::kBF16})
+      for (const DType last_out : {DType::kF32, DType::kBF16})
+        for (const std::size_t count : {1, 2, 3})
+          for (const std::int64_t inner : {33, 1096, 9000}) {
+            OpContext ops;
+            const Guarded x = random_tensor(DType::kBF16, {rows, inner}, 1);
+            const std::array<std::int64_t, LinearGroupArgs::kMost> columns{7, 2, 5};
+            std::vector<Guarded> weights, biases, outs;
+            LinearGroupArgs args;
+            for (std::size_t i = 0; i < count; ++i) {
+              weights.push_back(random_tensor(weight_type, {columns[i], inner},
+                                              2 + static_cast<std::uint32_t>(i), Layout::kContiguous, 0.2));
+              biases.push_back(random_tensor(DType::kF32, {columns[i]}, 5 + static_cast<std::uint32_t>(i)));
+              outs.emplace_back(i + 1 < count ? DType::kBF16 : last_out, Shape{rows, columns[i]});
+            }
+            for (std::size_t i = 0; i < count; ++i)
+              args.products[i] = {x, weights[i], i == 1 ? TensorView() : biases[i].view(), outs[i],
+                                  i == 2 ? ActivationKind::kSiLU : ActivationKind::kNone};
+            linear_group(ops.ctx, args);
+            for (std::size_t i = 0; i < count; ++i) {
+              const Tensor expected(DType::kF64, outs[i].view().shape());
+              LinearArgs product = args.products[i];
+              product.out = expected;
+              reference(product);
+              EXPECT_TRUE(all_close(outs[i], expected, tolerance(ops, outs[i].view().dtype())))
+                  << i << " of " << count << ", " << inner;
+              EXPECT_TRUE(outs[i].intact());
+            }
+          }
+}
+
+TEST(LinearGroup, RefusesWhatItsContractDoesNotAllow) {
+  OpContext ops;
+  const Guarded x = random_tensor(DType::kF32, {1, 8}, 1);
+  const Guarded weight(DType::kF32, {3, 8});
+  const Guarded out(DType::kF32, {1, 3});
+  const LinearArgs product{x, weight, {}, out};
+  LinearArgs of_other_x = product;
+  const Guarded other = random_tensor(DType::kF32, {1, 8}, 2);
+  of_other_x.x = other;
+  EXPECT_THROW(linear_group(ops.ctx, {{product, of_other_x}}), Error);
+  EXPECT_THROW(linear_group(ops.ctx, {{product, {}, product}}), Error);
+  EXPECT_THROW(linear_group(ops.ctx, {}), Error);
 }
 
 TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {

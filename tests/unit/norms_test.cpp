@@ -172,6 +172,26 @@ TEST(RmsNorm, WorksInPlace) {
   EXPECT_TRUE(all_close(x, expected, 5e-7));
 }
 
+TEST(RmsNorm, AddsABranchBefore) {
+  OpContext ops;
+  for (const Shape& shape : kShapes)
+    for (const DType x_type : kTypes)
+      for (const DType branch_type : kTypes) {
+        const Guarded x = random_tensor(x_type, shape, 1);
+        const Guarded branch = random_tensor(branch_type, shape, 2);
+        const Guarded weight = random_tensor(DType::kF32, {shape[1]}, 3);
+        const Guarded out(DType::kF32, shape);
+        const Guarded expected_x = random_tensor(x_type, shape, 1);
+        const Tensor expected(DType::kF64, shape);
+        reference(RmsNormArgs{expected_x, weight, 1e-6f, expected, branch});
+        rms_norm(ops.ctx, {x, weight, 1e-6f, out, branch});
+        EXPECT_TRUE(all_close(x, expected_x, x_type == DType::kF32 ? 1e-6 : 0.00390625));
+        // A sum in bf16 may be rounded to either side.
+        EXPECT_TRUE(all_close(out, expected, x_type == DType::kF32 ? 1e-6 : 0.00390625));
+        EXPECT_TRUE(x.intact() && out.intact());
+      }
+}
+
 TEST(RmsNorm, RefusesWhatItsContractDoesNotAllow) {
   OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {4, 8}, 1);
@@ -180,6 +200,9 @@ TEST(RmsNorm, RefusesWhatItsContractDoesNotAllow) {
   EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, Guarded(DType::kF32, {8, 4})}), Error);
   EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, Guarded(DType::kF16, {4, 8})}), Error);
   EXPECT_THROW(rms_norm(ops.ctx, {x, {}, 1e-6f, x}), Error);
+  const Guarded out(DType::kF32, {4, 8});
+  EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, x, out}), Error);
+  EXPECT_THROW(rms_norm(ops.ctx, {x, weight, 1e-6f, out, Guarded(DType::kF32, {4, 7})}), Error);
 }
 
 /// cos and sin of angles that differ by row and pair.

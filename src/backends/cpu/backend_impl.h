@@ -48,6 +48,7 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   void take_scratch_op(Workspace& workspace, const CausalAttentionArgs& args);
   void take_scratch_op(Workspace& workspace, const Conv3dArgs& args);
   void take_scratch_op(Workspace& workspace, const LinearArgs& args);
+  void take_scratch_op(Workspace& workspace, const LinearGroupArgs& args);
 
   // For the ops.
   int threads() const { return threads_; }

@@ -215,4 +215,23 @@ void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearArgs& args) {
     finish_rows(cpu.kernels(), cpu.threads(), product, args.out);
 }
 
+// Of a group one after another: on a processor a product costs nothing to begin.
+
+bool has_kernel(const CpuBackend& cpu, const LinearGroupArgs& args) {
+  bool all = true;
+  args.for_each([&](const LinearArgs& product) { all = all && has_kernel(cpu, product); });
+  return all;
+}
+
+void CpuBackend::take_scratch_op(Workspace& workspace, const LinearGroupArgs& args) {
+  args.for_each([&](const LinearArgs& product) {
+    const Workspace::Scope scope(workspace);
+    take_scratch_op(workspace, product);
+  });
+}
+
+void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearGroupArgs& args) {
+  args.for_each([&](const LinearArgs& product) { run_kernel(cpu, ctx, product); });
+}
+
 }  // namespace wan

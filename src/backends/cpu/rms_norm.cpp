@@ -12,6 +12,7 @@ bool has_kernel(const CpuBackend&, const RmsNormArgs&) {
 }
 
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const RmsNormArgs& args) {
+  if (args.branch) run_kernel(cpu, ctx, residual_of(args));
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
   const Workspace::Scope scope(ctx.workspace);

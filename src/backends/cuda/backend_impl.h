@@ -70,6 +70,9 @@ class CudaBackend final : public OverEveryOp<CudaBackend, Backend>, KernelsOfEve
   }
   void take_scratch_op(Workspace& workspace, const Conv3dArgs& args) { cuda::take_scratch(workspace, args); }
   void take_scratch_op(Workspace& workspace, const LinearArgs& args) { cuda::take_scratch(workspace, args); }
+  void take_scratch_op(Workspace& workspace, const LinearGroupArgs& args) {
+    cuda::take_scratch(workspace, args);
+  }
 
   // For the ops, which find the device current.
   const CudaBackendOptions& options() const { return options_; }

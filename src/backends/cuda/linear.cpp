@@ -37,7 +37,7 @@ Rest multiply(MatmulLibrary& library, cudaStream_t stream, Allocator& allocator,
 void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
   const cudaStream_t stream = gpu.stream();
   if (args.out.elements() == 0) return;
-  if (is_matrix_vector(args)) return launch_matrix_vector(stream, args);
+  if (is_matrix_vector(args)) return launch_matrix_vectors(stream, {{args}});
   const Workspace::Scope scope(ctx.workspace);
   const LinearScratch scratch(ctx.workspace, args);
   gpu.convert(args.x, scratch.x);
@@ -54,6 +54,11 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
                               .bias = rest.bias ? args.bias : TensorView(),
                               .activation = rest.activation,
                               .out = args.out});
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearGroupArgs& args) {
+  if (are_matrix_vectors(args)) return launch_matrix_vectors(gpu.stream(), args);
+  args.for_each([&](const LinearArgs& product) { run_kernel(gpu, ctx, product); });
 }
 
 }  // namespace wan

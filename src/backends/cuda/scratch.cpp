@@ -115,10 +115,9 @@ void take_scratch(Workspace& workspace, const AttentionArgs& args, const Attenti
 }
 
 CausalScratch::CausalScratch(Workspace& workspace, const CausalAttentionArgs& args) {
-  constexpr std::int64_t kBlocks = 256;  // two for each multiprocessor of the largest GPUs
   const std::int64_t blocks = args.q.dim(0) * args.k.dim(1);
   const std::int64_t chunks = (args.k.dim(0) + kCausalKeysOfPart - 1) / kCausalKeysOfPart;
-  parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, chunks);
+  parts = std::clamp<std::int64_t>(kMostCausalParts / blocks, 1, chunks);
   if (parts > 1)
     partial = workspace.take(DType::kF32, {args.q.dim(0), args.q.dim(1), parts, args.q.dim(2) + 2});
 }
@@ -133,6 +132,13 @@ void take_scratch(Workspace& workspace, const Conv3dArgs& args) {
 
 void take_scratch(Workspace& workspace, const LinearArgs& args) {
   if (args.out.elements() > 0) LinearScratch(workspace, args);
+}
+
+void take_scratch(Workspace& workspace, const LinearGroupArgs& args) {
+  args.for_each([&](const LinearArgs& product) {
+    const Workspace::Scope scope(workspace);
+    take_scratch(workspace, product);
+  });
 }
 
 }  // namespace wan::cuda

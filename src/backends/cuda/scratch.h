@@ -4,7 +4,7 @@
 #include "ops/attention.h"
 #include "ops/causal_attention.h"
 #include "ops/conv3d.h"
-#include "ops/linear.h"
+#include "ops/linear_group.h"
 #include "ops/workspace.h"
 
 namespace wan::cuda {
@@ -53,6 +53,7 @@ inline constexpr std::int64_t kWidestPlainHead = 384;
 inline constexpr int kCausalThreads = 128;    // of a block, which is also how many keys it takes at once,
 inline constexpr int kCausalKeysOfPart = 32;  // or these, where the keys are divided
 inline constexpr int kWidestCausalHead = 256;
+inline constexpr int kMostCausalParts = 256;  // blocks: two for each multiprocessor of the largest GPUs
 
 /// Of causal attention whose keys are divided, so that few queries fill a GPU too.
 struct CausalScratch {
@@ -75,5 +76,6 @@ void take_scratch(Workspace& workspace, const AttentionArgs& args, const Attenti
 void take_scratch(Workspace& workspace, const CausalAttentionArgs& args);
 void take_scratch(Workspace& workspace, const Conv3dArgs& args);
 void take_scratch(Workspace& workspace, const LinearArgs& args);
+void take_scratch(Workspace& workspace, const LinearGroupArgs& args);
 
 }  // namespace wan::cuda

@@ -32,10 +32,13 @@ void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
   rms_norm(ctx, {.x = x, .weight = weights_.attention_norm, .eps = pass_.config.eps, .out = scratch.normed});
   self_attention(ctx);
   ctx.tap(name + ".self_attn", scratch.branch);
-  gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
 
   ctx.enter(name + ".mlp");
-  rms_norm(ctx, {.x = x, .weight = weights_.ffn_norm, .eps = pass_.config.eps, .out = scratch.normed});
+  rms_norm(ctx, {.x = x,
+                 .weight = weights_.ffn_norm,
+                 .eps = pass_.config.eps,
+                 .out = scratch.normed,
+                 .branch = scratch.branch});
   feed_forward(ctx);
   ctx.tap(name + ".mlp", scratch.branch);
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
@@ -52,9 +55,10 @@ void QwenLayer::self_attention(ExecContext& ctx) const {
   const TensorView key = pass_.cache.keys(index_, before, all);
   const TensorView value = pass_.cache.values(index_, before, all);
 
-  weights_.query(ctx, scratch.normed, scratch.query);
-  weights_.key(ctx, scratch.normed, key.reshape({n, config.key_dim()}));
-  weights_.value(ctx, scratch.normed, value.reshape({n, config.key_dim()}));
+  run_together(ctx, scratch.normed,
+               {{weights_.query, scratch.query},
+                {weights_.key, key.reshape({n, config.key_dim()})},
+                {weights_.value, value.reshape({n, config.key_dim()})}});
   rotate_halves(ctx, {.x = query, .table = pass_.rope_table, .out = query});
   rotate_halves(ctx, {.x = key, .table = pass_.rope_table, .out = key});
   causal_attention(ctx, {.q = query,
@@ -67,8 +71,7 @@ void QwenLayer::self_attention(ExecContext& ctx) const {
 
 void QwenLayer::feed_forward(ExecContext& ctx) const {
   const QwenActivations& scratch = pass_.scratch;
-  weights_.gate(ctx, scratch.normed, scratch.gate);
-  weights_.up(ctx, scratch.normed, scratch.hidden);
+  run_together(ctx, scratch.normed, {{weights_.gate, scratch.gate}, {weights_.up, scratch.hidden}});
   gated_activation(
       ctx, {.gate = scratch.gate, .x = scratch.hidden, .out = scratch.hidden, .kind = ActivationKind::kSiLU});
   weights_.down(ctx, scratch.hidden, scratch.branch);

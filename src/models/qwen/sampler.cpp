@@ -1,11 +1,10 @@
 #include "models/qwen/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <queue>
-#include <vector>
 
 #include "base/error.h"
 
@@ -15,12 +14,32 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-/// The first of the highest scores.
-std::int64_t likeliest(std::span<const float> logits) {
-  return std::max_element(logits.begin(), logits.end()) - logits.begin();
+// A vocabulary has 150,000 scores and a GPU a few milliseconds for a token: loops over all of them are such as compilers turn into
+// vector instructions.
+
+bool has_nan(std::span<const float> scores) {
+  unsigned found = 0;
+  for (const float score : scores) found |= static_cast<unsigned>(score != score);
+  return found != 0;
 }
 
-}  // namespace
+float highest_of(std::span<const float> scores) {
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> highest;
+  highest.fill(kNever);
+  std::size_t i = 0;
+  for (; i + kLanes <= scores.size(); i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j)
+      highest[j] = scores[i + j] > highest[j] ? scores[i + j] : highest[j];
+  float result = *std::max_element(highest.begin(), highest.end());
+  for (; i < scores.size(); ++i) result = std::max(result, scores[i]);
+  return result;
+}
+
+/// The first of the highest scores.
+std::int64_t likeliest(std::span<const float> scores) {
+  return std::find(scores.begin(), scores.end(), highest_of(scores)) - scores.begin();
+}
 
 void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t> text, double penalty) {
   if (penalty == 1.0) return;
@@ -35,67 +54,93 @@ void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t>
   }
 }
 
-void keep_top_k(std::span<float> logits, std::int64_t top_k) {
-  if (top_k <= 0 || top_k >= static_cast<std::int64_t>(logits.size())) return;
-  // The best so far, the least of them first: of a vocabulary's scores few get in.
-  std::priority_queue<float, std::vector<float>, std::greater<>> best;
-  for (const float score : logits) {
-    if (static_cast<std::int64_t>(best.size()) == top_k) {
-      if (score <= best.top()) continue;
-      best.pop();
-    }
-    best.push(score);
-  }
-  const float least = best.top();
-  for (float& score : logits)
-    if (score < least) score = kNever;
+/// The count-th highest of the scores, 1 or more and no more than there are.
+float nth_highest(std::vector<float> scores, std::size_t count) {
+  const auto nth = scores.begin() + static_cast<std::ptrdiff_t>(count - 1);
+  std::nth_element(scores.begin(), nth, scores.end(), std::greater<>());
+  return *nth;
 }
 
-void keep_top_p(std::span<float> logits, double top_p) {
-  if (top_p >= 1.0) return;
-  std::vector<std::size_t> order;
-  for (std::size_t id = 0; id < logits.size(); ++id)
-    if (logits[id] > kNever) order.push_back(id);
-  if (order.empty()) return;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return logits[a] < logits[b]; });
-  const float highest = logits[order.back()];
+/// The best and those as good as the last of them; 0: all. None that is -infinity.
+std::vector<TokenScore> keep_top_k(std::span<const float> logits, std::int64_t top_k) {
+  constexpr std::size_t kBlock = 64;
+  std::vector<float> peaks;
+  for (std::size_t at = 0; at < logits.size(); at += kBlock)
+    peaks.push_back(highest_of(logits.subspan(at, std::min(kBlock, logits.size() - at))));
+  const auto count = static_cast<std::size_t>(top_k);
+  const bool all = top_k <= 0 || count >= logits.size();
+  // So many blocks have a score that is as high: of all scores, as many at least.
+  const float bound = all || count > peaks.size() ? kNever : nth_highest(peaks, count);
+  std::vector<TokenScore> kept;
+  for (std::size_t block = 0; block < peaks.size(); ++block) {
+    if (peaks[block] < bound || peaks[block] == kNever) continue;
+    for (std::size_t id = block * kBlock; id < std::min((block + 1) * kBlock, logits.size()); ++id)
+      if (logits[id] >= bound && logits[id] > kNever)
+        kept.push_back({static_cast<std::int64_t>(id), logits[id]});
+  }
+  if (all || kept.size() <= count) return kept;
+  std::vector<float> scores;
+  for (const TokenScore& token : kept) scores.push_back(token.score);
+  const float least = nth_highest(std::move(scores), count);
+  std::erase_if(kept, [&](const TokenScore& token) { return token.score < least; });
+  return kept;
+}
+
+void keep_top_p(std::vector<TokenScore>& tokens, double top_p) {
+  if (top_p >= 1.0 || tokens.empty()) return;
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const TokenScore& a, const TokenScore& b) { return a.score < b.score; });
+  const float highest = tokens.back().score;
+  const auto weight = [&](const TokenScore& token) {
+    return std::exp(static_cast<double>(token.score - highest));
+  };
   double total = 0;
-  for (const std::size_t id : order) total += std::exp(static_cast<double>(logits[id] - highest));
+  for (const TokenScore& token : tokens) total += weight(token);
   double sum = 0;
-  for (std::size_t i = 0; i + 1 < order.size(); ++i) {
-    sum += std::exp(static_cast<double>(logits[order[i]] - highest)) / total;
+  std::size_t gone = 0;
+  for (; gone + 1 < tokens.size(); ++gone) {
+    sum += weight(tokens[gone]) / total;
     if (sum > 1.0 - top_p) break;
-    logits[order[i]] = kNever;
   }
+  tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(gone));
+  std::sort(tokens.begin(), tokens.end(),
+            [](const TokenScore& a, const TokenScore& b) { return a.id < b.id; });
 }
 
-void shape_scores(const SamplingConfig& config, std::span<float> logits, std::span<const std::int64_t> text) {
+}  // namespace
+
+std::vector<TokenScore> likely_tokens(const SamplingConfig& config, std::span<float> logits,
+                                      std::span<const std::int64_t> text) {
   penalize_repetitions(logits, text, config.repetition_penalty);
-  if (!config.samples) return;
   const auto temperature = static_cast<float>(config.temperature);
   for (float& score : logits) score /= temperature;
-  keep_top_k(logits, config.top_k);
-  keep_top_p(logits, config.top_p);
+  std::vector<TokenScore> tokens = keep_top_k(logits, config.top_k);
+  keep_top_p(tokens, config.top_p);
+  return tokens;
 }
 
 std::int64_t TokenSampler::next(std::span<float> logits, std::span<const std::int64_t> text) {
-  for (const float score : logits)
-    WAN_CHECK(!std::isnan(score), kInternal,
-              "the language model's scores are not numbers: its weights are damaged; download them again");
-  shape_scores(config_, logits, text);
-  if (!config_.samples) return likeliest(logits);
-  const float highest = *std::max_element(logits.begin(), logits.end());
+  WAN_CHECK(!has_nan(logits), kInternal,
+            "the language model's scores are not numbers: its weights are damaged; download them again");
+  if (!config_.samples) {
+    penalize_repetitions(logits, text, config_.repetition_penalty);
+    return likeliest(logits);
+  }
+  const std::vector<TokenScore> tokens = likely_tokens(config_, logits, text);
+  float highest = kNever;
+  for (const TokenScore& token : tokens) highest = std::max(highest, token.score);
+  std::vector<double> weights;
   double total = 0;
-  for (const float score : logits)
-    if (score > kNever) total += std::exp(static_cast<double>(score - highest));
+  for (const TokenScore& token : tokens) {
+    weights.push_back(std::exp(static_cast<double>(token.score - highest)));
+    total += weights.back();
+  }
   // 53 bits, in [0, 1).
   double left = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
-  std::int64_t chosen = likeliest(logits);
-  for (std::size_t id = 0; id < logits.size(); ++id) {
-    if (logits[id] == kNever) continue;
-    chosen = static_cast<std::int64_t>(id);
-    left -= std::exp(static_cast<double>(logits[id] - highest));
+  std::int64_t chosen = 0;  // of scores that are all -infinity, the first
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    chosen = tokens[i].id;
+    left -= weights[i];
     if (left < 0) break;
   }
   return chosen;

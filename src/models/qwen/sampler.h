@@ -16,7 +16,7 @@ class TokenSampler {
   /// The same seed draws the same tokens from the same scores.
   TokenSampler(const SamplingConfig& config, std::uint64_t seed) : config_(config), random_(seed) {}
 
-  /// `logits` [vocabulary] are changed; `text` is all tokens so far, the prompt's too.
+  /// `logits` [vocabulary] are changed; `text` is all tokens so far, the prompt's too. Throws Internal where a score is NaN.
   std::int64_t next(std::span<float> logits, std::span<const std::int64_t> text);
 
  private:
@@ -24,14 +24,16 @@ class TokenSampler {
   std::mt19937_64 random_;
 };
 
-/// All of the order, without a draw: probabilities are the softmax of what is left.
-void shape_scores(const SamplingConfig& config, std::span<float> logits, std::span<const std::int64_t> text);
+struct TokenScore {
+  std::int64_t id;
+  float score;
+};
 
-/// Scores of tokens that the text has: positive ones divided by the penalty, others multiplied, once each.
-void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t> text, double penalty);
-/// Scores below those of the `top_k` best become -infinity; 0 and more than there are leave all. At least one stays.
-void keep_top_k(std::span<float> logits, std::int64_t top_k);
-/// The least likely tokens, whose probabilities together are at most 1 - top_p, become -infinity. At least one stays.
-void keep_top_p(std::span<float> logits, double top_p);
+/// The tokens that may be drawn, at least one, by their ids: probabilities are the softmax of their scores. `logits` are changed.
+/// Scores of tokens that the text has are divided by the penalty where positive, multiplied otherwise, once each; all are divided by
+/// the temperature; the top_k best stay, and those as good as the last of them (0: all); of these the least likely go, whose
+/// probabilities together are at most 1 - top_p.
+std::vector<TokenScore> likely_tokens(const SamplingConfig& config, std::span<float> logits,
+                                      std::span<const std::int64_t> text);
 
 }  // namespace wan

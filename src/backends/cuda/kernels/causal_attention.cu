@@ -38,6 +38,7 @@ __global__ void causal_attention_kernel(CausalRows p) {
   __shared__ float weights[kCausalHeads * kKeys];
   __shared__ float highest[kCausalHeads], totals[kCausalHeads], corrections[kCausalHeads];
   constexpr int kThreadsOfKey = kCausalThreads / kKeys;
+  constexpr int kAhead = kThreadsOfKey > 1 ? kKeys : 0;  // values that are read while the scores are computed
   const int thread = static_cast<int>(threadIdx.x);
   const int of_key = thread % kThreadsOfKey;
   const std::int64_t row = blockIdx.x;
@@ -68,6 +69,11 @@ __global__ void causal_attention_kernel(CausalRows p) {
 
   for (std::int64_t chunk = begin; chunk < end; chunk += kKeys) {
     const int count = end - chunk < kKeys ? static_cast<int>(end - chunk) : kKeys;
+    const K* value = values + chunk * p.v_row + thread;
+    K ahead[kAhead > 0 ? kAhead : 1];  // of the thread's first column
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j)
+      if (j < count && thread < p.width) ahead[j] = value[j * p.v_row];
     __syncthreads();  // queries are there, and the chunk before has been summed
     float scores[kCausalHeads] = {};
     if (thread / kThreadsOfKey < count) {
@@ -119,13 +125,18 @@ __global__ void causal_attention_kernel(CausalRows p) {
 #pragma unroll
       for (int h = 0; h < kCausalHeads; ++h)
         if (h < heads) sums[h][c] *= corrections[h];
-      const K* value = values + chunk * p.v_row + column;
-#pragma unroll 8
-      for (int j = 0; j < count; ++j) {
-        const float element = to_f32(value[j * p.v_row]);
+      const auto add = [&](int j, K element) {
 #pragma unroll
         for (int h = 0; h < kCausalHeads; ++h)
-          if (h < heads) sums[h][c] += weights[h * kKeys + j] * element;
+          if (h < heads) sums[h][c] += weights[h * kKeys + j] * to_f32(element);
+      };
+      if (c == 0 && kAhead == kKeys) {
+#pragma unroll
+        for (int j = 0; j < kAhead; ++j)
+          if (j < count) add(j, ahead[j]);
+      } else {
+#pragma unroll 8
+        for (int j = 0; j < count; ++j) add(j, value[j * p.v_row + c * kCausalThreads]);
       }
     }
   }
@@ -152,24 +163,28 @@ __global__ void causal_attention_kernel(CausalRows p) {
   }
 }
 
-/// A block a query and head.
+/// A block a query and head, whose threads look at a part each, and then sum a column each.
 __global__ void join_causal_parts_kernel(CausalRows p) {
+  __shared__ float factors[kMostCausalParts];
   const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y);
-  const float* partial = p.partial + (row * p.heads + head) * p.parts * (p.width + 2);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int stride = p.width + 2;
+  const float* partial = p.partial + (row * p.heads + head) * p.parts * stride;
   float peak = -3.0e38f;
-#pragma unroll 8
-  for (int part = 0; part < p.parts; ++part) peak = fmaxf(peak, partial[part * (p.width + 2) + p.width]);
-  for (int column = static_cast<int>(threadIdx.x); column < p.width; column += kCausalThreads) {
+  for (int part = thread; part < p.parts; part += kCausalThreads)
+    peak = fmaxf(peak, partial[part * stride + p.width]);
+  peak = row_max<kCausalThreads>(peak);
+  float total = 0.0f;
+  for (int part = thread; part < p.parts; part += kCausalThreads) {
+    factors[part] = expf(partial[part * stride + p.width] - peak);
+    total += factors[part] * partial[part * stride + p.width + 1];
+  }
+  total = row_sum<kCausalThreads>(total);  // behind it all factors are there
+  for (int column = thread; column < p.width; column += kCausalThreads) {
     float sum = 0.0f;
-    float total = 0.0f;
-#pragma unroll 8
-    for (int part = 0; part < p.parts; ++part) {
-      const float* of_part = partial + part * (p.width + 2);
-      const float factor = expf(of_part[p.width] - peak);
-      sum += factor * of_part[column];
-      total += factor * of_part[p.width + 1];
-    }
+#pragma unroll 16
+    for (int part = 0; part < p.parts; ++part) sum += factors[part] * partial[part * stride + column];
     store_element_of(p.out, p.out_is_bf16, row * p.out_row + head * p.out_head + column, sum / total);
   }
 }

@@ -1,54 +1,85 @@
-// A product with one row of x: a block a few rows of the weight, which is read once, many pieces ahead of their use.
+// Products with one row of x: a block a few rows of a weight, which is read once, many pieces ahead of their use.
+
+#include <type_traits>
 
 #include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/launch_types.h"
 
 namespace wan::cuda {
 
-constexpr int kVectorThreads = 128;
-constexpr int kVectorRows = 2;   // of a block: x is read once for them
-constexpr int kVectorPack = 8;   // elements: 16 bytes of the weight
-constexpr int kVectorAhead = 4;  // packs of a row that a thread has under way at once
+constexpr int kVectorPack = 8;  // elements: 16 bytes of the weight
 
-template <typename X, typename Out>
-__global__ void matrix_vector_kernel(const X* x, const BFloat16* weight, Vector bias, ActivationKind kind,
-                                     Out* out, std::int64_t rows, int width) {
-  constexpr int kWarps = kVectorThreads / 32;
-  constexpr int kStep = kVectorThreads * kVectorPack;
-  __shared__ float of_warps[kVectorRows][kWarps];
+/// How a block reads its rows: x is read once for them, and of each row kAhead packs of a thread are under way at once.
+template <int kThreads_, int kRows_, int kAhead_>
+struct VectorWay {
+  static constexpr int kThreads = kThreads_;
+  static constexpr int kRows = kRows_;
+  static constexpr int kAhead = kAhead_;
+};
+using ShortRows = VectorWay<128, 2, 4>;
+using LongRows = VectorWay<512, 1, 5>;  // few blocks, which would end one after another
+constexpr int kLongRow = 8192;
+
+template <typename Out>
+struct VectorProduct {
+  const BFloat16* weight;
+  Vector bias;
+  ActivationKind kind;
+  Out* out;
+  std::int64_t rows;
+  std::int64_t first_block;
+};
+
+template <typename Out>
+struct VectorProducts {
+  VectorProduct<Out> each[LinearGroupArgs::kMost];
+  int count;
+};
+
+template <typename Way, typename X, typename Out>
+__global__ void matrix_vector_kernel(const X* x, VectorProducts<Out> products, int width) {
+  constexpr int kRows = Way::kRows;
+  constexpr int kWarps = Way::kThreads / 32;
+  constexpr int kStep = Way::kThreads * kVectorPack;
+  __shared__ float of_warps[kRows][kWarps];
   const int thread = static_cast<int>(threadIdx.x);
-  const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.x) * kVectorRows;
-  const BFloat16* from[kVectorRows];
+  const auto block = static_cast<std::int64_t>(blockIdx.x);
+  VectorProduct<Out> product = products.each[0];
 #pragma unroll
-  for (int r = 0; r < kVectorRows; ++r)  // past the end the last row again
-    from[r] = weight + (first_row + r < rows ? first_row + r : rows - 1) * width;
-  float sums[kVectorRows][kVectorPack] = {};
-  for (int first = thread * kVectorPack; first < width; first += kStep * kVectorAhead) {
-    Pack<BFloat16, kVectorPack> packs[kVectorRows][kVectorAhead];
+  for (int i = 1; i < static_cast<int>(LinearGroupArgs::kMost); ++i)
+    if (i < products.count && block >= products.each[i].first_block) product = products.each[i];
+  const std::int64_t first_row = (block - product.first_block) * kRows;
+  const BFloat16* from[kRows];
 #pragma unroll
-    for (int u = 0; u < kVectorAhead; ++u)
+  for (int r = 0; r < kRows; ++r)  // past the end the last row again
+    from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
+  float sums[kRows][kVectorPack] = {};
+  for (int first = thread * kVectorPack; first < width; first += kStep * Way::kAhead) {
+    Pack<BFloat16, kVectorPack> packs[kRows][Way::kAhead];
+#pragma unroll
+    for (int u = 0; u < Way::kAhead; ++u)
       if (first + u * kStep < width) {
 #pragma unroll
-        for (int r = 0; r < kVectorRows; ++r) {
+        for (int r = 0; r < kRows; ++r) {
           check_address(from[r] + first + u * kStep, alignof(Pack<BFloat16, kVectorPack>));
           packs[r][u] = *reinterpret_cast<const Pack<BFloat16, kVectorPack>*>(from[r] + first + u * kStep);
         }
       }
 #pragma unroll
-    for (int u = 0; u < kVectorAhead; ++u)
+    for (int u = 0; u < Way::kAhead; ++u)
       if (first + u * kStep < width) {
         float values[kVectorPack];
         load_pack<kVectorPack>(x + first + u * kStep, values);
 #pragma unroll
         for (int i = 0; i < kVectorPack; ++i) {
-          const float value = to_f32(from_f32<BFloat16>(values[i]));
+          const float value = std::is_same_v<X, BFloat16> ? values[i] : to_f32(from_f32<BFloat16>(values[i]));
 #pragma unroll
-          for (int r = 0; r < kVectorRows; ++r) sums[r][i] += value * to_f32(packs[r][u].values[i]);
+          for (int r = 0; r < kRows; ++r) sums[r][i] += value * to_f32(packs[r][u].values[i]);
         }
       }
   }
 #pragma unroll
-  for (int r = 0; r < kVectorRows; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < kVectorPack; ++i) sum += sums[r][i];
@@ -57,16 +88,16 @@ __global__ void matrix_vector_kernel(const X* x, const BFloat16* weight, Vector 
   }
   __syncthreads();
   const std::int64_t row = first_row + thread;
-  if (thread >= kVectorRows || row >= rows) return;
+  if (thread >= kRows || row >= product.rows) return;
   float sum = 0.0f;
 #pragma unroll
   for (int warp = 0; warp < kWarps; ++warp) sum += of_warps[thread][warp];
-  if (bias.data != nullptr) {
+  if (product.bias.data != nullptr) {
     float addend[1];
-    bias.load(row, addend);
+    product.bias.load(row, addend);
     sum += addend[0];
   }
-  out[row] = from_f32<Out>(activate(kind, sum));
+  product.out[row] = from_f32<Out>(activate(product.kind, sum));
 }
 
 bool is_matrix_vector(const LinearArgs& args) {
@@ -74,18 +105,41 @@ bool is_matrix_vector(const LinearArgs& args) {
          packs_fit({args.x, args.weight}, kVectorPack);
 }
 
-void launch_matrix_vector(cudaStream_t stream, const LinearArgs& args) {
-  const std::int64_t rows = args.weight.dim(0);
-  with_activation_type(args.x.dtype(), [&](auto x_tag) {
-    with_activation_type(args.out.dtype(), [&](auto out_tag) {
-      using X = typename decltype(x_tag)::type;
-      using Out = typename decltype(out_tag)::type;
-      launch(stream, {dim3(blocks_for(rows, kVectorRows)), dim3(kVectorThreads)},
-             matrix_vector_kernel<X, Out>, reinterpret_cast<const X*>(args.x.data()),
-             reinterpret_cast<const BFloat16*>(args.weight.data()), as_vector(args.bias), args.activation,
-             reinterpret_cast<Out*>(args.out.data()), rows, static_cast<int>(args.x.dim(1)));
-    });
+bool are_matrix_vectors(const LinearGroupArgs& args) {
+  bool all = true;
+  args.for_each([&](const LinearArgs& product) {
+    all = all && is_matrix_vector(product) && product.out.dtype() == args.products[0].out.dtype();
   });
+  return all;
+}
+
+void launch_matrix_vectors(cudaStream_t stream, const LinearGroupArgs& args) {
+  const TensorView& x = args.products[0].x;
+  const auto launch_way = [&]<typename Way>(Way) {
+    with_activation_type(x.dtype(), [&](auto x_tag) {
+      with_activation_type(args.products[0].out.dtype(), [&](auto out_tag) {
+        using X = typename decltype(x_tag)::type;
+        using Out = typename decltype(out_tag)::type;
+        VectorProducts<Out> products{};
+        std::int64_t blocks = 0;
+        args.for_each([&](const LinearArgs& product) {
+          const std::int64_t rows = product.weight.dim(0);
+          products.each[products.count++] = {
+              .weight = reinterpret_cast<const BFloat16*>(product.weight.data()),
+              .bias = as_vector(product.bias),
+              .kind = product.activation,
+              .out = reinterpret_cast<Out*>(product.out.data()),
+              .rows = rows,
+              .first_block = blocks};
+          blocks += (rows + Way::kRows - 1) / Way::kRows;
+        });
+        launch(stream, {dim3(blocks_for(blocks, 1)), dim3(Way::kThreads)}, matrix_vector_kernel<Way, X, Out>,
+               reinterpret_cast<const X*>(x.data()), products, static_cast<int>(x.dim(1)));
+      });
+    });
+  };
+  if (x.dim(1) < kLongRow) return launch_way(ShortRows());
+  launch_way(LongRows());
 }
 
 }  // namespace wan::cuda

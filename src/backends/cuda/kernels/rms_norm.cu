@@ -2,6 +2,7 @@
 
 #include "backends/cuda/kernels/rows.h"
 
+#include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/row_kernels.h"
 #include "backends/cuda/kernels/row_launch.h"
 
@@ -62,13 +63,22 @@ __global__ void rms_norm_rope_kernel(const X* x, std::int64_t x_stride, Vector w
   }
 }
 
-/// Root-mean-square norm and, where there is a table [rows, head / 2, 2], rotation.
+/// Root-mean-square norm and, where there is a branch [rows, width], its addition to x before, where there is a table
+/// [rows, head / 2, 2], rotation after it.
 template <typename X, typename Out, int N>
-__global__ void held_rms_norm_kernel(const X* x, std::int64_t x_stride, Vector weight, float eps,
+__global__ void held_rms_norm_kernel(X* x, std::int64_t x_stride, Vector branch, Vector weight, float eps,
                                      const float* table, int head, Out* out, std::int64_t out_stride,
                                      int width) {
   const std::int64_t row = blockIdx.x;
   HeldRow<kHeldThreads, N, kHeldPacks> held(x + row * x_stride, static_cast<int>(threadIdx.x) * N, width);
+  if (branch.data != nullptr)
+    held.for_each([&](int c, float(&pack)[N]) {
+      float added[N];
+      branch.load(row * width + c, added);
+#pragma unroll
+      for (int i = 0; i < N; ++i) pack[i] = to_f32(from_f32<X>(pack[i] + added[i]));
+      store_pack<N>(x + row * x_stride + c, pack);
+    });
   const float squares = row_sum<kHeldThreads>(held.squares(0.0f));
   const float inverse = 1.0f / sqrtf(squares / static_cast<float>(width) + eps);
   held.for_each([&](int c, float(&pack)[N]) {
@@ -92,6 +102,7 @@ namespace {
 struct HeldRmsNorm {
   TensorView x, weight, out;
   float eps;
+  TensorView branch = {};
   TensorView table = {};
   int head = 1;
 };
@@ -102,8 +113,8 @@ void launch_held_rms_norm(cudaStream_t stream, const HeldRmsNorm& args) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
       launch(stream, block_each(args.x.dim(0)), held_rms_norm_kernel<X, Out, kPack>,
-             reinterpret_cast<const X*>(args.x.data()), row_stride(args.x), as_vector(args.weight), args.eps,
-             args.table ? args.table.as<float>() : nullptr, args.head,
+             reinterpret_cast<X*>(args.x.data()), row_stride(args.x), as_vector(args.branch),
+             as_vector(args.weight), args.eps, args.table ? args.table.as<float>() : nullptr, args.head,
              reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), static_cast<int>(args.x.dim(1)));
     });
   });
@@ -114,10 +125,12 @@ void launch_held_rms_norm(cudaStream_t stream, const HeldRmsNorm& args) {
 void launch_rms_norm(cudaStream_t stream, const RmsNormArgs& args) {
   const std::int64_t rows = args.x.dim(0);
   const std::int64_t width = args.x.dim(1);
-  const bool wide = packs_fit({args.x, args.out, args.weight}, kPack);
+  const bool wide = packs_fit({args.x, args.out, args.weight, args.branch}, kPack);
   if (block_holds(wide, width))
-    return launch_held_rms_norm(stream,
-                                {.x = args.x, .weight = args.weight, .out = args.out, .eps = args.eps});
+    return launch_held_rms_norm(
+        stream,
+        {.x = args.x, .weight = args.weight, .out = args.out, .eps = args.eps, .branch = args.branch});
+  if (args.branch) launch_gated_residual(stream, residual_of(args));
   with_row_kernel<1>(
       args.x.dtype(), args.out.dtype(), wide, width, [&](auto x_tag, auto out_tag, auto pack, auto threads) {
         using X = typename decltype(x_tag)::type;
