@@ -4,6 +4,10 @@
 
 namespace wan {
 
+RotateHalvesArgs rotation_of_also(const RotateHalvesArgs& args) {
+  return {.x = args.also, .table = args.table, .out = args.also};
+}
+
 void validate(const RotateHalvesArgs& args) {
   constexpr const char* kOp = "rotate_halves";
   check_rank(kOp, "x", args.x, 3);
@@ -16,9 +20,11 @@ void validate(const RotateHalvesArgs& args) {
     check_activation_dtype(kOp, "an argument", view);
     check_inner_contiguous(kOp, "an argument", view);
   }
+  if (args.also) validate(rotation_of_also(args));
 }
 
 void reference(const RotateHalvesArgs& args) {
+  if (args.also) reference(rotation_of_also(args));
   const std::int64_t half = args.x.dim(2) / 2;
   for (std::int64_t r = 0; r < args.x.dim(0); ++r) {
     for (std::int64_t h = 0; h < args.x.dim(1); ++h) {

@@ -48,7 +48,7 @@ class LoadedModel {
     const auto count = static_cast<std::int64_t>(ids.size());
     const Tensor embedded(DType::kF32, {count, config_.dim});
     model.embed(ids, embedded);
-    Tensor logits(DType::kF32, {config_.vocabulary});
+    Tensor logits(ctx.backend.transfer_allocator(), DType::kF32, {config_.vocabulary});
     model.forward(ctx, embedded, text_positions(cache.tokens(), count), cache, logits);
     return logits;
   }
@@ -275,7 +275,7 @@ TEST_P(QwenVisionParity, PatchesTokensAndAnswersAreTheReferences) {
 
   const TextBeginning beginning = begin_with_picture(loaded.model, golden.integers("ids"), 80, tokens, 5, 7);
   KeyValueCache cache(cpu_allocator(), loaded.config, 60, DType::kF32);
-  const Tensor logits(DType::kF32, {loaded.config.vocabulary});
+  const Tensor logits(loaded.ctx.backend.transfer_allocator(), DType::kF32, {loaded.config.vocabulary});
   loaded.model.forward(loaded.ctx, beginning.embedded, beginning.positions, cache, logits);
   const Tensor all = golden.tensor("logits");
   EXPECT_TRUE(all_close(logits, all.view().select(0, 0), kTolerance));

@@ -120,6 +120,13 @@ TEST(RotateHalves, MatchesTheCompositeAlsoInPlace) {
             const double tolerance = out_type == DType::kF32 ? 1e-6 : 0.00390625;
             EXPECT_TRUE(all_close(out, expected, tolerance)) << width;
             EXPECT_TRUE(out.intact());
+            const Guarded also = random_tensor(out_type, {rows, 2, width}, 4, layout);
+            const Guarded also_expected = random_tensor(out_type, {rows, 2, width}, 4, layout);
+            reference(RotateHalvesArgs{also_expected, table, also_expected});
+            rotate_halves(ops.ctx, {x, table, out, also});
+            EXPECT_TRUE(all_close(also, also_expected, tolerance)) << width;
+            EXPECT_TRUE(all_close(out, expected, tolerance)) << width;
+            EXPECT_TRUE(also.intact() && out.intact());
             if (type != out_type) continue;
             rotate_halves(ops.ctx, {x, table, x});
             EXPECT_TRUE(all_close(x, expected, tolerance)) << width;

@@ -25,6 +25,7 @@ bool has_kernel(const CpuBackend&, const RotateHalvesArgs&) {
 }
 
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const RotateHalvesArgs& args) {
+  if (args.also) run_kernel(cpu, ctx, rotation_of_also(args));
   const std::int64_t heads = args.x.dim(1);
   const std::int64_t width = args.x.dim(2);
   const Workspace::Scope scope(ctx.workspace);

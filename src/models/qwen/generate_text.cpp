@@ -50,7 +50,7 @@ GeneratedText generate_text(ExecContext& ctx, const QwenModel& model, const Text
             "the text has {} tokens, and with {} more the language model takes {}; shorten the prompt", count,
             max_tokens, model.config().max_tokens);
   KeyValueCache cache(ctx.backend.allocator(), model.config(), count + max_tokens, model.activation_dtype());
-  const Tensor logits(DType::kF32, {model.config().vocabulary});
+  const Tensor logits(ctx.backend.transfer_allocator(), DType::kF32, {model.config().vocabulary});
   const Tensor embedded(DType::kF32, {1, model.config().dim});
   TokenSampler sampler(sampling, seed);
   std::vector<std::int64_t> text = beginning.ids;

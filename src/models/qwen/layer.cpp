@@ -21,6 +21,14 @@ QwenActivations take_activations(Workspace& workspace, const QwenConfig& config,
           .hidden = take(config.dim_ffn)};
 }
 
+namespace {
+
+void tap_layer(ExecContext& ctx, std::int64_t index, const TensorView& x) {
+  ctx.tap("model.layers." + std::to_string(index), x);
+}
+
+}  // namespace
+
 QwenLayer::QwenLayer(const QwenPass& pass, std::int64_t index, const QwenLayerWeights& weights)
     : pass_(pass), index_(index), weights_(weights) {}
 
@@ -29,7 +37,12 @@ void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
   const std::string name = "model.layers." + std::to_string(index_);
 
   ctx.enter(name + ".self_attn");
-  rms_norm(ctx, {.x = x, .weight = weights_.attention_norm, .eps = pass_.config.eps, .out = scratch.normed});
+  rms_norm(ctx, {.x = x,
+                 .weight = weights_.attention_norm,
+                 .eps = pass_.config.eps,
+                 .out = scratch.normed,
+                 .branch = index_ > 0 ? scratch.branch : TensorView()});
+  if (index_ > 0) tap_layer(ctx, index_ - 1, x);
   self_attention(ctx);
   ctx.tap(name + ".self_attn", scratch.branch);
 
@@ -41,8 +54,9 @@ void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
                  .branch = scratch.branch});
   feed_forward(ctx);
   ctx.tap(name + ".mlp", scratch.branch);
+  if (index_ + 1 < pass_.config.num_layers) return;
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
-  ctx.tap(name, x);
+  tap_layer(ctx, index_, x);
 }
 
 void QwenLayer::self_attention(ExecContext& ctx) const {
@@ -59,8 +73,7 @@ void QwenLayer::self_attention(ExecContext& ctx) const {
                {{weights_.query, scratch.query},
                 {weights_.key, key.reshape({n, config.key_dim()})},
                 {weights_.value, value.reshape({n, config.key_dim()})}});
-  rotate_halves(ctx, {.x = query, .table = pass_.rope_table, .out = query});
-  rotate_halves(ctx, {.x = key, .table = pass_.rope_table, .out = key});
+  rotate_halves(ctx, {.x = query, .table = pass_.rope_table, .out = query, .also = key});
   causal_attention(ctx, {.q = query,
                          .k = pass_.cache.keys(index_, 0, all),
                          .v = pass_.cache.values(index_, 0, all),

@@ -14,7 +14,7 @@ struct QwenActivations {
   TensorView normed;    // [n, dim]
   TensorView query;     // [n, query_dim]
   TensorView attended;  // [n, query_dim]
-  TensorView branch;    // [n, dim] f32: what is added to the residual stream
+  TensorView branch;    // [n, dim] f32: what the next norm adds to the residual stream
   TensorView gate;      // [n, dim_ffn]
   TensorView hidden;    // [n, dim_ffn]
 };
@@ -36,7 +36,8 @@ class QwenLayer {
  public:
   QwenLayer(const QwenPass& pass, std::int64_t index, const QwenLayerWeights& weights);
 
-  /// x [n, dim] f32, changed in place; writes the tokens' keys and values into the cache, behind those that it counts.
+  /// x [n, dim] f32, changed in place: by the feed-forward of the layer before, by attention, and by the last layer's own feed-forward.
+  /// Writes the tokens' keys and values into the cache, behind those that it counts.
   void run(ExecContext& ctx, const TensorView& x) const;
 
  private:

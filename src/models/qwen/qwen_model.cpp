@@ -95,7 +95,8 @@ void QwenModel::forward(ExecContext& ctx, const TensorView& embedded, std::span<
   ctx.enter("lm_head");
   const TensorView scores = ctx.workspace.take(DType::kF32, {1, config_.vocabulary});
   weights_->head(ctx, last, scores);
-  ctx.backend.download(scores.reshape({config_.vocabulary}), logits);
+  ctx.backend.copy_out(scores.reshape({config_.vocabulary}), logits);
+  ctx.backend.synchronize();
 }
 
 }  // namespace wan

@@ -35,8 +35,8 @@ class QwenModel {
 
   /// Token embeddings into out [ids, dim] f32 on the host. Throws BadFile for an id that the table has not.
   void embed(std::span<const std::int64_t> ids, const TensorView& out) const;
-  /// Adds tokens, embedded [n, dim] f32 on the host, to the cache's, and fills logits [vocabulary] f32 on the host with the scores
-  /// of what follows the last of them.
+  /// Adds tokens, embedded [n, dim] f32 on the host, to the cache's, and fills logits [vocabulary] f32, of the backend's
+  /// transfer_allocator(), with the scores of what follows the last of them.
   void forward(ExecContext& ctx, const TensorView& embedded, std::span<const QwenPosition> positions,
                KeyValueCache& cache, const TensorView& logits) const;
 

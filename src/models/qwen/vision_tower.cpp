@@ -128,8 +128,7 @@ void QwenVisionTower::run_block(ExecContext& ctx, const QwenVisionBlockWeights& 
   const TensorView query = parts.select(1, 0);
   const TensorView key = parts.select(1, 1);
   const TensorView value = parts.select(1, 2);
-  rotate_halves(ctx, {.x = query, .table = table, .out = query});
-  rotate_halves(ctx, {.x = key, .table = table, .out = key});
+  rotate_halves(ctx, {.x = query, .table = table, .out = query, .also = key});
   const auto attend = [&](std::int64_t first, std::int64_t last) {
     attention(ctx, {.q = query.slice(0, first, last),
                     .k = key.slice(0, first, last),

@@ -1,5 +1,6 @@
 // Causal attention in one pass over the keys: a block a query and a group of the heads that share its keys, so that those are read
-// once for all of them. Where that makes few blocks, each has a part of the keys, and a second kernel joins the parts.
+// once for all of them. Where that makes few blocks, each has a part of the keys, and a second kernel joins the parts: a kernel of its
+// own for this, whose many threads do little each, since there the wait for memory and instructions counts and not their rate.
 
 #include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/launch_types.h"
@@ -8,6 +9,8 @@ namespace wan::cuda {
 
 constexpr int kCausalHeads = 8;                                     // of a block
 constexpr int kCausalColumns = kWidestCausalHead / kCausalThreads;  // of a head, that a thread sums
+constexpr int kPartThreads = 512;                                   // of a block that has a part of the keys
+static_assert(kMostCausalParts <= kPartThreads);
 
 struct CausalRows {
   Vector q;
@@ -30,61 +33,191 @@ __device__ inline void store_element_of(void* out, bool is_bf16, std::int64_t at
     static_cast<float*>(out)[at] = value;
 }
 
-/// K: type of keys and values. N: elements of a key that a thread reads at once. kKeys: keys at a time; few, and several threads to
-/// each of them, where the wait for memory counts and not its rate.
-template <typename K, int N, int kKeys>
+/// What a block of the two kernels below works on.
+struct CausalBlock {
+  std::int64_t row, seen;  // the query, and how many keys it sees
+  int shared, first_head, heads;
+
+  __device__ explicit CausalBlock(const CausalRows& p) {
+    row = blockIdx.x;
+    seen = p.keys - p.queries + row + 1;
+    shared = static_cast<int>(blockIdx.y) / p.groups;
+    const int first_of_shared = static_cast<int>(blockIdx.y) % p.groups * kCausalHeads;
+    first_head = shared * p.sharing + first_of_shared;
+    const int left = p.sharing - first_of_shared;
+    heads = left < kCausalHeads ? left : kCausalHeads;
+  }
+};
+
+/// The block's queries, scaled, into shared memory [kCausalHeads][kWidestCausalHead].
+template <int kThreads>
+__device__ inline void load_queries(const CausalRows& p, const CausalBlock& block, float* queries) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < kCausalHeads * kWidestCausalHead; i += kThreads) {
+    const int head = i / kWidestCausalHead;
+    const int column = i % kWidestCausalHead;
+    if (head >= block.heads || column >= p.width) continue;
+    float value[1];
+    p.q.load(block.row * p.q_row + (block.first_head + head) * p.q_head + column, value);
+    queries[i] = value[0] * p.scale;
+  }
+}
+
+__device__ inline float* partial_of(const CausalRows& p, const CausalBlock& block, int head,
+                                    std::int64_t part) {
+  return p.partial + ((block.row * p.heads + block.first_head + head) * p.parts + part) * (p.width + 2);
+}
+
+/// For each head so far: the highest score, the sum of weights against it, and by what a new highest one multiplies what was summed.
+struct RunningWeights {
+  float highest[kCausalHeads], totals[kCausalHeads], corrections[kCausalHeads];
+
+  __device__ void clear() {
+    if (threadIdx.x >= kCausalHeads) return;
+    highest[threadIdx.x] = -3.0e38f;
+    totals[threadIdx.x] = 0.0f;
+  }
+  /// A warp: the scores of `count` keys of a head become weights.
+  template <int kKeys>
+  __device__ void add(int head, float* scores, int count) {
+    float peak = -3.0e38f;
+    for (int j = static_cast<int>(threadIdx.x) % 32; j < kKeys; j += 32) peak = fmaxf(peak, scores[j]);
+    const float before = highest[head];
+    peak = fmaxf(warp_max(peak), before);
+    float total = 0.0f;
+    for (int j = static_cast<int>(threadIdx.x) % 32; j < kKeys; j += 32) {
+      const float weight = j < count ? expf(scores[j] - peak) : 0.0f;
+      scores[j] = weight;
+      total += weight;
+    }
+    total = warp_sum(total);
+    if (threadIdx.x % 32 == 0) {
+      corrections[head] = expf(before - peak);
+      totals[head] = totals[head] * corrections[head] + total;
+      highest[head] = peak;
+    }
+  }
+};
+
+/// All keys of a query, kCausalThreads at a time. K: type of keys and values. N: elements of a key that a thread reads at once.
+template <typename K, int N>
 __global__ void causal_attention_kernel(CausalRows p) {
+  constexpr int kKeys = kCausalThreads;
   __shared__ float queries[kCausalHeads * kWidestCausalHead];
   __shared__ float weights[kCausalHeads * kKeys];
-  __shared__ float highest[kCausalHeads], totals[kCausalHeads], corrections[kCausalHeads];
-  constexpr int kThreadsOfKey = kCausalThreads / kKeys;
-  constexpr int kAhead = kThreadsOfKey > 1 ? kKeys : 0;  // values that are read while the scores are computed
+  __shared__ RunningWeights running;
   const int thread = static_cast<int>(threadIdx.x);
-  const int of_key = thread % kThreadsOfKey;
-  const std::int64_t row = blockIdx.x;
-  const int shared = static_cast<int>(blockIdx.y) / p.groups;
-  const int first_of_shared = static_cast<int>(blockIdx.y) % p.groups * kCausalHeads;
-  const int first_head = shared * p.sharing + first_of_shared;
-  const int left = p.sharing - first_of_shared;
-  const int heads = left < kCausalHeads ? left : kCausalHeads;
-  const auto part = static_cast<std::int64_t>(blockIdx.z);
-
-  for (int i = thread; i < heads * p.width; i += kCausalThreads) {
-    float value[1];
-    p.q.load(row * p.q_row + (first_head + i / p.width) * p.q_head + i % p.width, value);
-    queries[i / p.width * kWidestCausalHead + i % p.width] = value[0] * p.scale;
-  }
-  if (thread < kCausalHeads) {
-    highest[thread] = -3.0e38f;
-    totals[thread] = 0.0f;
-  }
+  const CausalBlock block(p);
+  load_queries<kCausalThreads>(p, block, queries);
+  running.clear();
   float sums[kCausalHeads][kCausalColumns] = {};
-  const std::int64_t seen = p.keys - p.queries + row + 1;
-  const std::int64_t chunks = (seen + kKeys - 1) / kKeys;
-  const std::int64_t begin = chunks * part / p.parts * kKeys;
-  const std::int64_t end_of_part = chunks * (part + 1) / p.parts * kKeys;
-  const std::int64_t end = end_of_part < seen ? end_of_part : seen;
-  const K* keys = static_cast<const K*>(p.k) + shared * p.k_head;
-  const K* values = static_cast<const K*>(p.v) + shared * p.v_head;
+  const K* keys = static_cast<const K*>(p.k) + block.shared * p.k_head;
+  const K* values = static_cast<const K*>(p.v) + block.shared * p.v_head;
 
-  for (std::int64_t chunk = begin; chunk < end; chunk += kKeys) {
-    const int count = end - chunk < kKeys ? static_cast<int>(end - chunk) : kKeys;
-    const K* value = values + chunk * p.v_row + thread;
-    K ahead[kAhead > 0 ? kAhead : 1];  // of the thread's first column
-#pragma unroll
-    for (int j = 0; j < kAhead; ++j)
-      if (j < count && thread < p.width) ahead[j] = value[j * p.v_row];
+  for (std::int64_t chunk = 0; chunk < block.seen; chunk += kKeys) {
+    const int count = block.seen - chunk < kKeys ? static_cast<int>(block.seen - chunk) : kKeys;
     __syncthreads();  // queries are there, and the chunk before has been summed
     float scores[kCausalHeads] = {};
-    if (thread / kThreadsOfKey < count) {
-      const K* key = keys + (chunk + thread / kThreadsOfKey) * p.k_row;
+    if (thread < count) {
+      const K* key = keys + (chunk + thread) * p.k_row;
 #pragma unroll 4
-      for (int d = of_key * N; d < p.width; d += kThreadsOfKey * N) {
+      for (int d = 0; d < p.width; d += N) {
         float elements[N];
         load_pack<N>(key + d, elements);
 #pragma unroll
         for (int h = 0; h < kCausalHeads; ++h)
-          if (h < heads) {
+          if (h < block.heads) {
+#pragma unroll
+            for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
+          }
+      }
+    }
+#pragma unroll
+    for (int h = 0; h < kCausalHeads; ++h)
+      weights[h * kKeys + thread] = thread < count ? scores[h] : -3.0e38f;
+    __syncthreads();
+    for (int h = thread / 32; h < block.heads; h += kCausalThreads / 32)
+      running.add<kKeys>(h, weights + h * kKeys, count);
+    __syncthreads();
+#pragma unroll
+    for (int c = 0; c < kCausalColumns; ++c) {
+      const int column = c * kCausalThreads + thread;
+      if (column >= p.width) continue;
+#pragma unroll
+      for (int h = 0; h < kCausalHeads; ++h)
+        if (h < block.heads) sums[h][c] *= running.corrections[h];
+      const K* value = values + chunk * p.v_row + column;
+#pragma unroll 8
+      for (int j = 0; j < count; ++j) {
+        const float element = to_f32(value[j * p.v_row]);
+#pragma unroll
+        for (int h = 0; h < kCausalHeads; ++h)
+          if (h < block.heads) sums[h][c] += weights[h * kKeys + j] * element;
+      }
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < kCausalHeads; ++h) {
+    if (h >= block.heads) continue;
+#pragma unroll
+    for (int c = 0; c < kCausalColumns; ++c) {
+      const int column = c * kCausalThreads + thread;
+      if (column < p.width)
+        store_element_of(p.out, p.out_is_bf16,
+                         block.row * p.out_row + (block.first_head + h) * p.out_head + column,
+                         sums[h][c] / running.totals[h]);
+    }
+  }
+}
+
+/// A part of a query's keys, kCausalKeysOfPart at a time: several threads a key, then several a column of the values, which are read
+/// before the scores are known.
+template <typename K, int N>
+__global__ void __launch_bounds__(kPartThreads, 2) causal_part_kernel(CausalRows p) {
+  constexpr int kKeys = kCausalKeysOfPart;
+  constexpr int kThreadsOfKey = kPartThreads / kKeys;
+  constexpr int kShares = kPartThreads / kCausalThreads;  // of the keys, that a column's threads have
+  constexpr int kKeysOfShare = kKeys / kShares;
+  __shared__ float queries[kCausalHeads * kWidestCausalHead];
+  __shared__ float weights[kCausalHeads * kKeys];
+  __shared__ float of_shares[kCausalHeads][kPartThreads];
+  __shared__ RunningWeights running;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int place = thread / kThreadsOfKey;  // of the thread's key in its chunk
+  const int first_of_share = thread / kCausalThreads * kKeysOfShare;
+  const int first_column = thread % kCausalThreads;
+  const CausalBlock block(p);
+  const auto part = static_cast<std::int64_t>(blockIdx.z);
+  load_queries<kPartThreads>(p, block, queries);
+  running.clear();
+  float sums[kCausalHeads][kCausalColumns] = {};
+  const std::int64_t chunks = (block.seen + kKeys - 1) / kKeys;
+  const std::int64_t begin = chunks * part / p.parts * kKeys;
+  const std::int64_t end_of_part = chunks * (part + 1) / p.parts * kKeys;
+  const std::int64_t end = end_of_part < block.seen ? end_of_part : block.seen;
+  const K* keys = static_cast<const K*>(p.k) + block.shared * p.k_head;
+  const K* values = static_cast<const K*>(p.v) + block.shared * p.v_head;
+
+  for (std::int64_t chunk = begin; chunk < end; chunk += kKeys) {
+    const int count = end - chunk < kKeys ? static_cast<int>(end - chunk) : kKeys;
+    K ahead[kCausalColumns][kKeysOfShare];
+#pragma unroll
+    for (int c = 0; c < kCausalColumns; ++c)
+#pragma unroll
+      for (int j = 0; j < kKeysOfShare; ++j)
+        if (first_of_share + j < count && c * kCausalThreads + first_column < p.width)
+          ahead[c][j] = values[(chunk + first_of_share + j) * p.v_row + c * kCausalThreads + first_column];
+    __syncthreads();  // queries are there, and the chunk before has been summed
+    float scores[kCausalHeads] = {};
+    if (place < count) {
+      const K* key = keys + (chunk + place) * p.k_row;
+#pragma unroll 2
+      for (int d = thread % kThreadsOfKey * N; d < p.width; d += kThreadsOfKey * N) {
+        float elements[N];
+        load_pack<N>(key + d, elements);
+#pragma unroll
+        for (int h = 0; h < kCausalHeads; ++h)
+          if (h < block.heads) {
 #pragma unroll
             for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
           }
@@ -93,98 +226,78 @@ __global__ void causal_attention_kernel(CausalRows p) {
 #pragma unroll
     for (int h = 0; h < kCausalHeads; ++h) {
       const float score = lane_sum<kThreadsOfKey>(scores[h]);
-      if (of_key == 0)
-        weights[h * kKeys + thread / kThreadsOfKey] = thread / kThreadsOfKey < count ? score : -3.0e38f;
+      if (thread % kThreadsOfKey == 0) weights[h * kKeys + place] = place < count ? score : -3.0e38f;
     }
     __syncthreads();
-    // A warp a head: the scores become weights against the highest so far.
-    for (int h = thread / 32; h < heads; h += kCausalThreads / 32) {
-      float* of_head = weights + h * kKeys;
-      float peak = -3.0e38f;
-      for (int j = thread % 32; j < kKeys; j += 32) peak = fmaxf(peak, of_head[j]);
-      const float before = highest[h];
-      peak = fmaxf(warp_max(peak), before);
-      float total = 0.0f;
-      for (int j = thread % 32; j < kKeys; j += 32) {
-        const float weight = j < count ? expf(of_head[j] - peak) : 0.0f;
-        of_head[j] = weight;
-        total += weight;
-      }
-      total = warp_sum(total);
-      if (thread % 32 == 0) {
-        corrections[h] = expf(before - peak);
-        totals[h] = totals[h] * corrections[h] + total;
-        highest[h] = peak;
-      }
-    }
+    for (int h = thread / 32; h < block.heads; h += kPartThreads / 32)
+      running.add<kKeys>(h, weights + h * kKeys, count);
     __syncthreads();
 #pragma unroll
-    for (int c = 0; c < kCausalColumns; ++c) {
-      const int column = c * kCausalThreads + thread;
-      if (column >= p.width) continue;
+    for (int h = 0; h < kCausalHeads; ++h) {
+      if (h >= block.heads) continue;
 #pragma unroll
-      for (int h = 0; h < kCausalHeads; ++h)
-        if (h < heads) sums[h][c] *= corrections[h];
-      const auto add = [&](int j, K element) {
+      for (int c = 0; c < kCausalColumns; ++c) {
+        if (c * kCausalThreads + first_column >= p.width) continue;
+        float sum = sums[h][c] * running.corrections[h];
 #pragma unroll
-        for (int h = 0; h < kCausalHeads; ++h)
-          if (h < heads) sums[h][c] += weights[h * kKeys + j] * to_f32(element);
-      };
-      if (c == 0 && kAhead == kKeys) {
-#pragma unroll
-        for (int j = 0; j < kAhead; ++j)
-          if (j < count) add(j, ahead[j]);
-      } else {
-#pragma unroll 8
-        for (int j = 0; j < count; ++j) add(j, value[j * p.v_row + c * kCausalThreads]);
+        for (int j = 0; j < kKeysOfShare; ++j)
+          if (first_of_share + j < count)
+            sum += weights[h * kKeys + first_of_share + j] * to_f32(ahead[c][j]);
+        sums[h][c] = sum;
       }
     }
   }
-  __syncthreads();  // totals of a part without keys too
 #pragma unroll
-  for (int h = 0; h < kCausalHeads; ++h) {
-    if (h >= heads) continue;
-    const int head = first_head + h;
-    float* partial = p.partial + ((row * p.heads + head) * p.parts + part) * (p.width + 2);
+  for (int c = 0; c < kCausalColumns; ++c) {
+    const int column = c * kCausalThreads + first_column;
+    __syncthreads();
 #pragma unroll
-    for (int c = 0; c < kCausalColumns; ++c) {
-      const int column = c * kCausalThreads + thread;
-      if (column >= p.width) continue;
-      if (p.parts > 1)
-        partial[column] = sums[h][c];
-      else
-        store_element_of(p.out, p.out_is_bf16, row * p.out_row + head * p.out_head + column,
-                         sums[h][c] / totals[h]);
+    for (int h = 0; h < kCausalHeads; ++h) of_shares[h][thread] = sums[h][c];
+    __syncthreads();
+    if (column >= p.width) continue;
+    for (int h = thread / kCausalThreads; h < block.heads; h += kShares) {
+      float sum = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kShares; ++i) sum += of_shares[h][i * kCausalThreads + first_column];
+      partial_of(p, block, h, part)[column] = sum;
     }
-    if (p.parts > 1 && thread == 0) {
-      partial[p.width] = highest[h];
-      partial[p.width + 1] = totals[h];
-    }
+  }
+  if (thread < block.heads) {
+    partial_of(p, block, thread, part)[p.width] = running.highest[thread];
+    partial_of(p, block, thread, part)[p.width + 1] = running.totals[thread];
   }
 }
 
-/// A block a query and head, whose threads look at a part each, and then sum a column each.
+/// A block a query and head: its threads look at a part each, and then each sums a column of a share of the parts.
 __global__ void join_causal_parts_kernel(CausalRows p) {
   __shared__ float factors[kMostCausalParts];
+  __shared__ float sums[kPartThreads];
+  constexpr int kShares = kPartThreads / kCausalThreads;
   const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y);
   const int thread = static_cast<int>(threadIdx.x);
   const int stride = p.width + 2;
   const float* partial = p.partial + (row * p.heads + head) * p.parts * stride;
-  float peak = -3.0e38f;
-  for (int part = thread; part < p.parts; part += kCausalThreads)
-    peak = fmaxf(peak, partial[part * stride + p.width]);
-  peak = row_max<kCausalThreads>(peak);
-  float total = 0.0f;
-  for (int part = thread; part < p.parts; part += kCausalThreads) {
-    factors[part] = expf(partial[part * stride + p.width] - peak);
-    total += factors[part] * partial[part * stride + p.width + 1];
-  }
-  total = row_sum<kCausalThreads>(total);  // behind it all factors are there
-  for (int column = thread; column < p.width; column += kCausalThreads) {
+  const bool has_part = thread < p.parts;
+  const float highest = has_part ? partial[thread * stride + p.width] : -3.0e38f;
+  const float part_total = has_part ? partial[thread * stride + p.width + 1] : 0.0f;
+  const float factor = expf(highest - row_max<kPartThreads>(highest));
+  if (has_part) factors[thread] = factor;
+  const float total = row_sum<kPartThreads>(factor * part_total);  // behind it all factors are there
+  for (int first = 0; first < p.width; first += kCausalThreads) {
+    const int column = first + thread % kCausalThreads;
     float sum = 0.0f;
+    if (column < p.width) {
 #pragma unroll 16
-    for (int part = 0; part < p.parts; ++part) sum += factors[part] * partial[part * stride + column];
+      for (int part = thread / kCausalThreads; part < p.parts; part += kShares)
+        sum += factors[part] * partial[part * stride + column];
+    }
+    __syncthreads();
+    sums[thread] = sum;
+    __syncthreads();
+    if (thread >= kCausalThreads || column >= p.width) continue;
+#pragma unroll
+    for (int i = 1; i < kShares; ++i) sum += sums[i * kCausalThreads + thread];
     store_element_of(p.out, p.out_is_bf16, row * p.out_row + head * p.out_head + column, sum / total);
   }
 }
@@ -220,18 +333,17 @@ void launch_causal_attention(cudaStream_t stream, const CausalAttentionArgs& arg
   const bool wide = packs_fit(args.k, kPack);
   with_activation_type(args.k.dtype(), [&](auto tag) {
     using K = typename decltype(tag)::type;
-    const auto few = wide ? causal_attention_kernel<K, kPack, kCausalKeysOfPart>
-                          : causal_attention_kernel<K, 1, kCausalKeysOfPart>;
-    const auto many = wide ? causal_attention_kernel<K, kPack, kCausalThreads>
-                           : causal_attention_kernel<K, 1, kCausalThreads>;
+    const auto parts = wide ? causal_part_kernel<K, kPack> : causal_part_kernel<K, 1>;
+    const auto whole = wide ? causal_attention_kernel<K, kPack> : causal_attention_kernel<K, 1>;
+    const bool divided = rows.parts > 1;
     launch(stream,
            {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
                  static_cast<unsigned>(rows.parts)),
-            dim3(kCausalThreads)},
-           rows.parts > 1 ? few : many, rows);
+            dim3(divided ? kPartThreads : kCausalThreads)},
+           divided ? parts : whole, rows);
   });
   if (rows.parts > 1)
-    launch(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kCausalThreads)},
+    launch(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kPartThreads)},
            join_causal_parts_kernel, rows);
 }
 

@@ -37,7 +37,8 @@ struct VectorProducts {
 };
 
 template <typename Way, typename X, typename Out>
-__global__ void matrix_vector_kernel(const X* x, VectorProducts<Out> products, int width) {
+__global__ void __launch_bounds__(Way::kThreads)
+    matrix_vector_kernel(const X* x, VectorProducts<Out> products, int width) {
   constexpr int kRows = Way::kRows;
   constexpr int kWarps = Way::kThreads / 32;
   constexpr int kStep = Way::kThreads * kVectorPack;
@@ -53,7 +54,7 @@ __global__ void matrix_vector_kernel(const X* x, VectorProducts<Out> products, i
 #pragma unroll
   for (int r = 0; r < kRows; ++r)  // past the end the last row again
     from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
-  float sums[kRows][kVectorPack] = {};
+  float sums[kRows] = {};
   for (int first = thread * kVectorPack; first < width; first += kStep * Way::kAhead) {
     Pack<BFloat16, kVectorPack> packs[kRows][Way::kAhead];
 #pragma unroll
@@ -74,16 +75,13 @@ __global__ void matrix_vector_kernel(const X* x, VectorProducts<Out> products, i
         for (int i = 0; i < kVectorPack; ++i) {
           const float value = std::is_same_v<X, BFloat16> ? values[i] : to_f32(from_f32<BFloat16>(values[i]));
 #pragma unroll
-          for (int r = 0; r < kRows; ++r) sums[r][i] += value * to_f32(packs[r][u].values[i]);
+          for (int r = 0; r < kRows; ++r) sums[r] += value * to_f32(packs[r][u].values[i]);
         }
       }
   }
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kVectorPack; ++i) sum += sums[r][i];
-    sum = warp_sum(sum);
+    const float sum = warp_sum(sums[r]);
     if (thread % 32 == 0) of_warps[r][thread / 32] = sum;
   }
   __syncthreads();

@@ -21,6 +21,8 @@
 // One block runs at a time, so that its shared arrays may be static.
 #undef __shared__
 #define __shared__ static
+#undef __launch_bounds__
+#define __launch_bounds__(...)
 
 // What the compiler provides in a kernel. cuRAND's header declares some of the names on a host, so that it must come first and
 // they can only be replaced by macros.
