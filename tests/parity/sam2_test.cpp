@@ -9,24 +9,10 @@
 namespace wan::test {
 namespace {
 
-using sam2::KeyFrame;
-
 // f32 on both sides, sums of up to 2048 terms in another order through some twenty layers.
 constexpr double kSamTolerance = 2e-5;
 // Of frames that see memories, which are rounded to bf16: the last bit of a few in a thousand values, 0.4% of them, is another.
 constexpr double kRememberedTolerance = 5e-4;
-
-std::vector<KeyFrame> golden_keys(const GoldenFile& golden) {
-  std::vector<KeyFrame> keys;
-  for (const std::string& frame : golden.names("points.")) {
-    const Tensor points = golden.tensor("points." + frame);
-    KeyFrame key{std::stoll(frame), {}};
-    for (std::int64_t i = 0; i < points.dim(0); ++i)
-      key.points.push_back({points.as<float>()[2 * i], points.as<float>()[2 * i + 1]});
-    keys.push_back(key);
-  }
-  return keys;
-}
 
 bool bit_of(const Tensor& rows, std::int64_t row, std::size_t index) {
   const std::uint8_t* const bits = rows.as<std::uint8_t>() + row * rows.dim(1);
@@ -89,36 +75,6 @@ TEST_P(Sam2Parity, EveryStageOfEveryFrameIsTheReferences) {
                           remembers ? kRememberedTolerance : kSamTolerance))
         << name;
   }
-}
-
-/// As on a GPU, where products are in bf16.
-TEST(Sam2Bf16, MasksAreNearlyThoseOfF32) {
-  const GoldenFile golden(golden_path("sam2/tracked.safetensors"));
-  const RuleWeights weights(golden_path("sam2/weights.txt"));
-  const std::vector<std::int64_t> size = golden.integers("size");
-  const auto width = static_cast<int>(size[0]), height = static_cast<int>(size[1]);
-  const std::int64_t frames = golden.integers("settings")[6];
-  const auto masks_in = [&](DType dtype) {
-    LoadedSegmenter loaded(weights, golden_settings(golden), all_kernels().back(), dtype);
-    std::vector<std::uint8_t> masks;
-    loaded.segmenter.segment_chunk(
-        loaded.ctx, frames, golden_keys(golden),
-        [&](std::int64_t frame) { return video_frame(width, height, frame); },
-        [&](std::int64_t, std::span<const std::uint8_t> mask) {
-          masks.insert(masks.end(), mask.begin(), mask.end());
-        });
-    return masks;
-  };
-  const std::vector<std::uint8_t> exact = masks_in(DType::kF32), fast = masks_in(DType::kBF16);
-  ASSERT_EQ(exact.size(), fast.size());
-  const auto inside = std::ranges::count(exact, 1);
-  EXPECT_GT(inside, std::ssize(exact) / 20);
-  EXPECT_LT(inside, std::ssize(exact) * 19 / 20);
-  std::int64_t apart = 0;
-  for (std::size_t i = 0; i < exact.size(); ++i) apart += exact[i] != fast[i] ? 1 : 0;
-  EXPECT_GT(apart, 0);
-  // Of random weights, whose masks are edges all over: 1.3% seen.
-  EXPECT_LT(static_cast<double>(apart), 2.5e-2 * static_cast<double>(exact.size()));
 }
 
 std::string sam_case_name(const ::testing::TestParamInfo<std::tuple<SamCase, Kernels>>& instance) {

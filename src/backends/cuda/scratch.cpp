@@ -8,8 +8,6 @@ namespace {
 
 /// What own kernels without tensor cores take in a tenth of a millisecond or so: beyond it, products are worth their launches.
 constexpr std::int64_t kFewProducts = std::int64_t{1} << 28;
-/// Keys that a block of theirs goes over one tile after the other in such a time.
-constexpr std::int64_t kFewKeys = 1024;
 
 TensorView take_as(Workspace& workspace, const TensorView& view, DType dtype) {
   return view.empty() || view.dtype() == dtype ? view : workspace.take(dtype, view.shape());
@@ -103,8 +101,7 @@ bool is_bf16_attention(const AttentionArgs& args) {
 }
 
 bool is_small_attention(const AttentionArgs& args) {
-  return args.q.dim(2) <= kWidestPlainHead && args.k.dim(0) <= kFewKeys &&
-         args.q.elements() * args.k.dim(0) <= kFewProducts;
+  return args.q.dim(2) <= kWidestPlainHead && args.q.elements() * args.k.dim(0) <= kFewProducts;
 }
 
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways) {
