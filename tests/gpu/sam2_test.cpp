@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -193,10 +194,12 @@ TEST_F(GpuSam2, MasksInBf16AreNearlyThoseInF32) {
   Loaded exact(weights, config_, make_cuda_backend({.tf32_convolutions = false}), DType::kF32);
   Loaded fast(weights, config_, make_cuda_backend({.tf32_convolutions = false}), DType::kBF16);
   const auto expected = masks_of(exact, kFrames, keys), found = masks_of(fast, kFrames, keys);
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    std::printf("frame %zu: %.5f of the pixels differ\n", i, apart(found[i], expected[i]));
-    EXPECT_LT(apart(found[i], expected[i]), 2e-2) << i;
-  }
+  double most = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) most = std::max(most, apart(found[i], expected[i]));
+  std::printf("masks in bf16: %.5f of a frame's pixels differ at most\n", most);
+  // Of random weights; 0.3% seen.
+  EXPECT_LT(most, 1e-2);
+  EXPECT_GT(most, 0.0);
 }
 
 }  // namespace
