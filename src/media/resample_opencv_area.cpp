@@ -15,7 +15,7 @@ struct Share {
   float weight;
 };
 
-/// Of each row or column of the result all shares, in order.
+/// Of each row or column of the result all shares, in order: one or more.
 std::vector<Share> shares_of(int in, int out) {
   const double scale = 1.0 / (static_cast<double>(out) / in);
   constexpr double kLeast = 1e-3;  // a smaller part of a pixel is none
@@ -35,8 +35,22 @@ std::vector<Share> shares_of(int in, int out) {
   return shares;
 }
 
+/// The nearest whole number, of two the even one: of values below 2^22 what lrint() gives, without a call.
 std::uint8_t to_level(float value) {
-  return static_cast<std::uint8_t>(std::clamp(std::lrint(value), 0L, 255L));
+  constexpr float kOnes = 12582912.0f;  // 1.5 * 2^23, whose last bit is worth 1
+  return static_cast<std::uint8_t>(std::clamp((value + kOnes) - kOnes, 0.0f, 255.0f));
+}
+
+/// Sums of a row's shares, in order. columns are shares_of() its width.
+void gather_columns(const std::uint8_t* levels, const std::vector<Share>& columns, float* across) {
+  for (auto share = columns.begin(); share != columns.end();) {
+    const int to = share->to;
+    float sums[3] = {};
+    for (; share != columns.end() && share->to == to; ++share)
+      for (int channel = 0; channel < 3; ++channel)
+        sums[channel] += static_cast<float>(levels[share->from * 3 + channel]) * share->weight;
+    std::copy_n(sums, 3, across + static_cast<std::ptrdiff_t>(to) * 3);
+  }
 }
 
 /// The means of blocks of `across` x `down` pixels.
@@ -71,12 +85,7 @@ Image resize_opencv_area(const Image& image, int width, int height) {
   int row = 0;
   const auto finish_row = [&] { std::ranges::transform(sum, out.row(row), to_level); };
   for (const Share& down : rows) {
-    std::ranges::fill(across, 0.0f);
-    const std::uint8_t* const levels = image.row(down.from);
-    for (const Share& share : columns)
-      for (int channel = 0; channel < 3; ++channel)
-        across[static_cast<std::size_t>(share.to * 3 + channel)] +=
-            static_cast<float>(levels[share.from * 3 + channel]) * share.weight;
+    gather_columns(image.row(down.from), columns, across.data());
     if (down.to != row) {
       finish_row();
       std::ranges::fill(sum, 0.0f);

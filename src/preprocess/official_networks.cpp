@@ -135,12 +135,17 @@ class OnnxEstimator final : public KeypointEstimator {
   PictureNetwork network_;
 };
 
+/// On a GPU products are in bf16, as SAM 2's own code recommends: of a mask's pixels some at its edge change, and masks are widened by more. The CPU has f32's.
+DType segmenter_dtype(const Backend& backend) {
+  return backend.device().kind == DeviceKind::kCpu ? DType::kF32 : DType::kBF16;
+}
+
 class Sam2Segmenter final : public PersonSegmenter {
  public:
   Sam2Segmenter(const fs::path& file, ExecContext& ctx)
       : ctx_(ctx),
         report_(Checkpoint::open(file), "video segmenter"),
-        scope_(report_, target_of(ctx.backend, DType::kF32)),
+        scope_(report_, target_of(ctx.backend, segmenter_dtype(ctx.backend))),
         model_(scope_, sam2::read_config(scope_)) {
     report_.check();
   }

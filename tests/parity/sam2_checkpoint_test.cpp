@@ -48,6 +48,36 @@ TEST(Sam2, RefusesOtherKindsByNameAndListsWhatIsMissing) {
   });
 }
 
+/// As on a GPU, where products are in bf16.
+TEST(Sam2, MasksInBf16AreNearlyThoseInF32) {
+  const GoldenFile golden(golden_path("sam2/tracked.safetensors"));
+  const RuleWeights weights(golden_path("sam2/weights.txt"));
+  const std::vector<std::int64_t> size = golden.integers("size");
+  const auto width = static_cast<int>(size[0]), height = static_cast<int>(size[1]);
+  const std::int64_t frames = golden.integers("settings")[6];
+  const auto masks_in = [&](DType dtype) {
+    LoadedSegmenter loaded(weights, golden_settings(golden), all_kernels().back(), dtype);
+    std::vector<std::uint8_t> masks;
+    loaded.segmenter.segment_chunk(
+        loaded.ctx, frames, golden_keys(golden),
+        [&](std::int64_t frame) { return video_frame(width, height, frame); },
+        [&](std::int64_t, std::span<const std::uint8_t> mask) {
+          masks.insert(masks.end(), mask.begin(), mask.end());
+        });
+    return masks;
+  };
+  const std::vector<std::uint8_t> exact = masks_in(DType::kF32), fast = masks_in(DType::kBF16);
+  ASSERT_EQ(exact.size(), fast.size());
+  const auto inside = std::ranges::count(exact, 1);
+  EXPECT_GT(inside, std::ssize(exact) / 20);
+  EXPECT_LT(inside, std::ssize(exact) * 19 / 20);
+  std::int64_t apart = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) apart += exact[i] != fast[i] ? 1 : 0;
+  EXPECT_GT(apart, 0);
+  // Of random weights, whose masks are edges all over: 1.3% seen.
+  EXPECT_LT(static_cast<double>(apart), 2.5e-2 * static_cast<double>(exact.size()));
+}
+
 TEST(Sam2, KnowsThePublishedSizes) {
   // Of a trunk there are but the tensors that tell its size.
   const auto settings_of = [](std::int64_t channels, const std::vector<int>& stages) {

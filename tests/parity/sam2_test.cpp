@@ -9,24 +9,10 @@
 namespace wan::test {
 namespace {
 
-using sam2::KeyFrame;
-
 // f32 on both sides, sums of up to 2048 terms in another order through some twenty layers.
 constexpr double kSamTolerance = 2e-5;
 // Of frames that see memories, which are rounded to bf16: the last bit of a few in a thousand values, 0.4% of them, is another.
 constexpr double kRememberedTolerance = 5e-4;
-
-std::vector<KeyFrame> golden_keys(const GoldenFile& golden) {
-  std::vector<KeyFrame> keys;
-  for (const std::string& frame : golden.names("points.")) {
-    const Tensor points = golden.tensor("points." + frame);
-    KeyFrame key{std::stoll(frame), {}};
-    for (std::int64_t i = 0; i < points.dim(0); ++i)
-      key.points.push_back({points.as<float>()[2 * i], points.as<float>()[2 * i + 1]});
-    keys.push_back(key);
-  }
-  return keys;
-}
 
 bool bit_of(const Tensor& rows, std::int64_t row, std::size_t index) {
   const std::uint8_t* const bits = rows.as<std::uint8_t>() + row * rows.dim(1);

@@ -43,6 +43,19 @@ inline sam2::Settings golden_settings(const GoldenFile& golden) {
   return settings;
 }
 
+/// What points tell of the video's frames.
+inline std::vector<sam2::KeyFrame> golden_keys(const GoldenFile& golden) {
+  std::vector<sam2::KeyFrame> keys;
+  for (const std::string& frame : golden.names("points.")) {
+    const Tensor points = golden.tensor("points." + frame);
+    sam2::KeyFrame key{std::stoll(frame), {}};
+    for (std::int64_t i = 0; i < points.dim(0); ++i)
+      key.points.push_back({points.as<float>()[2 * i], points.as<float>()[2 * i + 1]});
+    keys.push_back(key);
+  }
+  return keys;
+}
+
 class LoadedSegmenter {
  public:
   LoadedSegmenter(const RuleWeights& weights, const sam2::Settings& settings, Kernels kernels,

@@ -29,9 +29,13 @@ struct Windows {
       : side(window == 0 ? size : window), count((size + side - 1) / side) {}
   std::int64_t padded() const { return side * count; }
   std::int64_t tokens() const { return padded() * padded(); }
+  /// Of a picture in memory: rows of windows apart from the rows of tokens in each, columns likewise.
+  Shape apart(std::int64_t channels) const { return {count, side, count, side, channels}; }
+  /// Of a divided one.
+  Shape together(std::int64_t channels) const { return {side, side, count, count, channels}; }
 
-  /// picture [size * size, channels], size at most padded() -> rows of windows, in each of which the windows' tokens stand beside one another:
-  /// [count, side, side, count, channels]. Zeros past the picture.
+  /// picture [size * size, channels], size at most padded() -> what all windows have at a place of theirs stands side by side: [side, side, count,
+  /// count, channels]. Zeros past the picture.
   void divide(ExecContext& ctx, const TensorView& picture, std::int64_t size, const TensorView& out) const {
     const Workspace::Scope scope(ctx.workspace);
     const std::int64_t channels = picture.dim(1);
@@ -41,8 +45,7 @@ struct Windows {
       fill_zero(ctx, whole);
       copy(ctx, {picture.reshape({size, size, channels}), whole.slice(0, 0, size).slice(1, 0, size)});
     }
-    copy(ctx, {whole.reshape({count, side, count, side, channels}).permute({0, 1, 3, 2, 4}),
-               out.reshape({count, side, side, count, channels})});
+    copy(ctx, {whole.reshape(apart(channels)).permute({1, 3, 0, 2, 4}), out.reshape(together(channels))});
   }
 
   /// The way back, without what stood past the picture.
@@ -52,8 +55,7 @@ struct Windows {
     const bool exact = size == padded();
     const TensorView whole =
         exact ? picture : ctx.workspace.take(picture.dtype(), {padded(), padded(), channels});
-    copy(ctx, {divided.reshape({count, side, side, count, channels}),
-               whole.reshape({count, side, count, side, channels}).permute({0, 1, 3, 2, 4})});
+    copy(ctx, {divided.reshape(together(channels)), whole.reshape(apart(channels)).permute({1, 3, 0, 2, 4})});
     if (!exact)
       copy(ctx, {whole.slice(0, 0, size).slice(1, 0, size), picture.reshape({size, size, channels})});
   }
@@ -102,7 +104,7 @@ void ImageEncoder::attend(ExecContext& ctx, std::size_t index, std::int64_t size
   const DType type = weights.query_key_value.weight.dtype();
   TensorView tokens = normed;
   if (block.window != 0) {
-    tokens = ctx.workspace.take(DType::kF32, {rows, block.in});
+    tokens = ctx.workspace.take(type, {rows, block.in});
     windows.divide(ctx, normed, size, tokens);
   }
   std::array<TensorView, 3> parts;  // queries, keys, values
@@ -113,28 +115,27 @@ void ImageEncoder::attend(ExecContext& ctx, std::size_t index, std::int64_t size
   }
   Windows after = windows;
   TensorView queries = parts[0];
+  const std::int64_t all_windows = windows.count * windows.count;
   if (block.halves) {
     after.side /= 2;
-    const std::int64_t beside = windows.count * block.out;
+    const std::int64_t beside = all_windows * block.out;
     queries = ctx.workspace.take(type, {after.tokens(), block.out});
-    max_pool_2x2(ctx, {.x = parts[0].reshape({windows.count, windows.side, windows.side, beside}),
-                       .out = queries.reshape({windows.count, after.side, after.side, beside})});
+    max_pool_2x2(ctx, {.x = parts[0].reshape({1, windows.side, windows.side, beside}),
+                       .out = queries.reshape({1, after.side, after.side, beside})});
   }
-  // A row of windows at a time: the windows beside one another are further heads.
-  const std::int64_t heads = windows.count * block.heads, width = block.out / block.heads;
-  const auto row_of = [&](const TensorView& all, std::int64_t side, std::int64_t row) {
-    const std::int64_t count = side * side * windows.count;
-    return all.slice(0, row * count, (row + 1) * count).reshape({side * side, heads, width});
+  // The windows are further heads.
+  const std::int64_t heads = all_windows * block.heads, width = block.out / block.heads;
+  const auto by_head = [&](const TensorView& all) {
+    return all.reshape({all.dim(0) / all_windows, heads, width});
   };
   const TensorView attended = ctx.workspace.take(type, queries.shape());
-  for (std::int64_t row = 0; row < windows.count; ++row)
-    attention(ctx, {.q = row_of(queries, after.side, row),
-                    .k = row_of(parts[1], windows.side, row),
-                    .v = row_of(parts[2], windows.side, row),
-                    .scale = 1.0f / std::sqrt(static_cast<float>(width)),
-                    .bias = {},
-                    .key_bias = {},
-                    .out = row_of(attended, after.side, row)});
+  attention(ctx, {.q = by_head(queries),
+                  .k = by_head(parts[1]),
+                  .v = by_head(parts[2]),
+                  .scale = 1.0f / std::sqrt(static_cast<float>(width)),
+                  .bias = {},
+                  .key_bias = {},
+                  .out = by_head(attended)});
   const std::int64_t size_after = block.halves ? size / 2 : size;
   if (block.window == 0) return weights.output(ctx, attended, out);
   const TensorView projected = ctx.workspace.take(DType::kF32, attended.shape());
@@ -147,9 +148,10 @@ void ImageEncoder::run_block(ExecContext& ctx, std::size_t index, std::int64_t s
   const Workspace::Scope scope(ctx.workspace);
   const BlockConfig& block = config_.blocks[index];
   const TrunkBlockWeights& weights = *blocks_[index];
+  const DType type = weights.ffn_in.weight.dtype();
   {
     const Workspace::Scope half(ctx.workspace);
-    const TensorView normed = ctx.workspace.take(DType::kF32, x.shape());
+    const TensorView normed = ctx.workspace.take(type, x.shape());
     norm_rows(ctx, weights.attention_norm, kTrunkEps, x, normed);
     if (block.halves) {
       const TensorView widened = ctx.workspace.take(DType::kF32, {size * size, block.out});
@@ -161,12 +163,13 @@ void ImageEncoder::run_block(ExecContext& ctx, std::size_t index, std::int64_t s
     attend(ctx, index, size, normed, branch);
     add(ctx, out, branch);
   }
-  const TensorView normed = ctx.workspace.take(DType::kF32, out.shape());
+  const TensorView normed = ctx.workspace.take(type, out.shape());
   norm_rows(ctx, weights.ffn_norm, kTrunkEps, out, normed);
-  const TensorView hidden = ctx.workspace.take(weights.ffn_in.weight.dtype(), {out.dim(0), block.hidden});
+  const TensorView hidden = ctx.workspace.take(type, {out.dim(0), block.hidden});
   weights.ffn_in(ctx, normed, hidden, ActivationKind::kGelu);
-  weights.ffn_out(ctx, hidden, normed);
-  add(ctx, out, normed);
+  const TensorView branch = ctx.workspace.take(DType::kF32, out.shape());
+  weights.ffn_out(ctx, hidden, branch);
+  add(ctx, out, branch);
 }
 
 void ImageEncoder::end_stage(ExecContext& ctx, std::size_t stage, std::int64_t size, const TensorView& x,

@@ -12,6 +12,7 @@
 #include "ops/backend.h"
 #include "ops/conv3d.h"
 #include "ops/copy.h"
+#include "ops/depthwise_conv.h"
 #include "ops/gated_residual.h"
 #include "ops/rotate_halves.h"
 
@@ -108,17 +109,18 @@ void MemoryEncoder::fuse(ExecContext& ctx, std::size_t layer, const TensorView& 
   const FuserLayerWeights& weights = *fuser_[layer];
   const std::int64_t size = config_.grid(), dim = config_.dim;
   const int padding = static_cast<int>(config_.fuser_kernel / 2);
+  const DType type = weights.in.weight.dtype();
   const Shape picture{1, size, size, dim};
   const TensorView branch = ctx.workspace.take(DType::kF32, x.shape());
-  conv3d(ctx, {.x = x.reshape(picture),
-               .weight = fuser_convolutions_[layer].weight,
-               .bias = fuser_convolutions_[layer].bias,
-               .padding = {padding, padding, padding, padding},
-               .residual = {},
-               .out = branch.reshape(picture)});
-  norm_rows(ctx, weights.norm, kConvolutionEps, branch, branch);
-  const TensorView hidden = ctx.workspace.take(weights.in.weight.dtype(), {x.dim(0), config_.fuser_hidden});
-  weights.in(ctx, branch, hidden, ActivationKind::kGelu);
+  depthwise_conv(ctx, {.x = x.reshape(picture),
+                       .weight = fuser_convolutions_[layer].weight,
+                       .bias = fuser_convolutions_[layer].bias,
+                       .padding = {padding, padding, padding, padding},
+                       .out = branch.reshape(picture)});
+  const TensorView normed = ctx.workspace.take(type, x.shape());
+  norm_rows(ctx, weights.norm, kConvolutionEps, branch, normed);
+  const TensorView hidden = ctx.workspace.take(type, {x.dim(0), config_.fuser_hidden});
+  weights.in(ctx, normed, hidden, ActivationKind::kGelu);
   weights.out(ctx, hidden, branch);
   add_scaled(ctx, x, branch, weights.gain);
 }
@@ -185,9 +187,9 @@ void MemoryAttention::gather(ExecContext& ctx, std::span<const MemoryBank::Seen>
   const std::int64_t tokens = config_.grid() * config_.grid(), parts = config_.dim / config_.memory_dim;
   std::int64_t row = 0;
   for (const MemoryBank::Seen& seen : memories) {
-    const TensorView to = values.slice(0, row, row + tokens), key = keys.slice(0, row, row + tokens);
-    copy(ctx, {*seen.features, to});
-    copy(ctx, {to, key});
+    const TensorView key = keys.slice(0, row, row + tokens);
+    copy(ctx, {*seen.features, values.slice(0, row, row + tokens)});
+    copy(ctx, {*seen.features, key});
     add(ctx, key, memory_positions_.view().select(0, seen.place));
     row += tokens;
   }
@@ -225,7 +227,7 @@ void MemoryAttention::run_layer(ExecContext& ctx, const Layer& layer, const Tens
   const MemoryLayerWeights& weights = *layer.weights;
   const DType type = layer.self_query.weight.dtype();
   const std::int64_t tokens = x.dim(0), dim = config_.dim;
-  const TensorView normed = ctx.workspace.take(DType::kF32, x.shape());
+  const TensorView normed = ctx.workspace.take(type, x.shape());
   const TensorView branch = ctx.workspace.take(DType::kF32, x.shape());
   const TensorView q = ctx.workspace.take(type, x.shape());
   const TensorView attended = ctx.workspace.take(type, x.shape());
@@ -256,8 +258,7 @@ void MemoryAttention::run_layer(ExecContext& ctx, const Layer& layer, const Tens
   add(ctx, x, branch);
 
   norm_rows(ctx, weights.ffn_norm, kAttentionEps, x, normed);
-  const TensorView hidden =
-      ctx.workspace.take(weights.ffn_in.weight.dtype(), {tokens, config_.memory_hidden});
+  const TensorView hidden = ctx.workspace.take(type, {tokens, config_.memory_hidden});
   weights.ffn_in(ctx, normed, hidden, ActivationKind::kReLU);
   weights.ffn_out(ctx, hidden, branch);
   add(ctx, x, branch);
@@ -271,8 +272,9 @@ void MemoryAttention::attend(ExecContext& ctx, const TensorView& picture,
   const auto count = [](const auto& list) { return static_cast<std::int64_t>(list.size()); };
   const std::int64_t rows =
       count(memories) * picture.dim(0) + count(pointers) * (config_.dim / config_.memory_dim);
-  const TensorView values = ctx.workspace.take(DType::kF32, {rows, config_.memory_dim});
-  const TensorView keys = ctx.workspace.take(DType::kF32, {rows, config_.memory_dim});
+  const DType type = layers_.front().cross_key.weight.dtype();
+  const TensorView values = ctx.workspace.take(type, {rows, config_.memory_dim});
+  const TensorView keys = ctx.workspace.take(type, {rows, config_.memory_dim});
   gather(ctx, memories, pointers, values, keys);
   const TensorView x = ctx.workspace.take(DType::kF32, picture.shape());
   copy(ctx, {picture, x});

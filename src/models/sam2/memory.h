@@ -77,7 +77,7 @@ class MemoryAttention {
     LoadedWeights<MemoryLayerWeights> weights;
     RotatedProjection self_query, self_key, cross_query, cross_key;
   };
-  /// Values, and keys before their projection: [memories grid * grid + pointers' tokens, memory_dim] each.
+  /// Values, and keys before their projection: [memories grid * grid + pointers' tokens, memory_dim] each, as products take them.
   void gather(ExecContext& ctx, std::span<const MemoryBank::Seen> memories,
               std::span<const Tensor* const> pointers, const TensorView& values,
               const TensorView& keys) const;

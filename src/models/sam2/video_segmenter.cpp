@@ -140,24 +140,26 @@ class VideoSegmenter::Impl {
     check_keys(frames, keys);
     const Workspace::Scope scope(ctx.workspace);
     PictureSource source(reading_order(frames, keys), read, config_.settings.image_size);
-    Chunk chunk{frames, MemoryBank(config_), {take_features(ctx), take_features(ctx)}};
-    encode_image(ctx, source.next(), chunk.features());
-    // The next frame's picture is encoded on the device while the host is at this one's mask.
-    const auto begin_next = [&] {
-      if (source.has_next()) encode_image(ctx, source.next(), chunk.next_features());
-    };
+    const std::int64_t side = config_.settings.image_size;
+    Chunk chunk{.frames = frames,
+                .source = source,
+                .bank = MemoryBank(config_),
+                .both = {take_features(ctx), take_features(ctx)},
+                .pixels = ctx.workspace.take(DType::kF32, {side, side, 3})};
+    upload_next(ctx, chunk);
+    images_.encode(ctx, chunk.pixels, chunk.features());
     std::map<std::int64_t, std::vector<float>> key_logits;
     for (const KeyFrame& key : keys) {
       const std::vector<Place> places =
           places_of(key, source.width(), source.height(), config_.settings.image_size);
-      key_logits.emplace(key.frame, run_key(ctx, key.frame, places, chunk, begin_next));
+      key_logits.emplace(key.frame, run_key(ctx, key.frame, places, chunk));
     }
     std::vector<std::uint8_t> mask(static_cast<std::size_t>(source.width()) *
                                    static_cast<std::size_t>(source.height()));
     for (std::int64_t frame = 0; frame < frames; ++frame) {
       const auto key = key_logits.find(frame);
       const std::vector<float> logits =
-          key != key_logits.end() ? std::move(key->second) : run_frame(ctx, frame, chunk, begin_next);
+          key != key_logits.end() ? std::move(key->second) : run_frame(ctx, frame, chunk);
       threshold(logits, config_.mask_size(), source.width(), source.height(), mask);
       write(frame, mask);
     }
@@ -167,20 +169,26 @@ class VideoSegmenter::Impl {
   /// What a chunk has between its frames. Pictures' features alternate.
   struct Chunk {
     std::int64_t frames;
+    PictureSource& source;
     MemoryBank bank;
     std::array<ImageFeatures, 2> both;
+    TensorView pixels;  // of the next frame, once it is uploaded
     std::size_t current = 0;
+    bool has_next = false;
 
     const ImageFeatures& features() const { return both[current]; }
     const ImageFeatures& next_features() const { return both[1 - current]; }
   };
-  using Begin = std::function<void()>;
 
-  void encode_image(ExecContext& ctx, const Picture& picture, const ImageFeatures& features) const {
-    const Workspace::Scope scope(ctx.workspace);
-    const TensorView pixels = ctx.workspace.take(DType::kF32, picture.pixels.shape());
-    ctx.backend.upload(picture.pixels, pixels);
-    images_.encode(ctx, pixels, features);
+  /// While the device is at the frame before.
+  void upload_next(ExecContext& ctx, Chunk& chunk) const {
+    chunk.has_next = chunk.source.has_next();
+    if (chunk.has_next) ctx.backend.upload(chunk.source.next().pixels, chunk.pixels);
+  }
+
+  /// The next frame's picture, on the device, while the host is at this one's mask.
+  void encode_next(ExecContext& ctx, const Chunk& chunk) const {
+    if (chunk.has_next) images_.encode(ctx, chunk.pixels, chunk.next_features());
   }
 
   ImageFeatures take_features(ExecContext& ctx) const {
@@ -208,17 +216,17 @@ class VideoSegmenter::Impl {
     memory_encoder_.encode(ctx, picture, mask, out);
   }
 
-  /// What the frame's mask is, its holes filled. A key frame is seen without memories; what is remembered of it is what is seen. `begin_next` is
-  /// called once the device has nothing left to do.
+  /// What the frame's mask is, its holes filled. A key frame is seen without memories; what is remembered of it is what is seen.
   std::vector<float> run_key(ExecContext& ctx, std::int64_t frame, std::span<const Place> places,
-                             Chunk& chunk, const Begin& begin_next) const {
+                             Chunk& chunk) const {
     const Workspace::Scope scope(ctx.workspace);
     const TensorView& picture = chunk.features().coarse;
     const TensorView seen = ctx.workspace.take(DType::kF32, picture.shape());
     add_to_rows(ctx, other_->no_memory, picture, seen);
+    upload_next(ctx, chunk);
     FrameMemory memory = make_memory(ctx);
     std::vector<float> logits = decoder_.decode(ctx, seen, chunk.features(), places, memory.pointer).logits;
-    begin_next();
+    encode_next(ctx, chunk);
     fill_holes(logits, config_.mask_size(), config_.settings.hole_area);
     remember(ctx, picture, logits, /*binary=*/true, memory.features);
     chunk.bank.add_key(frame, std::move(memory));
@@ -227,16 +235,16 @@ class VideoSegmenter::Impl {
   }
 
   /// Likewise of another frame; what is remembered has its holes still.
-  std::vector<float> run_frame(ExecContext& ctx, std::int64_t frame, Chunk& chunk,
-                               const Begin& begin_next) const {
+  std::vector<float> run_frame(ExecContext& ctx, std::int64_t frame, Chunk& chunk) const {
     const Workspace::Scope scope(ctx.workspace);
     const TensorView& picture = chunk.features().coarse;
     const TensorView seen = ctx.workspace.take(DType::kF32, picture.shape());
     memory_attention_.attend(ctx, picture, chunk.bank.memories_for(frame),
                              chunk.bank.pointers_for(frame, chunk.frames), seen);
+    upload_next(ctx, chunk);
     FrameMemory memory = make_memory(ctx);
     std::vector<float> logits = decoder_.decode(ctx, seen, chunk.features(), {}, memory.pointer).logits;
-    begin_next();
+    encode_next(ctx, chunk);
     remember(ctx, picture, logits, /*binary=*/false, memory.features);
     chunk.bank.add(frame, std::move(memory));
     chunk.current = 1 - chunk.current;

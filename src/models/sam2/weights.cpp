@@ -67,13 +67,11 @@ Convolution load_channel_convolution(const WeightScope& scope, std::int64_t chan
   made.bias = scope.load("bias", {channels}, kFloat32);
   if (stored.empty()) return made;
   const std::int64_t area = kernel * kernel;
-  made.weight =
-      scope.make(DType::kF32, {channels, 1, kernel, kernel, channels}, [&](const TensorView& weight) {
-        std::fill_n(weight.as<float>(), weight.elements(), 0.0f);
-        for (std::int64_t c = 0; c < channels; ++c)
-          for (std::int64_t at = 0; at < area; ++at)
-            weight.as<float>()[(c * area + at) * channels + c] = stored.as<float>()[c * area + at];
-      });
+  made.weight = scope.make(DType::kF32, {kernel, kernel, channels}, [&](const TensorView& weight) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (std::int64_t at = 0; at < area; ++at)
+        weight.as<float>()[at * channels + c] = stored.as<float>()[c * area + at];
+  });
   return made;
 }
 

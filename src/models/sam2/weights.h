@@ -18,16 +18,16 @@ struct PixelConvolution {
   void operator()(ExecContext& ctx, const TensorView& x, const TensorView& out) const;
 };
 
-/// A convolution as conv3d() takes it.
+/// A convolution as conv3d() takes it, or depthwise_conv().
 struct Convolution {
-  Tensor weight;  // [out, 1, k, k, in]
+  Tensor weight;  // [out, 1, k, k, in], or [k, k, channels]
   Tensor bias;    // [out]
 };
 
 /// Of a stored [out, in, k, k].
 Convolution load_convolution(const WeightScope& scope, std::int64_t in, std::int64_t out,
                              std::int64_t kernel);
-/// Of a stored [channels, 1, k, k], each channel with a kernel of its own: zeros for the other channels.
+/// Of a stored [channels, 1, k, k], each channel with a kernel of its own.
 Convolution load_channel_convolution(const WeightScope& scope, std::int64_t channels, std::int64_t kernel);
 
 /// A transposed convolution of kernel 2 and stride 2 as a product: each pixel becomes 2 x 2.
