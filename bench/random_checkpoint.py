@@ -3,7 +3,8 @@
     python bench/random_checkpoint.py --official Wan2.2 --task ti2v-5B --out /tmp/random-5B
     wan generate --task ti2v-5B --ckpt_dir /tmp/random-5B --prompt "a red circle" --sample_steps 3 --save_file /tmp/%05d.png
 
-`--precision q4_k_m` writes the transformers as a GGUF file, with matrices of the blocks in Q4_K, and Q6_K where such files have that. Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B, 47 GB for animate-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
+`--precision q4_k_m` writes the transformers as a GGUF file, with matrices of the blocks in Q4_K, and Q6_K where such files have that; `--text_precision q4_k_m`
+or `q8_0` the text encoder, as a file beside the folder's others, umt5-xxl-encoder-Q4_K_M.gguf, that `--text_encoder` names. Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B, 47 GB for animate-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
 tokenizer is the demo's. Needs PyTorch, safetensors, a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called, and for
 s2v-14B and animate-14B transformers; a GPU makes the numbers sooner.
 """
@@ -69,46 +70,59 @@ def random_blocks(count, size, halves):
     return numpy.resize(blocks, (count, size))
 
 
-F32, Q4_K, Q6_K = 0, 12, 14  # ggml's numbers
-GGUF_BYTES = {F32: lambda n: 4 * n, Q4_K: lambda n: n // 256 * 144, Q6_K: lambda n: n // 256 * 210}
+F32, Q8_0, Q4_K, Q6_K = 0, 8, 12, 14  # ggml's numbers
+GGUF_BLOCKS = {F32: (1, 4), Q8_0: (32, 34), Q4_K: (256, 144), Q6_K: (256, 210)}  # values and bytes
 
 
-def gguf_type(name, shape):
+def gguf_bytes(kind, count):
+    values, size = GGUF_BLOCKS[kind]
+    return count // values * size
+
+
+def transformer_type(name, shape):
     if len(shape) != 2 or not name.startswith("blocks."):
         return F32
     return Q6_K if name.endswith((".v.weight", ".ffn.2.weight")) else Q4_K
 
 
-def gguf_values(name, shape, device):
+def text_encoder_type(precision, name, shape):
+    if len(shape) != 2 or "attn_rel_b" in name:
+        return F32
+    if precision == "q8_0":
+        return Q8_0
+    return Q6_K if "token_embd" in name or "attn_v" in name or "ffn_down" in name else Q4_K
+
+
+def gguf_values(name, shape, kind, device):
     """Of deviation 0.02, as random() has them."""
-    blocks = math.prod(shape) // 256
-    kind = gguf_type(name, shape)
-    if kind == Q6_K:  # d * i8 * (q - 32)
-        return random_blocks(blocks, 210, {208: 1.5e-5})
-    if kind == Q4_K:  # d * 6 bits * q - dmin * 6 bits
-        return random_blocks(blocks, 144, {0: 1.4e-4, 2: 7.5 * 1.4e-4})
-    return random(name, shape, torch.float32, device).numpy()
+    if kind == F32:
+        return random(name, shape, torch.float32, device).numpy()
+    halves = {Q8_0: {0: 2.7e-4},                  # d * i8
+              Q4_K: {0: 1.4e-4, 2: 7.5 * 1.4e-4},  # d * 6 bits * q - dmin * 6 bits
+              Q6_K: {208: 1.5e-5}}                # d * i8 * (q - 32)
+    values, size = GGUF_BLOCKS[kind]
+    return random_blocks(math.prod(shape) // values, size, halves[kind])
 
 
-def write_gguf(path, shapes, device):
+def write_gguf(path, architecture, shapes, type_of, device):
     """Tensor by tensor: where they lie follows from their types."""
     def text(value):
         return struct.pack("<Q", len(value)) + value.encode()
 
     infos, end = b"", 0
     for name, shape in shapes.items():
-        kind = gguf_type(name, shape)
+        kind = type_of(name, shape)
         end += -end % 32
         infos += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack("<IQ", kind, end)
-        end += GGUF_BYTES[kind](math.prod(shape))
-    header = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), 1) + text("general.architecture") + struct.pack("<I", 8) + text("wan") + infos
+        end += gguf_bytes(kind, math.prod(shape))
+    header = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), 1) + text("general.architecture") + struct.pack("<I", 8) + text(architecture) + infos
     with path.open("wb") as file:
         file.write(header + bytes(-len(header) % 32))
         at = 0
         for name, shape in shapes.items():
             file.write(bytes(-at % 32))
             at += -at % 32
-            at += file.write(gguf_values(name, shape, device).tobytes())
+            at += file.write(gguf_values(name, shape, type_of(name, shape), device).tobytes())
 
 
 def text_encoder_shapes(layers):
@@ -121,6 +135,22 @@ def text_encoder_shapes(layers):
                   "ffn.fc2.weight": (TEXT_WIDTH, t["ffn"]), "pos_embedding.embedding.weight": (t["buckets"], t["heads"])}
         shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
     return shapes
+
+
+GGUF_TEXT_NAMES = {"token_embedding.": "token_embd.", "norm.": "enc.output_norm.", "attn.q.": "attn_q.", "attn.k.": "attn_k.", "attn.v.": "attn_v.",
+                   "attn.o.": "attn_o.", "norm1.": "attn_norm.", "norm2.": "ffn_norm.", "ffn.gate.0.": "ffn_gate.", "ffn.fc1.": "ffn_up.",
+                   "ffn.fc2.": "ffn_down.", "pos_embedding.embedding.": "attn_rel_b."}
+
+
+def gguf_text_name(name):
+    begin, rest = ("", name) if not name.startswith("blocks.") else (f"enc.blk.{name.split('.')[1]}.", name.split(".", 2)[2])
+    part = rest.removesuffix("weight")
+    return begin + GGUF_TEXT_NAMES[part] + "weight"
+
+
+def write_packed_text_encoder(path, precision, shapes, device):
+    named = {gguf_text_name(name): shape for name, shape in shapes.items()}
+    write_gguf(path, "t5encoder", named, lambda name, shape: text_encoder_type(precision, name, shape), device)
 
 
 def write_audio_encoder(folder):
@@ -152,6 +182,7 @@ def main():
     parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--precision", choices=[*PRECISIONS, "q4_k_m"], default="bf16", help="of the transformers")
+    parser.add_argument("--text_precision", choices=["bf16", "q8_0", "q4_k_m"], default="bf16", help="of the text encoder")
     parser.add_argument("--num_layers", type=int, help="of transformer and text encoder; default: all")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -173,7 +204,7 @@ def main():
     folder = args.out if one else args.out / "high_noise_model"
     write_config(folder, config)
     if args.precision == "q4_k_m":
-        write_gguf(folder / "diffusion_pytorch_model-Q4_K_M.gguf", shapes, device)
+        write_gguf(folder / "diffusion_pytorch_model-Q4_K_M.gguf", "wan", shapes, transformer_type, device)
     else:
         write_transformer(folder, shapes, PRECISIONS[args.precision], device)
     if not one:
@@ -183,8 +214,11 @@ def main():
     if animation:
         write_image_encoder(args.official, args.out / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", device)
 
-    write_pth(args.out / "models_t5_umt5-xxl-enc-bf16.pth", text_encoder_shapes(args.num_layers or TEXT_ENCODER["layers"]),
-              torch.bfloat16, device)
+    shapes = text_encoder_shapes(args.num_layers or TEXT_ENCODER["layers"])
+    if args.text_precision == "bf16":
+        write_pth(args.out / "models_t5_umt5-xxl-enc-bf16.pth", shapes, torch.bfloat16, device)
+    else:
+        write_packed_text_encoder(args.out / f"umt5-xxl-encoder-{args.text_precision.upper()}.gguf", args.text_precision, shapes, device)
     vae = import_official(args.official, "vae2_2" if small else "vae2_1")
     widths = {"dim": 160, "dec_dim": 256, "z_dim": 48} if small else {"dim": 96, "z_dim": 16}
     shapes = shapes_of(lambda: vae.WanVAE_(**widths, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],

@@ -5,9 +5,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
 #include "output.h"
+#include "part_options.h"
 #include "wan/tools.h"
 
 namespace wan {
@@ -16,6 +18,7 @@ namespace {
 
 struct ConvertCommandOptions {
   std::string ckpt_dir;
+  CheckpointParts parts;
   std::string target;
   std::string format;
   std::vector<std::string> lora;
@@ -24,6 +27,8 @@ struct ConvertCommandOptions {
 };
 
 void run_convert(const ConvertCommandOptions& options) {
+  WAN_CHECK_FIELD(!options.ckpt_dir.empty() || options.parts != CheckpointParts{}, kInvalidArgument,
+                  "ckpt_dir", "--ckpt_dir is missing: name the folder of the checkpoint, or its parts");
   nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
   nlohmann::ordered_json notices = nlohmann::ordered_json::array();
   std::int64_t bytes = 0;
@@ -52,7 +57,8 @@ void run_convert(const ConvertCommandOptions& options) {
            .target = options.target,
            .format = options.format,
            .lora = std::move(loras),
-           .lora_allow_unmatched = options.lora_allow_unmatched},
+           .lora_allow_unmatched = options.lora_allow_unmatched,
+           .parts = options.parts},
           {.on_tensor = on_tensor, .on_notice = on_notice});
   if (options.json)
     write_json(
@@ -69,8 +75,8 @@ Command add_convert_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "convert", "Write a checkpoint's transformers in fewer bits, or in bf16, into a new folder");
   const auto options = std::make_shared<ConvertCommandOptions>();
-  command->add_option("--ckpt_dir", options->ckpt_dir, "The checkpoint, in any format that is read")
-      ->required();
+  command->add_option("--ckpt_dir", options->ckpt_dir, "The checkpoint, in any format that is read");
+  add_part_options(*command, options->parts, "Parts in place of the folder's, or without one");
   command->add_option("target", options->target, "The new folder; of an interrupted conversion, its own")
       ->required();
   command

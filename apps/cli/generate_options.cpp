@@ -10,6 +10,7 @@
 #include "base/untrusted_text.h"
 #include "extension_options.h"
 #include "option_names.h"
+#include "part_options.h"
 
 namespace wan {
 
@@ -216,22 +217,7 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
           "--sample_timesteps", o.sample_timesteps,
           "What the model is given in each step, such as 1000,937.5,833.3,625, in place of --sample_steps")
       ->group(kMore);
-  command
-      .add_option("--high_noise", o.parts.high_noise,
-                  "File of the high-noise expert, in place of the folder's")
-      ->group(kMore);
-  command.add_option("--low_noise", o.parts.low_noise, "File of the low-noise expert")->group(kMore);
-  command
-      .add_option("--transformer", o.parts.transformer, "File of the transformer, of a model that has one")
-      ->group(kMore);
-  command.add_option("--text_encoder", o.parts.text_encoder, "File of the umT5 text encoder")->group(kMore);
-  command.add_option("--vae", o.parts.vae, "File of the VAE")->group(kMore);
-  command
-      .add_option("--tokenizer", o.parts.tokenizer,
-                  "tokenizer.json or spiece.model of umT5, or their folder (default: the checkpoint's, or "
-                  "what the text "
-                  "encoder's file holds)")
-      ->group(kMore);
+  add_part_options(command, o.parts, kMore);
   command.add_option("--last_image", o.last_image, "Picture that the video ends with (i2v-A14B)")
       ->group(kMore);
   command

@@ -30,7 +30,10 @@ bool is_memory(const std::string& gpu) {
 std::string verdict(const PublishedPlan& planned) {
   const MemoryPlan& plan = planned.plan;
   std::string text = "It fits: ";
-  if (plan.blocks_resident)
+  if (plan.blocks_resident && plan.text_encoder_places > 0)
+    text +=
+        "the transformers stay in memory until their last use, the text encoder's blocks come once a video";
+  else if (plan.blocks_resident)
     text += "all weights stay in memory until their last use";
   else if (plan.sharded_blocks == 0)
     text +=

@@ -161,6 +161,8 @@ struct MemoryPlan {
   std::int64_t available = 0;  // the limit, or what is free beside what the process has
   bool blocks_resident = true;
   int block_places = 0;  // whole blocks that are in memory at a time
+  int text_encoder_places =
+      0;  // beside these, that the text encoder's blocks come through; 0: none of its own
   /// Ranks that each have a part of the blocks that are divided (EngineOptions::dit_fsdp, t5_fsdp), in `transformers` and
   /// `text_encoder`; 1: none are.
   int shards = 1;

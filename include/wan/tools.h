@@ -58,6 +58,8 @@ struct ConversionOptions {
   /// Merged in f32 before the one rounding, as EngineOptions::lora.
   std::vector<LoraFile> lora = {};
   bool lora_allow_unmatched = false;
+  /// As EngineOptions::parts.
+  CheckpointParts parts = {};
 };
 
 /// A tensor that has been written.

@@ -206,27 +206,30 @@ class ModelConversion {
   }
 
   void write_plain(const Planned& planned, UnfinishedModel& out) const {
+    constexpr std::int64_t kPiece = std::int64_t{1} << 18;
     const TensorEntry& source = *planned.source;
-    const Tensor before(DType::kF32, source.shape);
-    convert_changed(source, 0, before);
-    const float* const given = before.as<float>();
-    check_finite(source, std::all_of(given, given + before.elements(),
-                                     [](float value) { return std::isfinite(value); }));
-    const Tensor values(planned.dtype, source.shape);
-    convert(before.view(), values);
-    const std::span<const std::byte> part(values.view().data(), values.view().bytes());
-    if (source.dtype == planned.dtype && source.change == nullptr) return out.write(part, 0);
-    const Tensor after(DType::kF32, source.shape);
-    convert(values, after);
-    double error = 0;
-    double squares = 0;
-    for (std::int64_t i = 0; i < before.elements(); ++i) {
-      const auto value = static_cast<double>(before.as<float>()[i]);
-      const double off = static_cast<double>(after.as<float>()[i]) - value;
-      error += off * off;
-      squares += value * value;
+    const std::int64_t count = source.elements();
+    const Tensor values(planned.dtype, {count});
+    const Tensor given(DType::kF32, {std::min(count, kPiece)});
+    const Tensor rounded(DType::kF32, given.shape());
+    Squares squares{};
+    for (std::int64_t first = 0; first < count; first += kPiece) {
+      const std::int64_t size = std::min(kPiece, count - first);
+      const TensorView before = given.view().slice(0, 0, size);
+      const TensorView after = rounded.view().slice(0, 0, size);
+      const TensorView piece = values.view().slice(0, first, first + size);
+      convert_changed(source, first, before);
+      convert(before, piece);
+      convert(piece, after);
+      for (std::int64_t i = 0; i < size; ++i) {
+        const auto value = static_cast<double>(before.as<float>()[i]);
+        const double off = static_cast<double>(after.as<float>()[i]) - value;
+        squares.errors += off * off;
+        squares.values += value * value;
+      }
     }
-    out.write(part, relative({error, squares}));
+    check_finite(source, std::isfinite(squares.values));
+    out.write(std::span<const std::byte>(values.view().data(), values.view().bytes()), relative(squares));
   }
 
   const Checkpoint& source_;
@@ -332,9 +335,11 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   const std::optional<MatrixFormat> format = parse_matrix_format(options.format);
   WAN_CHECK(format, kInvalidArgument, "the format {}: expected bf16, fp8, int8, q8_0 or q4_0",
             options.format);
-  const CheckpointModels models(options.ckpt_dir, {}, {}, options.lora, options.lora_allow_unmatched);
+  const CheckpointModels models(options.ckpt_dir, {}, options.parts, options.lora,
+                                options.lora_allow_unmatched);
   const CheckpointFiles& files = models.files;
-  WAN_CHECK(!is_folder(options.target) || real_path(options.target) != real_path(options.ckpt_dir),
+  WAN_CHECK(options.ckpt_dir.empty() || !is_folder(options.target) ||
+                real_path(options.target) != real_path(options.ckpt_dir),
             kInvalidArgument, "{} is the checkpoint itself; name another folder", options.target.string());
   const std::vector<std::string_view>& folders = models.task().facts().transformers;
   const MergedLoras merged(options.lora);

@@ -158,7 +158,7 @@ void Engine::Impl::hold_to(const PlannedRun& run) {
   };
   const Sharding& sharding = run.load.sharding;
   // Places that divided blocks come through are always as many; and where all blocks have one, ranks without text have fewer.
-  if (sharding.transformer_blocks == 0 && !run.plan.blocks_resident)
+  if (sharding.transformer_blocks == 0 && (!run.plan.blocks_resident || run.load.text_through_places))
     lower(most_places, run.plan.block_places);
   lower(most_divided, sharding.transformer_blocks);
   if (!sharding.text_encoder) divides_text = false;

@@ -33,17 +33,19 @@ struct LoadOptions {
   DType weights;  // likewise
   ResidencyOptions residency;
   Sharding sharding = {};
-  int feed_forward_pieces = 1;  // WanTransformer::set_feed_forward_pieces
-  bool encodes_text = true;     // one rank does, for all
+  int feed_forward_pieces = 1;       // WanTransformer::set_feed_forward_pieces
+  bool encodes_text = true;          // one rank does, for all
+  bool text_through_places = false;  // the text encoder's blocks, beside transformers' that are resident
   /// The text encoder's, where it is on the CPU beside a device; empty: with the transformers.
   std::optional<Blocks> text_encoder_host;
 
-  /// Blocks that are divided come through places. Where the transformers' have none, the text encoder has two of its own.
+  /// Two of its own, through which its blocks come, because ranks divide them or there is no room for all; where the transformers'
+  /// blocks come through places, those are the text encoder's too.
   bool text_encoder_has_places() const {
-    return sharding.text_encoder && residency.kind == ResidencyKind::kResident;
+    return residency.kind == ResidencyKind::kResident && (sharding.text_encoder || text_through_places);
   }
   ResidencyOptions text_places() const {
-    return {.kind = ResidencyKind::kStreamed, .keep = residency.keep, .places = 2};
+    return {.kind = ResidencyKind::kStreamed, .keep = residency.keep, .places = 2, .threads = 0};
   }
   /// Or a share of its blocks, for the one that encodes.
   bool has_text_encoder() const { return encodes_text || sharding.text_encoder; }

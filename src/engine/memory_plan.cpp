@@ -83,11 +83,13 @@ HeldBlocks held_blocks(const ResidencyBytes& blocks, bool keep, bool decodes_bet
   return {all, transformers, decodes_between ? transformers : 0};
 }
 
-/// A way to run: how many blocks have a place, whether frames may be cut into tiles, and what ranks divide.
+/// A way to run: how many blocks have a place, whether frames may be cut into tiles, what ranks divide, and whether all transformers'
+/// blocks have a place and the text encoder's come through two more.
 struct Candidate {
   int places;
   bool tiles;
   Sharding sharding = {};
+  bool text_through_places = false;
 };
 
 constexpr int kFewestPlaces = 2;
@@ -117,8 +119,17 @@ std::vector<Candidate> sharded_candidates(const PlanInput& input) {
   return result;
 }
 
-/// The best first. Blocks that have no place cost time in every step, a smaller VAE cache little, tiles a seam: so as many blocks
-/// have one as fit beside a pass and whole frames.
+/// All blocks in memory; or those of the transformers, where the text encoder's are on the device too.
+void add_resident(const PlanInput& input, const Sharding& text, bool tiles, std::vector<Candidate>& ways) {
+  const int all = block_count(input, text);
+  const int denoising = transformer_blocks(input);
+  if (input.most_places >= all) ways.push_back({all, tiles, text});
+  if (denoising < all && input.most_places >= denoising)
+    ways.push_back({denoising, tiles, text, /*text_through_places=*/true});
+}
+
+/// The best first. Blocks that have no place cost time in every step, the text encoder's once a video, a smaller VAE cache little, tiles
+/// a seam: so as many of the transformers' blocks have one as fit beside a pass and whole frames.
 std::vector<Candidate> candidates(const PlanInput& input) {
   WAN_CHECK(input.residency == "auto" || input.residency == "resident" || input.residency == "streamed",
             kInvalidArgument, "`residency` {}: expected resident, streamed or auto", input.residency);
@@ -132,14 +143,20 @@ std::vector<Candidate> candidates(const PlanInput& input) {
   const Sharding text = divides && input.sharding.text_encoder && !divides_transformers
                             ? Sharding{.ranks = input.sharding.ranks, .text_encoder = true}
                             : Sharding{};
-  const int all = block_count(input, text);
-  if (input.residency == "resident") return {{all, /*tiles=*/true, text}};
+  if (input.residency == "resident") {
+    for (const bool tiles : {false, true}) add_resident(input, text, tiles, result);
+    return result;
+  }
   if (input.residency == "auto" && !divides_transformers) {
-    int most = all;
-    if (input.offload_model && !on_cpu(input.backend))
-      most = std::min(all - 1, static_cast<int>(input.models.transformers[0].num_layers));
-    most = std::min(most, input.most_places);
-    for (int places = most; places > kFewestPlaces; --places) result.push_back({places, false, text});
+    const bool one_at_a_time = input.offload_model && !on_cpu(input.backend);
+    int most = transformer_blocks(input) - 1;
+    if (one_at_a_time)
+      most =
+          std::min(block_count(input, text) - 1, static_cast<int>(input.models.transformers[0].num_layers));
+    else
+      add_resident(input, text, /*tiles=*/false, result);
+    for (int places = std::min(most, input.most_places); places > kFewestPlaces; --places)
+      result.push_back({places, false, text});
   }
   result.push_back({kFewestPlaces, false});
   result.push_back({kFewestPlaces, true});
@@ -185,7 +202,8 @@ class Budget {
 /// As Candidate says, for the loading.
 ResidencyOptions residency_of(const PlanInput& input, const Candidate& candidate) {
   ResidencyOptions options{.kind = ResidencyKind::kResident, .keep = input.keep_models};
-  const bool all = candidate.places == block_count(input, candidate.sharding);
+  const bool all =
+      candidate.text_through_places || candidate.places == block_count(input, candidate.sharding);
   if (all && candidate.sharding.transformer_blocks == 0 && input.residency != "streamed") return options;
   options.kind = ResidencyKind::kStreamed;
   options.places = candidate.places;
@@ -207,6 +225,7 @@ ChosenWay first_that_fits(const PlanInput& input, const Budget& budget, const st
   for (const Candidate& way : ways) {
     load.residency = residency_of(input, way);
     load.sharding = way.sharding;
+    load.text_through_places = way.text_through_places;
     chosen.places = way.places;
     chosen.blocks = planned_residency_bytes(input.models, load);
     chosen.held = held_blocks(chosen.blocks, input.keep_models, input.segments > 1);
@@ -306,6 +325,7 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.transformer_blocks = transformer_blocks(input);
   plan.shards = run.load.sharding.ranks;
   plan.text_encoder_sharded = run.load.sharding.text_encoder;
+  if (run.load.text_through_places) plan.text_encoder_places = run.load.text_places().places;
   for (const WanConfig& transformer : input.models.transformers)
     plan.sharded_blocks += static_cast<int>(
         std::min<std::int64_t>(transformer.num_layers, run.load.sharding.transformer_blocks));
@@ -369,13 +389,13 @@ std::string to_json(const MemoryPlan& plan) {
       R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
       R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},"loras":{},"lora_staging":{},)"
       R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
+      R"("blocks_resident":{},"block_places":{},"text_encoder_places":{},"shards":{},"sharded_blocks":{},)"
       R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
       plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
       plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.loras, plan.lora_staging,
       plan.context_cache, plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
-      plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
-      plan.vae_tile, ranks_json(plan));
+      plan.blocks_resident, plan.block_places, plan.text_encoder_places, plan.shards, plan.sharded_blocks,
+      plan.feed_forward_pieces, plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
@@ -435,6 +455,8 @@ std::string text_encoder_place(const MemoryPlan& plan) {
     return fmt::format("on the CPU: {:.3f} GB of the host's memory",
                        static_cast<double>(plan.text_encoder_host) * kGb);
   if (plan.text_encoder_sharded) return fmt::format("sharded over {} ranks", plan.shards);
+  if (plan.text_encoder_places > 0)
+    return fmt::format("blocks streamed through {} places", plan.text_encoder_places);
   return plan.blocks_resident ? "" : "in the transformers' places";
 }
 

@@ -55,7 +55,8 @@ struct PlannedRun {
   VaePlan encode;  // of PlanInput::encodes
 };
 
-/// The first that fits of: all blocks in memory, divided over ranks where that is asked for, or of these as many as fit; as many as have a place, down to two; and whole frames before tiles. A pass of
+/// The first that fits of: all blocks in memory, divided over ranks where that is asked for, or of these as many as fit; the transformers' in memory and
+/// the text encoder's through two places; as many of all as have a place, down to two; and whole frames before tiles. A pass of
 /// everything that a run does is rehearsed for it (engine/rehearsal.h). Throws OutOfMemory, with the numbers and the member that
 /// would help, where nothing fits.
 PlannedRun plan_run(const PlanInput& input);

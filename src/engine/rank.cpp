@@ -33,7 +33,8 @@ DeviceUse Rank::device_use() const {
 bool Rank::holds(const LoadOptions& options) const {
   const ResidencyOptions& planned = options.residency;
   return loaded_ && loaded_residency_.keep && planned.keep && loaded_residency_.kind == planned.kind &&
-         loaded_residency_.places <= planned.places && loaded_sharding_ == options.sharding;
+         loaded_residency_.places <= planned.places && loaded_sharding_ == options.sharding &&
+         loaded_text_through_places_ >= options.text_through_places;
 }
 
 void Rank::load(const CheckpointModels& models, const LoadOptions& options, const ModelShares& shares,
@@ -54,6 +55,7 @@ void Rank::load(const CheckpointModels& models, const LoadOptions& options, cons
                   });
   loaded_residency_ = options.residency;
   loaded_sharding_ = options.sharding;
+  loaded_text_through_places_ = options.text_through_places;
   phase.finish();
 }
 

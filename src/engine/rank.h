@@ -76,6 +76,7 @@ class Rank {
   std::optional<LoadedModels> loaded_;
   ResidencyOptions loaded_residency_{};
   Sharding loaded_sharding_{};
+  bool loaded_text_through_places_ = false;
 };
 
 /// Connects all of them anew, whatever an earlier video ended in: see connect_devices().

@@ -1,23 +1,40 @@
 """A conversion that was cut off, wherever: the same command goes on with it, to the bytes of one that was not."""
 
 import fcntl
+import json
+import math
 import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import unittest
 from array import array
 from pathlib import Path
 
 from layouts_support import read_tensors, write_tensors
-from support import IO, SOURCE, WAN, WanTest, environment
+from support import INVALID_ARGUMENT, IO, SOURCE, WAN, WanTest, environment
 
 DEMO = SOURCE / "models/demo"
 FIRST, SECOND = "low_noise_model", "high_noise_model"  # as they are converted
 FILE = FIRST + "/diffusion_pytorch_model"
 MATRIX = "blocks.2.ffn.0.weight"
 MATRICES = 60  # of an expert's blocks
+
+
+def write_zeros(path, tensors):
+    """A file with holes in place of values."""
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        size = math.prod(shape) * 4
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
 
 
 def files(folder):
@@ -164,6 +181,47 @@ class Convert(WanTest):
         self.assertIn("the same conversion goes on with what is written", full.stderr)
         self.assertRegex(self.convert("made", "q8_0"), r": \d+ of \d+ tensors are there already")
         self.assertEqual(files(self.folder / "made"), files(self.folder / "whole"))
+
+    def test_takes_parts_by_their_names(self):
+        """A pair of files and what goes with it, in no folder of a known layout, and parts in place of a folder's."""
+        whole = files(self.convert_to("whole", "--ckpt_dir", DEMO))
+        parts = {"--high_noise": DEMO / SECOND, "--low_noise": DEMO / FIRST, "--text_encoder": DEMO / "models_t5_umt5-xxl-enc-bf16.pth",
+                 "--vae": DEMO / "Wan2.1_VAE.pth"}
+        named = files(self.convert_to("named", *(text for pair in parts.items() for text in pair)))
+        self.assertEqual(named, {name: data for name, data in whole.items() if name != "generation_config.json" and not name.startswith("google/")})
+        other = self.checkpoint()
+        (other / SECOND / "diffusion_pytorch_model.safetensors").unlink()
+        self.assertEqual(files(self.convert_to("replaced", "--ckpt_dir", other, "--high_noise", DEMO / SECOND)), whole)
+        refused = self.run_wan("convert", "--format", "int8", self.folder / "nothing")
+        self.assertEqual(refused.status, INVALID_ARGUMENT, refused.err)
+        self.assertIn("--ckpt_dir", refused.err)
+
+    def convert_to(self, target, *source):
+        result = self.run_wan("convert", *source, "--format", "int8", self.folder / target)
+        self.assertEqual(result.status, 0, result.err)
+        return self.folder / target
+
+    def test_takes_the_memory_of_one_tensor(self):
+        """The largest one is no matrix of a block, is 57 MB in the file's precision, and fits once."""
+        width, layers = 1536, 1
+        tensors = {}
+        for name, (dtype, shape, _) in read_tensors(next((DEMO / FIRST).glob("*.safetensors"))).items():
+            if name.startswith("blocks.") and not name.startswith("blocks.0."):
+                continue
+            wide = {192: width, 6 * 192: 6 * width}
+            tensors[name] = ("F32", [wide.get(extent, extent) if len(shape) != 5 or at == 0 else extent for at, extent in enumerate(shape)])
+        wide = self.folder / "wide"
+        shutil.copytree(DEMO, wide, symlinks=False)
+        for folder in (FIRST, SECOND):
+            write_zeros(next((wide / folder).glob("*.safetensors")), tensors)
+            config = json.loads((wide / folder / "config.json").read_text())
+            (wide / folder / "config.json").write_text(json.dumps({**config, "dim": width, "num_layers": layers}))
+        most = 6 * width * width * 4
+        limit = most + (48 << 20)  # the program, its threads' stacks and pieces; twice the tensor is more
+        self.assertLess(limit, 2 * most)
+        done = subprocess.run([WAN, "convert", "--ckpt_dir", wide, "--format", "bf16", self.folder / "narrow"], env=environment({"OMP_NUM_THREADS": "2"}),
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)), capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_one_process_at_a_time(self):
         target = self.begun("made", "int8")

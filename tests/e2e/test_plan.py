@@ -36,6 +36,17 @@ class Plan(WanTest):
         self.assertAlmostEqual(plan["transformers"] / 2 * 1e-9, 29, delta=1)
         self.assertAlmostEqual((plan["peak"] - plan["program"]) * 1e-9, 68, delta=1)
 
+    def test_the_text_encoder_gives_way_before_the_transformers_do(self):
+        at = ("--task", "t2v-A14B", "--size", "832*480", "--gpu")
+        all_of_it, through_places, streamed = (self.plan(*at, gpu) for gpu in ("80GB", "67GB", "60GB"))
+        self.assertEqual([plan["text_encoder_places"] for plan in (all_of_it, through_places, streamed)], [0, 2, 0])
+        self.assertEqual([plan["blocks_resident"] for plan in (all_of_it, through_places, streamed)], [True, True, False])
+        self.assertEqual(through_places["transformers"], all_of_it["transformers"])
+        self.assertLess(through_places["text_encoder"], all_of_it["text_encoder"] / 5)
+        text = self.run_wan("plan", *at, "67GB").out
+        self.assertIn("blocks streamed through 2 places", text)
+        self.assertIn("the text encoder's blocks come once a video", text)
+
     def test_every_task_at_its_own_size(self):
         for task, pixels, frames in (("t2v-A14B", "1280*720", 81), ("i2v-A14B", "1280*720", 81),
                                      ("ti2v-5B", "1280*704", 121)):

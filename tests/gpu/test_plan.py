@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from support import SOURCE, UNPACKED, UNSUPPORTED, run  # noqa: E402
+from support import SOURCE, UNPACKED, UNSUPPORTED, run, text_encoder_beside  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
@@ -24,28 +24,34 @@ CONVOLUTIONS = 128 << 20
 GOLDEN = UNPACKED / "pipeline"
 PICTURE = SOURCE / "models/demo-i2v/red_circle.png"
 
-# Task, checkpoint, picture, size: large enough for the models' memory to be more than cuBLASLt's.
-SMALL = [("t2v-A14B", SOURCE / "models/demo", None, "512*512"),
-         ("i2v-A14B", SOURCE / "models/demo-i2v", PICTURE, "512*512"),
-         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", None, "512*512"),
-         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", PICTURE, "512*512")]
+ON_SOUND = {"image": SOURCE / "models/demo-s2v/face.png", "audio": SOURCE / "models/demo-s2v/hello.wav", "frame_num": None, "infer_frames": 16}
+ON_MOVES = {"src_root_path": UNPACKED / "animate/moves", "size": None, "prompt": None, "frame_num": 9}
+
+# Task, checkpoint, size: large enough for the models' memory to be more than cuBLASLt's; what else is asked for.
+SMALL = [("t2v-A14B", SOURCE / "models/demo", "512*512", {}),
+         ("i2v-A14B", SOURCE / "models/demo-i2v", "512*512", {"image": PICTURE}),
+         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", "512*512", {}),
+         ("ti2v-5B", GOLDEN / "checkpoint_ti2v", "512*512", {"image": PICTURE}),
+         ("s2v-14B", SOURCE / "models/demo-s2v", "256*256", ON_SOUND),
+         ("animate-14B", UNPACKED / "animate/checkpoint", None, ON_MOVES)]
 
 
 def full_size():
     for entry in filter(None, os.environ.get("WAN_PLAN_CHECKPOINTS", "").split(",")):
         task, _, folder = entry.partition("=")
+        size = "1280*704" if task == "ti2v-5B" else "832*480"
         if task != "t2v-A14B":
-            yield task, Path(folder), PICTURE, "832*480" if task == "i2v-A14B" else "1280*704"
+            yield task, Path(folder), size, {"image": PICTURE}
         if task != "i2v-A14B":
-            yield task, Path(folder), None, "832*480" if task == "t2v-A14B" else "1280*704"
+            yield task, Path(folder), size, {}
 
 
 def command(case, *flags, **options):
-    task, checkpoint, picture, size = case
-    options = {"task": task, "ckpt_dir": checkpoint, "size": size, "frame_num": 17, "sample_steps": 3, "base_seed": 1,
-               "prompt": "a red circle moves right on a blue background", "device": DEVICE, "save_file": "%05d.png",
-               **({"image": picture} if picture else {}), **options}
-    return ["generate", *(text for name, value in options.items() for text in ("--" + name, str(value))), *flags]
+    task, checkpoint, size, others = case
+    options = {"task": task, "ckpt_dir": checkpoint, "frame_num": 17, "sample_steps": 3, "base_seed": 1,
+               "prompt": "a red circle moves right on a blue background", "device": DEVICE, "save_file": "%05d.png", "size": size,
+               **text_encoder_beside(checkpoint), **others, **options}
+    return ["generate", *(text for name, value in options.items() if value is not None for text in ("--" + name, str(value))), *flags]
 
 
 class Plans(unittest.TestCase):
@@ -62,15 +68,15 @@ class Plans(unittest.TestCase):
         self.assertEqual(result.status, 0, result.err)
         taken = next(event for event in result.events if event["event"] == "finished")["peak_device_bytes"]
         planned = plan["peak"] - plan["program"]
-        line = (f"{case[0]}{' with a picture' if case[2] else ''} at {case[3]}, {options}, {plan['block_places']} places: "
+        line = (f"{case[0]}{' with a picture' if 'image' in case[3] else ''} at {case[2]}, {options}, {plan['block_places']} places: "
                 f"planned {planned / 1e6:.1f} MB, taken {taken / 1e6:.1f} MB, {planned / taken - 1:+.1%}")
         print(line)
         with self.subTest(line):
             self.assertLessEqual(abs(planned - taken), max(CLOSE * taken, CONVOLUTIONS))
         return plan
 
-    def test_every_task_and_residency(self):
-        for case in [*SMALL, *full_size()]:
+    def check(self, cases):
+        for case in cases:
             resident = self.expect(case, residency="resident")
             streamed = self.expect(case, residency="streamed")
             self.assertLessEqual(streamed["peak"], resident["peak"])
@@ -78,6 +84,12 @@ class Plans(unittest.TestCase):
                 self.expect(case, memory_limit=f"{(streamed['peak'] + resident['peak']) // 2}B")
             self.expect(case, residency="resident", precision="fp32")
             self.expect(case, residency="resident", vae_precision="bf16")
+
+    def test_every_task_and_residency(self):
+        self.check(SMALL)
+
+    def test_models_of_full_size(self):
+        self.check(full_size())
 
 
 def unusable_reason():

@@ -7,9 +7,11 @@
 #include <cstring>
 
 #include "backends/cpu/cpu_backend.h"
+#include "engine/absent_gpu.h"
 #include "engine/engine_internals.h"
 #include "media/safetensors_writer.h"
 #include "support/fenced_backend.h"
+#include "support/file_bytes.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
 #include "tasks/task_table.h"
@@ -145,24 +147,85 @@ INSTANTIATE_TEST_SUITE_P(Tasks, MemoryPlanTest, testing::ValuesIn(kCases),
 
 TEST(MemoryPlanOfThePublishedModels, TakesTheFeedForwardInPiecesWhereNothingElseFits) {
   const auto backend = make_cpu_backend({.threads = 2});
-  const auto planned = [&](double gigabytes) {
-    return plan_run({.models = official_shapes(find_task("t2v-A14B"), {}),
+  // Its feed-forward is wider than queries, keys and values, in whose memory it goes.
+  const auto planned = [&](std::int64_t megabytes) {
+    return plan_run({.models = official_shapes(find_task("ti2v-5B"), {}),
                      .backend = *backend,
-                     .latent = {16, 21, 90, 160},
+                     .latent = {48, 31, 44, 80},
                      .weights = DType::kF32,
                      .encodes = std::nullopt,
-                     .residency = "auto",
-                     .memory_limit = static_cast<std::int64_t>(gigabytes * 1e9),
+                     .residency = "streamed",
+                     .memory_limit = megabytes * 1'000'000,
                      .keep_models = false});
   };
-  const PlannedRun tight = planned(24.0);
+  const auto fits_whole = [&](std::int64_t megabytes) {
+    try {
+      return planned(megabytes).load.feed_forward_pieces == 1;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  std::int64_t too_little = 2000, enough = 20000;
+  while (enough - too_little > 50) {
+    const std::int64_t between = (too_little + enough) / 2;
+    (fits_whole(between) ? enough : too_little) = between;
+  }
+  const PlannedRun wide = planned(enough);
+  EXPECT_EQ(wide.load.feed_forward_pieces, 1);
+  const PlannedRun tight = planned(too_little);
   EXPECT_GT(tight.load.feed_forward_pieces, 1);
   EXPECT_EQ(tight.plan.feed_forward_pieces, tight.load.feed_forward_pieces);
-  EXPECT_LE(tight.plan.peak, 24'000'000'000);
-  const PlannedRun wide = planned(30.0);
-  EXPECT_EQ(wide.load.feed_forward_pieces, 1);
-  EXPECT_GT(wide.plan.activations, tight.plan.activations + 2'000'000'000);
-  EXPECT_THROW(planned(16.0), Error);
+  EXPECT_LE(tight.plan.peak, too_little * 1'000'000);
+  EXPECT_GT(wide.plan.activations, tight.plan.activations + 500'000'000);
+  EXPECT_THROW(planned(2000), Error);
+}
+
+/// Matrices of each block in Q4_K, of some in Q6_K, as Q4_K_M files have them.
+PackedWeights in_q4_k_m(const BlockLayout& layout, std::int64_t count) {
+  std::vector<PackedWeight> block;
+  for (const WeightSpec& spec : layout.weights) {
+    PackedWeight weight;
+    if (spec.shape.rank() == 2 && spec.dtype == WeightDType::kCompute)
+      weight.dtype = spec.name.ends_with(".v.weight") || spec.name.ends_with("ffn.2.weight") ? DType::kQ6_K
+                                                                                             : DType::kQ4_K;
+    block.push_back(weight);
+  }
+  return PackedWeights(static_cast<std::size_t>(count), block);
+}
+
+TEST(MemoryPlanOfTheA14BModelsInQ4KM, KeepsBothExpertsOnACardOf24GB) {
+  ModelShapes models = official_shapes(find_task("t2v-A14B"), {});
+  // In bf16, as most have it.
+  const auto text_blocks = static_cast<std::int64_t>(block_bytes(models.text_encoder_layout(), DType::kBF16) *
+                                                     static_cast<std::size_t>(24));
+  for (std::size_t i = 0; i < models.transformers.size(); ++i)
+    models.packed_transformers.push_back(in_q4_k_m(models.transformer_layout(i), 40));
+  const auto planned = [&](const char* residency, std::int64_t mebibytes) {
+    const auto gpu = make_absent_gpu(mebibytes << 20);
+    return plan_run({.models = models,
+                     .backend = *gpu,
+                     .latent = {16, 21, 60, 104},
+                     .weights = DType::kBF16,
+                     .encodes = std::nullopt,
+                     .residency = residency,
+                     .memory_limit = 0,
+                     .keep_models = false,
+                     .text_tokens = {30, 126}})
+        .plan;
+  };
+  const MemoryPlan all = planned("auto", 80 << 10);
+  EXPECT_TRUE(all.blocks_resident);
+  EXPECT_EQ(all.text_encoder_places, 0);
+  EXPECT_GT(all.text_encoder, text_blocks);
+  for (const char* residency : {"resident", "auto"}) {
+    const MemoryPlan plan = planned(residency, 24564);  // of an RTX 4090
+    EXPECT_TRUE(plan.blocks_resident) << to_string(plan);
+    EXPECT_EQ(plan.text_encoder_places, 2);
+    EXPECT_LT(plan.text_encoder, text_blocks / 10);
+    EXPECT_EQ(plan.transformers, all.transformers);
+    EXPECT_EQ(plan.vae_tile, 0);
+    EXPECT_LE(plan.peak, plan.available);
+  }
 }
 
 /// A host with so much memory that this process alone uses.
@@ -228,6 +291,39 @@ TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
   EXPECT_EQ(to_json(engine.plan(request)), to_json(first));
   engine.generate(request, count_loads);
   EXPECT_EQ(loads, 1);
+}
+
+TEST(MemoryPlanOfASecondRun, StreamsTheTextEncoderAgainWhereTheTransformersStay) {
+  TempFolder folder;
+  GenerationRequest request;
+  request.prompt = "a red circle";
+  request.rng = "torch-cpu";
+  request.size = VideoSize{32, 32};
+  request.frame_num = 1;
+  request.sample_steps = 2;
+  request.seed = 1;
+  const EngineOptions options{.ckpt_dir = kSource / "models/demo", .precision = "fp32"};
+  const auto make_twice = [&](std::int64_t bytes, const char* name) {
+    Engine engine = make_engine(options, std::make_unique<SmallMachine>(bytes, DeviceKind::kCpu));
+    int loads = 0;
+    for (const int time : {1, 2}) {
+      request.save_file = folder / (name + std::to_string(time) + ".png");
+      engine.generate(request, [&](const Event& event) {
+        const auto* phase = std::get_if<PhaseStarted>(&event);
+        loads += phase != nullptr && phase->phase == Phase::kLoad ? 1 : 0;
+      });
+    }
+    EXPECT_EQ(loads, 1);
+    return engine.plan(request);
+  };
+  const MemoryPlan all = make_twice(std::int64_t{1} << 32, "all");
+  EXPECT_EQ(all.text_encoder_places, 0);
+  const MemoryPlan places = make_twice(all.peak - all.program - 1, "places");
+  EXPECT_TRUE(places.blocks_resident);
+  EXPECT_EQ(places.text_encoder_places, 2);
+  EXPECT_NE(to_string(places).find("blocks streamed through 2 places"), std::string::npos);
+  for (const char* name : {"all2.png", "places1.png", "places2.png"})
+    EXPECT_EQ(bytes_of(folder / name), bytes_of(folder / "all1.png")) << name;
 }
 
 }  // namespace

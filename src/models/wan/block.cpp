@@ -19,14 +19,22 @@ WanActivations take_activations(Workspace& workspace, const WanConfig& config, c
   const std::int64_t tokens = layout.local().size();
   const auto runs = static_cast<std::int64_t>(layout.local_modulation_rows().size());
   const Shape rows{tokens, config.dim};
-  return {.normed = workspace.take(compute, rows),
-          .query = workspace.take(compute, rows),
-          .key = workspace.take(compute, rows),
-          .value = workspace.take(compute, rows),
-          .attended = workspace.take(compute, rows),
-          .branch = workspace.take(compute, rows),
-          .hidden = workspace.take(
-              compute, {(tokens + feed_forward_pieces - 1) / feed_forward_pieces, config.ffn_dim}),
+  const Shape hidden{(tokens + feed_forward_pieces - 1) / feed_forward_pieces, config.ffn_dim};
+  // Each of the three begins where memory of its own would.
+  const auto apart = static_cast<std::int64_t>(Workspace::padded_bytes(compute, rows) / dtype_size(compute));
+  const TensorView normed = workspace.take(compute, rows);
+  const TensorView shared = workspace.take(compute, {std::max(3 * apart, hidden.elements())});
+  const auto part = [&](std::int64_t begin, const Shape& shape) {
+    return shared.slice(0, begin, begin + shape.elements()).reshape(shape);
+  };
+  return {.normed = normed,
+          .query = part(0, rows),
+          .key = part(apart, rows),
+          .value = part(2 * apart, rows),
+          .attended = normed,
+          .branch = part(0, rows),
+          .hidden = part(0, hidden),
+          .fed = normed,
           .modulation = workspace.take(DType::kF32, {runs, kModulationRows, config.dim})};
 }
 
@@ -36,6 +44,7 @@ WanBlock::WanBlock(const WanPass& pass, const WanBlockWeights& weights, int inde
 void WanBlock::run(ExecContext& ctx, TextContext& text, ImageContext* image, const TensorView& x) const {
   const RowSegments runs = pass_.layout.local_runs();
   const TensorView& branch = pass_.scratch.branch;
+  const TensorView& fed = pass_.scratch.fed;
 
   ctx.enter(name_ + ".self_attn");
   const auto [attention, ffn] = modulations(ctx);
@@ -55,8 +64,8 @@ void WanBlock::run(ExecContext& ctx, TextContext& text, ImageContext* image, con
   ctx.enter(name_ + ".ffn");
   norm(ctx, x, ffn);
   feed_forward(ctx);
-  ctx.tap(name_ + ".ffn", branch);
-  gated_residual(ctx, {.x = x, .y = branch, .gate = ffn.gate, .segments = runs});
+  ctx.tap(name_ + ".ffn", fed);
+  gated_residual(ctx, {.x = x, .y = fed, .gate = ffn.gate, .segments = runs});
   ctx.tap(name_, x);
 }
 
@@ -177,7 +186,7 @@ void WanBlock::feed_forward(ExecContext& ctx) const {
     const std::int64_t last = std::min(first + step, tokens);
     const TensorView hidden = scratch.hidden.slice(0, 0, last - first);
     weights_.ffn_in(ctx, scratch.normed.slice(0, first, last), hidden, ActivationKind::kGeluTanh);
-    weights_.ffn_out(ctx, hidden, scratch.branch.slice(0, first, last));
+    weights_.ffn_out(ctx, hidden, scratch.fed.slice(0, first, last));
   }
 }
 

@@ -10,16 +10,17 @@
 
 namespace wan {
 
-/// Scratch of a block, taken once a forward pass. n = local tokens.
+/// Scratch of a block, taken once a forward pass, of which some lies where another has been used. n = local tokens.
 struct WanActivations {
   TensorView normed;    // [n, dim] compute dtype
   TensorView query;     // [n, dim] compute dtype
   TensorView key;       // [n, dim] compute dtype
   TensorView value;     // [n, dim] compute dtype
-  TensorView attended;  // [n, dim] compute dtype
-  TensorView branch;    // [n, dim] compute dtype: what is added to the residual stream
+  TensorView attended;  // [n, dim] compute dtype, in normed's memory
+  TensorView branch;    // [n, dim] compute dtype, in query's: what attention adds to the residual stream
   TensorView
-      hidden;  // [up to n, ffn_dim] compute dtype: the feed-forward goes through so many rows at a time
+      hidden;  // [up to n, ffn_dim] compute dtype, in query's, key's and value's: the feed-forward goes through so many rows at a time
+  TensorView fed;         // [n, dim] compute dtype, in normed's: what the feed-forward adds
   TensorView modulation;  // [runs, 6, dim] f32: this block's, of each run of tokens
 };
 
@@ -61,7 +62,7 @@ class WanBlock {
   /// x -> scratch.normed.
   void norm(ExecContext& ctx, const TensorView& x, const Modulation& modulation) const;
   void cross_norm(ExecContext& ctx, const TensorView& x) const;
-  /// scratch.normed -> scratch.branch.
+  /// scratch.normed -> scratch.branch, and of the feed-forward -> scratch.fed.
   void self_attention(ExecContext& ctx) const;
   void cross_attention(ExecContext& ctx, const TextContext::BlockEntry& text, const TensorView& key_bias,
                        const TextContext::BlockEntry* image) const;
