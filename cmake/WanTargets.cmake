@@ -7,7 +7,24 @@ endfunction()
 
 # The files of a light library whose loops must be fast after all.
 function(wan_compile_fast)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O3> SKIP_PRECOMPILE_HEADERS ON)
+endfunction()
+
+# What nearly all of a light library's sources include is precompiled: a third of a small one's time.
+function(wan_precompile_headers NAME)
+  if(NOT CMAKE_UNITY_BUILD)  # each file is to be read alone
+    return()
+  endif()
+  if(NOT TARGET wan_headers)
+    add_library(wan_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
+    wan_compile_lightly(wan_headers)
+    target_include_directories(wan_headers PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(wan_headers PRIVATE wan_options fmt::fmt)
+    target_precompile_headers(wan_headers PRIVATE
+      <algorithm> <array> <atomic> <chrono> <cmath> <cstring> <filesystem> <functional> <map> <memory> <mutex> <optional> <set> <span> <string>
+      <string_view> <utility> <variant> <vector> <fmt/format.h> ${PROJECT_SOURCE_DIR}/src/base/error.h)
+  endif()
+  target_precompile_headers(${NAME} REUSE_FROM wan_headers)
 endfunction()
 
 # wan_library(NAME [LIGHT] SOURCES a.cpp ... DEPENDS targets ... PRIVATE_DEPENDS targets ...)
@@ -18,6 +35,7 @@ function(wan_library NAME)
   add_library(${NAME} STATIC ${ARG_SOURCES})
   if(ARG_LIGHT)
     wan_compile_lightly(${NAME})
+    wan_precompile_headers(${NAME})
   endif()
   target_include_directories(${NAME} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
                                             $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
@@ -37,26 +55,28 @@ function(wan_test_options NAME)
   endif()
 endfunction()
 
-# Test code that compares many values, again and again.
-function(wan_test_compile_busy NAME)
-  target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
-endfunction()
+# Of test code that compares many values, again and again, and of the other, which runs for moments and compiles in half of the time when it
+# is not made fast.
+set(WAN_BUSY_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
+set(WAN_IDLE_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O0>)
 
-# What test objects include is precompiled: half of their compiling.
-function(wan_precompile_test_headers NAME)
+# What many tests include is precompiled: half of the compiling of small ones. Once for objects and once for programs, which are compiled
+# with OPTIONS.
+function(wan_precompile_test_headers NAME HEADERS)
+  cmake_parse_arguments(ARG "" "" "OPTIONS" ${ARGN})
   if(NOT CMAKE_UNITY_BUILD)  # each file is to be read alone
     return()
   endif()
-  if(NOT TARGET test_headers)
-    add_library(test_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
-    wan_test_options(test_headers wan_weights)
-    wan_test_compile_busy(test_headers)
+  if(NOT TARGET ${HEADERS})
+    add_library(${HEADERS} OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
+    wan_test_options(${HEADERS} wan_weights)
+    target_compile_options(${HEADERS} PRIVATE ${ARG_OPTIONS})
     set(headers base/error.h ops/backend.h ops/exec_context.h weights/checkpoint.h)
     list(TRANSFORM headers PREPEND ${PROJECT_SOURCE_DIR}/src/)
-    target_precompile_headers(test_headers PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>
-                                                   <limits> <map> <thread> ${headers})
+    target_precompile_headers(${HEADERS} PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>
+                                                 <limits> <map> <thread> ${headers})
   endif()
-  target_precompile_headers(${NAME} REUSE_FROM test_headers)
+  target_precompile_headers(${NAME} REUSE_FROM ${HEADERS})
 endfunction()
 
 # wan_test_objects(NAME SOURCES a_test.cpp ... DEPENDS targets ...)
@@ -66,14 +86,13 @@ function(wan_test_objects NAME)
   if(WAN_BUILD_TESTS)
     add_library(${NAME} OBJECT ${ARG_SOURCES})
     wan_test_options(${NAME} ${ARG_DEPENDS})
-    wan_test_compile_busy(${NAME})
-    wan_precompile_test_headers(${NAME})
+    target_compile_options(${NAME} PRIVATE ${WAN_BUSY_TEST})
+    wan_precompile_test_headers(${NAME} test_object_headers OPTIONS ${WAN_BUSY_TEST})
   endif()
 endfunction()
 
 # wan_test(NAME [BUSY] SOURCES a_test.cpp ... DEPENDS targets ... LABELS unit|parity|format|distributed)
-# A GoogleTest executable, registered with ctest under NAME and its labels. Its own code runs for moments, and compiles in half of the
-# time when it is not made fast; that of a BUSY one compares many values.
+# A GoogleTest executable, registered with ctest under NAME and its labels. The code of a BUSY one compares many values.
 function(wan_test NAME)
   cmake_parse_arguments(ARG "BUSY" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(NOT WAN_BUILD_TESTS)
@@ -82,9 +101,10 @@ function(wan_test NAME)
   add_executable(${NAME} ${ARG_SOURCES})
   wan_test_options(${NAME} ${ARG_DEPENDS} GTest::gtest_main)
   if(ARG_BUSY)
-    wan_test_compile_busy(${NAME})
+    target_compile_options(${NAME} PRIVATE ${WAN_BUSY_TEST})
   else()
-    target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release,RelWithDebInfo>:-O0>)
+    target_compile_options(${NAME} PRIVATE ${WAN_IDLE_TEST})
+    wan_precompile_test_headers(${NAME} test_program_headers OPTIONS ${WAN_IDLE_TEST} -fPIE)
   endif()
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES

@@ -104,7 +104,7 @@ LoraKeyReader::LoraKeyReader(const Checkpoint& transformer) {
   for (const TensorEntry& entry : transformer.entries()) {
     std::string module = entry.name;
     for (const std::string_view end : {".weight", ".bias"})
-      if (module.ends_with(end)) module.resize(module.size() - end.size());
+      if (module.ends_with(end)) module.erase(module.size() - end.size());
     add(module, module);
     if (!module.ends_with(".modulation")) continue;
     const std::string block = module.substr(0, module.rfind('.'));

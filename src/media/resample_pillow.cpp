@@ -39,10 +39,10 @@ constexpr Filter kBilinear{triangle, 1.0};
 
 /// Catmull and Rom's, a = -0.5.
 double cubic(double x) {
-  constexpr double kA = -0.5;
+  constexpr double kSlope = -0.5;
   x = std::abs(x);
-  if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
-  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kA;
+  if (x < 1.0) return ((kSlope + 2.0) * x - (kSlope + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kSlope;
   return 0.0;
 }
 constexpr Filter kBicubic{cubic, 2.0};

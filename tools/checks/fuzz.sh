@@ -3,7 +3,7 @@
 # usage: fuzz.sh [SECONDS of all fuzzers together, two at a time]
 set -eu
 cd "$(dirname "$0")/../.."
-total=${1:-120}
+total=${1:-60}
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DWAN_BUILD_FUZZERS=ON -DWAN_BUILD_TESTS=OFF >/dev/null
 cmake --build build-fuzz -j "$(nproc)" --target fuzzers

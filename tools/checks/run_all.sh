@@ -1,6 +1,6 @@
 #!/bin/sh
 # The checks beside the tests: formatting, include direction, calls of the file system, names of options, lint, sanitizers, fuzzing. Findings
-# are errors. FUZZ_SECONDS (120) is the fuzzers' time together; LINT ("changed", or "all") is what is linted: see lint.sh; GPUS ("some", or
+# are errors. FUZZ_SECONDS (60) is the fuzzers' time together; LINT ("changed", or "all") is what is linted: see lint.sh; GPUS ("some", or
 # "all") the architectures that the CUDA backend is compiled for.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -39,8 +39,15 @@ ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS="suppressions=$PWD/tools/checks/lsan.su
   UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --test-dir build-asan -L 'unit|format' -E '_(AVX2|AVX512_CORE)$' --output-on-failure -j "$jobs"
 
-# The GPU code. Nothing of it runs here, so the host's part is compiled without optimization; a GPU's always has its own. "some": Hopper's,
-# which has kernels of its own, and that of one more of the architectures that are built by default, another one with every commit.
+# The GPU code, none of which runs here, so the host's part of kernels is not made fast. All but the backend and the GPU's tests is the same
+# without CUDA: it is taken from the folder of `make test`, whose settings come back afterwards. "some": Hopper's architecture, which has
+# kernels of its own, and one more of those that are built by default, another one with every commit.
+compile_cuda() {
+  cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=ON -DWAN_WITH_CUDA=ON -DWAN_BUILD_BENCHMARKS=ON \
+    -DCMAKE_CUDA_FLAGS_RELEASE=-O0 -DWAN_CUDA_TOGETHER=ON "-DWAN_CUDA_ARCHITECTURES=$1" >/dev/null &&
+    cmake --build build -j "$jobs" --target gpu_tests benchmarks wan
+}
+
 architectures=$(sed -n 's/^set(WAN_CUDA_ARCHITECTURES "\(.*\)"$/\1/p' CMakeLists.txt)
 if [ "${GPUS:-some}" = some ]; then
   others=$(echo "$architectures" | tr ';' '\n' | grep -v '^90a')
@@ -49,13 +56,17 @@ if [ "${GPUS:-some}" = some ]; then
 fi
 if command -v nvcc >/dev/null 2>&1; then
   stage "the CUDA backend and the benchmarks compile and link for $architectures"
-  cmake -S . -B build-cuda -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCMAKE_CUDA_FLAGS_DEBUG=-O0 -DWAN_WITH_CUDA=ON \
-    -DWAN_BUILD_BENCHMARKS=ON "-DWAN_CUDA_ARCHITECTURES=$architectures" >/dev/null
-  cmake --build build-cuda -j "$jobs" --target gpu_tests benchmarks wan
+  [ -f build/CMakeCache.txt ] || cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=ON >/dev/null
+  cp build/CMakeCache.txt build/CMakeCache.before
+  status=0
+  compile_cuda "$architectures" || status=$?
+  mv build/CMakeCache.before build/CMakeCache.txt
+  cmake build >/dev/null
+  [ "$status" = 0 ] || exit "$status"
 else
   stage "no nvcc: the CUDA backend is not compiled"
 fi
 
 stage "fuzzing"
-tools/checks/fuzz.sh "${FUZZ_SECONDS:-120}"
+tools/checks/fuzz.sh "${FUZZ_SECONDS:-60}"
 stage "done"

@@ -7,3 +7,10 @@ set(WAN_CUDA_KERNEL_SOURCES
   kernels/elementwise.cu kernels/join_attention.cu kernels/layer_norm.cu kernels/matrix_vector.cu kernels/max_pool_2x2.cu kernels/network_ops.cu kernels/plain_products.cu kernels/probe.cu kernels/random.cu kernels/rms_norm.cu kernels/rotate_halves.cu
   kernels/softmax.cu kernels/unpack.cu)
 set(WAN_CUDA_LIBRARY_SOURCES cudnn_libraries.cpp driver_functions.cpp matmul_library.cpp)
+
+# Writes FILE, which has all of the kernels: most of the time that one takes to compile goes to headers.
+function(wan_cuda_kernels_together FILE)
+  list(TRANSFORM WAN_CUDA_KERNEL_SOURCES REPLACE "(.+)" "#include \"${CMAKE_CURRENT_FUNCTION_LIST_DIR}/\\1\"" OUTPUT_VARIABLE includes)
+  list(JOIN includes "\n" includes)
+  file(CONFIGURE OUTPUT ${FILE} CONTENT "${includes}\n" @ONLY)
+endfunction()

@@ -84,12 +84,6 @@ __global__ void duplicate_up_kernel(const T* in, T* out, ResampleShape s) {
 
 namespace {
 
-constexpr int kThreads = 256;
-
-LaunchShape thread_each(std::int64_t count) {
-  return {dim3(blocks_for(count, kThreads)), dim3(kThreads)};
-}
-
 ResampleShape shape_of(const TensorView& coarse, const TensorView& fine, const ResampleFactors& factors) {
   ResampleShape s{};
   s.frames = coarse.dim(0);

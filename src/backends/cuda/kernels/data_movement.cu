@@ -129,12 +129,6 @@ __global__ void patch_kernel(float* latent, Token* tokens, PatchGrid grid) {
 
 namespace {
 
-constexpr int kThreads = 256;
-
-LaunchShape thread_each(std::int64_t count) {
-  return {dim3(blocks_for(count, kThreads)), dim3(kThreads)};
-}
-
 bool fits_32_bits(const CopyPlan& plan) {
   return plan.count <= std::numeric_limits<std::int32_t>::max();
 }
@@ -242,7 +236,7 @@ void launch_embedding(cudaStream_t stream, const TensorView& table, std::span<co
   const std::int64_t width = table.dim(1);
   const bool wide = packs_fit({table, out}, 8);
   const std::int64_t packs = width / (wide ? 8 : 1);
-  const auto threads = static_cast<unsigned>(std::min<std::int64_t>(kThreads, (packs + 31) / 32 * 32));
+  const auto threads = static_cast<unsigned>(std::min<std::int64_t>(kFlatThreads, (packs + 31) / 32 * 32));
   for (std::size_t first = 0; first < ids.size(); first += TokenIds::kMost) {
     const std::size_t count = std::min<std::size_t>(TokenIds::kMost, ids.size() - first);
     TokenIds group{};

@@ -176,7 +176,6 @@ __global__ void count_non_finite_kernel(const X* x, std::int64_t count, unsigned
 
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kWide = 8;  // elements a thread: 16 bytes of bf16, twice 16 of f32
 
 TensorView flat(const TensorView& view) {
@@ -191,7 +190,7 @@ bool aligned(std::initializer_list<TensorView> views) {
 }
 
 LaunchShape flat_shape(std::int64_t count, int pack) {
-  return {dim3(blocks_for(count, std::int64_t{kThreads} * pack)), dim3(kThreads)};
+  return {dim3(blocks_for(count, std::int64_t{kFlatThreads} * pack)), dim3(kFlatThreads)};
 }
 
 }  // namespace
@@ -233,10 +232,10 @@ void launch_linear_combination(cudaStream_t stream, const LinearCombinationArgs&
     terms.coefficients[i] = static_cast<float>(term.coefficient);
     wide = wide && aligned({term.x});
   }
-  constexpr int kPack = 4;
-  launch(stream, flat_shape(count, wide ? kPack : 1),
-         wide ? linear_combination_kernel<kPack> : linear_combination_kernel<1>, terms, args.out.as<float>(),
-         count);
+  constexpr int kTogether = 4;
+  launch(stream, flat_shape(count, wide ? kTogether : 1),
+         wide ? linear_combination_kernel<kTogether> : linear_combination_kernel<1>, terms,
+         args.out.as<float>(), count);
 }
 
 void launch_gated_residual(cudaStream_t stream, const GatedResidualArgs& args) {
@@ -244,7 +243,7 @@ void launch_gated_residual(cudaStream_t stream, const GatedResidualArgs& args) {
   const std::int64_t width = args.x.dim(1);
   const bool wide = packs_fit({args.x, args.y, args.gate}, kWide);
   const std::int64_t packs = width / (wide ? kWide : 1);
-  const auto threads = static_cast<unsigned>(packs >= kThreads ? kThreads : (packs + 31) / 32 * 32);
+  const auto threads = static_cast<unsigned>(packs >= kFlatThreads ? kFlatThreads : (packs + 31) / 32 * 32);
   for_each_segment_group(args.gate ? args.segments : RowSegments{}, rows, [&](const SegmentGroup& group) {
     with_activation_type(args.x.dtype(), [&](auto x_tag) {
       with_activation_type(args.y.dtype(), [&](auto y_tag) {
@@ -305,10 +304,11 @@ void launch_count_non_finite(cudaStream_t stream, const TensorView& x, unsigned 
   const TensorView values = flat(x);
   const std::int64_t elements = values.elements();
   constexpr std::int64_t kMostBlocks = 1024;  // each adds once to the total
-  const unsigned blocks = blocks_for(elements, std::int64_t{kThreads} * 4);
+  const unsigned blocks = blocks_for(elements, std::int64_t{kFlatThreads} * 4);
   with_activation_type(x.dtype(), [&](auto tag) {
     using X = typename decltype(tag)::type;
-    launch(stream, {dim3(blocks < kMostBlocks ? blocks : static_cast<unsigned>(kMostBlocks)), dim3(kThreads)},
+    launch(stream,
+           {dim3(blocks < kMostBlocks ? blocks : static_cast<unsigned>(kMostBlocks)), dim3(kFlatThreads)},
            count_non_finite_kernel<X>, reinterpret_cast<const X*>(values.data()), elements, count);
   });
 }

@@ -57,6 +57,12 @@ inline unsigned blocks_for(std::int64_t work, std::int64_t per_block) {
   return static_cast<unsigned>(blocks);
 }
 
+inline constexpr int kFlatThreads = 256;  // of a block whose threads each have an element, or a few
+
+inline LaunchShape thread_each(std::int64_t count) {
+  return {dim3(blocks_for(count, kFlatThreads)), dim3(kFlatThreads)};
+}
+
 inline std::int64_t row_stride(const TensorView& rows) {
   return rows.stride(0);
 }

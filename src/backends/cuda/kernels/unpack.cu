@@ -11,23 +11,23 @@ namespace wan::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kPack = 8;  // values a thread, of one scale
+constexpr int kUnpackValues = 8;  // values a thread, of one scale
 
 }  // namespace
 
 template <typename Format, typename Out>
 __global__ void unpack_runs_kernel(const std::uint8_t* packed, Out* out, std::int64_t packs) {
-  constexpr int kAtOnce = Format::kValues == 1 ? kPack : 1;  // blocks
-  constexpr int kPacks = kAtOnce * Format::kValues / kPack;  // in them
+  constexpr int kAtOnce = Format::kValues == 1 ? kUnpackValues : 1;  // blocks
+  constexpr int kPacks = kAtOnce * Format::kValues / kUnpackValues;  // in them
   const std::int64_t pack = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (pack >= packs) return;
   const std::int64_t block = pack / kPacks * kAtOnce;
-  const auto run = Format::run(packed + block * Format::kBytes, static_cast<int>(pack % kPacks) * kPack);
-  float values[kPack];
+  const auto run =
+      Format::run(packed + block * Format::kBytes, static_cast<int>(pack % kPacks) * kUnpackValues);
+  float values[kUnpackValues];
 #pragma unroll
-  for (int i = 0; i < kPack; ++i) values[i] = run(i);
-  store_pack<kPack>(out + pack * kPack, values);
+  for (int i = 0; i < kUnpackValues; ++i) values[i] = run(i);
+  store_pack<kUnpackValues>(out + pack * kUnpackValues, values);
 }
 
 /// A block by 16 threads, each with 16 values in a row: two of the matrix's four factors work within a thread, two across.
@@ -74,12 +74,12 @@ void launch_unpack(cudaStream_t stream, const UnpackArgs& args) {
     with_format(args.packed.dtype(), [&](auto format) {
       using Format = decltype(format);
       if constexpr (formats::kHasRuns<Format>) {
-        const std::int64_t packs = values / kPack;
-        launch(stream, {.grid = dim3(blocks_for(packs, kThreads)), .block = dim3(kThreads)},
+        const std::int64_t packs = values / kUnpackValues;
+        launch(stream, {.grid = dim3(blocks_for(packs, kFlatThreads)), .block = dim3(kFlatThreads)},
                unpack_runs_kernel<Format, Out>, packed, out, packs);
       } else {
         const std::int64_t blocks = values / Format::kValues;
-        launch(stream, {.grid = dim3(blocks_for(blocks * 16, kThreads)), .block = dim3(kThreads)},
+        launch(stream, {.grid = dim3(blocks_for(blocks * 16, kFlatThreads)), .block = dim3(kFlatThreads)},
                unpack_rotated_kernel<Format, Out>, packed, out, blocks);
       }
     });
