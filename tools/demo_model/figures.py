@@ -21,7 +21,6 @@ SHOULDERS, ELBOWS, WRISTS = (2, 5), (3, 6), (4, 7)
 HIPS, KNEES, ANKLES = (8, 11), (9, 12), (10, 13)
 EYES, EARS, TOES = (14, 15), (16, 17), (19, 18)
 POINTS = 20
-LEAST_DISTANCE = 0.55  # of two parts' colours, or a part's and the background's, where there are such
 HEAD_WIDTH = 0.92  # half axis across, of the head's radius
 
 
@@ -271,12 +270,11 @@ def draw_clips(looks, points, opening, background, size=SIZE):
     """background [B, 3, H, W] -> clips [B, 3, T, H, W] in [-1, 1] and the figure's cover [B, T, H, W]."""
     picture = background[:, :, None].expand(-1, -1, points.shape[1], -1, -1)
     figure = torch.zeros_like(picture[:, 0])
-    head_done = False
     for part, cover in part_covers(looks, points, size):
         picture = blend(picture, looks.colours[:, part, :, None, None, None], cover[:, None])
         figure = torch.maximum(figure, cover)
-        if part == 0 and not head_done:  # arms are drawn over the face
-            picture, head_done = draw_face(picture, looks, points, opening, size), True
+        if part == 0:  # arms are drawn over the face
+            picture = draw_face(picture, looks, points, opening, size)
     return picture, figure
 
 

@@ -1,7 +1,8 @@
 """Draws body points as the official preprocessing does (draw_aapose_new): limbs as filled ellipses, points as discs, on black."""
 
-import numpy as np
 import torch
+
+from .speech_world import constant
 
 LIMBS = ((2, 3), (2, 6), (3, 4), (4, 5), (6, 7), (7, 8), (2, 9), (9, 10), (10, 11), (2, 12), (12, 13), (13, 14), (2, 1),
          (1, 15), (15, 17), (1, 16), (16, 18), (14, 19), (11, 20))  # points counted from 1
@@ -15,8 +16,8 @@ CHUNK = 512  # frames drawn at a time
 
 def _draw(points, size):
     device = points.device
-    limbs = torch.tensor(LIMBS, device=device) - 1
-    colours = torch.tensor(COLOURS, device=device, dtype=torch.float32)
+    limbs = constant(LIMBS, device) - 1
+    colours = constant(COLOURS, device).float()
     x = torch.arange(size, device=device, dtype=torch.float32)
     y = x[:, None]
     canvas = torch.zeros(len(points), 3, size, size, device=device)
@@ -49,17 +50,15 @@ def through_yuv420(clips):
     """clips [B, 3, T, H, W] in 0..255 as they come back from a video file: chroma at half the size, all cut to the range."""
     r, g, b = clips.unbind(1)
     luma = 0.299 * r + 0.587 * g + 0.114 * b
-    result = []
     chroma = []
     for channel in (r, b):
         difference = channel - luma
         small = torch.nn.functional.avg_pool2d(difference, 2)
         chroma.append(torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear"))
     red, blue = luma + chroma[0], luma + chroma[1]
-    result = (red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue)
-    return torch.stack(result, dim=1).clamp(0, 255)
+    return torch.stack([red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue], dim=1).clamp(0, 255)
 
 
 def to_bytes(clip):
     """[3, T, H, W] in 0..255 -> uint8 [T, H, W, 3]."""
-    return clip.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy().astype(np.uint8)
+    return clip.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
