@@ -1,9 +1,9 @@
 // Time and rate of the CUDA backend's ops at A14B's shapes, beside two ceilings measured in the same run: a device copy, and
 // cuBLASLt's best product. Random values; medians of repeats after warming up.
 //
-//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [untuned]
+//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [untuned|language]
 //
-// untuned: the libraries' first choices, CudaBackendOptions::tune off: what trying them gains.
+// language: the ops of a language model alone. untuned: the libraries' first choices, CudaBackendOptions::tune off: what trying them gains.
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +15,10 @@
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
+#include "ops/causal_attention.h"
 #include "ops/conv3d.h"
+#include "ops/rotate_halves.h"
+#include "tensor/formats/all_formats.h"
 
 namespace {
 
@@ -234,6 +237,53 @@ void run_heads(Bench& b) {
     }
 }
 
+/// Qwen2.5-7B's ops: of one token after 1,500 others, and of a prompt of 1,500.
+void run_language(Bench& b) {
+  constexpr std::int64_t kDim = 3584, kFfn = 18944, kKeyDim = 512, kWidth = 128, kPrompt = 1500;
+  const auto heads = [](const Tensor& t) { return t.view().reshape({t.dim(0), t.dim(1) / kWidth, kWidth}); };
+  const Tensor keys = b.random(DType::kBF16, {kPrompt, kKeyDim});
+  const Tensor values = b.random(DType::kBF16, {kPrompt, kKeyDim});
+  for (const std::int64_t tokens : {std::int64_t{1}, kPrompt}) {
+    const auto named = [&](const std::string& name) { return fmt::format("{} of {} tokens", name, tokens); };
+    struct Product {
+      std::int64_t inner, columns;
+      DType out;
+    };
+    for (const Product& p : {Product{kDim, kKeyDim, DType::kBF16},
+                             {kDim, kDim, DType::kBF16},
+                             {kDim, kFfn, DType::kBF16},
+                             {kFfn, kDim, DType::kF32}}) {
+      const Tensor x = b.random(DType::kBF16, {tokens, p.inner});
+      const Tensor weight = b.random(DType::kBF16, {p.columns, p.inner}, 0.02);
+      const Tensor out(b.backend->allocator(), p.out, {tokens, p.columns});
+      const double products = static_cast<double>(p.inner * p.columns);
+      b.measure(named(fmt::format("linear {} -> {}", p.inner, p.columns)).c_str(),
+                2 * static_cast<double>(tokens) * products, 2 * products,
+                [&] { linear(b.ctx, {.x = x, .weight = weight, .bias = {}, .out = out}); });
+    }
+    const Tensor query = b.random(DType::kBF16, {tokens, kDim});
+    const Tensor attended(b.backend->allocator(), DType::kBF16, {tokens, kDim});
+    const CausalAttentionArgs attention{
+        .q = heads(query), .k = heads(keys), .v = heads(values), .scale = 0.09f, .out = heads(attended)};
+    b.measure(named("causal attention to 1500 keys").c_str(), static_cast<double>(attention.flops()), 0,
+              [&] { causal_attention(b.ctx, attention); });
+    const Tensor table = b.random(DType::kF32, {tokens, kWidth / 2, 2});
+    b.measure(named("rotate_halves").c_str(), 0, 4 * static_cast<double>(query.view().elements()),
+              [&] { rotate_halves(b.ctx, {.x = heads(query), .table = table, .out = heads(query)}); });
+    const Tensor x = b.random(DType::kF32, {tokens, kDim});
+    const Tensor weight = b.random(DType::kF32, {kDim});
+    b.measure(named("rms_norm").c_str(), 0, 6 * static_cast<double>(x.view().elements()),
+              [&] { rms_norm(b.ctx, {.x = x, .weight = weight, .eps = 1e-6f, .out = query}); });
+    const Tensor gate = b.random(DType::kBF16, {tokens, kFfn});
+    const Tensor hidden = b.random(DType::kBF16, {tokens, kFfn});
+    b.measure(named("gated SiLU").c_str(), 0, 6 * static_cast<double>(gate.view().elements()), [&] {
+      gated_activation(b.ctx, {.gate = gate, .x = hidden, .out = hidden, .kind = ActivationKind::kSiLU});
+    });
+    b.measure(named("residual").c_str(), 0, 12 * static_cast<double>(x.view().elements()),
+              [&] { gated_residual(b.ctx, {.x = x, .y = x, .gate = {}, .segments = {}}); });
+  }
+}
+
 /// A feed-forward's weight in every packed format: its bytes and the values', beside the copy of as many.
 void run_unpack(Bench& b) {
   const Shape shape{13824, 5120};
@@ -258,11 +308,16 @@ void run_unpack(Bench& b) {
 int main(int argc, char** argv) {
   try {
     const std::int64_t rows = argc > 1 ? std::atoll(argv[1]) : 32760;
-    const bool tune = argc <= 2 || std::string_view(argv[2]) != "untuned";
+    const std::string_view kind = argc > 2 ? argv[2] : "";
+    const bool tune = kind != "untuned";
     Bench bench({.tune = tune});
     const CudaDeviceInfo info = cuda_device_info(0);
     std::printf("%s, %lld rows%s\n", info.name.c_str(), static_cast<long long>(rows),
                 tune ? "" : ", untuned");
+    if (kind == "language") {
+      run_language(bench);
+      return 0;
+    }
     run_rows(bench, rows);
     run_products(bench, rows);
     run_attention(bench, rows);
@@ -271,6 +326,7 @@ int main(int argc, char** argv) {
     run_heads(bench);
     run_shortcuts(bench);
     run_unpack(bench);
+    run_language(bench);
     std::printf("peak device memory %.2f GB\n", 1e-9 * static_cast<double>(bench.backend->memory_use().peak));
     return 0;
   } catch (const Error& error) {

@@ -37,10 +37,12 @@ def make(folder, size):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": vocabulary - 1}))
     shutil.copy(ROOT / "tests/golden/qwen/tokenizers/qwen.json", folder / "tokenizer.json")
-    generator = torch.Generator().manual_seed(1)
+    table = torch.randn(1 << 24, generator=torch.Generator().manual_seed(1))
 
     def matrix(rows, columns):
-        return (torch.randn(rows, columns, generator=generator) / columns**0.5).bfloat16()
+        """A table of random numbers again and again, whose length no row divides."""
+        values = table[: (1 << 24) - 3].repeat(-(-rows * columns // ((1 << 24) - 3)))[: rows * columns]
+        return (values.reshape(rows, columns) / columns**0.5).bfloat16()
 
     index = {}
     def save(name, tensors):
@@ -76,10 +78,11 @@ def report(name, size, tokens, first, rest):
 
 
 def time_ours(program, folder, size, device, prompt):
-    asked = subprocess.run([program, folder, "Go on.", prompt, str(TOKENS), device], check=True, capture_output=True)
+    """Twice in one process: the first question meets kernels that were never run, as a user's does."""
+    asked = subprocess.run([program, folder, "Go on.", prompt, str(TOKENS), device, "2"], check=True, capture_output=True)
     answer = json.loads(asked.stdout)
-    times = answer["seconds"]
-    report("wan", size, len(answer["ids"]), times[0], [b - a for a, b in zip(times, times[1:])])
+    for name, times in zip(("wan, first", "wan, again"), answer["seconds"]):
+        report(name, size, len(answer["ids"]), times[0], [b - a for a, b in zip(times, times[1:])])
     return answer["ids"]
 
 
@@ -108,13 +111,12 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", default="7B", choices=SIZES)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--words", type=int, default=520)
+    parser.add_argument("--words", type=int, default=665)
     parser.add_argument("--without_transformers", action="store_true")
     options = parser.parse_args()
     if not options.folder.exists():
         make(options.folder, options.size)
     prompt = " ".join(["a cat in the rain"] * (options.words // 5))
-    time_ours(options.program, options.folder, options.size, options.device, prompt)  # the first reads the files
     ids = time_ours(options.program, options.folder, options.size, options.device, prompt)
     if not options.without_transformers:
         time_transformers(options.folder, options.size, options.device, ids)

@@ -125,6 +125,40 @@ void run_shortcut(benchmark::State& state, const std::string& op, std::int64_t i
     measure(state, 0, bytes, [&] { duplicate_up(bench.ctx, {coarse, factors, fine}); });
 }
 
+/// SAM 2's second stage: a picture with twice its channels, halved.
+void run_pool(benchmark::State& state, std::int64_t size, std::int64_t channels, int threads) {
+  Bench bench(threads);
+  const Tensor x = filled(DType::kF32, {1, size, size, channels});
+  const Tensor out(DType::kF32, {1, size / 2, size / 2, channels});
+  const double bytes = 4.0 * static_cast<double>(x.elements() + out.elements());
+  measure(state, 0, bytes, [&] { max_pool_2x2(bench.ctx, {.x = x, .out = out}); });
+}
+
+/// A layer of the person detector's: channels last, zeros round the picture.
+void run_depthwise(benchmark::State& state, std::int64_t size, std::int64_t channels, std::int64_t kernel,
+                   int threads) {
+  Bench bench(threads);
+  const Tensor x = filled(DType::kF32, {1, size, size, channels});
+  const Tensor weight = filled(DType::kF32, {kernel, kernel, channels});
+  const Tensor out = filled(DType::kF32, {1, size, size, channels});
+  const int edge = static_cast<int>(kernel / 2);
+  const DepthwiseConvArgs args{.x = x,
+                               .weight = weight,
+                               .bias = {},
+                               .padding = {.top = edge, .bottom = edge, .left = edge, .right = edge},
+                               .out = out};
+  measure(state, static_cast<double>(args.flops()), 0, [&] { depthwise_conv(bench.ctx, args); });
+}
+
+/// The sum of two pictures, channels last.
+void run_pointwise(benchmark::State& state, std::int64_t size, std::int64_t channels, int threads) {
+  Bench bench(threads);
+  const Tensor x = filled(DType::kF32, {size, size, channels});
+  const Tensor out = filled(DType::kF32, {size, size, channels});
+  measure(state, 0, 12.0 * static_cast<double>(x.elements()),
+          [&] { pointwise(bench.ctx, {.kind = PointwiseKind::kAdd, .x = x, .y = x, .out = out}); });
+}
+
 void run_rows(benchmark::State& state, const std::string& op, std::int64_t rows, std::int64_t width,
               int threads) {
   Bench bench(threads);
@@ -139,6 +173,11 @@ void run_rows(benchmark::State& state, const std::string& op, std::int64_t rows,
   const double bytes = 8.0 * static_cast<double>(rows * width);
   if (op == "layer_norm")
     measure(state, 0, bytes, [&] { layer_norm(bench.ctx, {x, {}, {}, row, row, {ends}, 1e-6f, y}); });
+  if (op == "row_softmax") measure(state, 0, bytes, [&] { row_softmax(bench.ctx, {x, y}); });
+  if (op == "row_reduction") {
+    const Tensor made(DType::kF32, {rows});
+    measure(state, 0, bytes / 2, [&] { row_reduction(bench.ctx, {RowReductionKind::kMax, x, made}); });
+  }
   if (op == "rms_norm") measure(state, 0, bytes, [&] { rms_norm(bench.ctx, {x, vector, 1e-6f, y}); });
   if (op == "rms_norm_rope")
     measure(state, 0, bytes, [&] { rms_norm_rope(bench.ctx, {x, vector, 1e-6f, table, heads}); });
@@ -210,6 +249,16 @@ void register_all(int threads) {
             "/" + std::to_string(s.in) + "to" + std::to_string(s.out) + "/" + std::to_string(s.kt) + "x" +
             std::to_string(s.k) + "x" + std::to_string(s.k) + (s.residual ? "/residual" : ""),
         threads, run_conv, s);
+  add("max_pool_2x2/256x256/288", threads, run_pool, std::int64_t{256}, std::int64_t{288});
+  add("depthwise_conv/80x80/192/3x3", threads, run_depthwise, std::int64_t{80}, std::int64_t{192},
+      std::int64_t{3});
+  add("depthwise_conv/20x20/576/7x7", threads, run_depthwise, std::int64_t{20}, std::int64_t{576},
+      std::int64_t{7});
+  add("pointwise/80x80/192", threads, run_pointwise, std::int64_t{80}, std::int64_t{192});
+  for (const char* op : {"row_softmax", "row_reduction"})
+    for (const auto& [rows, width] : {std::pair{33600, 16}, {8400, 80}})
+      add("rows/" + std::string(op) + "/" + std::to_string(rows) + "x" + std::to_string(width), threads,
+          run_rows, std::string(op), std::int64_t{rows}, std::int64_t{width});
   for (const char* op :
        {"layer_norm", "rms_norm", "rms_norm_rope", "gated_residual", "join_attention", "gelu"})
     for (const auto& [rows, width] : {std::pair{320, 192}, {512, 5120}})

@@ -3,19 +3,22 @@
     python bench/random_checkpoint.py --official Wan2.2 --task ti2v-5B --out /tmp/random-5B
     wan generate --task ti2v-5B --ckpt_dir /tmp/random-5B --prompt "a red circle" --sample_steps 3 --save_file /tmp/%05d.png
 
-Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
+`--precision q4_k_m` writes the transformers as a GGUF file, with matrices of the blocks in Q4_K, and Q6_K where such files have that. Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
 tokenizer is the demo's. Needs PyTorch, safetensors, a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called, and for
 s2v-14B transformers, whose audio encoder it saves; a GPU makes the numbers sooner.
 """
 
 import argparse
 import json
+import math
 import shutil
+import struct
 from pathlib import Path
 
+import numpy
 import torch
 from safetensors.torch import save_file
-from vs_official import TEXT_TOKENS, TEXT_WIDTH, TRANSFORMERS, import_official
+from vs_official import TEXT_WIDTH, TRANSFORMERS, import_official, transformer_config
 
 HERE = Path(__file__).resolve().parent
 SHARD_BYTES = 4.5e9
@@ -34,10 +37,13 @@ def shapes_of(make):
         return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
 
 
-def write_transformer(folder, shapes, config, dtype, device):
+def write_config(folder, config):
     folder.mkdir(parents=True, exist_ok=True)
-    name = "WanModel_S2V" if config["model_type"] == "s2v" else "WanModel"
+    name = {"s2v": "WanModel_S2V", "animate": "WanAnimateModel"}.get(config["model_type"], "WanModel")
     (folder / "config.json").write_text(json.dumps({"_class_name": name, "eps": 1e-6, "freq_dim": 256, **config}, indent=1))
+
+
+def write_transformer(folder, shapes, dtype, device):
     weight_map, shard = {}, {}
 
     def flush():
@@ -53,6 +59,56 @@ def write_transformer(folder, shapes, config, dtype, device):
     flush()
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def random_blocks(count, size, halves):
+    """`count` blocks of random bytes, [count, size] u8, with 16-bit floats at given places: {offset: value}."""
+    blocks = numpy.random.default_rng(count).integers(0, 256, (min(count, 1 << 16), size), dtype=numpy.uint8)
+    for offset, value in halves.items():
+        blocks[:, offset : offset + 2] = numpy.frombuffer(struct.pack("<e", value), numpy.uint8)
+    return numpy.resize(blocks, (count, size))
+
+
+F32, Q4_K, Q6_K = 0, 12, 14  # ggml's numbers
+GGUF_BYTES = {F32: lambda n: 4 * n, Q4_K: lambda n: n // 256 * 144, Q6_K: lambda n: n // 256 * 210}
+
+
+def gguf_type(name, shape):
+    if len(shape) != 2 or not name.startswith("blocks."):
+        return F32
+    return Q6_K if name.endswith((".v.weight", ".ffn.2.weight")) else Q4_K
+
+
+def gguf_values(name, shape, device):
+    """Of deviation 0.02, as random() has them."""
+    blocks = math.prod(shape) // 256
+    kind = gguf_type(name, shape)
+    if kind == Q6_K:  # d * i8 * (q - 32)
+        return random_blocks(blocks, 210, {208: 1.5e-5})
+    if kind == Q4_K:  # d * 6 bits * q - dmin * 6 bits
+        return random_blocks(blocks, 144, {0: 1.4e-4, 2: 7.5 * 1.4e-4})
+    return random(name, shape, torch.float32, device).numpy()
+
+
+def write_gguf(path, shapes, device):
+    """Tensor by tensor: where they lie follows from their types."""
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    infos, end = b"", 0
+    for name, shape in shapes.items():
+        kind = gguf_type(name, shape)
+        end += -end % 32
+        infos += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack("<IQ", kind, end)
+        end += GGUF_BYTES[kind](math.prod(shape))
+    header = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), 1) + text("general.architecture") + struct.pack("<I", 8) + text("wan") + infos
+    with path.open("wb") as file:
+        file.write(header + bytes(-len(header) % 32))
+        at = 0
+        for name, shape in shapes.items():
+            file.write(bytes(-at % 32))
+            at += -at % 32
+            at += file.write(gguf_values(name, shape, device).tobytes())
 
 
 def text_encoder_shapes(layers):
@@ -85,23 +141,30 @@ def main():
     parser.add_argument("--official", type=Path, required=True, help="a clone of Wan-Video/Wan2.2")
     parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the transformers")
+    parser.add_argument("--precision", choices=[*PRECISIONS, "q4_k_m"], default="bf16", help="of the transformers")
     parser.add_argument("--num_layers", type=int, help="of transformer and text encoder; default: all")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     args.out.mkdir(parents=True, exist_ok=True)
-    small, speech = args.task == "ti2v-5B", args.task == "s2v-14B"
+    small, speech, animation = (args.task == task for task in ("ti2v-5B", "s2v-14B", "animate-14B"))
 
-    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS)
-    if args.num_layers:
-        config["num_layers"] = args.num_layers
-        if speech:
-            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < args.num_layers]
-    model = import_official(args.official, "s2v.model_s2v").WanModel_S2V if speech else import_official(args.official, "model").WanModel
-    shapes = shapes_of(lambda: model(**config, text_dim=TEXT_WIDTH))
-    one = small or speech
-    write_transformer(args.out if one else args.out / "high_noise_model", shapes, config, PRECISIONS[args.precision], device)
+    config = transformer_config(args.task, args.num_layers)
+    given = {name: value for name, value in config.items() if name != "model_type" or not animation}
+    if speech:
+        model = import_official(args.official, "s2v.model_s2v").WanModel_S2V
+    elif animation:
+        model = import_official(args.official, "animate.model_animate").WanAnimateModel
+    else:
+        model = import_official(args.official, "model").WanModel
+    shapes = shapes_of(lambda: model(**given))
+    one = small or speech or animation
+    folder = args.out if one else args.out / "high_noise_model"
+    write_config(folder, config)
+    if args.precision == "q4_k_m":
+        write_gguf(folder / "diffusion_pytorch_model-Q4_K_M.gguf", shapes, device)
+    else:
+        write_transformer(folder, shapes, PRECISIONS[args.precision], device)
     if not one:
         (args.out / "low_noise_model").symlink_to("high_noise_model")
     if speech:

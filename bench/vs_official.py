@@ -39,9 +39,12 @@ TRANSFORMERS = {
                 "audio_inject_layers": [0, 4, 8, 12, 16, 20, 24, 27, 30, 33, 36, 39], "zero_timestep": True,
                 "zero_init": True, "adain_mode": "attn_norm", "enable_motioner": False, "add_last_motion": True, "enable_tsm": False,
                 "trainable_token_pos_emb": False, "motion_token_num": 1024, "enable_framepack": True, "framepack_drop_mode": "padd"},
+    "animate-14B": {"model_type": "animate", **A14B, "in_dim": 36, "motion_encoder_dim": 512, "use_img_emb": True},
 }
+FRAMES = {"s2v-14B": 80, "animate-14B": 77}  # of a clip
 TEXT_TOKENS, TEXT_WIDTH = 512, 4096
 AUDIO_LAYERS, MOTION_FRAMES, MOTION_LATENTS = 25, 73, 19  # of a clip of speech
+IMAGE_TOKENS, IMAGE_WIDTH, FACE_SIDE = 257, 1280, 512  # of a character's picture and a clip's faces
 
 
 def parse_arguments():
@@ -50,12 +53,12 @@ def parse_arguments():
     parser.add_argument("--wan", type=Path, default=HERE.parent / "build" / "apps" / "cli" / "wan", help="the program")
     parser.add_argument("--task", choices=TRANSFORMERS, default="t2v-A14B")
     parser.add_argument("--size", default="832*480", help="width*height in pixels")
-    parser.add_argument("--frame_num", type=int, default=0, help="default: 81; s2v-14B: a clip's, 80")
+    parser.add_argument("--frame_num", type=int, default=0, help="default: 81; s2v-14B and animate-14B: a clip's, 80 and 77")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--gpus", type=int, default=1, help="how many work together")
     parser.add_argument("--fsdp", action="store_true", help="with --gpus: the official weights are sharded (FSDP)")
     parser.add_argument("--phases", 
-                        help="of forward, decode, encode, with commas between (default: the first two); s2v-14B: forward is a later clip's, first a first one's")
+                        help="of forward, decode, encode, with commas between (default: forward and decode); s2v-14B: forward is a later clip's, first a first one's; animate-14B: forward alone")
     parser.add_argument("--vae_precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--num_layers", type=int, default=0, help="of the transformer; default: all")
     parser.add_argument("--repeats", type=int, default=3)
@@ -63,14 +66,14 @@ def parse_arguments():
     parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--official_phase", choices=PHASES, help=argparse.SUPPRESS)  # what a process of its own measures
     args = parser.parse_args()
-    speech = args.task == "s2v-14B"
-    args.phases = (args.phases or ("forward,first" if speech else "forward,decode")).split(",")
+    speech, clips = args.task == "s2v-14B", args.task in FRAMES
+    args.phases = (args.phases or ("forward,first" if speech else "forward" if clips else "forward,decode")).split(",")
     for phase in args.phases:
         if phase not in PHASES:
             parser.error(f"--phases {phase}: expected forward, first, decode or encode")
-    args.frame_num = args.frame_num or (80 if speech else 81)
-    if speech and ({"decode", "encode"} & set(args.phases) or args.gpus > 1):
-        parser.error("--task s2v-14B: its passes on one GPU are compared, forward and first")
+    args.frame_num = args.frame_num or FRAMES.get(args.task, 81)
+    if clips and ({"decode", "encode"} & set(args.phases) or args.gpus > 1):
+        parser.error(f"--task {args.task}: its passes on one GPU are compared")
     if not speech and "first" in args.phases:
         parser.error(f"--phases first: {args.task} makes no video of clips")
     if args.gpus < 1 or (args.fsdp and args.gpus == 1):
@@ -138,13 +141,14 @@ def import_official(folder, module, package="modules"):
     import torch
     stand_in("einops", rearrange=rearrange, repeat=None)
     stand_in("diffusers")
-    stand_in("diffusers.configuration_utils", ConfigMixin=object, register_to_config=lambda function: function)
+    empty = lambda name: type(name, (), {})
+    stand_in("diffusers.configuration_utils", ConfigMixin=empty("ConfigMixin"), register_to_config=lambda function: function)
     stand_in("diffusers.models", ModelMixin=torch.nn.Module)
     stand_in("diffusers.models.modeling_utils", ModelMixin=torch.nn.Module)
     stand_in("diffusers.models.attention", AdaLayerNorm=adaptive_norm())
-    stand_in("diffusers.loaders", FromOriginalModelMixin=object, PeftAdapterMixin=object)
+    stand_in("diffusers.loaders", FromOriginalModelMixin=object, PeftAdapterMixin=empty("PeftAdapterMixin"))
     stand_in("diffusers.utils", BaseOutput=object, is_torch_version=None, logging=None)
-    for name in ("wan", "wan.modules", "wan.modules.s2v", "wan.distributed"):
+    for name in ("wan", "wan.modules", "wan.modules.s2v", "wan.modules.animate", "wan.distributed"):
         if name not in sys.modules:
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__path__ = [str(folder / name.replace(".", "/"))]
@@ -207,13 +211,21 @@ def divide(args, model):
     return shards.shard_model(model, device_id=torch.cuda.current_device() if args.device == "cuda" else torch.device("cpu"))
 
 
+def transformer_config(task, num_layers):
+    """As the published config.json has it, of `num_layers` layers or (0) all."""
+    config = dict(TRANSFORMERS[task], text_len=TEXT_TOKENS, text_dim=TEXT_WIDTH)
+    if num_layers:
+        config["num_layers"] = num_layers
+        if task == "s2v-14B":
+            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < num_layers]
+    return config
+
+
 def make_transformer(args, constructor):
     import torch
-    config = dict(TRANSFORMERS[args.task], text_len=TEXT_TOKENS, text_dim=TEXT_WIDTH)
-    if args.num_layers:
-        config["num_layers"] = args.num_layers
-        if args.task == "s2v-14B":
-            config["audio_inject_layers"] = [block for block in config["audio_inject_layers"] if block < args.num_layers]
+    config = transformer_config(args.task, args.num_layers)
+    if args.task == "animate-14B":  # whose class takes no type
+        del config["model_type"]
     before = torch.get_default_dtype()
     torch.set_default_dtype(low_precision(args))
     try:
@@ -273,6 +285,26 @@ def build_speech_forward(args):
     return call
 
 
+def build_animation_forward(args):
+    """A pass of any clip: a first one has other values and no other shapes. As officially it begins with the faces, which ours computes once a clip."""
+    import torch
+    module = import_official(args.official, "animate.model_animate")
+    faces = import_official(args.official, "animate.face_blocks")
+    module.flash_attention = faces.flash_attn_func = attention_for(args.device)
+    model = make_transformer(args, module.WanAnimateModel)
+    frames, height, width = (args.frame_num - 1) // 4 + 2, args.height // 8, args.width // 8
+    draw = lambda *shape: torch.randn(shape, device=args.device, dtype=low_precision(args))
+    given = {"context": [draw(TEXT_TOKENS, TEXT_WIDTH)], "clip_fea": draw(1, IMAGE_TOKENS, IMAGE_WIDTH), "y": [draw(20, frames, height, width)],
+             "pose_latents": [draw(16, frames - 1, height, width)], "face_pixel_values": draw(1, 3, args.frame_num, FACE_SIDE, FACE_SIDE).clamp(-1, 1),
+             "seq_len": frames * (height // 2) * (width // 2), "t": torch.tensor([900.0], device=args.device)}
+    latent = torch.randn(16, frames, height, width, device=args.device)
+
+    def call():
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=args.device == "cuda"):
+            return model([latent], **given)[0]
+    return call
+
+
 def build_vae(args):
     import torch
     small = args.task == "ti2v-5B"
@@ -312,8 +344,8 @@ def measure_official(args):
     torch.manual_seed(0)  # the same weights and inputs everywhere
     seconds = []
     with torch.inference_mode():
-        build = build_vae if args.official_phase in ("decode", "encode") else build_forward
-        call = (build_speech_forward if args.task == "s2v-14B" else build)(args)
+        passes = {"s2v-14B": build_speech_forward, "animate-14B": build_animation_forward}.get(args.task, build_forward)
+        call = (build_vae if args.official_phase in ("decode", "encode") else passes)(args)
         for repeat in range(args.warmup + args.repeats):
             if cuda:
                 torch.cuda.synchronize()

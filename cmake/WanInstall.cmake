@@ -8,11 +8,11 @@ set_target_properties(wan_shared PROPERTIES OUTPUT_NAME wan EXPORT_NAME wan VERS
 target_compile_features(wan_shared PUBLIC cxx_std_20)
 target_include_directories(wan_shared PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-# The public functions live in these seven; the rest comes along as they need it.
+# The public functions live in these eight; the rest comes along as they need it.
 target_link_libraries(wan_shared PRIVATE
-  -Wl,--whole-archive $<TARGET_FILE:wan_doctor> $<TARGET_FILE:wan_extension> $<TARGET_FILE:wan_published> $<TARGET_FILE:wan_engine> $<TARGET_FILE:wan_request> $<TARGET_FILE:wan_download> $<TARGET_FILE:wan_base> -Wl,--no-whole-archive
-  wan_doctor wan_download wan_extension)
-add_dependencies(wan_shared wan_download wan_doctor wan_extension wan_published wan_engine wan_request wan_base)
+  -Wl,--whole-archive $<TARGET_FILE:wan_doctor> $<TARGET_FILE:wan_extension> $<TARGET_FILE:wan_preprocess> $<TARGET_FILE:wan_published> $<TARGET_FILE:wan_engine> $<TARGET_FILE:wan_request> $<TARGET_FILE:wan_download> $<TARGET_FILE:wan_base> -Wl,--no-whole-archive
+  wan_doctor wan_download wan_extension wan_preprocess)
+add_dependencies(wan_shared wan_download wan_doctor wan_extension wan_preprocess wan_published wan_engine wan_request wan_base)
 add_library(wan::wan ALIAS wan_shared)
 
 install(TARGETS wan_shared EXPORT wan_targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})

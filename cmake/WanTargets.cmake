@@ -22,7 +22,8 @@ endfunction()
 # What every target of tests is compiled with.
 function(wan_test_options NAME)
   target_include_directories(${NAME} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_compile_definitions(${NAME} PRIVATE WAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${NAME} PRIVATE WAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" WAN_GOLDEN_DIR="${WAN_GOLDEN_DIR}")
+  add_dependencies(${NAME} golden_files)
   target_link_libraries(${NAME} PRIVATE wan_options ${ARGN} GTest::gtest)
 endfunction()
 

@@ -5,7 +5,7 @@
 #
 # usage: gpu_bundle.sh BUILD_FOLDER OUT_FOLDER [--without-sources]
 # there: LD_LIBRARY_PATH=OUT_FOLDER/lib:$LD_LIBRARY_PATH OUT_FOLDER/run.sh
-# --without-sources leaves out what the tests read, for a machine with a source tree: WAN_SOURCE_DIR then names it.
+# --without-sources leaves out demos and scripts, for a machine with a source tree: WAN_SOURCE_DIR then names it.
 set -eu
 build=$1
 bundle=$2
@@ -24,9 +24,9 @@ for program in "$bundle"/bin/*; do
   ldd "$program" | awk '$3 ~ /^\// {print $3}' | grep -Ev '/(libcu|libnv|libc\.so|libm\.so|libdl|libpthread|librt|ld-linux)' |
     while read -r library; do cp -Lu "$library" "$bundle/lib/"; done
 done
+cp -r "$build/golden" "$bundle/"
 if [ -z "$sources" ]; then
   mkdir -p "$bundle/tests/e2e" "$bundle/tests/gpu"
-  cp -r "$source/tests/golden" "$bundle/tests/"
   cp -r "$source/models" "$bundle/"
   cp "$source/tests/e2e/support.py" "$bundle/tests/e2e/"
   cp "$source/tests/gpu/test_demo.py" "$bundle/tests/gpu/"
@@ -35,7 +35,7 @@ cat >"$bundle/run.sh" <<'RUN'
 #!/bin/sh
 # Every test, then the benchmark; the last lines say which failed. WAN_SOURCE_DIR: a source tree in place of what is packed.
 here=$(cd "$(dirname "$0")" && pwd)
-export WAN_SOURCE_DIR="${WAN_SOURCE_DIR:-$here}" WAN_REQUIRE_GPU=1 WAN_BINARY="$here/bin/wan"
+export WAN_SOURCE_DIR="${WAN_SOURCE_DIR:-$here}" WAN_GOLDEN_DIR="$here/golden" WAN_REQUIRE_GPU=1 WAN_BINARY="$here/bin/wan"
 failed=""
 for test in "$here"/bin/gpu_*test; do
   echo "== $(basename "$test")"

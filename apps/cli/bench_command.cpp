@@ -114,6 +114,7 @@ void run_bench(BenchOptions& options) {
   } usual;
   if (o.task == "ti2v-5B") usual = {{1280, 704}, 121};
   if (o.task == "s2v-14B") usual = {{1024, 704}, 80};
+  if (o.task == "animate-14B") usual = {{1280, 720}, 77};
   o.size = options.size.empty() ? usual.size : parse_video_size(options.size);
   if (o.frame_num == 0) o.frame_num = usual.frame_num;
   if (options.phases != std::vector<std::string>{"all"}) o.phases = options.phases;
@@ -146,10 +147,10 @@ Command add_bench_command(CLI::App& app) {
             description)
         ->type_name("INT");
   };
-  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B or s2v-14B")->capture_default_str();
+  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B, s2v-14B or animate-14B")->capture_default_str();
   command->add_option("--size", options->size,
-                      "Width*height in pixels (832*480; ti2v-5B: 1280*704; s2v-14B: 1024*704)");
-  number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121); s2v-14B: a clip's, 4n (80)");
+                      "Width*height in pixels (832*480; ti2v-5B: 1280*704; s2v-14B: 1024*704; animate-14B: 1280*720)");
+  number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121; animate-14B: a clip's, 77); s2v-14B: a clip's, 4n (80)");
   command
       ->add_option("--phases", options->phases,
                    "Of text, forward (one transformer pass), step (both of guidance's), decode, encode, with "

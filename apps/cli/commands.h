@@ -17,6 +17,7 @@ Command add_extend_command(CLI::App& app);
 Command add_generate_command(CLI::App& app);
 Command add_inspect_command(CLI::App& app);
 Command add_plan_command(CLI::App& app);
+Command add_preprocess_command(CLI::App& app);
 Command add_tokenize_command(CLI::App& app);
 
 }  // namespace wan

@@ -18,6 +18,8 @@ struct ConvertCommandOptions {
   std::string ckpt_dir;
   std::string target;
   std::string format;
+  std::vector<std::string> lora;
+  bool lora_allow_unmatched = false;
   bool json = false;
 };
 
@@ -44,7 +46,13 @@ void run_convert(const ConvertCommandOptions& options) {
     else
       write_output(shown(notice) + "\n");
   };
-  convert({.ckpt_dir = options.ckpt_dir, .target = options.target, .format = options.format},
+  std::vector<LoraFile> loras;
+  for (const std::string& lora : options.lora) loras.push_back(parse_lora(lora));
+  convert({.ckpt_dir = options.ckpt_dir,
+           .target = options.target,
+           .format = options.format,
+           .lora = std::move(loras),
+           .lora_allow_unmatched = options.lora_allow_unmatched},
           {.on_tensor = on_tensor, .on_notice = on_notice});
   if (options.json)
     write_json(
@@ -69,6 +77,16 @@ Command add_convert_command(CLI::App& app) {
       ->add_option("--format", options->format,
                    "Of the blocks' matrices: bf16, fp8 or int8 (a scale a row), q8_0 or q4_0 (GGUF)")
       ->required();
+  command
+      ->add_option(
+          "--lora", options->lora,
+          "LoRA to merge: FILE[:STRENGTH][@high|@low], any number of times, as wan generate takes it")
+      ->type_name("FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+  command->add_flag("--lora_allow_unmatched", options->lora_allow_unmatched,
+                    "Leave out what of a LoRA is not known, instead of refusing it");
   command->add_flag("--json", options->json, "The table as JSON");
   return [options] { run_convert(*options); };
 }

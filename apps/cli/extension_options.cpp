@@ -11,10 +11,10 @@ void add_extension_options(CLI::App& command, PromptExtension& extension, const 
       ->capture_default_str()
       ->group(group);
   command
-      .add_option(
-          "--prompt_extend_model", extension.prompt_extend_model,
-          "The server's name of a model; of local_qwen a folder, or Qwen2.5_3B, Qwen2.5_7B or Qwen2.5_14B "
-          "(default: qwen-plus, qwen-vl-max with an image; Qwen2.5_14B)")
+      .add_option("--prompt_extend_model", extension.prompt_extend_model,
+                  "The server's name of a model; of local_qwen a folder, a GGUF file, or Qwen2.5_3B, "
+                  "Qwen2.5_7B or Qwen2.5_14B "
+                  "(default: qwen-plus, qwen-vl-max with an image; Qwen2.5_14B)")
       ->group(group);
   command
       .add_option("--prompt_extend_target_lang", extension.prompt_extend_target_lang,

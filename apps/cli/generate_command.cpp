@@ -7,9 +7,11 @@
 #include "extension_options.h"
 #include "generate_command.h"
 #include "kept/kept_generations.h"
+#include "media/output.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
+#include "raw_video.h"
 #include "requests_command.h"
 #include "signals.h"
 #include "tts_command.h"
@@ -42,10 +44,15 @@ void run_generate(const GenerateOptions& options) {
   GenerationRequest request = make_request(options, notices);
   const EngineOptions engine_options = make_engine_options(options);
   if (request.save_file.empty()) request.save_file = unnamed_output(options, request);
+  std::optional<RawVideo> raw_video;
+  if (!options.video.empty()) raw_video.emplace(options, request.save_file);
   std::optional<PromptExtender> extender = make_extender(options, request, notices);
   Engine engine(engine_options);
   speak_where_asked(options, request, notices);
-  engine.check(request);
+  if (raw_video)
+    check_output_writable(request.save_file, request.frame_num.value_or(2));
+  else
+    engine.check(request);
   if (options.plan) {
     const MemoryPlan plan = engine.plan(request);
     if (options.json) {
@@ -68,12 +75,21 @@ void run_generate(const GenerateOptions& options) {
   };
   for (const std::string& notice : notices) on_event(Notice{notice});
   try {
+    if (raw_video) {
+      raw_video->preprocess_for(request, engine, on_event, &interrupted);
+      engine.check(request);
+    }
     extend_request(extender, request, on_event, &interrupted);
     engine.generate(request, on_event, &interrupted);
   } catch (...) {
     display.end_line();
+    if (raw_video && !request.animation.src_root_path.empty())
+      on_event(Notice{
+          format_message("what preprocessing has made is in {}, for `src_root_path` and `from_latents`",
+                         raw_video->folder().string())});
     throw;
   }
+  if (raw_video) raw_video->remove();
   WAN_CHECK(lost_output() == nullptr, kIo,
             "{} is whole, but events were lost: cannot write standard output: {}", request.save_file.string(),
             lost_output());

@@ -17,6 +17,7 @@ namespace {
 
 constexpr const char* kOfficial = "Official options";
 constexpr const char* kMore = "More options";
+constexpr const char* kVideo = "animate-14B from a video (wan preprocess tells more)";
 
 /// An option with a number as its value; `target` may be optional.
 template <typename T, typename Target>
@@ -153,6 +154,13 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                 "Have a language model make the prompt a detailed one before the video's models are loaded")
       ->group(kOfficial);
   add_extension_options(command, o.extension, kOfficial);
+
+  command
+      .add_option(
+          "--video", o.video,
+          "animate-14B: the video whose movements --image gets: it is preprocessed first, at --fps (30)")
+      ->group(kVideo);
+  add_preprocess_arguments(command, o.preprocess, kVideo, kVideo);
 
   add_number<double>(command, "--audio_start", o.audio_start,
                      "s2v-14B: seconds of the sound to leave out first")
@@ -318,8 +326,12 @@ GenerationRequest make_request(const GenerateOptions& o, std::vector<std::string
     notices.emplace_back(
         "--t5_fsdp and --dit_fsdp divide weights over several GPUs, and this run is on one; --gpus 2 takes "
         "two");
-  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty(), kInvalidArgument, "prompt",
-                  "--prompt is missing: say what the video shows{}",
+  WAN_CHECK_FIELD(!o.video.empty() || o.preprocess == PreprocessArguments{}, kInvalidArgument, "video",
+                  "options of preprocessing are for --video; give it, or run wan preprocess with them and "
+                  "name its folder with "
+                  "--src_root_path");
+  WAN_CHECK_FIELD(o.prompt || !o.from_latents.empty() || !o.src_root_path.empty() || !o.video.empty(),
+                  kInvalidArgument, "prompt", "--prompt is missing: say what the video shows{}",
                   o.image.empty() && o.last_image.empty() ? "" : ", or pass \"\" to leave it to the image");
 
   GenerationRequest request;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "preprocess_options.h"
 #include "wan/engine.h"
 #include "wan/extension.h"
 
@@ -58,6 +59,8 @@ struct GenerateOptions {
   std::optional<std::string> pose_frames;
   bool official_sync = false;
   bool official_output = false;
+  std::string video;  // that is preprocessed
+  PreprocessArguments preprocess;
   std::string tts_command;
   std::string last_image;
   std::optional<std::string> negative_prompt;

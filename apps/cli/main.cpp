@@ -51,11 +51,11 @@ int run(const std::vector<std::string>& arguments) {
   bool verbose = false;
   app.add_flag("--verbose", verbose, "Diagnostics on standard error");
   const std::pair<const char*, wan::Command> commands[] = {
-      {"generate", wan::add_generate_command(app)}, {"bench", wan::add_bench_command(app)},
-      {"convert", wan::add_convert_command(app)},   {"doctor", wan::add_doctor_command(app)},
-      {"download", wan::add_download_command(app)}, {"extend", wan::add_extend_command(app)},
-      {"inspect", wan::add_inspect_command(app)},   {"plan", wan::add_plan_command(app)},
-      {"tokenize", wan::add_tokenize_command(app)}};
+      {"generate", wan::add_generate_command(app)},     {"bench", wan::add_bench_command(app)},
+      {"convert", wan::add_convert_command(app)},       {"doctor", wan::add_doctor_command(app)},
+      {"download", wan::add_download_command(app)},     {"extend", wan::add_extend_command(app)},
+      {"inspect", wan::add_inspect_command(app)},       {"plan", wan::add_plan_command(app)},
+      {"preprocess", wan::add_preprocess_command(app)}, {"tokenize", wan::add_tokenize_command(app)}};
   try {
     wan::parse_arguments(app, arguments);
   } catch (const CLI::ParseError& help) {
@@ -81,7 +81,8 @@ int main(int argc, char** argv) {
   // break.
   const auto command = std::find_if(arguments.begin(), arguments.end(),
                                     [](const std::string& argument) { return !argument.starts_with("-"); });
-  const bool events = command != arguments.end() && (*command == "generate" || *command == "download");
+  const bool events = command != arguments.end() &&
+                      (*command == "generate" || *command == "download" || *command == "preprocess");
   const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
   const auto fail_with = [&](const wan::Error& error) {
     return report(error, json ? (events ? ErrorForm::kEvent : ErrorForm::kJson) : ErrorForm::kText);

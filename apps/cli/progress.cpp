@@ -21,6 +21,8 @@ const char* title(Phase phase) {
       return "download";
     case Phase::kExtend:
       return "extend";
+    case Phase::kPreprocess:
+      return "preprocess";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:
@@ -56,6 +58,8 @@ std::string amount(const PhaseProgress& event) {
       return fmt::format("step {}/{}", event.step, event.steps);
     case Phase::kExtend:
       return fmt::format("{}/{} tokens", event.done, event.total);
+    case Phase::kPreprocess:
+      return fmt::format("{}/{} frames", event.done, event.total);
     case Phase::kText:
       return fmt::format("{}/{} prompts", event.done, event.total);
     case Phase::kAudio:
@@ -73,7 +77,8 @@ std::string speed(const PhaseProgress& event) {
   const double rate = static_cast<double>(event.done) / event.seconds;
   if (event.phase == Phase::kLoad || event.phase == Phase::kDownload)
     return fmt::format("{:.0f} MB/s", rate * 1e-6);
-  if (event.phase == Phase::kImage || event.phase == Phase::kDecode || event.phase == Phase::kEncode)
+  if (event.phase == Phase::kPreprocess || event.phase == Phase::kImage || event.phase == Phase::kDecode ||
+      event.phase == Phase::kEncode)
     return fmt::format("{:.1f} frames/s", rate);
   if (event.phase == Phase::kExtend) return fmt::format("{:.1f} tokens/s", rate);
   return fmt::format("{:.2f} s each", 1.0 / rate);

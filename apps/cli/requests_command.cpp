@@ -39,6 +39,10 @@ std::vector<Request> read_requests(const GenerateOptions& defaults) {
     Request& request = requests.emplace_back(Request{.line = line.number});
     attempt(request, [&] {
       const GenerateOptions options = options_of_line(defaults, line.text);
+      WAN_CHECK_FIELD(options.video.empty(), kUnsupported, "video",
+                      "--video is preprocessed for one video at a time: run wan preprocess first, and name "
+                      "its folder with "
+                      "--src_root_path");
       request.request = make_request(options, request.notices);
       request.engine = make_engine_options(options);
       if (request.request.save_file.empty()) {

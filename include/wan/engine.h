@@ -147,6 +147,9 @@ struct MemoryPlan {
   std::int64_t audio_encoder =
       0;  // of tasks that take sound: weights, outside of its layers, which come and go
   std::int64_t transformers = 0;  // weights of both experts as held by the residency
+  std::int64_t loras = 0;         // of these what LoRAs add to packed weights, which are not merged
+  /// Of the host's memory while blocks are loaded, at most, for what LoRAs are merged from. On the CPU it is counted with the program.
+  std::int64_t lora_staging = 0;
   std::int64_t context_cache = 0;
   std::int64_t activations = 0;  // scratch of one transformer pass
   std::int64_t vae = 0;          // weights, feature caches and scratch
@@ -196,6 +199,9 @@ class Engine {
   /// Throws what generate() would throw for this request before it loads anything.
   void check(const GenerationRequest& request) const;
   MemoryPlan plan(const GenerationRequest& request) const;
+
+  /// Pixels of a side of the faces that the checkpoint of animated characters looks at; 0 of other models.
+  int face_size() const;
 
   /// check(), for a request that is to come. Where blocks are kept, no more have a place from now on than fit beside this one, nor
   /// than fitted beside those that were made: so mixed sizes need not move them, and weights are loaded once.

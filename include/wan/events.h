@@ -14,6 +14,7 @@ namespace wan {
 enum class Phase {
   kDownload,
   kExtend,
+  kPreprocess,
   kLoad,
   kAudio,
   kImage,
@@ -25,10 +26,10 @@ enum class Phase {
   kEncode
 };
 
-/// "download", "extend", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
+/// "download", "extend", "preprocess", "load", "audio", "image", "text", "high_noise", "low_noise", "denoise" (a model with one transformer), "decode", "encode".
 const char* phase_name(Phase phase);
 
-/// A phase begins; `total` units follow (bytes for download and load, tokens for extend, at most, layers for audio, prompts for text, steps for denoising, frames otherwise).
+/// A phase begins; `total` units follow (bytes for download and load, tokens for extend, at most, layers for audio, prompts for text, steps for denoising, frames otherwise, those of preprocess twice where masks are made).
 /// Frames are encoded while later ones are decoded; the phase "encode" is what is left of that after the last frame, until the file is
 /// whole.
 struct PhaseStarted {

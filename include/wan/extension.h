@@ -16,7 +16,7 @@ struct PromptExtension {
   /// "local_qwen": Qwen2.5 in this process; "dashscope": Alibaba's service, with the key in DASH_API_KEY; "openai": any server that has
   /// chat completions of OpenAI's kind (llama-server, vLLM, Ollama, OpenAI).
   std::string prompt_extend_method = "local_qwen";
-  /// The server's name of a model; of local_qwen a folder, or one of Qwen2.5_3B, Qwen2.5_7B, Qwen2.5_14B or a name on the hub, whose
+  /// The server's name of a model; of local_qwen a folder, a GGUF file, or one of Qwen2.5_3B, Qwen2.5_7B, Qwen2.5_14B or a name on the hub, whose
   /// folder is looked for. Empty: qwen-plus, with an image qwen-vl-max; Qwen2.5_14B.
   std::string prompt_extend_model = {};
   /// Language of the result: "zh" or "en".

@@ -55,6 +55,9 @@ struct ConversionOptions {
   std::filesystem::path target;
   /// Of the blocks' matrices: bf16, fp8 (e4m3) or int8 with a scale a row, in safetensors files; q8_0 or q4_0, in GGUF files.
   std::string format;
+  /// Merged in f32 before the one rounding, as EngineOptions::lora.
+  std::vector<LoraFile> lora = {};
+  bool lora_allow_unmatched = false;
 };
 
 /// A tensor that has been written.

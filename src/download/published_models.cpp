@@ -37,7 +37,9 @@ const std::vector<PublishedFiles>& published_files() {
                         "wav2vec2-large-xlsr-53-english/model.safetensors"})},
       {"animate-14B", "Wan-AI/Wan2.2-Animate-14B",
        one_transformer({"Wan2.1_VAE.pth", "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",
-                        "relighting_lora.ckpt"})}};
+                        "relighting_lora.ckpt", "process_checkpoint/det/yolov10m.onnx",
+                        "process_checkpoint/pose2d/vitpose_h_wholebody.onnx/*",
+                        "process_checkpoint/sam2/sam2_hiera_large.pt"})}};
   return all;
 }
 

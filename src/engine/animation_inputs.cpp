@@ -68,7 +68,7 @@ void take_animation_source(const GenerationRequest& request, const CheckpointMod
       "{} holds other files than these latents were begun with; put those there, or name their folder with "
       "`src_root_path`",
       animation.source);
-  const bool relit = models.relighting != nullptr;
+  const bool relit = models.relighting.has_value();
   WAN_CHECK_FIELD(new_run || relit == animation.relit, kInvalidArgument, "use_relighting_lora",
                   "the run was begun {} `use_relighting_lora`; go on with it so",
                   MessagePart{animation.relit ? "with" : "without"});

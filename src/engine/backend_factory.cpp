@@ -26,11 +26,13 @@ int device_index(const std::string& device) {
 }
 
 /// `asked`: the member that names it, and how.
-ChosenBackend make_cuda(int index, const MessagePart& asked) {
+ChosenBackend make_cuda(int index, const MessagePart& asked, const CudaBackendOptions& options = {}) {
   const std::string reason = cuda_unusable_reason(index);
   WAN_CHECK(reason.empty(), kUnsupported, "{}: {}", asked, MessagePart{reason});
   const CudaDeviceInfo info = cuda_device_info(index);
-  return {.backend = make_cuda_backend({.device = index}),
+  CudaBackendOptions own = options;
+  own.device = index;
+  return {.backend = make_cuda_backend(own),
           .grid = {info.multiprocessors, info.threads_per_multiprocessor},
           .utilization = [index] { return cuda_utilization(index); }};
 }
@@ -106,6 +108,13 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options, const Pro
 
 ChosenBackend make_backend(const EngineOptions& options) {
   return std::move(make_backends(options).front());
+}
+
+ChosenBackend make_exact_backend(const EngineOptions& options) {
+  if (runs_on_cpu(options)) return make_backend(options);
+  const std::string device = options.device == "auto" ? "cuda" : options.device;
+  return make_cuda(device_index(device), MessagePart{fmt::format("`device` {}", literal_text(device))},
+                   {.tf32_convolutions = false});
 }
 
 std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend) {

@@ -37,6 +37,9 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options, const Pro
 /// The first of them.
 ChosenBackend make_backend(const EngineOptions& options);
 
+/// The same with convolutions that multiply f32 as it is, never in TF32: for networks whose results become coordinates.
+ChosenBackend make_exact_backend(const EngineOptions& options);
+
 /// With options.t5_cpu the CPU for the text encoder, where `backend` is a device's; otherwise nullptr.
 std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend);
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -48,11 +49,12 @@ DType plain_dtype(const TensorEntry& entry) {
 
 class ModelConversion {
  public:
-  ModelConversion(const Checkpoint& source, MatrixFormat format, std::string model)
+  /// `merged` tells LoRAs that are merged from one another.
+  ModelConversion(const Checkpoint& source, MatrixFormat format, std::string model, const std::string& merged)
       : source_(source),
         format_(format),
         model_(std::move(model)),
-        stamp_(fmt::format("{} of {:016x}", matrix_format_name(format), fingerprint_of(source))) {
+        stamp_(fmt::format("{} of {:016x}{}", matrix_format_name(format), fingerprint_of(source), merged)) {
     std::vector<ModelTensor> tensors;
     for (const TensorEntry& entry : source.entries()) {
       WAN_CHECK(entry.is_weight(), kUnsupported, "{}: tensor {} holds no weights and cannot be converted",
@@ -88,8 +90,7 @@ class ModelConversion {
     for (const Planned& planned : planned_) {
       const ModelTensor& tensor = file_.tensors[planned.index];
       const double error = planned.is_matrix ? write_matrix(planned, out) : write_plain(planned, out);
-      source_.check_read(*planned.source);
-      source_.release_pages(*planned.source);
+      source_.done_reading(*planned.source);
       if (progress.on_tensor)
         progress.on_tensor(
             {.model = model_,
@@ -106,6 +107,12 @@ class ModelConversion {
     return sums.values > 0 ? std::sqrt(sums.errors / sums.values) : 0;
   }
 
+  void check_finite(const TensorEntry& source, bool is_finite) const {
+    WAN_CHECK(is_finite, kBadFile,
+              "{}: {} holds values that are not finite; a model that does makes no video", source_.path(),
+              quote_name(source.name));
+  }
+
   double write_matrix(const Planned& planned, RawFile& out) const {
     const TensorEntry& source = *planned.source;
     const std::int64_t rows = source.shape[0];
@@ -113,9 +120,12 @@ class ModelConversion {
     std::vector<std::byte> codes(row_bytes * static_cast<std::size_t>(rows));
     std::vector<float> scales(static_cast<std::size_t>(rows));
     const Squares squares = quantize_matrix(format_, source, codes, scales);
-    WAN_CHECK(std::isfinite(squares.values), kBadFile,
-              "{}: {} holds values that are not finite; a model that does makes no video", source_.path(),
-              quote_name(source.name));
+    check_finite(source, std::isfinite(squares.values));
+    WAN_CHECK(
+        std::isfinite(squares.errors), kUnsupported,
+        "{}: {} holds values that are too large for the scales of {}, which are halves; convert to bf16, fp8 "
+        "or int8",
+        source_.path(), quote_name(source.name), matrix_format_name(format_));
     out.write_at(file_.tensors[planned.index].offset, codes);
     if (has_row_scales(format_))
       out.write_at(file_.tensors[planned.index + 1].offset, std::as_bytes(std::span(scales)));
@@ -124,13 +134,16 @@ class ModelConversion {
 
   double write_plain(const Planned& planned, RawFile& out) const {
     const TensorEntry& source = *planned.source;
-    const Tensor values(planned.dtype, source.shape);
-    convert(source, values);
-    out.write_at(file_.tensors[planned.index].offset, {values.view().data(), values.view().bytes()});
-    if (source.dtype == planned.dtype) return 0;
     const Tensor before(DType::kF32, source.shape);
+    convert_changed(source, 0, before);
+    const float* const given = before.as<float>();
+    check_finite(source, std::all_of(given, given + before.elements(),
+                                     [](float value) { return std::isfinite(value); }));
+    const Tensor values(planned.dtype, source.shape);
+    convert(before.view(), values);
+    out.write_at(file_.tensors[planned.index].offset, {values.view().data(), values.view().bytes()});
+    if (source.dtype == planned.dtype && source.change == nullptr) return 0;
     const Tensor after(DType::kF32, source.shape);
-    convert(source, before);
     convert(values, after);
     double error = 0;
     double squares = 0;
@@ -155,6 +168,23 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   WAN_CHECK(is_folder(folder), kIo, "cannot make the folder {}: {}", folder.string(), error.message());
+}
+
+/// The nearest folder that is there.
+fs::path existing_folder(const fs::path& folder) {
+  fs::path there = folder;
+  while (!is_folder(there) && there.has_relative_path() && there.has_parent_path())
+    there = there.parent_path();
+  return is_folder(there) ? there : fs::path(".");
+}
+
+/// What of a file's stamp tells LoRAs from one another.
+std::string lora_stamp(std::span<const LoraFile> loras) {
+  std::string stamp;
+  for (const LoraFile& lora : loras)
+    stamp += fmt::format(" with {:016x} ({})", fingerprint_of(Checkpoint::open(lora.file)),
+                         format_lora({"", lora.strength, lora.expert}));
+  return stamp;
 }
 
 /// Whole or not at all; one of as many bytes is taken for a copy that is there.
@@ -236,12 +266,12 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   const std::optional<MatrixFormat> format = parse_matrix_format(options.format);
   WAN_CHECK(format, kInvalidArgument, "the format {}: expected bf16, fp8, int8, q8_0 or q4_0",
             options.format);
-  const CheckpointModels models(options.ckpt_dir);
+  const CheckpointModels models(options.ckpt_dir, {}, {}, options.lora, options.lora_allow_unmatched);
   const CheckpointFiles& files = models.files;
   WAN_CHECK(!is_folder(options.target) || real_path(options.target) != real_path(options.ckpt_dir),
             kInvalidArgument, "{} is the checkpoint itself; name another folder", options.target.string());
   const std::vector<std::string_view>& folders = models.task().facts().transformers;
-  make_folder(options.target);
+  const std::string merged = lora_stamp(options.lora);
   std::vector<ModelConversion> conversions;
   std::vector<fs::path> targets;
   std::vector<bool> done;
@@ -249,7 +279,7 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   for (std::size_t i = 0; i < models.transformer_checkpoints.size(); ++i) {
     const bool alone = folders[i] == ".";
     conversions.emplace_back(models.transformer_checkpoints[i], *format,
-                             alone ? "model" : std::string(folders[i]));
+                             alone ? "model" : std::string(folders[i]), merged);
     const fs::path folder = alone ? options.target : options.target / folders[i];
     const char* const names[] = {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.gguf"};
     targets.push_back(folder / names[is_gguf(*format) ? 1 : 0]);
@@ -260,10 +290,13 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
     done.push_back(conversions[i].is_done(targets[i]));
     if (!done[i]) needed += conversions[i].bytes();
   }
-  const std::optional<std::int64_t> free = free_disk_bytes(options.target);
+  const std::optional<std::int64_t> free = free_disk_bytes(existing_folder(options.target));
   WAN_CHECK(!free || *free >= needed, kIo, "{} has {:.1f} GB free, the transformers take {:.1f}",
             options.target.string(), static_cast<double>(free.value_or(0)) * 1e-9,
             static_cast<double>(needed) * 1e-9);
+  make_folder(options.target);
+  if (progress.on_notice)
+    for (const std::string& notice : models.lora_notices) progress.on_notice(notice);
   for (std::size_t i = 0; i < conversions.size(); ++i) {
     make_folder(folder_of(targets[i]));
     write_config(models.transformers[i], files.transformers[i], folder_of(targets[i]) / "config.json");

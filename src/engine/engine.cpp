@@ -221,6 +221,11 @@ MemoryPlan Engine::plan(const GenerationRequest& request) const {
   return plan;
 }
 
+int Engine::face_size() const {
+  const std::optional<AnimateConfig>& animate = impl_->models.config().animate;
+  return animate ? static_cast<int>(animate->face_size()) : 0;
+}
+
 void Engine::expect(const GenerationRequest& request) {
   for (const PlannedRun& plan : impl_->plan(impl_->resolve(request)).ranks) impl_->hold_to(plan);
   impl_->models.tokenizer();

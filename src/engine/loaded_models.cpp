@@ -1,5 +1,7 @@
 #include "engine/loaded_models.h"
 
+#include <algorithm>
+
 #include "base/files.h"
 #include "engine/on_device.h"
 #include "engine/tokenizer_part.h"
@@ -43,9 +45,8 @@ struct Scopes {
     for (std::size_t i = 0; i < models.transformers.size(); ++i) {
       const WanConfig& config = models.transformers[i];
       const auto layers = static_cast<int>(config.num_layers);
-      result.push_back({scopes[i],
-                        with_packed(wan_block_layout(config), scopes[i], layers, models.relighting.get()),
-                        layers, shares.transformers[i], models.relighting});
+      result.push_back({scopes[i], with_packed(wan_block_layout(config), scopes[i], layers), layers,
+                        shares.transformers[i]});
     }
     return result;
   }
@@ -101,10 +102,12 @@ std::vector<LoraUse> loras_of(std::span<const LoraFile> loras, std::size_t index
 void merge_all(std::span<const LoraFile> loras, bool allow_unmatched, CheckpointModels& models) {
   const std::size_t count = models.transformer_checkpoints.size();
   for (const LoraFile& lora : loras) models.lora_files.push_back(lora.file);
-  for (std::size_t i = 0; i < count && !loras.empty(); ++i) {
-    LoraMerge merge = with_field("lora", [&] {
-      return merge_loras(models.transformer_checkpoints[i], loras_of(loras, i, count),
-                         transformer_title(i, count), count == 2 && i == 0, allow_unmatched);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::vector<LoraUse> uses = loras_of(loras, i, count);
+    if (models.relighting) uses.push_back({.file = models.relighting->file(), .complete = true});
+    LoraMerge merge = with_field(loras.empty() ? "ckpt_dir" : "lora", [&] {
+      return merge_loras(models.transformer_checkpoints[i], uses, transformer_title(i, count),
+                         count == 2 && i == 0, allow_unmatched);
     });
     models.transformer_checkpoints[i] = std::move(merge.transformer);
     for (std::string& notice : merge.notices) models.lora_notices.push_back(std::move(notice));
@@ -166,6 +169,20 @@ void check_parts_fit(const CheckpointModels& models) {
       models.files.place(), config.model_type, config.in_dim, models.task().facts().name, in_dim);
 }
 
+/// The most that a thread takes at a time to change weights of these, beside the piece that it fills.
+std::size_t staging_bytes(std::span<const Checkpoint> checkpoints) {
+  std::size_t most = 0;
+  for (const Checkpoint& checkpoint : checkpoints)
+    for (const TensorEntry& entry : checkpoint.entries()) {
+      if (entry.change == nullptr) continue;
+      const std::int64_t count =
+          std::min(entry.elements(), static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(DType::kBF16)));
+      most = std::max(most,
+                      static_cast<std::size_t>(count) * sizeof(float) + entry.change->scratch_bytes(count));
+    }
+  return most;
+}
+
 }  // namespace
 
 CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const VaePrecision& precision,
@@ -178,6 +195,12 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   const std::size_t count = files.transformers.size();
   for (const std::filesystem::path& path : files.transformers)
     transformer_checkpoints.push_back(open_part(path, PartKind::kTransformer));
+  if (use_relighting_lora) {
+    WAN_CHECK_FIELD(files.task->facts().takes_source, kInvalidArgument, "use_relighting_lora",
+                    "`use_relighting_lora`: {} has no such LoRA; {} has", files.task->facts().checkpoint,
+                    task_names([](const TaskFacts& facts) { return facts.takes_source; }, "or"));
+    relighting = Checkpoint::open(relighting_lora_of(files.root));
+  }
   merge_all(loras, lora_allow_unmatched, *this);
   std::vector<WeightReport> reports;
   for (std::size_t i = 0; i < count; ++i) {
@@ -206,14 +229,6 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   if (audio) findings.push_back(&*audio);
   if (image) findings.push_back(&*image);
   throw_findings(findings);
-  if (use_relighting_lora) {
-    WAN_CHECK_FIELD(files.task->facts().takes_source, kInvalidArgument, "use_relighting_lora",
-                    "`use_relighting_lora`: {} has no such LoRA; {} has", files.task->facts().checkpoint,
-                    task_names([](const TaskFacts& facts) { return facts.takes_source; }, "or"));
-    const WanConfig& config = transformers[0];
-    relighting = std::make_shared<LowRankSums>(relighting_lora_of(files.root), wan_block_layout(config),
-                                               static_cast<int>(config.num_layers));
-  }
   check_parts_fit(*this);
 }
 
@@ -237,21 +252,19 @@ std::vector<const Checkpoint*> CheckpointModels::checkpoints() const {
   all.push_back(&vae_checkpoint);
   if (audio_checkpoint) all.push_back(&*audio_checkpoint);
   if (image_checkpoint) all.push_back(&*image_checkpoint);
-  if (relighting) all.push_back(&relighting->checkpoint());
+  if (relighting) all.push_back(&*relighting);
   return all;
 }
 
 ModelShapes CheckpointModels::shapes() const {
-  const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers,
-                         const LowRankSums* sums) {
+  const auto packed = [](const Checkpoint& checkpoint, BlockLayout layout, std::int64_t layers) {
     WeightReport report(checkpoint, "model");
-    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers), sums)
-        .packed;
+    return with_packed(std::move(layout), WeightScope::describing(report), static_cast<int>(layers)).packed;
   };
   std::vector<PackedWeights> packed_transformers;
   for (std::size_t i = 0; i < transformers.size(); ++i)
-    packed_transformers.push_back(packed(transformer_checkpoints[i], wan_block_layout(transformers[i]),
-                                         transformers[i].num_layers, relighting.get()));
+    packed_transformers.push_back(
+        packed(transformer_checkpoints[i], wan_block_layout(transformers[i]), transformers[i].num_layers));
   return {.transformers = transformers,
           .text_encoder = text_encoder,
           .vae = read_vae_config(WeightScope::describing(*vae_report)),
@@ -260,7 +273,8 @@ ModelShapes CheckpointModels::shapes() const {
           .image_encoder = image_encoder,
           .packed_transformers = std::move(packed_transformers),
           .packed_text_encoder =
-              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers, nullptr)};
+              packed(text_checkpoint, umt5_block_layout(text_encoder), text_encoder.num_layers),
+          .lora_staging = staging_bytes(transformer_checkpoints)};
 }
 
 LoadedModels::LoadedModels(const CheckpointModels& models, Backend& backend, Backend& text_backend,

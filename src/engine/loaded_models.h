@@ -16,7 +16,6 @@
 #include "tasks/checkpoint_files.h"
 #include "tasks/model_shapes.h"
 #include "tokenizers/tokenizer.h"
-#include "weights/low_rank.h"
 
 namespace wan {
 
@@ -35,10 +34,10 @@ struct CheckpointModels {
   std::vector<std::string> lora_notices;  // what became of their keys
   Checkpoint text_checkpoint;
   Checkpoint vae_checkpoint;
-  std::optional<Checkpoint> audio_checkpoint;     // of tasks that take sound
-  std::optional<Checkpoint> image_checkpoint;     // of tasks whose transformers attend to an image
-  std::vector<WanConfig> transformers;            // likewise
-  std::shared_ptr<const LowRankSums> relighting;  // what is added to the transformer's blocks; empty: nothing
+  std::optional<Checkpoint> audio_checkpoint;  // of tasks that take sound
+  std::optional<Checkpoint> image_checkpoint;  // of tasks whose transformers attend to an image
+  std::vector<WanConfig> transformers;         // likewise
+  std::optional<Checkpoint> relighting;        // a LoRA of the checkpoint's own, which is merged
   Umt5Config text_encoder;
   std::optional<Wav2Vec2Config> audio_encoder;
   std::optional<ClipConfig> image_encoder;

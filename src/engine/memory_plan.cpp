@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <thread>
 
 #include "base/memory_info.h"
 #include "engine/rehearsal.h"
@@ -248,6 +249,13 @@ RehearsedRun run_of(const PlanInput& input, const LoadOptions& load) {
        input.residency == "resident" ? ", or `residency` streamed" : "");
 }
 
+/// Of the host's memory while blocks are loaded: what LoRAs are merged from, converted, on each thread. Streamed blocks come on few threads, and
+/// count as those that stay.
+std::int64_t lora_staging_bytes(const PlanInput& input) {
+  return static_cast<std::int64_t>(input.models.lora_staging) *
+         std::max(1u, std::thread::hardware_concurrency());
+}
+
 }  // namespace
 
 PlannedRun plan_run(const PlanInput& input) {
@@ -272,6 +280,8 @@ PlannedRun plan_run(const PlanInput& input) {
   plan.guidance_parallel = input.layout.groups > 1;
   plan.program = on_cpu(input.backend) ? program_bytes() : input.backend.reserved_bytes();
   if (input.device_groups) plan.program += kDeviceGroupBytes;
+  plan.lora_staging = lora_staging_bytes(input);
+  if (on_cpu(input.backend)) plan.program += plan.lora_staging;
   plan.available = input.memory_limit > 0 ? input.memory_limit : available_bytes(input.backend);
   if (on_cpu(input.backend)) plan.available /= input.sharers > 0 ? input.sharers : input.layout.ranks();
 
@@ -310,6 +320,7 @@ PlannedRun plan_run(const PlanInput& input) {
   const auto decode_bytes = static_cast<std::int64_t>(run.decode.bytes);
   const auto encode_bytes = static_cast<std::int64_t>(run.encode.bytes);
   plan.transformers = static_cast<std::int64_t>(blocks.transformers) + bytes.transformers;
+  plan.loras = static_cast<std::int64_t>(planned_addition_bytes(input.models, run.load));
   plan.text_encoder = static_cast<std::int64_t>(blocks.text_encoder) + bytes.text_encoder;
   plan.context_cache = bytes.context_cache;
   plan.activations = bytes.activations;
@@ -354,16 +365,17 @@ std::string ranks_json(const MemoryPlan& plan) {
 }  // namespace
 
 std::string to_json(const MemoryPlan& plan) {
-  return fmt::format(R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
-                     R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},)"
-                     R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
-                     R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
-                     R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
-                     plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
-                     plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.context_cache,
-                     plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
-                     plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks,
-                     plan.feed_forward_pieces, plan.vae_tile, ranks_json(plan));
+  return fmt::format(
+      R"({{"event":"plan","ranks":{},"ulysses_size":{},"guidance_parallel":{},"program":{},)"
+      R"("text_encoder":{},"text_encoder_host":{},"audio_encoder":{},"transformers":{},"loras":{},"lora_staging":{},)"
+      R"("context_cache":{},"activations":{},"vae":{},"latents":{},"peak":{},"available":{},)"
+      R"("blocks_resident":{},"block_places":{},"shards":{},"sharded_blocks":{},)"
+      R"("feed_forward_pieces":{},"vae_tile":{}{}}})",
+      plan.ranks, plan.ulysses_size, plan.guidance_parallel, plan.program, plan.text_encoder,
+      plan.text_encoder_host, plan.audio_encoder, plan.transformers, plan.loras, plan.lora_staging,
+      plan.context_cache, plan.activations, plan.vae, plan.latents, plan.peak, plan.available,
+      plan.blocks_resident, plan.block_places, plan.shards, plan.sharded_blocks, plan.feed_forward_pieces,
+      plan.vae_tile, ranks_json(plan));
 }
 
 namespace {
@@ -426,6 +438,15 @@ std::string text_encoder_place(const MemoryPlan& plan) {
   return plan.blocks_resident ? "" : "in the transformers' places";
 }
 
+/// What LoRAs take that are not merged, and merging the others.
+std::string lora_text(const MemoryPlan& plan) {
+  const auto gb = [](std::int64_t bytes) { return static_cast<double>(bytes) * kGb; };
+  if (plan.loras == 0 && plan.lora_staging == 0) return "";
+  return fmt::format(
+      "  of LoRAs     {:8.3f} GB; loading blocks takes {:.3f} GB of the host's memory for them\n",
+      gb(plan.loras), gb(plan.lora_staging));
+}
+
 std::string text_encoder_text(const MemoryPlan& plan) {
   std::string text = text_encoder_place(plan);
   if (plan.ranks > 1) text += fmt::format("{}rank 0 encodes for all", text.empty() ? "" : "; ");
@@ -446,6 +467,7 @@ std::string to_string(const MemoryPlan& plan) {
              "text encoder   {:8.3f} GB{}\n"
              "{}"
              "transformers   {:8.3f} GB  ({})\n"
+             "{}"
              "context cache  {:8.3f} GB\n"
              "activations    {:8.3f} GB{}\n"
              "VAE            {:8.3f} GB  ({})\n"
@@ -456,7 +478,8 @@ std::string to_string(const MemoryPlan& plan) {
              "cache\n",
              gb(plan.program), gb(plan.text_encoder), text_encoder_text(plan),
              plan.audio_encoder > 0 ? fmt::format("audio encoder  {:8.3f} GB\n", gb(plan.audio_encoder)) : "",
-             gb(plan.transformers), blocks_text(plan), gb(plan.context_cache), gb(plan.activations),
+             gb(plan.transformers), blocks_text(plan), lora_text(plan), gb(plan.context_cache),
+             gb(plan.activations),
              plan.feed_forward_pieces > 1
                  ? fmt::format("  (the feed-forward in {} pieces)", plan.feed_forward_pieces)
                  : "",

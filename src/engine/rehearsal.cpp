@@ -24,14 +24,17 @@ class RehearsedBlocks final : public BlockResidency {
  public:
   RehearsedBlocks(const BlockLayout& layout, std::int64_t count, DType weights, Device device)
       : memory_(addresses_, block_bytes(layout, weights)) {
-    for (int index = 0; index < static_cast<int>(count); ++index)
+    for (int index = 0; index < static_cast<int>(count); ++index) {
       views_.push_back(block_views(layout, weights, index, memory_.data(), device));
+      additions_.push_back(block_additions(layout, weights, index, memory_.data(), device));
+    }
   }
 
   void preload(const LoadProgress&) override {}
   void set_schedule(std::span<const BlockId>) override {}
   BlockLease acquire(BlockId id) override {
-    return make_lease(0, views_[static_cast<std::size_t>(id.index)]);
+    const auto index = static_cast<std::size_t>(id.index);
+    return make_lease(0, {views_[index], additions_[index]});
   }
   std::size_t bytes() const override { return memory_.size(); }
   ResidencyStats stats() const override { return {}; }
@@ -42,6 +45,7 @@ class RehearsedBlocks final : public BlockResidency {
   AddressAllocator addresses_;
   Buffer memory_;
   std::vector<std::vector<TensorView>> views_;  // by block
+  std::vector<std::vector<LowRankViews>> additions_;
 };
 
 /// The token table, whose rows the host reads: all of them one zero.

@@ -73,4 +73,10 @@ ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOpti
           .text_encoder = text_shares};
 }
 
+std::size_t planned_addition_bytes(const ModelShapes& models, const LoadOptions& options) {
+  ModelShapes plain = models;
+  for (PackedWeights& packed : plain.packed_transformers) packed = without_additions(std::move(packed));
+  return planned_residency_bytes(models, options).all() - planned_residency_bytes(plain, options).all();
+}
+
 }  // namespace wan

@@ -30,5 +30,7 @@ struct ResidencyBytes {
   std::size_t all() const { return transformers + text_encoder; }
 };
 ResidencyBytes planned_residency_bytes(const ModelShapes& models, const LoadOptions& options);
+/// Of the transformers' bytes those of what LoRAs add to packed weights.
+std::size_t planned_addition_bytes(const ModelShapes& models, const LoadOptions& options);
 
 }  // namespace wan

@@ -1,90 +1,31 @@
 #include "extension/local_model.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/backend_factory.h"
 #include "engine/load_options.h"
 #include "engine/on_device.h"
-#include "layouts/hub_cache.h"
+#include "extension/model_files.h"
 #include "media/load_image.h"
 #include "media/resample.h"
 #include "models/qwen/generate_text.h"
 #include "models/qwen/vision_tower.h"
 #include "pipeline/phase_reporter.h"
-#include "tokenizers/byte_level_tokenizer.h"
-#include "wan/download.h"
 
 namespace wan {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::int64_t kLongestQuestion =
     8192;  // tokens that memory is planned for: ten times an instruction and a prompt
 constexpr std::int64_t kSpareBytes = std::int64_t{512} << 20;  // for libraries and what no plan counts
 
-/// The official short names.
-constexpr std::array<std::pair<const char*, const char*>, 5> kShortNames{{
-    {"Qwen2.5_3B", "Qwen2.5-3B-Instruct"},
-    {"Qwen2.5_7B", "Qwen2.5-7B-Instruct"},
-    {"Qwen2.5_14B", "Qwen2.5-14B-Instruct"},
-    {"QwenVL2.5_3B", "Qwen2.5-VL-3B-Instruct"},
-    {"QwenVL2.5_7B", "Qwen2.5-VL-7B-Instruct"},
-}};
-
-bool is_model_folder(const fs::path& folder) {
-  return file_exists(folder / "config.json");
-}
-
-/// "Qwen/Qwen2.5-7B-Instruct" of either name.
-std::string hub_name(const std::string& model) {
-  for (const auto& [name, folder] : kShortNames)
-    if (model == name) return std::string("Qwen/") + folder;
-  return model.find('/') == model.npos ? "Qwen/" + model : model;
-}
-
-/// The folder that holds the checkpoint's, which may be named as a download.
-fs::path folder_round(const fs::path& ckpt_dir) {
-  const fs::path named =
-      file_exists(ckpt_dir) ? ckpt_dir : downloaded_folder(ckpt_dir.string()).value_or(ckpt_dir);
-  return real_path(named).parent_path();
-}
-
-/// Places where the hub's model may be, in the order in which they are looked at.
-std::vector<fs::path> folders_of(const std::string& name, const fs::path& ckpt_dir) {
-  const std::string last = name.substr(name.find('/') + 1);
-  std::vector<fs::path> folders{last};
-  if (!ckpt_dir.empty()) folders.push_back(folder_round(ckpt_dir) / last);
-  if (const auto own = downloaded_folder(name)) folders.push_back(*own);
-  if (const auto snapshot =
-          downloaded_model(name)) {  // the main branch's first; another where that lacks files
-    const std::vector<fs::path> snapshots = snapshots_of(snapshot->parent_path().parent_path());
-    folders.insert(folders.end(), snapshots.begin(), snapshots.end());
-  }
-  return folders;
-}
-
-void check_sees(const QwenConfig& config, const fs::path& folder) {
-  WAN_CHECK_FIELD(
-      config.vision, kUnsupported, "prompt_extend_model",
-      "the model in {} reads text alone: with `image` use Qwen2.5-VL, or a server with a model that sees",
-      folder.string());
-}
-
-DType stored_dtype(const Checkpoint& checkpoint, const std::string& weight) {
-  const TensorEntry* entry = checkpoint.find(weight);
-  return entry != nullptr && entry->dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
-}
-
 /// As the official code resizes it: to whole tokens within wide bounds, then within those of its processor.
-PicturePatches read_picture(const fs::path& path, const QwenVisionConfig& config) {
+PicturePatches read_picture(const std::filesystem::path& path, const QwenVisionConfig& config) {
   constexpr std::int64_t kPixels = 28 * 28;
   Image image = with_field("image", [&] { return load_image(path); });
   for (const auto& [least, most] : {std::pair<std::int64_t, std::int64_t>{4, 16384}, {256, 1280}}) {
@@ -106,38 +47,18 @@ std::int64_t bytes_beside_layers(const QwenConfig& config, DType weights, DType 
 
 }  // namespace
 
-fs::path find_qwen_folder(const std::string& model, bool has_image, const fs::path& ckpt_dir) {
-  if (!model.empty() && is_model_folder(model)) return model;
-  const std::string name = hub_name(!model.empty() ? model : has_image ? "QwenVL2.5_7B" : "Qwen2.5_14B");
-  for (const fs::path& folder : folders_of(name, ckpt_dir))
-    if (is_model_folder(folder)) return folder;
-  fail(ErrorCode::kBadFile,
-       "`prompt_extend_model` {}: there is no such folder with a config.json, nor {} here, beside "
-       "`ckpt_dir`, among downloaded models or in the cache of Hugging Face; "
-       "download {} or name its folder, or use `prompt_extend_method` openai with a server",
-       model.empty() ? name : model, name.substr(name.find('/') + 1), name);
-}
-
 std::string chat_turns(const std::string& system, const std::string& prompt, const std::string& picture) {
   return "<|im_start|>system\n" + system + "<|im_end|>\n<|im_start|>user\n" + picture + prompt +
          "<|im_end|>\n<|im_start|>assistant\n";
 }
 
-void check_sees(const fs::path& folder, const fs::path& image) {
-  if (!image.empty()) check_sees(read_qwen_config(folder), folder);
-}
-
 /// In the order in which they are needed; what borrows stands behind what it borrows.
 struct LocalQwen::Loaded {
-  Loaded(const fs::path& model_folder, const EngineOptions& options, const EventHandler& on_event,
+  Loaded(const std::filesystem::path& path, const EngineOptions& options, const EventHandler& on_event,
          const std::atomic<bool>* cancelled)
-      : folder(model_folder),
-        tokenizer(load_byte_level_tokenizer(folder)),
-        sampling(read_sampling_config(folder)),
-        config(read_qwen_config(folder)),
-        checkpoint(Checkpoint::open(folder)),
-        report(checkpoint, "language model"),
-        weights(stored_dtype(checkpoint, "model.layers.0.mlp.up_proj.weight")) {
+      : files(open_language_model(path)),
+        report(files.checkpoint, "language model"),
+        weights(files.weights_dtype()) {
     check_tokens();
     check_weights();
     EngineOptions first = options;
@@ -153,14 +74,21 @@ struct LocalQwen::Loaded {
       WAN_CHECK(
           tokenizer.find(token), kUnsupported,
           "the tokenizer in {} has no token {}: its model has no turns as Qwen2.5 Instruct has; use that",
-          folder.string(), token);
+          files.path.string(), token);
     WAN_CHECK(tokenizer.vocabulary_size() <= config.vocabulary, kBadFile,
               "{}: the tokenizer knows {} tokens, the model {}; take all files of the folder from one place",
-              folder.string(), tokenizer.vocabulary_size(), config.vocabulary);
+              files.path.string(), tokenizer.vocabulary_size(), config.vocabulary);
+  }
+
+  /// Packed matrices of the file are unpacked when they are loaded, or kept.
+  BlockLayout layout(const WeightScope& scope, bool kept_packed) const {
+    BlockLayout plain = qwen_block_layout(config);
+    if (!kept_packed) return plain;
+    return with_packed(std::move(plain), scope, static_cast<int>(config.num_layers));
   }
 
   BlockGroup group(const WeightScope& scope) const {
-    return {scope, qwen_block_layout(config), static_cast<int>(config.num_layers)};
+    return {scope, layout(scope, keeps_packed), static_cast<int>(config.num_layers)};
   }
 
   BlockGroup vision_group(const WeightScope& scope) const {
@@ -169,7 +97,7 @@ struct LocalQwen::Loaded {
 
   /// Everything that is missing, before a device is asked for anything.
   void check_weights() const {
-    WeightReport findings(checkpoint, "language model");
+    WeightReport findings(files.checkpoint, "language model");
     const WeightScope scope = WeightScope::describing(findings, weights);
     const auto blocks = make_residency({group(scope)}, {.kind = ResidencyKind::kStreamed});
     const QwenModel described(config, scope, *blocks, 0, DType::kF32);
@@ -182,13 +110,26 @@ struct LocalQwen::Loaded {
     findings.check();
   }
 
+  /// What one layer takes while it is loaded.
+  std::int64_t layer_bytes(bool kept_packed) const {
+    WeightReport unread(files.checkpoint, "language model");
+    return static_cast<std::int64_t>(
+        block_bytes(layout(WeightScope::describing(unread, weights), kept_packed), weights));
+  }
+
+  /// All layers unpacked where they fit, so that a word reads them and no more; otherwise as they are in the file, as many as fit.
   void choose_residency(const EngineOptions& options, const EventHandler& on_event) {
     const auto layers = config.num_layers;
-    const auto block = static_cast<std::int64_t>(block_bytes(qwen_block_layout(config), weights));
+    const std::int64_t unpacked = layer_bytes(false), packed = layer_bytes(true);
     const auto room_for_layers = [&] {
       std::int64_t free = backend->free_bytes() - backend->reserved_bytes();
       if (options.memory_limit > 0) free = std::min(free, options.memory_limit);
-      return (free - bytes_beside_layers(config, weights, compute_dtype(*backend, weights))) / block;
+      const std::int64_t room = free - bytes_beside_layers(config, weights, compute_dtype(*backend, weights));
+      keeps_packed = packed < unpacked && room / unpacked < layers;
+      if (!keeps_packed) return room / unpacked;
+      // The largest matrix is unpacked beside them.
+      const auto scratch = config.dim * config.dim_ffn * static_cast<std::int64_t>(dtype_size(weights));
+      return (room - scratch) / packed;
     };
     std::int64_t places = room_for_layers();
     if (places < 2 && backend->device().kind != DeviceKind::kCpu) {
@@ -252,13 +193,12 @@ struct LocalQwen::Loaded {
                               picture.columns);
   }
 
-  fs::path folder;
-  ByteLevelTokenizer tokenizer;
-  SamplingConfig sampling;
-  QwenConfig config;
-  Checkpoint checkpoint;
+  LanguageModelFiles files;
+  const ByteLevelTokenizer& tokenizer = files.tokenizer;
+  const QwenConfig& config = files.config;
   WeightReport report;
-  DType weights;
+  DType weights;              // that layers are computed with
+  bool keeps_packed = false;  // layers stay as small as their file, and are unpacked when they are used
   std::unique_ptr<Backend> backend;
   ResidencyOptions residency_options;
   std::unique_ptr<BlockResidency> residency;
@@ -268,8 +208,8 @@ struct LocalQwen::Loaded {
   std::unique_ptr<Workspace> workspace;
 };
 
-LocalQwen::LocalQwen(const fs::path& folder, const EngineOptions& options, const EventHandler& on_event,
-                     const std::atomic<bool>* cancelled)
+LocalQwen::LocalQwen(const std::filesystem::path& folder, const EngineOptions& options,
+                     const EventHandler& on_event, const std::atomic<bool>* cancelled)
     : loaded_(std::make_unique<Loaded>(folder, options, on_event, cancelled)) {}
 
 LocalQwen::~LocalQwen() = default;
@@ -281,12 +221,13 @@ LocalAnswer LocalQwen::ask(const LocalQuestion& question, const std::function<vo
   ExecContext ctx{.backend = *loaded.backend,
                   .workspace = *loaded.workspace,
                   .communicator = alone,
-                  .cancelled = cancelled};
-  if (!question.image.empty()) check_sees(loaded.config, loaded.folder);
+                  .cancelled = cancelled,
+                  .unpacked = loaded.weights};
+  check_sees(loaded.files.path, question.image);
   const TextBeginning beginning = loaded.begin(question, ctx);
-  const GeneratedText text =
-      generate_text(ctx, *loaded.model, beginning, loaded.sampling, question.seed, question.max_tokens, told);
-  return {.text = loaded.tokenizer.decode(text.ids), .ended = text.ended, .ids = text.ids};
+  const GeneratedText text = generate_text(ctx, *loaded.model, beginning, loaded.files.sampling,
+                                           question.seed, question.max_tokens, told);
+  return {.text = loaded.files.tokenizer.decode(text.ids), .ended = text.ended, .ids = text.ids};
 }
 
 }  // namespace wan

@@ -1,5 +1,5 @@
 #pragma once
-// LocalQwen: Qwen2.5 in this process: its folder, its weights on a device, and an answer to a question.
+// LocalQwen: Qwen2.5 in this process: its files, its weights on a device, and an answer to a question.
 
 #include <atomic>
 #include <cstdint>
@@ -13,11 +13,6 @@
 #include "wan/events.h"
 
 namespace wan {
-
-/// The folder of prompt_extend_model: a path, or of a model's name ("Qwen2.5_7B", "Qwen/Qwen2.5-7B-Instruct") a folder of that name here
-/// or beside `ckpt_dir`, a folder or the name of a downloaded one; where downloads are put, or Hugging Face's cache. Throws BadFile where there is none.
-std::filesystem::path find_qwen_folder(const std::string& model, bool has_image,
-                                       const std::filesystem::path& ckpt_dir);
 
 constexpr int kMostAnswerTokens = 512;  // as officially
 
@@ -38,14 +33,11 @@ struct LocalAnswer {
 /// A question as Qwen2.5 reads it: turns of system and user, and the beginning of the answer; before the prompt, what `picture` spells.
 std::string chat_turns(const std::string& system, const std::string& prompt, const std::string& picture = "");
 
-/// Throws Unsupported where there is an image and the model of the folder sees none.
-void check_sees(const std::filesystem::path& folder, const std::filesystem::path& image);
-
 class LocalQwen {
  public:
-  /// Maps and checks the files, then loads: all of the blocks where they fit, otherwise as many at a time as do; on the CPU, with a notice,
+  /// `model`: a folder or a GGUF file (model_files.h). Maps and checks the files, then loads: all of the blocks where they fit, otherwise as many at a time as do; on the CPU, with a notice,
   /// where not even two of them fit on a GPU. Throws BadFile, Unsupported, OutOfMemory, Cancelled.
-  LocalQwen(const std::filesystem::path& folder, const EngineOptions& options, const EventHandler& on_event,
+  LocalQwen(const std::filesystem::path& model, const EngineOptions& options, const EventHandler& on_event,
             const std::atomic<bool>* cancelled);
   ~LocalQwen();
   LocalQwen(const LocalQwen&) = delete;

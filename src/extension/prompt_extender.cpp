@@ -11,6 +11,7 @@
 #include "extension/chat_client.h"
 #include "extension/instructions.h"
 #include "extension/local_model.h"
+#include "extension/model_files.h"
 #include "layouts/hub_cache.h"
 #include "media/load_image.h"
 #include "media/png_encode.h"
@@ -75,7 +76,8 @@ struct PromptExtender::Impl {
     if (extension.prompt_extend_fallback) return;  // what is missing will be told, and done without
     const bool has_image = !request.image.empty();
     if (is_local()) {
-      check_sees(find_qwen_folder(extension.prompt_extend_model, has_image, engine.ckpt_dir), request.image);
+      check_sees(find_language_model(extension.prompt_extend_model, has_image, engine.ckpt_dir),
+                 request.image);
     } else {
       static_cast<void>(find_chat_server(extension, has_image));
     }
@@ -89,12 +91,12 @@ struct PromptExtender::Impl {
 
   ExtendedPrompt ask_local(const GenerationRequest& request, const std::string& instruction,
                            const EventHandler& on_event, const std::atomic<bool>* cancelled) {
-    const std::filesystem::path folder =
-        find_qwen_folder(extension.prompt_extend_model, !request.image.empty(), engine.ckpt_dir);
-    if (!model || loaded != folder) {  // requests with and without an image may have models of their own
+    const std::filesystem::path found =
+        find_language_model(extension.prompt_extend_model, !request.image.empty(), engine.ckpt_dir);
+    if (!model || loaded != found) {  // requests with and without an image may have models of their own
       model.reset();
-      model.emplace(folder, engine, on_event, cancelled);
-      loaded = folder;
+      model.emplace(found, engine, on_event, cancelled);
+      loaded = found;
     }
     PhaseReporter phase(on_event, Phase::kExtend, kMostAnswerTokens);
     const LocalAnswer answer = model->ask(
@@ -102,7 +104,7 @@ struct PromptExtender::Impl {
         [&](std::int64_t tokens) { phase.progress(tokens); }, cancelled);
     phase.finish();
     tell_cut(answer.ended, on_event);
-    return {.prompt = answer.text, .model = model_name_of(folder)};
+    return {.prompt = answer.text, .model = model_name_of(found)};
   }
 
   ExtendedPrompt ask_server(const GenerationRequest& request, const std::string& instruction,
@@ -134,7 +136,7 @@ struct PromptExtender::Impl {
   PromptExtension extension;
   EngineOptions engine;
   std::optional<LocalQwen> model;
-  std::filesystem::path loaded;  // the model's folder
+  std::filesystem::path loaded;  // the model's folder or file
 };
 
 PromptExtender::PromptExtender(PromptExtension extension, EngineOptions engine)

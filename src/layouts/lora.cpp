@@ -79,7 +79,8 @@ class LoraReader {
           "{}: {} is of a text encoder's LoRA, which is not merged; use a LoRA of the transformer alone",
           use_.file.string(), quote_name(entry.name));
       if (key.place == LoraPlace::kApplies)
-        sorted.modules[key.module][key.role] = &entry;
+        WAN_CHECK(sorted.modules[key.module].emplace(key.role, &entry).second, kBadFile,
+                  "{}: {} stands there under two names", use_.file.string(), quote_name(entry.name));
       else if (key.place == LoraPlace::kImageAttention)
         ++sorted.image_attention;
       else if (key.place == LoraPlace::kOtherExpert)
@@ -103,12 +104,13 @@ class LoraReader {
     if (first == nullptr) return;
     const std::string name = weight_name(module);
     if (const TensorEntry* magnitude = find(roles, LoraRole::kMagnitude)) {
-      LoraMatrix sizes = load_matrix(file_, *magnitude);
+      const LoraTensor sizes(file_, *magnitude);
       const TensorEntry& target = weight(name, *magnitude);
       const std::int64_t rows = target.shape[0];
-      const auto count = static_cast<std::int64_t>(sizes.values.size());
-      step.magnitude_of_rows = sizes.rows == rows && sizes.columns == 1;
-      step.magnitude = std::move(sizes.values);
+      const std::int64_t count = sizes.elements();
+      step.magnitude_of_rows = sizes.rows() == rows && sizes.columns() == 1;
+      step.magnitude = sizes.read(0, count);
+      sizes.done_reading();
       WAN_CHECK(step.magnitude_of_rows || count == target.elements() / rows, kBadFile,
                 "{}: {} has {} numbers for a weight of {}", use_.file.string(), quote_name(magnitude->name),
                 count, target.shape.to_string());
@@ -131,11 +133,8 @@ class LoraReader {
     const TensorEntry* found = transformer_.find(name);
     WAN_CHECK(found != nullptr, kBadFile, "{}: {} is for {}, which the transformer has not",
               use_.file.string(), quote_name(of.name), name);
-    const bool plain = found->dtype == DType::kF32 || found->dtype == DType::kBF16 ||
-                       found->dtype == DType::kF16 || found->dtype == DType::kF64;
-    WAN_CHECK(plain, kUnsupported,
-              "{} is held in {}, into which no LoRA is merged; use a checkpoint in bf16 or fp16", name,
-              dtype_name(found->dtype));
+    WAN_CHECK(found->is_weight() && found->elements() > 0, kBadFile,
+              "{}: {} is for {}, which holds no weights", use_.file.string(), quote_name(of.name), name);
     return *found;
   }
 
@@ -145,24 +144,25 @@ class LoraReader {
     return step;
   }
 
-  LoraMatrix shaped(const TensorEntry& target, const TensorEntry& entry) const {
+  LoraTensor shaped(const TensorEntry& target, const TensorEntry& entry) const {
     WAN_CHECK(target.elements() == entry.elements(), kBadFile,
               "{}: {} is {}, and {} of the transformer {}: the LoRA is of another model", use_.file.string(),
               quote_name(entry.name), entry.shape.to_string(), target.name, target.shape.to_string());
-    LoraMatrix matrix = load_matrix(file_, entry);
-    matrix.rows = target.shape[0];
-    matrix.columns = target.elements() / target.shape[0];
+    LoraTensor matrix(file_, entry);
+    matrix.set_rows(target.shape[0]);
     return matrix;
   }
 
   /// alpha / rank of the module; 1 where nothing says it.
   double factor(const Roles& roles, std::int64_t rank) const {
     const TensorEntry* alpha = find(roles, LoraRole::kAlpha);
-    if (alpha == nullptr) return peft_ ? peft_->of(rank) : 1.0;
-    const LoraMatrix value = load_matrix(file_, *alpha);
-    WAN_CHECK(value.values.size() == 1 && std::isfinite(value.values[0]), kBadFile, "{}: {} is no number",
-              use_.file.string(), quote_name(alpha->name));
-    return static_cast<double>(value.values[0]) / static_cast<double>(rank);
+    if (alpha == nullptr) return peft_ && !use_.complete ? peft_->of(rank) : 1.0;
+    const LoraTensor number(file_, *alpha);
+    const float value = number.elements() == 1 ? number.read(0, 1)[0] : NAN;
+    number.done_reading();
+    WAN_CHECK(std::isfinite(value), kBadFile, "{}: {} is no number", use_.file.string(),
+              quote_name(alpha->name));
+    return static_cast<double>(value) / static_cast<double>(rank);
   }
 
   void check_shape(const TensorEntry& target, const TensorEntry& of, std::int64_t rows, std::int64_t columns,
@@ -183,23 +183,23 @@ class LoraReader {
     return *found;
   }
 
-  LoraMatrix load(const TensorEntry& entry) const { return load_matrix(file_, entry); }
+  LoraTensor load(const TensorEntry& entry) const { return {file_, entry}; }
 
   /// A factor of LoKr, whole or as a product; the rank where it is one.
   /// No larger than the weight `name`.
-  LoraMatrix kron_factor(const std::string& name, const Roles& roles, LoraRole whole, LoraRole a, LoraRole b,
-                         std::int64_t& rank) const {
-    if (const TensorEntry* entry = find(roles, whole)) return load(*entry);
+  std::optional<LoraFactor> kron_factor(const std::string& name, const Roles& roles, LoraRole whole,
+                                        LoraRole a, LoraRole b, std::int64_t& rank) const {
+    if (const TensorEntry* entry = find(roles, whole)) return LoraFactor{load(*entry), std::nullopt};
     const TensorEntry* first = find(roles, a);
     if (first == nullptr) first = find(roles, b);
-    if (first == nullptr) return {};
-    const LoraMatrix left = load(need(roles, a, *first));
-    const LoraMatrix right = load(need(roles, b, *first));
-    WAN_CHECK(left.columns == right.rows && right.columns > 0 &&
-                  left.rows <= weight(name, *first).elements() / right.columns,
+    if (first == nullptr) return std::nullopt;
+    LoraTensor left = load(need(roles, a, *first));
+    LoraTensor right = load(need(roles, b, *first));
+    WAN_CHECK(left.columns() == right.rows() && right.columns() > 0 &&
+                  left.rows() <= weight(name, *first).elements() / right.columns(),
               kBadFile, "{}: {} and its other half do not fit", use_.file.string(), quote_name(first->name));
-    rank = right.rows;
-    return product(left, right);
+    rank = right.rows();
+    return LoraFactor{std::move(left), std::move(right)};
   }
 
   /// The first tensor of what it found; nullptr for none.
@@ -220,35 +220,40 @@ class LoraReader {
     const TensorEntry* down = begin(LoraRole::kDown);
     const TensorEntry* up = begin(LoraRole::kUp);
     if (down != nullptr || up != nullptr) {
-      LoraMatrix a = load(need(roles, LoraRole::kUp, *first));
-      LoraMatrix b = load(need(roles, LoraRole::kDown, *first));
-      const std::int64_t rank = b.rows;
-      check_shape(weight(name, *first), *first, a.rows, b.columns, a.columns == rank && rank > 0);
+      LoraTensor a = load(need(roles, LoraRole::kUp, *first));
+      LoraTensor b = load(need(roles, LoraRole::kDown, *first));
+      const std::int64_t rank = b.rows();
+      check_shape(weight(name, *first), *first, a.rows(), b.columns(), a.columns() == rank && rank > 0);
       step.deltas.push_back(
-          low_rank_delta(std::move(a), std::move(b), static_cast<float>(scale * factor(roles, rank))));
+          low_rank_delta({std::move(a), std::move(b), static_cast<float>(scale * factor(roles, rank))}));
     }
     if (const TensorEntry* hada = begin(LoraRole::kHadaW1a)) {
-      LoraMatrix a1 = load(*hada);
-      LoraMatrix b1 = load(need(roles, LoraRole::kHadaW1b, *hada));
-      LoraMatrix a2 = load(need(roles, LoraRole::kHadaW2a, *hada));
-      LoraMatrix b2 = load(need(roles, LoraRole::kHadaW2b, *hada));
-      const std::int64_t rank = b1.rows;
-      check_shape(weight(name, *hada), *hada, a1.rows, b1.columns,
-                  rank > 0 && a1.columns == rank && a2.columns == b2.rows && a2.rows == a1.rows &&
-                      b2.columns == b1.columns);
+      LoraTensor a1 = load(*hada);
+      LoraTensor b1 = load(need(roles, LoraRole::kHadaW1b, *hada));
+      LoraTensor a2 = load(need(roles, LoraRole::kHadaW2a, *hada));
+      LoraTensor b2 = load(need(roles, LoraRole::kHadaW2b, *hada));
+      const std::int64_t rank = b1.rows();
+      check_shape(weight(name, *hada), *hada, a1.rows(), b1.columns(),
+                  rank > 0 && a1.columns() == rank && a2.columns() == b2.rows() && a2.rows() == a1.rows() &&
+                      b2.columns() == b1.columns());
       step.deltas.push_back(hadamard_delta(std::move(a1), std::move(b1), std::move(a2), std::move(b2),
                                            static_cast<float>(scale * factor(roles, rank))));
     }
     std::int64_t rank = 0;
-    LoraMatrix w1 = kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
-    LoraMatrix w2 = kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
-    if (!w1.empty() || !w2.empty()) {
+    std::optional<LoraFactor> w1 =
+        kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
+    std::optional<LoraFactor> w2 =
+        kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
+    if (w1 || w2) {
       for (const auto& [role, entry] : roles)
         if (role >= LoraRole::kKronW1 && first == nullptr) first = entry;
-      check_shape(weight(name, *first), *first, w1.rows * w2.rows, w1.columns * w2.columns, true);
+      const bool both = w1 && w2;
+      check_shape(weight(name, *first), *first, both ? w1->rows() * w2->rows() : 0,
+                  both ? w1->columns() * w2->columns() : 0, both);
       // Two whole factors have no rank that alpha could be over.
-      step.deltas.push_back(kronecker_delta(
-          std::move(w1), std::move(w2), static_cast<float>(scale * (rank > 0 ? factor(roles, rank) : 1.0))));
+      step.deltas.push_back(
+          kronecker_delta(std::move(*w1), std::move(*w2),
+                          static_cast<float>(scale * (rank > 0 ? factor(roles, rank) : 1.0))));
     }
     return first;
   }
@@ -285,6 +290,32 @@ void check_all_known(const LoraUse& use, const SortedKeys& keys, bool allow_unma
             "{}: nothing of it has a place in this model; it is of another one", use.file.string());
 }
 
+/// Of a model's own LoRA.
+void check_complete(const Checkpoint& transformer, const LoraUse& use, const SortedKeys& keys) {
+  std::size_t wanted = 0;
+  std::size_t found = 0;
+  std::string missing;
+  for (const TensorEntry& entry : transformer.entries()) {
+    constexpr std::string_view kWeight = ".weight";
+    if (!entry.name.starts_with("blocks.") || !entry.name.ends_with(kWeight) || entry.shape.rank() != 2)
+      continue;
+    ++wanted;
+    const std::string module = entry.name.substr(0, entry.name.size() - kWeight.size());
+    const auto has = keys.modules.find(module);
+    if (has != keys.modules.end() && has->second.contains(LoraRole::kUp) &&
+        has->second.contains(LoraRole::kDown) && has->second.size() == 2)
+      ++found;
+    else if (missing.empty())
+      missing = module;
+  }
+  WAN_CHECK(found == wanted, kBadFile,
+            "{}: it has {} of {} pairs of matrices, and none for {}; it is incomplete, or of another model",
+            use.file.string(), found, wanted, missing);
+  WAN_CHECK(keys.modules.size() == wanted && keys.unknown.empty() && keys.image_attention == 0, kBadFile,
+            "{}: it has tensors that belong to no weight of the blocks{}", use.file.string(),
+            keys.unknown.empty() ? "" : ", such as " + quote_name(keys.unknown.front()));
+}
+
 }  // namespace
 
 LoraMerge merge_loras(const Checkpoint& transformer, std::span<const LoraUse> loras, const std::string& title,
@@ -296,9 +327,12 @@ LoraMerge merge_loras(const Checkpoint& transformer, std::span<const LoraUse> lo
   for (const LoraUse& use : loras) {
     const LoraReader reader(transformer, use);
     const SortedKeys sorted = reader.sort(keys, low_noise);
-    check_all_known(use, sorted, allow_unmatched);
+    if (use.complete)
+      check_complete(transformer, use, sorted);
+    else
+      check_all_known(use, sorted, allow_unmatched);
     for (const auto& [module, roles] : sorted.modules) reader.add_steps(module, roles, steps);
-    merge.notices.push_back(told(use, sorted, title, sorted.modules.size()));
+    if (!use.complete) merge.notices.push_back(told(use, sorted, title, sorted.modules.size()));
   }
   std::map<std::string, std::shared_ptr<const WeightChange>> changes;
   for (auto& [name, of_weight] : steps)

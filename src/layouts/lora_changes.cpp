@@ -1,6 +1,7 @@
 #include "layouts/lora_changes.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -11,9 +12,36 @@ namespace wan {
 
 namespace {
 
-class LowRankDelta final : public LoraDelta {
+constexpr std::int64_t kRankStep = 8;  // what a GPU's products in bf16 take whole
+
+LoraMatrix read_rows(const LoraTensor& tensor, LoraRowRange rows) {
+  return {.rows = tensor.rows(),
+          .columns = tensor.columns(),
+          .first = rows.begin,
+          .values = tensor.read(rows.begin * tensor.columns(), rows.size() * tensor.columns())};
+}
+
+LoraMatrix read_all(const LoraTensor& tensor) {
+  return read_rows(tensor, {0, tensor.rows()});
+}
+
+LoraMatrix read_factor(const LoraFactor& factor) {
+  LoraMatrix a = read_all(factor.a);
+  if (!factor.b) return a;
+  const LoraMatrix b = read_all(*factor.b);
+  LoraMatrix result{.rows = a.rows, .columns = b.columns, .values = {}};
+  result.values.resize(static_cast<std::size_t>(a.rows * b.columns));
+  for (std::int64_t row = 0; row < a.rows; ++row)
+    for (std::int64_t k = 0; k < a.columns; ++k)
+      for (std::int64_t column = 0; column < b.columns; ++column)
+        result.values[static_cast<std::size_t>(row * b.columns + column)] +=
+            a.row(row)[static_cast<std::size_t>(k)] * b.row(k)[static_cast<std::size_t>(column)];
+  return result;
+}
+
+class LowRankRows final : public LoraRows {
  public:
-  LowRankDelta(LoraMatrix up, LoraMatrix down, float factor)
+  LowRankRows(LoraMatrix up, LoraMatrix down, float factor)
       : up_(std::move(up)), down_(std::move(down)), factor_(factor) {}
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
@@ -32,10 +60,10 @@ class LowRankDelta final : public LoraDelta {
   float factor_;
 };
 
-class HadamardDelta final : public LoraDelta {
+class HadamardRows final : public LoraRows {
  public:
-  HadamardDelta(LoraMatrix a1, LoraMatrix b1, LoraMatrix a2, LoraMatrix b2, float factor)
-      : first_(std::move(a1), std::move(b1), 1), second_(std::move(a2), std::move(b2), 1), factor_(factor) {}
+  HadamardRows(LowRankRows first, LowRankRows second, float factor)
+      : first_(std::move(first)), second_(std::move(second)), factor_(factor) {}
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
     std::vector<float> first(values.size());
@@ -46,13 +74,13 @@ class HadamardDelta final : public LoraDelta {
   }
 
  private:
-  LowRankDelta first_, second_;
+  LowRankRows first_, second_;
   float factor_;
 };
 
-class KroneckerDelta final : public LoraDelta {
+class KroneckerRows final : public LoraRows {
  public:
-  KroneckerDelta(LoraMatrix a, LoraMatrix b, float factor)
+  KroneckerRows(LoraMatrix a, LoraMatrix b, float factor)
       : a_(std::move(a)), b_(std::move(b)), factor_(factor) {}
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
@@ -70,9 +98,9 @@ class KroneckerDelta final : public LoraDelta {
   float factor_;
 };
 
-class WholeDelta final : public LoraDelta {
+class WholeRows final : public LoraRows {
  public:
-  WholeDelta(LoraMatrix difference, float factor) : difference_(std::move(difference)), factor_(factor) {}
+  WholeRows(LoraMatrix difference, float factor) : difference_(std::move(difference)), factor_(factor) {}
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
     const float* const difference = difference_.row(row).data() + begin;
@@ -84,42 +112,163 @@ class WholeDelta final : public LoraDelta {
   float factor_;
 };
 
+/// The values of a stacked factor: of up [rows, rank] the pairs' columns beside one another, each with its pair's factor, and of down, whose
+/// rows lie beside one another too, [columns, rank].
+class StackedFactor final : public WeightChange {
+ public:
+  StackedFactor(std::vector<LoraPair> pairs, std::int64_t rank, bool is_up)
+      : pairs_(std::move(pairs)), rank_(rank), is_up_(is_up) {}
+
+  void apply(std::int64_t first, std::span<float> values) const override {
+    if (values.empty()) return;
+    const std::int64_t end = first + static_cast<std::int64_t>(values.size());
+    const LoraRowRange rows{first / rank_, (end + rank_ - 1) / rank_};
+    const auto put = [&](std::int64_t row, std::int64_t column, float value) {
+      const std::int64_t at = row * rank_ + column - first;
+      if (at >= 0 && at < end - first) values[static_cast<std::size_t>(at)] = value;
+    };
+    std::int64_t column = 0;
+    for (const LoraPair& pair : pairs_) {
+      const std::int64_t rank = pair.down.rows();
+      if (is_up_) {
+        const LoraMatrix up = read_rows(pair.up, rows);
+        for (std::int64_t row = rows.begin; row < rows.end; ++row)
+          for (std::int64_t k = 0; k < rank; ++k)
+            put(row, column + k, pair.factor * up.row(row)[static_cast<std::size_t>(k)]);
+      } else {
+        for (std::int64_t k = 0; k < rank; ++k) {
+          const std::vector<float> part = pair.down.read(k * pair.down.columns() + rows.begin, rows.size());
+          for (std::int64_t row = rows.begin; row < rows.end; ++row)
+            put(row, column + k, part[static_cast<std::size_t>(row - rows.begin)]);
+        }
+      }
+      column += rank;
+    }
+  }
+  void done_reading() const override {
+    for (const LoraPair& pair : pairs_) (is_up_ ? pair.up : pair.down).done_reading();
+  }
+
+ private:
+  std::vector<LoraPair> pairs_;
+  std::int64_t rank_;
+  bool is_up_;
+};
+
+/// A tensor of zeros that a change fills.
+TensorEntry factor_entry(const std::string& name, const Shape& shape,
+                         std::shared_ptr<const WeightChange> change) {
+  static constexpr std::array<std::byte, sizeof(float)> kZero{};
+  return {.name = name,
+          .dtype = DType::kF32,
+          .shape = shape,
+          .strides = {0, 0},
+          .storage = kZero,
+          .file = "no file",
+          .change = std::move(change)};
+}
+
 class LoraChange final : public WeightChange {
  public:
   LoraChange(const TensorEntry& weight, std::vector<LoraStep> steps)
-      : weight_(weight), columns_(weight.elements() / weight.shape[0]), steps_(std::move(steps)) {
+      : weight_(weight),
+        rows_(weight.shape.rank() > 0 ? weight.shape[0] : 1),
+        columns_(weight.elements() / rows_),
+        steps_(std::move(steps)) {
     weight_.change = {};
     for (std::size_t i = 0; i < steps_.size(); ++i)
       if (!steps_[i].magnitude.empty() && !steps_[i].magnitude_of_rows) norms_of_columns(i);
+    stack_factors();
   }
 
   void apply(std::int64_t first, std::span<float> values) const override {
+    if (values.empty()) return;
+    const std::int64_t end = first + static_cast<std::int64_t>(values.size());
+    const std::vector<OpenStep> open = open_steps({first / columns_, (end + columns_ - 1) / columns_});
     for (std::size_t done = 0; done < values.size();) {
       const std::int64_t at = first + static_cast<std::int64_t>(done);
       const std::int64_t begin = at % columns_;
       const auto count = static_cast<std::size_t>(
           std::min(columns_ - begin, static_cast<std::int64_t>(values.size() - done)));
-      apply_to_row(at / columns_, begin, values.subspan(done, count));
+      for (std::size_t i = 0; i < steps_.size(); ++i)
+        step(open, i, at / columns_, begin, values.subspan(done, count));
       done += count;
     }
   }
 
- private:
-  void apply_to_row(std::int64_t row, std::int64_t begin, std::span<float> values) const {
-    for (std::size_t i = 0; i < steps_.size(); ++i) step(i, row, begin, values);
+  const WeightFactors* factors() const override { return factors_ ? &*factors_ : nullptr; }
+
+  std::size_t scratch_bytes(std::int64_t count) const override {
+    const std::int64_t rows = std::min(rows_, count / columns_ + 2);
+    std::int64_t values = 0;
+    for (const LoraStep& step : steps_) {
+      for (const LoraDelta& delta : step.deltas)
+        for (const LoraTensor& tensor : delta.tensors)
+          // Of what has the weight's rows those that are asked for; what is small is read whole.
+          values += tensor.rows() == rows_ ? rows * tensor.columns() : tensor.elements();
+      if (step.set) values += rows * columns_;
+    }
+    return static_cast<std::size_t>(values) * sizeof(float);
   }
 
-  void step(std::size_t index, std::int64_t row, std::int64_t begin, std::span<float> values) const {
+  void done_reading() const override {
+    for (const LoraStep& step : steps_) {
+      for (const LoraDelta& delta : step.deltas)
+        for (const LoraTensor& tensor : delta.tensors) tensor.done_reading();
+      if (step.set) step.set->done_reading();
+    }
+  }
+
+ private:
+  /// A step with what it needs for some rows.
+  struct OpenStep {
+    std::vector<std::unique_ptr<LoraRows>> deltas;
+    LoraMatrix set;
+  };
+
+  std::vector<OpenStep> open_steps(LoraRowRange rows) const {
+    std::vector<OpenStep> open;
+    for (const LoraStep& step : steps_) {
+      OpenStep& opened = open.emplace_back();
+      for (const LoraDelta& delta : step.deltas) opened.deltas.push_back(delta.open(rows));
+      if (step.set) opened.set = read_rows(*step.set, rows);
+    }
+    return open;
+  }
+
+  void stack_factors() {
+    std::vector<LoraPair> pairs;
+    std::int64_t rank = 0;
+    for (const LoraStep& step : steps_) {
+      if (step.set || !step.magnitude.empty()) return;
+      for (const LoraDelta& delta : step.deltas) {
+        if (!delta.pair) return;
+        pairs.push_back(*delta.pair);
+        rank += delta.pair->down.rows();
+      }
+    }
+    if (pairs.empty() || weight_.shape.rank() != 2) return;
+    rank = (rank + kRankStep - 1) / kRankStep * kRankStep;
+    const auto entry = [&](const char* what, std::int64_t rows, bool is_up) {
+      return factor_entry(weight_.name + what, {rows, rank},
+                          std::make_shared<StackedFactor>(pairs, rank, is_up));
+    };
+    factors_.emplace(WeightFactors{entry(" (up)", rows_, true), entry(" (down)", columns_, false)});
+  }
+
+  void step(const std::vector<OpenStep>& open, std::size_t index, std::int64_t row, std::int64_t begin,
+            std::span<float> values) const {
     const LoraStep& step = steps_[index];
-    if (step.set) std::copy_n(step.set->row(row).data() + begin, values.size(), values.begin());
+    const OpenStep& opened = open[index];
+    if (step.set) std::copy_n(opened.set.row(row).data() + begin, values.size(), values.begin());
     if (step.magnitude.empty()) {
-      for (const auto& delta : step.deltas) delta->add(row, begin, values);
+      for (const auto& delta : opened.deltas) delta->add(row, begin, values);
       return;
     }
     std::vector<float> directed(values.begin(), values.end());
-    for (const auto& delta : step.deltas) delta->add(row, begin, directed);
+    for (const auto& delta : opened.deltas) delta->add(row, begin, directed);
     const bool of_columns = index < column_norms_.size() && !column_norms_[index].empty();
-    const double row_norm = of_columns ? 0 : norm_of_row(index, row);
+    const double row_norm = of_columns ? 0 : norm_of_row(open, index, row);
     for (std::size_t i = 0; i < values.size(); ++i) {
       const std::size_t column = static_cast<std::size_t>(begin) + i;
       const double norm = of_columns ? column_norms_[index][column] : row_norm;
@@ -130,26 +279,27 @@ class LoraChange final : public WeightChange {
   }
 
   /// A row before step `index`, with that one's deltas.
-  std::vector<float> directed_row(std::size_t index, std::int64_t row) const {
+  std::vector<float> directed_row(const std::vector<OpenStep>& open, std::size_t index,
+                                  std::int64_t row) const {
     std::vector<float> whole(static_cast<std::size_t>(columns_));
-    convert_part(weight_.view(), row * columns_,
-                 TensorView(reinterpret_cast<std::byte*>(whole.data()), DType::kF32, Shape{columns_}));
-    for (std::size_t i = 0; i < index; ++i) step(i, row, 0, whole);
-    for (const auto& delta : steps_[index].deltas) delta->add(row, 0, whole);
+    convert_part(weight_, row * columns_, TensorView(whole.data(), DType::kF32, Shape{columns_}));
+    for (std::size_t i = 0; i < index; ++i) step(open, i, row, 0, whole);
+    for (const auto& delta : open[index].deltas) delta->add(row, 0, whole);
     return whole;
   }
 
-  double norm_of_row(std::size_t index, std::int64_t row) const {
+  double norm_of_row(const std::vector<OpenStep>& open, std::size_t index, std::int64_t row) const {
     double sum = 0;
-    for (const float value : directed_row(index, row)) sum += static_cast<double>(value) * value;
+    for (const float value : directed_row(open, index, row)) sum += static_cast<double>(value) * value;
     return std::sqrt(sum);
   }
 
   void norms_of_columns(std::size_t index) {
     column_norms_.resize(steps_.size());
     std::vector<double> sums(static_cast<std::size_t>(columns_));
-    for (std::int64_t row = 0; row < weight_.shape[0]; ++row) {
-      const std::vector<float> whole = directed_row(index, row);
+    const std::vector<OpenStep> open = open_steps({0, rows_});
+    for (std::int64_t row = 0; row < rows_; ++row) {
+      const std::vector<float> whole = directed_row(open, index, row);
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(whole[i]) * whole[i];
     }
     for (double& sum : sums) sum = std::sqrt(sum);
@@ -157,55 +307,69 @@ class LoraChange final : public WeightChange {
   }
 
   TensorEntry weight_;
+  std::int64_t rows_;
   std::int64_t columns_;
   std::vector<LoraStep> steps_;
   std::vector<std::vector<double>> column_norms_;  // by step; empty where it has none
+  std::optional<WeightFactors> factors_;
 };
 
 }  // namespace
 
-LoraMatrix load_matrix(const Checkpoint& file, const TensorEntry& entry) {
-  WAN_CHECK(is_floating(entry.dtype), kBadFile, "{}: {} holds no floating-point numbers", file.path(),
+LoraTensor::LoraTensor(Checkpoint file, const TensorEntry& entry) : file_(std::move(file)), entry_(entry) {
+  WAN_CHECK(is_floating(entry.dtype), kBadFile, "{}: {} holds no floating-point numbers", file_.path(),
             quote_name(entry.name));
-  LoraMatrix matrix;
-  matrix.rows = entry.shape.rank() == 0 ? 1 : entry.shape[0];
-  matrix.values.resize(static_cast<std::size_t>(entry.elements()));
-  matrix.columns = matrix.rows > 0 ? entry.elements() / matrix.rows : 0;
-  if (matrix.empty()) return matrix;
-  convert_part(
-      entry.view(), 0,
-      TensorView(reinterpret_cast<std::byte*>(matrix.values.data()), DType::kF32, Shape{entry.elements()}));
-  file.check_read(entry);
-  file.release_pages(entry);
-  return matrix;
+  rows_ = entry.shape.rank() == 0 ? 1 : entry.shape[0];
+  columns_ = rows_ > 0 ? entry.elements() / rows_ : 0;
 }
 
-LoraMatrix product(const LoraMatrix& a, const LoraMatrix& b) {
-  LoraMatrix result{.rows = a.rows, .columns = b.columns, .values = {}};
-  result.values.resize(static_cast<std::size_t>(a.rows * b.columns));
-  for (std::int64_t row = 0; row < a.rows; ++row)
-    for (std::int64_t k = 0; k < a.columns; ++k)
-      for (std::int64_t column = 0; column < b.columns; ++column)
-        result.values[static_cast<std::size_t>(row * b.columns + column)] +=
-            a.row(row)[static_cast<std::size_t>(k)] * b.row(k)[static_cast<std::size_t>(column)];
-  return result;
+void LoraTensor::set_rows(std::int64_t rows) {
+  columns_ = elements() / rows;
+  rows_ = rows;
 }
 
-std::unique_ptr<LoraDelta> low_rank_delta(LoraMatrix up, LoraMatrix down, float factor) {
-  return std::make_unique<LowRankDelta>(std::move(up), std::move(down), factor);
+std::vector<float> LoraTensor::read(std::int64_t first, std::int64_t count) const {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  if (count > 0) convert_part(entry_.view(), first, TensorView(values.data(), DType::kF32, Shape{count}));
+  return values;
 }
 
-std::unique_ptr<LoraDelta> hadamard_delta(LoraMatrix a1, LoraMatrix b1, LoraMatrix a2, LoraMatrix b2,
-                                          float factor) {
-  return std::make_unique<HadamardDelta>(std::move(a1), std::move(b1), std::move(a2), std::move(b2), factor);
+void LoraTensor::done_reading() const {
+  file_.done_reading(entry_);
 }
 
-std::unique_ptr<LoraDelta> kronecker_delta(LoraMatrix a, LoraMatrix b, float factor) {
-  return std::make_unique<KroneckerDelta>(std::move(a), std::move(b), factor);
+LoraDelta low_rank_delta(LoraPair pair) {
+  const auto open = [pair](LoraRowRange rows) {
+    return std::make_unique<LowRankRows>(read_rows(pair.up, rows), read_all(pair.down), pair.factor);
+  };
+  return {.open = open, .tensors = {pair.up, pair.down}, .pair = pair};
 }
 
-std::unique_ptr<LoraDelta> whole_delta(LoraMatrix difference, float factor) {
-  return std::make_unique<WholeDelta>(std::move(difference), factor);
+LoraDelta hadamard_delta(LoraTensor a1, LoraTensor b1, LoraTensor a2, LoraTensor b2, float factor) {
+  const auto open = [a1, b1, a2, b2, factor](LoraRowRange rows) {
+    return std::make_unique<HadamardRows>(LowRankRows(read_rows(a1, rows), read_all(b1), 1),
+                                          LowRankRows(read_rows(a2, rows), read_all(b2), 1), factor);
+  };
+  return {.open = open, .tensors = {a1, b1, a2, b2}};
+}
+
+LoraDelta kronecker_delta(LoraFactor a, LoraFactor b, float factor) {
+  std::vector<LoraTensor> tensors;
+  for (const LoraFactor* part : {&a, &b}) {
+    tensors.push_back(part->a);
+    if (part->b) tensors.push_back(*part->b);
+  }
+  const auto open = [a = std::move(a), b = std::move(b), factor](LoraRowRange) {
+    return std::make_unique<KroneckerRows>(read_factor(a), read_factor(b), factor);
+  };
+  return {.open = open, .tensors = std::move(tensors)};
+}
+
+LoraDelta whole_delta(LoraTensor difference, float factor) {
+  const auto open = [difference, factor](LoraRowRange rows) {
+    return std::make_unique<WholeRows>(read_rows(difference, rows), factor);
+  };
+  return {.open = open, .tensors = {difference}};
 }
 
 std::shared_ptr<const WeightChange> lora_change(const TensorEntry& weight, std::vector<LoraStep> steps) {

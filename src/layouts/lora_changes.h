@@ -1,7 +1,9 @@
 #pragma once
-// Additions to weights, as LoRA files have them, and what makes weights' changes of them.
+// Additions to weights, as LoRA files have them, and what makes weights' changes of them. Their numbers stay in the mapped file, and are
+// converted when a weight is loaded.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,52 +13,99 @@
 
 namespace wan {
 
-/// One addition to a weight of [rows, columns], all other dimensions joined to the columns.
-class LoraDelta {
+/// A tensor of a LoRA's file as a matrix: its first dimension the rows, all others joined to the columns. Copies are cheap, and keep the file mapped.
+class LoraTensor {
  public:
-  virtual ~LoraDelta() = default;
-  /// Adds what it adds to columns [begin, begin + values.size()) of `row`. Thread-safe.
-  virtual void add(std::int64_t row, std::int64_t begin, std::span<float> values) const = 0;
+  /// Throws BadFile for one that holds no floating-point numbers.
+  LoraTensor(Checkpoint file, const TensorEntry& entry);
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  std::int64_t elements() const { return rows_ * columns_; }
+  /// As many elements in other rows.
+  void set_rows(std::int64_t rows);
+  /// `count` values in f32 from the row-major index `first` on.
+  std::vector<float> read(std::int64_t first, std::int64_t count) const;
+  /// See WeightChange.
+  void done_reading() const;
+
+ private:
+  Checkpoint file_;
+  TensorEntry entry_;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
 };
 
-/// A matrix in f32.
+/// [begin, end)
+struct LoraRowRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t size() const { return end - begin; }
+};
+
+/// Rows of a matrix in f32, from `first` on.
 struct LoraMatrix {
-  std::int64_t rows = 0;
+  std::int64_t rows = 0;  // of all of it
   std::int64_t columns = 0;
+  std::int64_t first = 0;
   std::vector<float> values;
 
-  bool empty() const { return values.empty(); }
   std::span<const float> row(std::int64_t index) const {
-    return std::span(values).subspan(static_cast<std::size_t>(index * columns),
+    return std::span(values).subspan(static_cast<std::size_t>((index - first) * columns),
                                      static_cast<std::size_t>(columns));
   }
 };
 
-/// A tensor's values in f32, its first dimension the rows. Throws BadFile for one that holds no floating-point numbers.
-LoraMatrix load_matrix(const Checkpoint& file, const TensorEntry& entry);
-LoraMatrix product(const LoraMatrix& a, const LoraMatrix& b);
+/// What is added to rows of a weight of [rows, columns], ready to be added.
+class LoraRows {
+ public:
+  virtual ~LoraRows() = default;
+  /// To columns [begin, begin + values.size()) of `row`. Thread-safe.
+  virtual void add(std::int64_t row, std::int64_t begin, std::span<float> values) const = 0;
+};
 
 /// factor * up [rows, rank] * down [rank, columns].
-std::unique_ptr<LoraDelta> low_rank_delta(LoraMatrix up, LoraMatrix down, float factor);
+struct LoraPair {
+  LoraTensor up;
+  LoraTensor down;
+  float factor;
+};
+
+/// One addition to a weight of [rows, columns], all other dimensions joined to the columns.
+struct LoraDelta {
+  /// Reads what is needed for these rows.
+  std::function<std::unique_ptr<LoraRows>(LoraRowRange rows)> open;
+  std::vector<LoraTensor> tensors;    // that it reads
+  std::optional<LoraPair> pair = {};  // where it is one
+};
+
+LoraDelta low_rank_delta(LoraPair pair);
 /// factor * (a1 b1) . (a2 b2), elementwise.
-std::unique_ptr<LoraDelta> hadamard_delta(LoraMatrix a1, LoraMatrix b1, LoraMatrix a2, LoraMatrix b2,
-                                          float factor);
+LoraDelta hadamard_delta(LoraTensor a1, LoraTensor b1, LoraTensor a2, LoraTensor b2, float factor);
+/// A matrix, or the product of two.
+struct LoraFactor {
+  LoraTensor a;
+  std::optional<LoraTensor> b;
+  std::int64_t rows() const { return a.rows(); }
+  std::int64_t columns() const { return b ? b->columns() : a.columns(); }
+};
 /// factor * kron(a, b).
-std::unique_ptr<LoraDelta> kronecker_delta(LoraMatrix a, LoraMatrix b, float factor);
+LoraDelta kronecker_delta(LoraFactor a, LoraFactor b, float factor);
 /// factor * difference.
-std::unique_ptr<LoraDelta> whole_delta(LoraMatrix difference, float factor);
+LoraDelta whole_delta(LoraTensor difference, float factor);
 
 /// What one file does to a weight.
 struct LoraStep {
-  std::vector<std::unique_ptr<LoraDelta>> deltas = {};
-  std::optional<LoraMatrix> set = {};  // stands in the weight's place
+  std::vector<LoraDelta> deltas = {};
+  std::optional<LoraTensor> set = {};  // stands in the weight's place
   /// DoRA: each row, or column, is brought to this norm, with `strength` of the difference that makes.
   std::vector<float> magnitude = {};
   bool magnitude_of_rows = true;
   float strength = 1;
 };
 
-/// Does the steps one after the other, in f32. `weight` is of a checkpoint that outlives the change, as its files do.
+/// Does the steps one after the other, in f32. `weight` is of a checkpoint that outlives the change, as its files do. Where all of them add products of two
+/// matrices, the change has factors: all stacked, with zeros up to a multiple of 8.
 std::shared_ptr<const WeightChange> lora_change(const TensorEntry& weight, std::vector<LoraStep> steps);
 
 }  // namespace wan

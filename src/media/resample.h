@@ -20,6 +20,10 @@ Image resize_bilinear(const Image& image, int width, int height);
 /// both ways it is the mean of four. Throws InvalidArgument unless both sides are positive.
 Image resize_opencv_linear(const Image& image, int width, int height);
 
+/// Equal to OpenCV's resize() with INTER_AREA of 8-bit images that shrink: each pixel is the mean of what it covers, summed in fp32, or in whole
+/// numbers where both factors are whole. Throws InvalidArgument where a side would grow or is not positive.
+Image resize_opencv_area(const Image& image, int width, int height);
+
 /// PyTorch's interpolate(mode="bicubic", align_corners=False, antialias=False): a = -0.75, borders repeated, no widening of
 /// the filter. `pixels` is [in_height, in_width, 3], `out` [height, width, 3]; they must not overlap. Results may leave
 /// the range of the input. Throws InvalidArgument where a span has another size.

@@ -28,6 +28,16 @@ void drop_first(SoundSamples& samples, std::size_t count) {
 
 }  // namespace
 
+bool has_sound(const std::filesystem::path& path) {
+  try {
+    open_sound(path);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBadFile && error.code() != ErrorCode::kUnsupported) throw;
+    return false;
+  }
+}
+
 SoundPart::SoundPart(const std::filesystem::path& path, double start, std::optional<double> duration) {
   check_seconds("start", start, path);
   if (duration) check_seconds("duration", *duration, path);

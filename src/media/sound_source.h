@@ -30,6 +30,9 @@ class SoundSource {
 /// The first sound stream of a file; throws as read_speech() (media/audio.h).
 std::unique_ptr<SoundSource> open_sound(const std::filesystem::path& path);
 
+/// Whether the file has a sound that can be read. Throws what is neither BadFile nor Unsupported.
+bool has_sound(const std::filesystem::path& path);
+
 /// Of a file's sound the part from `start` seconds on, `duration` seconds of it where there is a duration.
 class SoundPart final : public SoundSource {
  public:

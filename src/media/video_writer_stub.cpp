@@ -1,6 +1,7 @@
-// mp4_writer.h in a build without FFmpeg's libraries.
+// mp4_writer.h and lossless_writer.h in a build without FFmpeg's libraries.
 
 #include "base/error.h"
+#include "media/lossless_writer.h"
 #include "media/mp4_writer.h"
 
 namespace wan {
@@ -15,6 +16,13 @@ std::unique_ptr<FrameSink> make_mp4_writer(const std::filesystem::path&, const V
                                            const VideoEncoding& encoding, const std::optional<SoundTrack>&) {
   check_mp4_supported(encoding);
   return nullptr;
+}
+
+std::unique_ptr<FrameSink> make_lossless_writer(const std::filesystem::path& path, const VideoFormat&,
+                                                const std::optional<SoundTrack>&) {
+  fail(ErrorCode::kUnsupported,
+       "cannot write {}: this build was made without FFmpeg's libraries; build with -DWAN_WITH_FFMPEG=ON",
+       path.string());
 }
 
 }  // namespace wan

@@ -1,9 +1,9 @@
 #pragma once
 // Linear: a weight and a bias as one callable thing. It owns nothing: the views come from a residency or a holder.
 
+#include "nn/unpacked_weight.h"
 #include "ops/exec_context.h"
 #include "ops/linear.h"
-#include "ops/unpack.h"
 #include "weights/weight_visitor.h"
 
 namespace wan {
@@ -16,11 +16,12 @@ struct LinearShape {
 };
 
 struct Linear {
-  TensorView weight;  // [out, in], may be packed
-  TensorView bias;    // [out] f32, may be empty
+  TensorView weight;           // [out, in], may be packed
+  TensorView bias;             // [out] f32, may be empty
+  LowRankViews addition = {};  // of a packed weight; may be empty
 
   void visit(const WeightVisitor& at, const LinearShape& shape) {
-    at.tensor("weight", weight, {shape.out, shape.in}, shape.dtype);
+    at.tensor("weight", weight, {shape.out, shape.in}, shape.dtype, &addition);
     if (shape.has_bias) at.tensor("bias", bias, {shape.out}, WeightDType::kFloat32);
   }
 
@@ -28,15 +29,14 @@ struct Linear {
   void operator()(ExecContext& ctx, const TensorView& x, const TensorView& out,
                   ActivationKind activation = ActivationKind::kNone) const {
     const Workspace::Scope scope(ctx.workspace);
-    linear(ctx, {.x = x, .weight = unpacked(ctx), .bias = bias, .out = out, .activation = activation});
+    const TensorView values = is_packed(weight.dtype()) ? take_unpacked(ctx, weight, addition) : weight;
+    linear(ctx, {.x = x, .weight = values, .bias = bias, .out = out, .activation = activation});
   }
 
- private:
-  TensorView unpacked(ExecContext& ctx) const {
-    if (!is_packed(weight.dtype())) return weight;
-    const TensorView values = ctx.workspace.take(ctx.unpacked, weight.shape());
-    unpack(ctx, {.packed = weight, .out = values});
-    return values;
+  /// What gives the features [first, last) of the result.
+  Linear rows(std::int64_t first, std::int64_t last) const {
+    const auto part = [&](const TensorView& all) { return all.empty() ? all : all.slice(0, first, last); };
+    return {weight.slice(0, first, last), part(bias), {part(addition.up), addition.down}};
   }
 };
 

@@ -17,6 +17,8 @@ double apply_activation(ActivationKind kind, double x) {
       return 0.5 * x * std::erfc(-x * std::numbers::sqrt2 / 2.0);  // 1 + erf would cancel far below zero
     case ActivationKind::kLeakyReLU:
       return x >= 0.0 ? x : 0.2 * x;
+    case ActivationKind::kReLU:
+      return x < 0.0 ? 0.0 : x;
     case ActivationKind::kNone:
       break;
   }

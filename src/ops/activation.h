@@ -11,6 +11,7 @@ enum class ActivationKind {
   kGeluTanh,   // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   kGelu,       // x Phi(x) = 0.5 x (1 + erf(x / sqrt(2)))
   kLeakyReLU,  // x where x >= 0, otherwise x / 5
+  kReLU,       // x where x >= 0, otherwise 0
 };
 
 /// The scalar function, in double.

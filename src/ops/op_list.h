@@ -13,6 +13,7 @@
 #include "ops/channel_resample.h"
 #include "ops/conv3d.h"
 #include "ops/copy.h"
+#include "ops/depthwise_conv.h"
 #include "ops/embedding.h"
 #include "ops/fill_zero.h"
 #include "ops/finite.h"
@@ -22,10 +23,13 @@
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/linear_combination.h"
+#include "ops/max_pool_2x2.h"
 #include "ops/patchify.h"
+#include "ops/pointwise.h"
 #include "ops/rms_norm.h"
 #include "ops/rms_norm_rope.h"
 #include "ops/rotate_halves.h"
+#include "ops/row_reduction.h"
 #include "ops/unpack.h"
 #include "ops/upsample.h"
 
@@ -34,10 +38,11 @@ namespace wan {
 template <typename... Types>
 struct TypeList {};
 
-using AllOps = TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs,
-                        Conv3dArgs, CopyArgs, CountNonFiniteArgs, DuplicateUpArgs, EmbeddingArgs,
-                        FillZeroArgs, GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs,
-                        LayerNormArgs, LinearArgs, LinearCombinationArgs, PatchifyArgs, RmsNormArgs,
-                        RmsNormRopeArgs, RotateHalvesArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
+using AllOps =
+    TypeList<ActivationArgs, AttentionArgs, AverageDownArgs, CausalAttentionArgs, ChannelNormArgs, Conv3dArgs,
+             CopyArgs, CountNonFiniteArgs, DepthwiseConvArgs, DuplicateUpArgs, EmbeddingArgs, FillZeroArgs,
+             GatedActivationArgs, GatedResidualArgs, JoinAttentionArgs, LayerNormArgs, LinearArgs,
+             LinearCombinationArgs, MaxPool2x2Args, PatchifyArgs, PointwiseArgs, RmsNormArgs, RmsNormRopeArgs,
+             RotateHalvesArgs, RowReductionArgs, RowSoftmaxArgs, UnpackArgs, UnpatchifyArgs, UpsampleArgs>;
 
 }  // namespace wan

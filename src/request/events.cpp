@@ -90,6 +90,8 @@ const char* phase_name(Phase phase) {
       return "download";
     case Phase::kExtend:
       return "extend";
+    case Phase::kPreprocess:
+      return "preprocess";
     case Phase::kLoad:
       return "load";
     case Phase::kAudio:

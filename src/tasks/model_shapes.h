@@ -25,6 +25,8 @@ struct ModelShapes {
   // What of their blocks a checkpoint has packed: of each transformer, or none; of the text encoder.
   std::vector<PackedWeights> packed_transformers = {};
   PackedWeights packed_text_encoder = {};
+  // What merging LoRAs takes of the host's memory on each thread that loads.
+  std::size_t lora_staging = 0;
 
   BlockLayout transformer_layout(std::size_t index) const;
   BlockLayout text_encoder_layout() const;

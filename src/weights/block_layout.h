@@ -9,12 +9,18 @@
 #include <vector>
 
 #include "weights/block_shards.h"
+#include "weights/leased_weights.h"
 #include "weights/weight_scope.h"
 
 namespace wan {
 
-/// Of each block's weights, in a lease's order, the packed dtype in which it is held, where it is; empty: none of a model's is.
-using PackedWeights = std::vector<std::vector<std::optional<DType>>>;
+/// How a weight is held that stays packed.
+struct PackedWeight {
+  std::optional<DType> dtype;  // empty: it does not
+  std::int64_t rank = 0;       // of what is added to it when it is unpacked; 0: nothing
+};
+/// Of each block's weights, in a lease's order; empty: none of a model's is packed.
+using PackedWeights = std::vector<std::vector<PackedWeight>>;
 
 struct BlockLayout {
   /// Below the scope; "{i}" stands for the block's index: "blocks.{i}.".
@@ -31,16 +37,17 @@ struct BlockLayout {
   std::vector<WeightSpec> block_weights(int index) const;
   /// Weights of a block.
   std::size_t count(int index) const;
+  /// Whether anything is added to weights of the block when they are unpacked.
+  bool has_additions(int index) const;
   /// What the weight of a block is held in.
   DType dtype(int index, std::size_t weight, DType compute_dtype) const;
 };
 
-class LowRankSums;
-
-/// The layout, with what the checkpoint has in packed matrices of kCompute held packed, in `count` blocks; but for those to which `sums`
-/// adds something when they are loaded.
-BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count,
-                        const LowRankSums* sums = nullptr);
+/// The layout, with what the checkpoint has in packed matrices of kCompute held packed, in `count` blocks, and beside them the factors of what
+/// a change adds; but for those whose change has no factors.
+BlockLayout with_packed(BlockLayout layout, const WeightScope& scope, int count);
+/// The same, of weights to which nothing is added.
+PackedWeights without_additions(PackedWeights packed);
 
 /// Bytes of a block in device memory, each weight aligned to 64 bytes: what a memory plan counts.
 std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype, int index);
@@ -50,10 +57,14 @@ std::size_t block_bytes(const BlockLayout& layout, DType compute_dtype);
 /// The views of a block whose memory begins at `memory`, in a lease's order.
 std::vector<TensorView> block_views(const BlockLayout& layout, DType compute_dtype, int index,
                                     std::byte* memory, Device device);
+/// Of what is added to each of them, which lies after them all; none where nothing is added to any.
+std::vector<LowRankViews> block_additions(const BlockLayout& layout, DType compute_dtype, int index,
+                                          std::byte* memory, Device device);
 
 /// Consecutive elements of one weight of a block.
 struct WeightRun {
-  std::size_t weight;  // in the layout
+  std::size_t
+      weight;  // in the layout; after its weights come the factors up and down of the first, of the second ...
   std::int64_t first;  // its first element in the row-major weight; of a packed one, its first byte
   TensorView
       view;  // of the weight's shape where it is whole, otherwise of one dimension; of a packed one, u8
@@ -72,7 +83,6 @@ struct BlockGroup {
   BlockLayout layout;
   int count = 0;
   BlockShare share = {};
-  std::shared_ptr<const LowRankSums> sums = {};  // what is added to the weights; empty: nothing
 
   std::size_t bytes_of(int index) const { return block_bytes(layout, scope.compute_dtype(), index); }
 };

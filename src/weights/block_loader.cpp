@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 namespace wan {
@@ -53,6 +52,8 @@ BlockLoader::BlockLoader(std::vector<BlockGroup> groups, int threads, WeightUplo
       auto& entries = entries_.back().emplace_back();
       for (const WeightSpec& spec : group.layout.block_weights(block))
         entries.push_back(group.scope.declare(spec));
+      if (group.layout.has_additions(block))
+        add_factors(group.layout.packed[static_cast<std::size_t>(block)], entries);
     }
     if (!group.scope.loads()) continue;
     loaders_.emplace_back(target_of(group, threads));
@@ -85,6 +86,22 @@ Allocator& BlockLoader::allocator() const {
   return *groups_.front().scope.target().allocator;
 }
 
+void BlockLoader::add_factors(std::span<const PackedWeight> weights,
+                              std::vector<const TensorEntry*>& entries) {
+  const std::size_t count = weights.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool any = weights[i].rank > 0 && entries[i] != nullptr;
+    const WeightFactors* const factors = any ? entries[i]->change->factors() : nullptr;
+    entries.push_back(any ? &factors->up : nullptr);
+    entries.push_back(any ? &factors->down : nullptr);
+  }
+}
+
+std::vector<LowRankViews> BlockLoader::additions(BlockId id, std::byte* memory) const {
+  const BlockGroup& group = group_of(id);
+  return block_additions(group.layout, group.scope.compute_dtype(), id.index, memory, allocator().device());
+}
+
 std::vector<TensorView> BlockLoader::views(BlockId id, std::byte* memory) const {
   const BlockGroup& group = group_of(id);
   return block_views(group.layout, group.scope.compute_dtype(), id.index, memory, allocator().device());
@@ -106,15 +123,10 @@ std::vector<TensorEntry> BlockLoader::sources(BlockId id, std::span<const Weight
 void BlockLoader::check_usable(BlockId id) const {
   const BlockGroup& group = group_of(id);
   const std::vector<const TensorEntry*>& entries = entries_of(id);
-  for (std::size_t i = 0; i < entries.size(); ++i)
+  for (std::size_t i = 0; i < group.layout.count(id.index); ++i)
     WAN_CHECK(entries[i] != nullptr, kBadFile, "[residency] {} of {} is missing or of another kind; {}",
               group.scope.full_name(group.layout.block_weights(id.index)[i].name),
               group.scope.report().checkpoint().path(), "wan inspect lists all that is");
-}
-
-const LowRankSum* BlockLoader::sum_of(BlockId id, std::size_t weight) const {
-  const BlockGroup& group = group_of(id);
-  return group.sums ? group.sums->find(group.layout.block_weights(id.index)[weight].name) : nullptr;
 }
 
 void BlockLoader::load_runs(BlockId id, const RunsOf& runs_of, const WeightLoader& loader,
@@ -127,19 +139,14 @@ void BlockLoader::load_runs(BlockId id, const RunsOf& runs_of, const WeightLoade
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const TensorEntry& whole = *entries_of(id)[runs[i].weight];
     const bool all = !runs[i].packed && entries[i].elements() == runs[i].view.elements();
-    weights.push_back({runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first,
-                       runs[i].packed, sum_of(id, runs[i].weight), runs[i].first});
+    weights.push_back(
+        {runs[i].packed ? whole : entries[i], runs[i].view, all ? 0 : runs[i].first, runs[i].packed});
   }
   // The next block's weights may be packed otherwise, and lie elsewhere in it.
   ahead.begin(checkpoint, id, next, [&](BlockId wanted) { return sources(wanted, runs_of(wanted)); });
   loader.load(weights);
-  for (const WeightLoad& weight : weights)
-    if (weight.sum != nullptr)
-      for (const TensorEntry* entry : {weight.sum->up, weight.sum->down})
-        group_of(id).sums->checkpoint().check_read(*entry);
   for (const TensorEntry& entry : entries) {
-    checkpoint.check_read(entry);
-    checkpoint.release_pages(entry);
+    checkpoint.done_reading(entry);
   }
 }
 
@@ -172,6 +179,14 @@ void BlockLoader::load_here(BlockId id, std::span<const TensorView> views, const
                                    views.front().data(), views.front().device());
     std::vector<WeightRun> runs;
     for (std::size_t i = 0; i < all.size(); ++i) runs.push_back(whole_run(i, all[i]));
+    const std::vector<LowRankViews> more =
+        block_additions(group.layout, group.scope.compute_dtype(), wanted.index, views.front().data(),
+                        views.front().device());
+    for (std::size_t i = 0; i < more.size(); ++i) {
+      if (more[i].up.empty()) continue;
+      runs.push_back(whole_run(all.size() + 2 * i, more[i].up));
+      runs.push_back(whole_run(all.size() + 2 * i + 1, more[i].down));
+    }
     return runs;
   };
   const BlockId next{id.group, id.index + 1};

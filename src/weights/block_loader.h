@@ -44,7 +44,9 @@ class BlockLoader {
   Allocator& allocator() const;
   /// Views of the block in `memory`, as block_views() gives them.
   std::vector<TensorView> views(BlockId id, std::byte* memory) const;
-  /// `views` are the block's own. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
+  /// Likewise, block_additions().
+  std::vector<LowRankViews> additions(BlockId id, std::byte* memory) const;
+  /// `views` are the block's own, of memory that begins with the first. The group's common blocks bring it, where it has them: then `views` are of one piece of memory that no
   /// enqueued work uses. Meanwhile the group's next block, if any, is read ahead. Throws BadFile when one of the block's weights is not usable, or its
   /// file was cut short.
   void load(BlockId id, std::span<const TensorView> views);
@@ -59,8 +61,8 @@ class BlockLoader {
   /// What of the checkpoint makes `runs` of the block, usable weights alone.
   std::vector<TensorEntry> sources(BlockId id, std::span<const WeightRun> runs) const;
   void check_usable(BlockId id) const;
-  /// What is added to a weight of the block; nullptr: nothing.
-  const LowRankSum* sum_of(BlockId id, std::size_t weight) const;
+  /// After a block's weights, those of what is added to each; nullptr where nothing is.
+  static void add_factors(std::span<const PackedWeight> weights, std::vector<const TensorEntry*>& entries);
   /// The runs of the block that is loaded, and of the next one, of which nothing is written.
   using RunsOf = std::function<std::vector<WeightRun>(BlockId)>;
   void load_runs(BlockId id, const RunsOf& runs_of, const WeightLoader& loader, std::optional<BlockId> next,

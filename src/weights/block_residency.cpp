@@ -13,18 +13,21 @@ namespace wan {
 BlockLease::BlockLease(BlockLease&& other) noexcept
     : residency_(std::exchange(other.residency_, nullptr)),
       place_(other.place_),
-      weights_(std::exchange(other.weights_, {})) {}
+      weights_(std::exchange(other.weights_, {})),
+      additions_(std::exchange(other.additions_, {})) {}
 
 BlockLease& BlockLease::operator=(BlockLease&& other) noexcept {
   std::swap(residency_, other.residency_);
   std::swap(place_, other.place_);
   std::swap(weights_, other.weights_);
+  std::swap(additions_, other.additions_);
   return *this;
 }
 
 void BlockLease::release() {
   if (residency_ != nullptr) std::exchange(residency_, nullptr)->release(place_);
   weights_ = {};
+  additions_ = {};
 }
 
 std::unique_ptr<BlockResidency> make_residency(std::vector<BlockGroup> groups, ResidencyOptions options) {

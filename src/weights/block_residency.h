@@ -44,17 +44,20 @@ class BlockLease {
   /// In the layout's order; read-only.
   std::span<const TensorView> weights() const { return weights_; }
   const TensorView& operator[](std::size_t index) const { return weights_[index]; }
+  /// The same, with what is added to them when they are unpacked.
+  LeasedWeights leased() const { return {weights_, additions_}; }
   /// Gives the block back early.
   void release();
 
  private:
   friend class BlockResidency;
-  BlockLease(BlockResidency& residency, std::size_t place, std::span<const TensorView> weights)
-      : residency_(&residency), place_(place), weights_(weights) {}
+  BlockLease(BlockResidency& residency, std::size_t place, const LeasedWeights& leased)
+      : residency_(&residency), place_(place), weights_(leased.views), additions_(leased.additions) {}
 
   BlockResidency* residency_ = nullptr;
   std::size_t place_ = 0;
   std::span<const TensorView> weights_;
+  std::span<const LowRankViews> additions_;
 };
 
 struct ResidencyStats {
@@ -97,9 +100,7 @@ class BlockResidency {
   virtual ResidencyStats stats() const = 0;
 
  protected:
-  BlockLease make_lease(std::size_t place, std::span<const TensorView> weights) {
-    return {*this, place, weights};
-  }
+  BlockLease make_lease(std::size_t place, const LeasedWeights& leased) { return {*this, place, leased}; }
 
  private:
   friend class BlockLease;

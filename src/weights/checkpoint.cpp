@@ -305,6 +305,12 @@ void Checkpoint::release_pages(const TensorEntry& entry) const {
   if (const MappedFile* file = file_of(entry)) file->release_pages(entry.storage);
 }
 
+void Checkpoint::done_reading(const TensorEntry& entry) const {
+  check_read(entry);
+  release_pages(entry);
+  if (entry.change != nullptr) entry.change->done_reading();
+}
+
 std::size_t Checkpoint::total_bytes() const {
   return state_->total_bytes;
 }

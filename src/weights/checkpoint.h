@@ -55,6 +55,8 @@ class Checkpoint {
   /// Takes a tensor's mapped pages out of this process's memory, once they have been converted. They stay in the page
   /// cache and may be read again. Does nothing for bytes that the checkpoint did not map itself.
   void release_pages(const TensorEntry& entry) const;
+  /// Both, once a weight has been loaded, of the tensor and of the files that its change reads. Throws BadFile.
+  void done_reading(const TensorEntry& entry) const;
   /// Sum of the tensors' sizes.
   std::size_t total_bytes() const;
   /// What the (first) safetensors file says of itself; empty for a .pth.

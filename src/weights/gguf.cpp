@@ -98,6 +98,27 @@ class GgufReader {
       : bytes_(bytes), file_(file), where_(file + ": GGUF header"), reader_(bytes, where_) {}
 
   CheckpointFile read() {
+    const auto [tensors, pairs] = read_counts();
+    for (std::uint64_t i = 0; i < pairs; ++i) read_pair();
+    std::vector<std::uint64_t> offsets;
+    for (std::uint64_t i = 0; i < tensors; ++i) offsets.push_back(read_tensor());
+    place(offsets);
+    return std::move(result_);
+  }
+
+  GgufLists read_lists() {
+    keeps_lists_ = true;
+    const auto [tensors, pairs] = read_counts();
+    for (std::uint64_t i = 0; i < pairs; ++i) read_pair();
+    return std::move(lists_);
+  }
+
+ private:
+  struct Counts {
+    std::uint64_t tensors, pairs;
+  };
+
+  Counts read_counts() {
     WAN_CHECK(reader_.text(kMagic.size()) == kMagic, kBadFile, "[{}] is no GGUF file", file_);
     const std::uint32_t version = reader_.u32();
     WAN_CHECK((version & 0xffffu) != 0, kUnsupported,
@@ -110,14 +131,9 @@ class GgufReader {
     WAN_CHECK(tensors <= kMostTensors && pairs <= kMostPairs, kBadFile,
               "[{}] expected at most {} tensors and {} pairs, got {} and {}; {}", where_, kMostTensors,
               kMostPairs, tensors, pairs, kDamaged);
-    for (std::uint64_t i = 0; i < pairs; ++i) read_pair();
-    std::vector<std::uint64_t> offsets;
-    for (std::uint64_t i = 0; i < tensors; ++i) offsets.push_back(read_tensor());
-    place(offsets);
-    return std::move(result_);
+    return {tensors, pairs};
   }
 
- private:
   std::string name(const char* what) {
     const std::uint64_t length = reader_.u64();
     WAN_CHECK(length > 0 && length <= kMostName, kBadFile, "[{}] expected {} of 1 to {} bytes, got {}; {}",
@@ -180,7 +196,7 @@ class GgufReader {
   }
 
   void read_list(const std::string& key) {
-    if (!key.starts_with(kOriginalShape)) return skip_list(1);
+    if (!key.starts_with(kOriginalShape)) return read_values(key);
     const ValueType type = value_type();
     const std::uint64_t count = reader_.u64();
     WAN_CHECK((type == ValueType::kI32 || type == ValueType::kU32) && count <= Shape::kMaxRank, kBadFile,
@@ -189,10 +205,27 @@ class GgufReader {
     for (std::uint64_t i = 0; i < count; ++i) shape.push_back(static_cast<std::int32_t>(reader_.u32()));
   }
 
-  void skip_list(int depth) {
+  /// A list that is kept, where lists are.
+  void read_values(const std::string& key) {
+    const ValueType type = value_type();
+    const bool is_integer = type == ValueType::kI32 || type == ValueType::kU32;
+    if (!keeps_lists_ || (type != ValueType::kText && !is_integer)) return skip_values(type, 1);
+    const std::uint64_t count = reader_.u64();
+    WAN_CHECK(count <= reader_.remaining() / (is_integer ? sizeof(std::uint32_t) : sizeof(std::uint64_t)),
+              kBadFile, "[{}] a list of {} values; {}", where_, count, kDamaged);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (is_integer)
+        lists_.integers[key].push_back(type == ValueType::kI32 ? static_cast<std::int32_t>(reader_.u32())
+                                                               : std::int64_t{reader_.u32()});
+      else
+        lists_.texts[key].push_back(reader_.text(reader_.u64()));
+    }
+  }
+
+  /// A list's number of values of the type, and they.
+  void skip_values(ValueType type, int depth) {
     WAN_CHECK(depth <= kDeepest, kBadFile, "[{}] more than {} lists in lists; {}", where_, kDeepest,
               kDamaged);
-    const ValueType type = value_type();
     const std::uint64_t count = reader_.u64();
     if (type != ValueType::kText && type != ValueType::kList) {
       reader_.take(checked_mul(count, size_of(type), where_.c_str(), ErrorCode::kBadFile));
@@ -205,7 +238,7 @@ class GgufReader {
       if (type == ValueType::kText)
         reader_.take(reader_.u64());
       else
-        skip_list(depth + 1);
+        skip_values(value_type(), depth + 1);
     }
   }
 
@@ -301,6 +334,8 @@ class GgufReader {
   std::set<std::string> keys_;
   std::map<std::string, std::vector<std::int64_t>> original_shapes_;
   CheckpointFile result_;
+  bool keeps_lists_ = false;
+  GgufLists lists_;
 };
 
 constexpr std::size_t kDigits = 5;
@@ -326,6 +361,10 @@ std::optional<std::pair<int, int>> part_of(std::string_view stem) {
 
 CheckpointFile parse_gguf(std::span<const std::byte> bytes, const std::string& file) {
   return GgufReader(bytes, file).read();
+}
+
+GgufLists parse_gguf_lists(std::span<const std::byte> bytes, const std::string& file) {
+  return GgufReader(bytes, file).read_lists();
 }
 
 std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& file) {

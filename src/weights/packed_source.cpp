@@ -44,7 +44,8 @@ void read_codes(const TensorEntry& entry, std::int64_t first, std::int64_t count
 }  // namespace
 
 std::optional<DType> packed_dtype_of(const TensorEntry& entry) {
-  if (entry.change != nullptr) return std::nullopt;  // made of what it is unpacked to
+  if (entry.change != nullptr && entry.change->factors() == nullptr)
+    return std::nullopt;  // made of what it is unpacked to
   if (entry.shape.rank() != 2 || !entry.is_weight() || is_floating(entry.dtype) ||
       !entry.view().is_contiguous())
     return std::nullopt;

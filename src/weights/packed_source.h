@@ -7,7 +7,7 @@
 
 namespace wan {
 
-/// Nothing for a tensor that is not packed, for one that is no matrix or is changed when it is loaded, and for rows that are no whole blocks of any format that the scales
+/// Nothing for a tensor that is not packed, for one that is no matrix or has a change that is no product of two narrow matrices, and for rows that are no whole blocks of any format that the scales
 /// fit: these are unpacked when they are loaded.
 std::optional<DType> packed_dtype_of(const TensorEntry& entry);
 

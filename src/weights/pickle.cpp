@@ -318,7 +318,9 @@ class PickleMachine {
     if (is_global(callable, PickleGlobal::kOrderedDict)) {
       push_ordered_dict(args);
     } else if (is_global(callable, PickleGlobal::kRebuildTensor)) {
-      push_tensor(args);
+      push_tensor(args, std::nullopt);
+    } else if (is_global(callable, PickleGlobal::kRebuildTypedTensor)) {
+      push_typed_tensor(args);
     } else if (is_global(callable, PickleGlobal::kRebuildParameter)) {
       // (tensor, requires_grad, hooks)
       malformed(args.size() != 3 || value(args[0]).kind != PickleKind::kTensor,
@@ -347,8 +349,21 @@ class PickleMachine {
     push(std::move(dict));
   }
 
-  // (storage, offset, size, stride, requires_grad, hooks[, metadata])
-  void push_tensor(const std::vector<PickleRef>& args) {
+  // (storage, offset, size, stride, requires_grad, hooks, dtype[, metadata]); of bytes, and of dtypes that have one
+  void push_typed_tensor(std::vector<PickleRef> args) {
+    constexpr std::size_t kType = 6;
+    malformed(args.size() != kType + 1 && args.size() != kType + 2,
+              "_rebuild_tensor_v3 with too few or many arguments");
+    malformed(!is_global(args[kType], PickleGlobal::kDType), "a tensor of no known dtype");
+    malformed(value(args[0]).kind != PickleKind::kStorage || value(args[0]).dtype != DType::kU8,
+              "a tensor of no bytes");
+    const DType dtype = value(args[kType]).dtype;
+    args.erase(args.begin() + kType);
+    push_tensor(args, dtype);
+  }
+
+  // (storage, offset, size, stride, requires_grad, hooks[, metadata]); `dtype`: where it is not the storage's
+  void push_tensor(const std::vector<PickleRef>& args, std::optional<DType> dtype) {
     malformed(args.size() != 6 && args.size() != 7, "_rebuild_tensor_v2 with too few or many arguments");
     malformed(value(args[0]).kind != PickleKind::kStorage, "a tensor without a storage");
     malformed(value(args[1]).kind != PickleKind::kInt, "a tensor without an offset");
@@ -359,7 +374,7 @@ class PickleMachine {
       for (const PickleRef item : tuple(list))
         malformed(value(item).kind != PickleKind::kInt, "a tensor's size or stride is no integer");
     push({.kind = PickleKind::kTensor,
-          .dtype = value(args[0]).dtype,
+          .dtype = dtype.value_or(value(args[0]).dtype),
           .integer = value(args[1]).integer,
           .items = {args[0], args[2], args[3]}});
   }

@@ -9,11 +9,18 @@
 
 namespace wan {
 
-enum class PickleGlobal : std::uint8_t { kOrderedDict, kRebuildTensor, kRebuildParameter, kStorageType };
+enum class PickleGlobal : std::uint8_t {
+  kOrderedDict,
+  kRebuildTensor,
+  kRebuildTypedTensor,
+  kRebuildParameter,
+  kStorageType,
+  kDType
+};
 
 struct PickleGlobalFacts {
   PickleGlobal global;
-  DType dtype = DType::kU8;  // of a storage type
+  DType dtype = DType::kU8;  // of a storage type, or itself
 };
 
 /// nullopt for every name that is not needed for tensors.

@@ -165,6 +165,9 @@ class TensorCollector {
                            static_cast<std::size_t>(extent) * size);
     }
     tensors_.push_back({name, tensor.dtype, shape, strides, used, file_});
+    WAN_CHECK(!is_packed(tensor.dtype) || tensors_.back().view().is_contiguous(), kUnsupported,
+              "[{}] {} with strides {} of codes; save a contiguous() copy", where, shape.to_string(),
+              strides.to_string());
   }
 
   const Pickle& pickle_;

@@ -132,22 +132,28 @@ Squares quantize_matrix(MatrixFormat format, const TensorEntry& source, std::spa
   const std::size_t row_bytes = dtype_bytes(dtype_of(format), columns);
   WAN_CHECK(codes.size() == row_bytes * static_cast<std::size_t>(rows), kInternal,
             "[quantize] {} bytes for {}", codes.size(), source.shape.to_string());
+  constexpr std::int64_t kRowsAtOnce = 64;  // a change reads its factors anew each time
   double errors = 0;
   double squares = 0;
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static) reduction(+ : errors, squares)
 #endif
-  for (std::int64_t row = 0; row < rows; ++row) {
-    std::vector<float> values(static_cast<std::size_t>(columns));
-    convert_part(source, row * columns, TensorView(values.data(), DType::kF32, {columns}));
-    double sum = 0;
-    for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
-    squares += sum;
-    if (!std::isfinite(sum)) continue;  // no code stands for such a value: the sum tells
-    const auto at = static_cast<std::size_t>(row);
-    float scale = 1.0f;
-    errors += quantize_row(format, values.data(), columns, codes.data() + at * row_bytes, &scale);
-    if (has_row_scales(format)) scales[at] = scale;
+  for (std::int64_t first = 0; first < rows; first += kRowsAtOnce) {
+    const std::int64_t count = std::min(kRowsAtOnce, rows - first) * columns;
+    std::vector<float> values(static_cast<std::size_t>(count));
+    convert_changed(source, first * columns, TensorView(values.data(), DType::kF32, {count}));
+    for (std::int64_t row = first; row < std::min(first + kRowsAtOnce, rows); ++row) {
+      const auto of_row = std::span(values).subspan(static_cast<std::size_t>((row - first) * columns),
+                                                    static_cast<std::size_t>(columns));
+      double sum = 0;
+      for (const float value : of_row) sum += static_cast<double>(value) * static_cast<double>(value);
+      squares += sum;
+      if (!std::isfinite(sum)) continue;  // no code stands for such a value: the sum tells
+      const auto at = static_cast<std::size_t>(row);
+      float scale = 1.0f;
+      errors += quantize_row(format, of_row.data(), columns, codes.data() + at * row_bytes, &scale);
+      if (has_row_scales(format)) scales[at] = scale;
+    }
   }
   return {errors, squares};
 }

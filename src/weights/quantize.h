@@ -39,8 +39,9 @@ struct Squares {
   double errors = 0;
   double values = 0;
 };
-/// Every row of a checkpoint's matrix, on as many threads as OpenMP takes. `codes` and, where rows have them, `scales` hold all rows'.
-/// A row with a value that is not finite is left out, and the sum of the values is not finite either.
+/// Every row of a checkpoint's matrix, with its change, on as many threads as OpenMP takes. `codes` and, where rows have them, `scales` hold all rows'.
+/// A row with a value that is not finite is left out, and the sum of the values is not finite either; nor is that of the errors
+/// where a scale is too large for the format's.
 Squares quantize_matrix(MatrixFormat format, const TensorEntry& source, std::span<std::byte> codes,
                         std::span<float> scales);
 

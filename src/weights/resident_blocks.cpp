@@ -22,6 +22,7 @@ void ResidentBlocks::load(BlockId id) {
   if (target.memory.data() == nullptr) {
     target.memory = Buffer(loader_.allocator(), loader_.bytes_of(id));
     target.views = loader_.views(id, target.memory.data());
+    target.additions = loader_.additions(id, target.memory.data());
     // A device's allocator may give out what work that is enqueued still uses.
     if (mark_use_ && loader_.group_of(id).share.common)
       if (const std::function<void()> wait_until_unused = mark_use_()) wait_until_unused();
@@ -85,7 +86,7 @@ BlockLease ResidentBlocks::acquire(BlockId id) {
     }
     stats_.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  return make_lease(loader_.number(id), wanted.views);
+  return make_lease(loader_.number(id), {wanted.views, wanted.additions});
 }
 
 ResidencyStats ResidentBlocks::stats() const {
@@ -103,6 +104,7 @@ void ResidentBlocks::drop_if_done(Place& place) noexcept {
   if (keep_ || !scheduled_ || place.leases > 0 || place.to_come > 0 || !place.loaded) return;
   place.loaded = false;
   place.views.clear();
+  place.additions.clear();
   place.memory = Buffer();
 }
 

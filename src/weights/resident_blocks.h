@@ -23,6 +23,7 @@ class ResidentBlocks final : public BlockResidency {
   struct Place {
     Buffer memory;
     std::vector<TensorView> views;
+    std::vector<LowRankViews> additions;
     bool loaded = false;
     int leases = 0;
     std::int64_t to_come = 0;  // in the rest of the schedule

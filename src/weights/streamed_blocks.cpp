@@ -119,10 +119,10 @@ BlockLease StreamedBlocks::acquire(BlockId id) {
   if (found != nullptr && found->state == State::kReady) ++stats_.ready;
   Place& place = wait_for(id, lock);
   ++place.leases;
-  const std::span<const TensorView> views = place.views;
+  const LeasedWeights leased{place.views, place.additions};
   lock.unlock();
   changed_.notify_all();  // the schedule has moved on: the next block can come
-  return make_lease(static_cast<std::size_t>(&place - places_.data()), views);
+  return make_lease(static_cast<std::size_t>(&place - places_.data()), leased);
 }
 
 // Returns the block's place once it is filled; throws what filling it threw and empties the place.
@@ -251,6 +251,7 @@ void StreamedBlocks::load(const Work& work, std::unique_lock<std::mutex>& lock) 
   place.state = State::kLoading;
   place.id = work.id;
   place.views = loader_.views(work.id, place.memory.data());
+  place.additions = loader_.additions(work.id, place.memory.data());
   const std::vector<std::function<void()>> uses = std::exchange(place.uses, {});
   lock.unlock();
   std::exception_ptr error;

@@ -34,6 +34,7 @@ class StreamedBlocks final : public BlockResidency {
   struct Place {
     Buffer memory;
     std::vector<TensorView> views;  // the block's
+    std::vector<LowRankViews> additions;
     BlockId id;
     State state = State::kEmpty;  // with memory; without, a place is out of use
     int leases = 0;

@@ -58,6 +58,13 @@ struct TensorEntry {
   }
 };
 
+/// What a change adds to a weight [out, in], as up down^T. Their values are made when they are read: each entry has a change of its own.
+struct WeightFactors {
+  TensorEntry up;    // [out, rank]
+  TensorEntry down;  // [in, rank]
+  std::int64_t rank() const { return up.shape[1]; }
+};
+
 /// What one checkpoint file holds.
 struct CheckpointFile {
   std::vector<TensorEntry> tensors;             // in the file's order

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "weights/convert.h"
-#include "weights/low_rank.h"
 #include "weights/packed_source.h"
 
 #ifdef _OPENMP
@@ -17,9 +16,6 @@
 namespace wan {
 
 namespace {
-
-/// What one thread fills of a weight at a time: large enough for a bus, small enough that many fit in page-locked memory.
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 struct Piece {
   const WeightLoad& weight;  // all of it
@@ -31,12 +27,7 @@ struct Piece {
     if (weight.packed)
       return read_packed(weight.entry, *weight.packed, static_cast<std::size_t>(first + from), to.bytes(),
                          to.data());
-    if (weight.sum == nullptr) return convert_changed(weight.entry, first + from, to);
-    std::vector<float> values(static_cast<std::size_t>(to.elements()));
-    const TensorView exact(values.data(), DType::kF32, to.shape());
-    convert_changed(weight.entry, first + from, exact);
-    add_low_rank(*weight.sum, weight.sum_first + (first - weight.first) + from, values);
-    convert_part(exact, 0, to);
+    convert_changed(weight.entry, first + from, to);
   }
 };
 
@@ -45,7 +36,7 @@ std::vector<Piece> pieces_of(std::span<const WeightLoad> weights) {
   for (const WeightLoad& weight : weights) {
     const std::int64_t elements = weight.destination.elements();
     const TensorView row = weight.destination.reshape({elements});
-    const auto step = static_cast<std::int64_t>(kPieceBytes / dtype_size(row.dtype()));
+    const auto step = static_cast<std::int64_t>(kWeightPieceBytes / dtype_size(row.dtype()));
     for (std::int64_t first = 0; first < elements; first += step)
       pieces.push_back({weight, weight.first + first, row.slice(0, first, std::min(first + step, elements))});
   }

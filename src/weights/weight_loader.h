@@ -11,10 +11,11 @@
 
 namespace wan {
 
-struct LowRankSum;
-
 /// Fills `device` with what `source` writes; called from several threads at once for different memory. See Backend::upload_from.
 using WeightUpload = std::function<void(const UploadSource& source, const TensorView& device)>;
+
+/// What one thread fills of a weight at a time: large enough for a bus, small enough that many fit in page-locked memory.
+inline constexpr std::size_t kWeightPieceBytes = std::size_t{4} << 20;
 
 /// Where weights go.
 struct WeightTarget {
@@ -37,9 +38,6 @@ struct WeightLoad {
   std::int64_t first = 0;
   /// `destination` is u8, and takes as many bytes of the weight in this packed dtype, from its byte `first` on.
   std::optional<DType> packed = {};
-  /// What is added, where it is not nullptr, from the row-major index `sum_first` of the whole weight on.
-  const LowRankSum* sum = nullptr;
-  std::int64_t sum_first = 0;
 };
 
 class WeightLoader {

@@ -68,8 +68,7 @@ Tensor WeightScope::load(const WeightSpec& spec) const {
   if (entry == nullptr || loader_ == nullptr) return {};
   Tensor tensor(*loader_->target().allocator, resolve_dtype(spec.dtype, compute_dtype_), spec.shape);
   loader_->load(std::vector<WeightLoad>{{*entry, tensor}});
-  report_->checkpoint().check_read(*entry);
-  report_->checkpoint().release_pages(*entry);
+  report_->checkpoint().done_reading(*entry);
   return tensor;
 }
 

@@ -19,14 +19,15 @@
 #include <utility>
 #include <vector>
 
+#include "weights/leased_weights.h"
 #include "weights/weight_scope.h"
 
 namespace wan {
 
 class WeightVisitor {
  public:
-  /// Called for each member, in the struct's order; may set `weight`.
-  using Visit = std::function<void(const WeightSpec& spec, TensorView& weight)>;
+  /// Called for each member, in the struct's order; may set `weight`, and what is added to it where a matrix may stay packed (otherwise nullptr).
+  using Visit = std::function<void(const WeightSpec& spec, TensorView& weight, LowRankViews* addition)>;
 
   explicit WeightVisitor(Visit visit) : visit_(std::move(visit)) {}
 
@@ -37,8 +38,8 @@ class WeightVisitor {
     return below;
   }
   void tensor(std::string_view name, TensorView& weight, const Shape& shape,
-              WeightDType dtype = WeightDType::kCompute) const {
-    visit_({.name = prefix_ + std::string(name), .shape = shape, .dtype = dtype}, weight);
+              WeightDType dtype = WeightDType::kCompute, LowRankViews* addition = nullptr) const {
+    visit_({.name = prefix_ + std::string(name), .shape = shape, .dtype = dtype}, weight, addition);
   }
 
  private:
@@ -51,7 +52,9 @@ template <typename Weights, typename Config>
 std::vector<WeightSpec> list_weights(const Config& config) {
   std::vector<WeightSpec> specs;
   Weights weights;
-  weights.visit(WeightVisitor([&](const WeightSpec& spec, TensorView&) { specs.push_back(spec); }), config);
+  weights.visit(
+      WeightVisitor([&](const WeightSpec& spec, TensorView&, LowRankViews*) { specs.push_back(spec); }),
+      config);
   return specs;
 }
 
@@ -60,19 +63,27 @@ template <typename Weights, typename Config>
 std::size_t weight_count(const Config& config) {
   std::size_t count = 0;
   Weights weights;
-  weights.visit(WeightVisitor([&](const WeightSpec&, TensorView&) { ++count; }), config);
+  weights.visit(WeightVisitor([&](const WeightSpec&, TensorView&, LowRankViews*) { ++count; }), config);
   return count;
 }
 
-/// The struct on `views`, which are in list_weights()' order: a BlockLease's. Throws Internal for others.
+/// The struct on a lease's weights, which are in list_weights()' order. Throws Internal for others, and where something is added to a weight
+/// that takes nothing.
 template <typename Weights, typename Config>
-Weights bind_weights(std::span<const TensorView> views, const Config& config) {
+Weights bind_weights(const LeasedWeights& leased, const Config& config) {
   Weights weights;
+  const std::span<const TensorView> views = leased.views;
   std::size_t next = 0;
-  weights.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight) {
+  weights.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight, LowRankViews* addition) {
                   WAN_CHECK(next < views.size() && views[next].shape() == spec.shape, kInternal,
                             "[bind_weights] view {} of {} is not {} {}", next, views.size(), spec.name,
                             spec.shape.to_string());
+                  if (!leased.additions.empty()) {
+                    const LowRankViews& added = leased.additions[next];
+                    WAN_CHECK(addition != nullptr || added.up.empty(), kInternal,
+                              "[bind_weights] {} takes no addition", spec.name);
+                    if (addition != nullptr) *addition = added;
+                  }
                   weight = views[next++];
                 }),
                 config);
@@ -87,7 +98,7 @@ class LoadedWeights {
  public:
   template <typename Config>
   LoadedWeights(const WeightScope& scope, const Config& config) : checkpoint_(scope.report().checkpoint()) {
-    weights_.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight) {
+    weights_.visit(WeightVisitor([&](const WeightSpec& spec, TensorView& weight, LowRankViews*) {
                      if (spec.dtype == WeightDType::kInFile) {
                        const TensorEntry* entry = scope.declare(spec);
                        if (entry == nullptr) return;
@@ -106,6 +117,7 @@ class LoadedWeights {
   }
 
   const Weights* operator->() const { return &weights_; }
+  const Weights& operator*() const { return weights_; }
   /// After a use of what stays in the file. Throws BadFile where that was cut short meanwhile.
   void check_read() const {
     for (const TensorEntry* entry : in_file_) checkpoint_.check_read(*entry);

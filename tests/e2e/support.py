@@ -1,6 +1,7 @@
 """What the end-to-end tests share: running the program, small readers of the files it writes, damaged checkpoints.
 
-Standard library only. The environment names the program (WAN_BINARY) and the source tree (WAN_SOURCE_DIR).
+Standard library only. The environment names the program (WAN_BINARY), the source tree (WAN_SOURCE_DIR) and golden files as the
+build of the tests unpacks them (WAN_GOLDEN_DIR).
 """
 
 import ast
@@ -19,7 +20,8 @@ from pathlib import Path
 
 WAN = os.environ.get("WAN_BINARY", "build/apps/cli/wan")
 SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
-CHECKPOINT = SOURCE / "tests/golden/pipeline/checkpoint"
+UNPACKED = Path(os.environ.get("WAN_GOLDEN_DIR", SOURCE / "build/golden"))
+CHECKPOINT = UNPACKED / "pipeline/checkpoint"
 
 INVALID_ARGUMENT, BAD_FILE, UNSUPPORTED, OUT_OF_MEMORY, IO, CANCELLED = 64, 65, 69, 71, 74, 130
 REFUSAL_SECONDS = 1.0  # of processor time: what a refusal may take on any machine, however busy
@@ -247,8 +249,10 @@ def read_mp4(path):
 
 
 def _mp4_metadata(data):
-    start, end = find_box(data, "moov/udta/meta") if "udta" in [
-        kind for kind, _, _ in boxes(data, *find_box(data, "moov"))] else find_box(data, "moov/meta")
+    kinds = [kind for kind, _, _ in boxes(data, *find_box(data, "moov"))]
+    if "udta" not in kinds and "meta" not in kinds:
+        return {}
+    start, end = find_box(data, "moov/udta/meta" if "udta" in kinds else "moov/meta")
     if data[start + 4 : start + 8] != b"hdlr":  # an ISO meta box begins with version and flags, QuickTime's does not
         start += 4
     keys, _ = find_box(data, "keys", start, end)

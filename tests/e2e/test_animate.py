@@ -8,10 +8,10 @@ import subprocess
 import unittest
 import wave
 
-from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, SOURCE, WAN, WanTest, environment, generate_arguments, read_mp4, read_npy,
+from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, UNPACKED, WAN, WanTest, environment, generate_arguments, read_mp4, read_npy,
                      read_png, read_safetensors)
 
-GOLDEN = SOURCE / "tests/golden/animate"
+GOLDEN = UNPACKED / "animate"
 ANIMATE = GOLDEN / "checkpoint"
 FRAMES = 20  # of the folder "moves", 24 a second; "scene" has 12
 
@@ -61,7 +61,7 @@ class Videos(Animation):
             file.setparams((1, 2, 16000, 0, "NONE", None))
             file.writeframes(b"".join(struct.pack("<h", (i * i // 300) % 9000) for i in range(20800)))
         shutil.copy(GOLDEN / "moves/src_ref.png", source)
-        self.generate(checkpoint=SOURCE / "tests/golden/speech/checkpoint", task="s2v-14B", image=GOLDEN / "moves/src_ref.png", audio="talk.wav",
+        self.generate(checkpoint=UNPACKED / "speech/checkpoint", task="s2v-14B", image=GOLDEN / "moves/src_ref.png", audio="talk.wav",
                       size="64*64", frame_num=None, infer_frames="8", sample_steps="1", device="cpu", save_file="sounding/src_pose.mp4")
         self.generate(size="16*16", frame_num="21", fps="16", sample_steps="1", save_file="sounding/src_face.mp4")
         for name, options, sounds in (("a.mp4", {}, True), ("b.mp4", {"official_output": True}, False)):
@@ -182,11 +182,11 @@ class Refusals(Animation):
         self.refuse(INVALID_ARGUMENT, "src_mask.mp4 is 16*16, expected 32*32", replace_flag=True, src_root_path=self.copy_of("scene", src_mask=face))
         self.refuse(BAD_FILE, "src_pose.mp4", src_root_path=self.copy_of("moves", src_pose=ANIMATE / "config.json"))
         self.refuse(BAD_FILE, "src_ref.png", src_root_path=self.copy_of("moves", src_ref=ANIMATE / "config.json"))
-        plain = SOURCE / "tests/golden/audio/files/plain.mp4"
+        plain = UNPACKED / "audio/files/plain.mp4"
         result = self.run_wan(*generate_arguments(save_file="a.mp4", **self.options(src_root_path=self.copy_of("moves", src_face=plain))))
         self.assertEqual(result.status, INVALID_ARGUMENT)
         self.assertIn("src_face.mp4 is 64*48, expected 16*16\n  src_face.mp4 has 3 frames, src_pose.mp4 20;", result.err)
-        poses = self.copy_of("moves", src_pose=SOURCE / "tests/golden/speech/pose.mov")
+        poses = self.copy_of("moves", src_pose=UNPACKED / "speech/pose.mov")
         result = self.run_wan(*generate_arguments(save_file="a.mp4", **self.options(src_root_path=poses, size="64*64")))
         self.assertEqual(result.status, INVALID_ARGUMENT)
         self.assertIn("--src_root_path source: src_pose.mp4 is 48*36, whose sides are no multiples of 16\n", result.err)

@@ -5,7 +5,7 @@ import os
 import shutil
 import unittest
 
-from support import (BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, REFUSAL_SECONDS, SOURCE, UNSUPPORTED, WanTest, change_tensors,
+from support import (BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, REFUSAL_SECONDS, SOURCE, UNPACKED, UNSUPPORTED, WanTest, change_tensors,
                      generate_arguments, read_safetensors, write_safetensors)
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
@@ -166,7 +166,7 @@ class Damage(WanTest):
                          [["._Wan2.1_VAE.pth"]])
 
     def test_a_vae_of_another_model(self):
-        shutil.copy(SOURCE / "tests/golden/vae22/levels4.pth", self.checkpoint / "Wan2.1_VAE.pth")
+        shutil.copy(UNPACKED / "vae22/levels4.pth", self.checkpoint / "Wan2.1_VAE.pth")
         self.assert_bad(str(self.checkpoint / "Wan2.1_VAE.pth"), "48 latent channels", "another model's VAE",
                         "Wan2.1_VAE.pth of Wan2.2-T2V-A14B")
         (self.checkpoint / "Wan2.1_VAE.pth").rename(self.checkpoint / "Wan2.2_VAE.pth")
@@ -275,7 +275,7 @@ class Layouts(WanTest):
             with self.subTest(text):
                 (self.folder / "0/config.json").write_text(text, encoding="utf-8")
                 self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "0/config.json")
-        shutil.copy(SOURCE / "tests/golden/pipeline/checkpoint_ti2v/config.json", self.folder / "0/config.json")
+        shutil.copy(UNPACKED / "pipeline/checkpoint_ti2v/config.json", self.folder / "0/config.json")
         self.assert_refused(self.run_wan(*generate_arguments("0")), BAD_FILE, "lacks Wan2.2_VAE.pth;",
                             "Wan2.1_VAE.pth is the VAE of Wan2.2-T2V-A14B and Wan2.2-I2V-A14B and Wan2.2-S2V-14B and "
                             "Wan2.2-Animate-14B")

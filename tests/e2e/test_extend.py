@@ -2,24 +2,65 @@
 
 import base64
 import json
-import os
+import random
 import shutil
 import threading
 import unittest
+from array import array
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from support import BAD_FILE, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
+from gguf_support import F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
+from layouts_support import write_tensors
+from support import BAD_FILE, INVALID_ARGUMENT, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png, write_png
 
 IO = 74
-SOURCE = Path(os.environ.get("WAN_SOURCE_DIR", Path(__file__).resolve().parents[2]))
-GOLDEN = SOURCE / "tests/golden/qwen"
+GOLDEN = UNPACKED / "qwen"
 SECRET = "sk-secret-0123456789abcdef"
 PROXIES = {name: "" for name in ("http_proxy", "https_proxy", "all_proxy")}
 
 
 def completion(text, reason="stop"):
     return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}]}
+
+
+def random_qwen():
+    """Tensors of a Qwen2.5 by the names of safetensors files and of GGUF: {name: (GGUF's, shape, values)}; and its pairs in GGUF."""
+    rng = random.Random(1)
+    dim, ffn, keys, vocabulary, layers = 64, 96, 32, 524, 3
+    tensors = {}
+
+    def add(name, gguf, *shape):
+        count, inputs = shape[0] * (shape[1] if len(shape) > 1 else 1), shape[-1]
+        values = [rng.gauss(0, 1) / inputs ** 0.5 if len(shape) > 1 else 1 + rng.gauss(0, 0.1) for _ in range(count)]
+        tensors[name] = (gguf, list(shape), array("f", values))
+
+    add("model.embed_tokens.weight", "token_embd.weight", vocabulary, dim)
+    add("model.norm.weight", "output_norm.weight", dim)
+    add("lm_head.weight", "output.weight", vocabulary, dim)
+    for i in range(layers):
+        for name, gguf, *shape in [
+                ("input_layernorm", "attn_norm", dim), ("self_attn.q_proj", "attn_q", dim, dim), ("self_attn.k_proj", "attn_k", keys, dim),
+                ("self_attn.v_proj", "attn_v", keys, dim), ("self_attn.o_proj", "attn_output", dim, dim),
+                ("post_attention_layernorm", "ffn_norm", dim), ("mlp.gate_proj", "ffn_gate", ffn, dim),
+                ("mlp.up_proj", "ffn_up", ffn, dim), ("mlp.down_proj", "ffn_down", dim, ffn)]:
+            add(f"model.layers.{i}.{name}.weight", f"blk.{i}.{gguf}.weight", *shape)
+            if gguf in ("attn_q", "attn_k", "attn_v"):
+                add(f"model.layers.{i}.{name}.bias", f"blk.{i}.{gguf}.bias", shape[0])
+    config = {"model_type": "qwen2", "hidden_act": "silu", "hidden_size": dim, "num_hidden_layers": layers, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "intermediate_size": ffn, "vocab_size": vocabulary, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
+              "tie_word_embeddings": False, "max_position_embeddings": 32768}
+    pairs = {"general.architecture": "qwen2", "qwen2.embedding_length": dim, "qwen2.block_count": layers,
+             "qwen2.attention.head_count": 4, "qwen2.attention.head_count_kv": 2, "qwen2.feed_forward_length": ffn,
+             "qwen2.context_length": 32768, "qwen2.attention.layer_norm_rms_epsilon": 1e-6, "qwen2.rope.freq_base": 1e6,
+             "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2"}
+    tokenizer = json.loads((GOLDEN / "tokenizers/qwen.json").read_text())
+    pieces = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
+    added = tokenizer["added_tokens"]
+    pairs["tokenizer.ggml.tokens"] = pieces + [token["content"] for token in added]
+    pairs["tokenizer.ggml.token_type"] = [1] * len(pieces) + [3 if token["special"] else 4 for token in added]
+    pairs["tokenizer.ggml.merges"] = [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["model"]["merges"]]
+    return config, pairs, tensors
 
 
 class Server:
@@ -267,6 +308,55 @@ class ExtendTest(WanTest):
         # By its official name, in the working directory.
         named = ask("--base_seed", "1", "--ckpt_dir", str(Path(self.folder) / "Wan2.2-T2V-A14B"), model="Qwen2.5_3B")
         self.assertEqual(named.out, first.out, named.err)
+
+    def test_a_gguf_file_answers_as_its_folder_does(self):
+        folder = Path(self.folder) / "Qwen2.5-1B-Instruct"
+        folder.mkdir()
+        config, pairs, tensors = random_qwen()
+        sampling = {"do_sample": True, "repetition_penalty": 1.05, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "eos_token_id": [522, 520]}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "generation_config.json").write_text(json.dumps(sampling))
+        shutil.copy(GOLDEN / "tokenizers/qwen.json", folder / "tokenizer.json")
+        write_tensors(folder / "model.safetensors",
+                      {name: ("F32", shape, values.tobytes()) for name, (_, shape, values) in tensors.items()})
+        whole, packed = (Path(self.folder) / name for name in ("whole.gguf", "packed.gguf"))
+        exact = {gguf: (F32_TENSOR, shape, values.tobytes()) for gguf, shape, values in tensors.values()}
+        write_gguf(whole, pairs, exact)
+        small = {gguf: (Q8_0_TENSOR, shape, b"".join(q8_0(values[i : i + shape[1]]) for i in range(0, len(values), shape[1])))
+                 for gguf, shape, values in tensors.values() if len(shape) == 2}
+        write_gguf(packed, pairs, {**exact, **small})
+        self.assertLess(packed.stat().st_size, whole.stat().st_size / 2)
+
+        def ask(model, *more):
+            return self.run_wan("extend", "--prompt", "a cat", "--prompt_extend_model", str(model), "--device", "cpu", "--json",
+                                "--base_seed", "1", *more)
+        answer = ask(folder)
+        self.assertEqual(answer.status, 0, answer.err)
+        expected = json.loads(answer.out)["prompt"]
+        self.assertTrue(expected)
+        answer = ask(whole)  # the pairs and the published way of drawing words stand for the folder's files
+        self.assertEqual(json.loads(answer.out or "{}").get("prompt"), expected, answer.err)
+        answer = ask(packed)
+        self.assertEqual(answer.status, 0, answer.err)
+        streamed = ask(packed, "--memory_limit", "1MB")  # its layers are kept packed, two at a time
+        self.assertEqual(streamed.out, answer.out, streamed.err)
+
+        for change, status, word in [
+                ({"general.architecture": "llama"}, UNSUPPORTED, "llama"), ({"tokenizer.ggml.pre": "llama-bpe"}, UNSUPPORTED, "llama-bpe"),
+                ({"qwen2.block_count": 4}, BAD_FILE, "model.layers.3"), ({"qwen2.attention.head_count": 5}, BAD_FILE, "heads"),
+                ({"qwen2.rope.freq_base": "x"}, BAD_FILE, "qwen2.rope.freq_base"),
+                ({"tokenizer.ggml.token_type": [1]}, BAD_FILE, "tokenizer"),
+                ({"tokenizer.ggml.merges": ["ab"]}, BAD_FILE, "merge")]:
+            with self.subTest(change=change):
+                write_gguf(whole, {**pairs, **change}, exact)
+                refused = ask(whole)
+                self.assertEqual((refused.status, refused.out), (status, ""), refused.err)
+                self.assertIn(word, refused.err)
+        picture = Path(self.folder) / "picture.png"
+        write_png(picture, 8, 8, lambda x, y: (x, y, 9))
+        refused = ask(packed, "--image", str(picture))
+        self.assertEqual((refused.status, refused.out), (UNSUPPORTED, ""), refused.err)
+        self.assertIn("reads text alone", refused.err)
 
     def test_a_local_model_is_found_by_its_name(self):
         folder = Path(self.folder)

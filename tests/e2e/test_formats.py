@@ -8,6 +8,7 @@ import struct
 import unittest
 from array import array
 
+from gguf_support import BF16_TENSOR, F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
 from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
@@ -65,32 +66,16 @@ def as_int8(tensors):
     return made
 
 
-def gguf_text(text):
-    return struct.pack("<Q", len(text)) + text.encode()
-
-
 def write_q8_0(path, tensors):
     """A GGUF file: matrices of the blocks in Q8_0, all else as it is."""
-    kinds = {"BF16": 30, "F32": 0}
-    infos, data = b"", bytearray()
+    kinds = {"BF16": BF16_TENSOR, "F32": F32_TENSOR}
+    made = {}
     for name, (dtype, shape, values) in tensors.items():
-        kind = kinds[dtype]
         if is_matrix(name, shape):
-            kind, blocks = 8, bytearray()
-            for row in bf16_rows(shape, values):
-                for begin in range(0, len(row), 32):
-                    block = row[begin : begin + 32]
-                    (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
-                    blocks += struct.pack("<e", scale)
-                    blocks += array("b", [max(-127, min(127, round(value / scale))) for value in block]).tobytes()
-            values = bytes(blocks)
-        data += bytes(-len(data) % 32)
-        infos += gguf_text(name) + struct.pack("<I", len(shape)) + b"".join(
-            struct.pack("<Q", extent) for extent in reversed(shape)) + struct.pack("<IQ", kind, len(data))
-        data += values
-    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), 1)
-    header += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("wan") + infos
-    path.write_bytes(header + bytes(-len(header) % 32) + data)
+            made[name] = (Q8_0_TENSOR, shape, b"".join(map(q8_0, bf16_rows(shape, values))))
+        else:
+            made[name] = (kinds[dtype], shape, values)
+    write_gguf(path, {"general.architecture": "wan"}, made)
 
 
 def psnr(a, b):
@@ -193,6 +178,28 @@ class Formats(WanTest):
             self.assertEqual(result.status, BAD_FILE, result.err)
             self.assertRegex(result.err, "blocks.0.ffn.0.weight.*not finite")
             self.assertEqual(list((self.folder / kind).rglob("diffusion_pytorch_model.*")), [])
+
+    def test_what_cannot_be_converted_is_told(self):
+        for name, kind, status, words in (("blocks.0.norm3.weight", "int8", BAD_FILE, "norm3.weight.*not finite"),
+                                                  ("blocks.0.ffn.0.weight", "q8_0", UNSUPPORTED, "ffn.0.weight.*too large for the scales of q8_0"),
+                                                  ("blocks.0.ffn.0.weight", "q4_0", UNSUPPORTED, "too large for the scales of q4_0")):
+            with self.subTest(name + kind):
+                checkpoint = self.checkpoint(f"broken_{kind}")
+                for expert in EXPERTS:
+                    tensors = read_safetensors(next((DEMO / expert).glob("*.safetensors")))
+                    dtype, shape, values = tensors[name]
+                    if "norm" in name:  # NaN, in the tensor's own dtype
+                        last = struct.pack("<f", math.nan) if dtype == "F32" else struct.pack("<H", 0x7FC0)
+                    else:
+                        last = struct.pack("<H", 0x4B80)  # 2^24 in bf16
+                    tensors[name] = (dtype, shape, values[:-len(last)] + last)
+                    write_safetensors(checkpoint / expert / "x.safetensors", tensors)
+                result = self.run_wan("convert", "--ckpt_dir", checkpoint, "--format", kind, self.folder / ("to_" + kind))
+                self.assertEqual(result.status, status, result.err)
+                self.assertRegex(result.err, words)
+        wrong = self.run_wan("convert", "--ckpt_dir", DEMO, "--format", "q9", self.folder / "nothing")
+        self.assertNotEqual(wrong.status, 0)
+        self.assertFalse((self.folder / "nothing").exists())
 
     def test_a_forgotten_scale_is_no_video(self):
         checkpoint = self.checkpoint("bare")

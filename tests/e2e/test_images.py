@@ -6,10 +6,10 @@ import signal
 import subprocess
 import unittest
 
-from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WAN, WanTest, environment,
+from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, UNPACKED, WAN, WanTest, environment,
                      generate_arguments, read_mp4, read_npy, read_safetensors, write_png)
 
-GOLDEN = SOURCE / "tests/golden/pipeline"
+GOLDEN = UNPACKED / "pipeline"
 LANDSCAPE, PORTRAIT = GOLDEN / "landscape.png", GOLDEN / "portrait.png"  # 150x102, 21x34
 I2V = {"checkpoint": GOLDEN / "checkpoint_i2v", "task": "i2v-A14B", "size": "48*48"}
 TI2V = {"checkpoint": GOLDEN / "checkpoint_ti2v", "task": "ti2v-5B", "size": "32*64"}

@@ -4,7 +4,7 @@ import shutil
 import unittest
 
 from layouts_support import make_comfyui, make_diffusers, read_tensors, write_tensors
-from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNSUPPORTED, WanTest, generate_arguments, read_png)
+from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png)
 
 DEMO = SOURCE / "models/demo"
 QUICK = {"size": "32*32", "frame_num": "1", "sample_steps": "2"}
@@ -85,7 +85,7 @@ class Relatives(WanTest):
         named = {noise: self.folder / f"wan2.2_t2v_{noise}_noise_14B.safetensors" for noise in ("high", "low")}
         shutil.copy(high, named["high"])
         shutil.copy(low, named["low"])
-        vae22 = SOURCE / "tests/golden/vae22/levels4.pth"
+        vae22 = UNPACKED / "vae22/levels4.pth"
         text = DEMO / "models_t5_umt5-xxl-enc-bf16.pth"
         for arguments, status, words in [
                 (["--high_noise", named["low"], "--low_noise", named["high"]], BAD_FILE, ["experts are exchanged"]),

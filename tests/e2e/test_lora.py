@@ -1,6 +1,7 @@
 """LoRAs merged into weights: every dialect of keys gives, to the byte, the video of a checkpoint that Python has merged; every key is counted."""
 
 import json
+import math
 import random
 import shutil
 import struct
@@ -8,7 +9,7 @@ import unittest
 from array import array
 
 from layouts_support import read_tensors, write_tensors
-from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, UNSUPPORTED, WanTest, generate_arguments, read_png
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, generate_arguments, read_png
 
 FOLDERS = {"high": "high_noise_model", "low": "low_noise_model"}
 QUERY, FEED, HEAD = "blocks.0.self_attn.q", "blocks.1.ffn.0", "head.head"
@@ -217,6 +218,61 @@ class Lora(WanTest):
         refuse(CHECKPOINT / "high_noise_model", BAD_FILE, "not known")
         refuse("nowhere.safetensors:2", BAD_FILE, "nowhere.safetensors")
         refuse(":2", INVALID_ARGUMENT, "--lora :2")
+
+    def test_packed_weights(self):
+        """Beside weights in few bits a LoRA does what it does to bf16, resident, streamed and divided alike; wan convert merges it."""
+        demo = SOURCE / "models/demo"
+        rank = 4
+        shapes = {name: shape for name, (_, shape, _) in
+                  read_tensors(next((demo / "high_noise_model").glob("*.safetensors"))).items()
+                  if name.startswith("blocks.") and len(shape) == 2}
+        values = lambda count, seed: [0.6 * value for value in dyadic(count, seed)]
+        tensors = {}
+        for seed, (name, (rows, columns)) in enumerate(sorted(shapes.items())):
+            module = "diffusion_model." + name.removesuffix(".weight")
+            tensors[module + ".lora_A.weight"] = f32(values(rank * columns, seed), [rank, columns])
+            tensors[module + ".lora_B.weight"] = f32(values(rows * rank, 100 + seed), [rows, rank])
+        file = self.write("a.safetensors", tensors)
+        other = self.write("b.safetensors", {**tensors, "diffusion_model.blocks.0.self_attn.q.diff": f32(
+            dyadic(shapes["blocks.0.self_attn.q.weight"][0] ** 2, 3), shapes["blocks.0.self_attn.q.weight"])})
+
+        def frame(checkpoint, *flags):
+            result = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "a red circle moves right on a blue background",
+                                  "--sample_steps", "6", "--frame_num", "1", "--base_seed", "1", "--threads", "1", "--save_file",
+                                  self.folder / "still.png", *flags)
+            self.assertEqual(result.status, 0, result.err)
+            return read_png(self.folder / "still.png")[2]
+
+        def near(a, b):
+            return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, sum((x - y) ** 2 for x, y in zip(a, b))))
+
+        merged = frame(demo, "--lora", f"{file}:0.7", "--lora", f"{file}:-0.2@low")
+        plain = frame(demo)
+        self.assertLess(near(merged, plain), 25)
+        converted = self.run_wan("convert", "--ckpt_dir", demo, "--format", "q8_0", self.folder / "q8_0")
+        self.assertEqual(converted.status, 0, converted.err)
+        flags = ("--lora", f"{file}:0.7", "--lora", f"{file}:-0.2@low")
+        resident = frame(self.folder / "q8_0", *flags)
+        self.assertGreater(near(resident, merged), 32)
+        self.assertEqual(frame(self.folder / "q8_0", *flags, "--residency", "streamed"), resident)
+        two = ("--ulysses_size", "2")
+        self.assertEqual(frame(self.folder / "q8_0", *flags, *two, "--dit_fsdp"), frame(self.folder / "q8_0", *flags, *two))
+        self.assertEqual(frame(self.folder / "q8_0", "--lora", f"{file}:0"), frame(self.folder / "q8_0"))
+        # What is no product of two matrices is merged into the unpacked weight.
+        self.assertNotEqual(frame(self.folder / "q8_0", "--lora", other), frame(self.folder / "q8_0", "--lora", file))
+        plan = self.run_wan("generate", "--ckpt_dir", self.folder / "q8_0", "--prompt", "a", "--save_file", "a.mp4", "--plan", *flags)
+        self.assertRegex(plan.out + plan.err, r"of LoRAs +0\.0\d\d GB; loading blocks takes 0\.\d+ GB")
+        for kind in ("bf16", "q8_0"):
+            made = self.run_wan("convert", "--ckpt_dir", demo, "--format", kind, *flags, self.folder / f"{kind}_merged")
+            self.assertEqual(made.status, 0, made.err)
+            self.assertIn("modules of the low-noise expert, at strength -0.2", made.out)
+            self.assertGreater(near(frame(self.folder / f"{kind}_merged"), merged), 32)
+        again = self.run_wan("convert", "--ckpt_dir", demo, "--format", "bf16", "--lora", file, self.folder / "bf16_merged")
+        self.assert_refused(again, INVALID_ARGUMENT, "not this conversion's")
+        bad = self.write("c.safetensors", {"who": f32([1.0], [1])})
+        refused = self.run_wan("convert", "--ckpt_dir", demo, "--format", "bf16", "--lora", bad, self.folder / "nothing")
+        self.assert_refused(refused, BAD_FILE, "not known")
+        self.assertFalse((self.folder / "nothing").exists())
 
     def test_a_name_with_a_colon(self):
         tensors = self.pairs(lambda m: m, ".lora_A.weight", ".lora_B.weight")

@@ -34,7 +34,11 @@ WRONG = [({"task": "t3v"}, None), ({"task": "animate-14B"}, None), ({"size": "33
          ({"enable_tts": True}, "--tts_command"), ({"enable_tts": True, "tts_command": "true {out}"}, "--tts_text"),
          ({"tts_text": "x"}, "--enable_tts"), ({"tts_command": "x"}, "--enable_tts"), ({"tts_prompt_audio": "x"}, "--enable_tts"),
          ({"tts_prompt_text": "x"}, "--enable_tts"), ({"src_root_path": "nowhere"}, None), ({"replace_flag": True}, None),
-         ({"refert_num": "1"}, None), ({"refert_num": "x"}, None), ({"use_relighting_lora": True}, None), ({"official_output": True}, None)]
+         ({"refert_num": "1"}, None), ({"refert_num": "x"}, None), ({"use_relighting_lora": True}, None), ({"official_output": True}, None),
+         ({"video": "nowhere.mp4"}, None), ({"ckpt_path": "x"}, "--video"), ({"resolution_area": "32"}, "--video"), ({"retarget_flag": True}, "--video"),
+         ({"use_flux": True}, "--video"), ({"iterations": "1"}, "--video"), ({"iterations": "x"}, None), ({"k": "3"}, "--video"), ({"k": "x"}, None),
+         ({"w_len": "3"}, "--video"), ({"w_len": "x"}, None), ({"h_len": "3"}, "--video"), ({"h_len": "x"}, None), ({"edited_refer": "x"}, "--video"),
+         ({"edited_frame": "x"}, "--video"), ({"pose_rgb": True}, "--video")]
 
 
 class Messages(WanTest):
@@ -48,7 +52,7 @@ class Messages(WanTest):
                    for text in re.findall(r'"(?:\\.|[^"\\\n])*"', re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8")))
                    for name in re.findall(r"`([a-z][a-z0-9_]*)`", text)}
         self.assertGreater(len(members), 30)
-        options = self.options("generate", "bench", "plan", "doctor", "download")
+        options = self.options("generate", "bench", "plan", "preprocess", "doctor", "download")
         self.assertEqual([name for name in sorted(members) if OTHER_NAMES.get(name, "--" + name) not in options], [])
 
     def test_an_error_about_an_option_names_it(self):

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import unittest
 
-from support import CANCELLED, SOURCE, WAN, WanTest, environment, generate_arguments, read_npy
+from support import CANCELLED, SOURCE, UNPACKED, WAN, WanTest, environment, generate_arguments, read_npy
 
 DEMO = SOURCE / "models/demo"  # four heads
 CLOSE = 2e-5  # of the latents' root mean square: the order of sums
@@ -40,7 +40,7 @@ class Ranks(WanTest):
     def test_pictures_become_the_latents_of_one(self):
         image = SOURCE / "models/demo-i2v/red_circle.png"
         for task, options in (("i2v", {"checkpoint": SOURCE / "models/demo-i2v", "task": "i2v-A14B"}),
-                              ("ti2v", {"checkpoint": SOURCE / "tests/golden/pipeline/checkpoint_ti2v", "task": "ti2v-5B"})):
+                              ("ti2v", {"checkpoint": UNPACKED / "pipeline/checkpoint_ti2v", "task": "ti2v-5B"})):
             options = {**options, "image": image, "size": "96*64", "prompt": "a red circle moves up"}
             alone = self.make(task + "1", **options)
             made = self.make(task + "2", ulysses_size=2, **options)

@@ -286,7 +286,7 @@ class Refusals(WanTest):
 
     def test_arguments_without_an_option(self):
         for arguments, words in [
-            ([], ["generate, bench, convert, doctor, download, extend, inspect, plan, tokenize"]),
+            ([], ["generate, bench, convert, doctor, download, extend, inspect, plan, preprocess, tokenize"]),
             (["generat"], ["unknown command generat", "did you mean generate?"]),
             (["--loud"], ["--loud"]),
             (["generate", "--prompt"], ["--prompt needs a value"]),

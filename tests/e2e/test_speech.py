@@ -10,10 +10,10 @@ import sys
 import unittest
 import wave
 
-from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WAN, WanTest, environment, generate_arguments,
+from support import (BAD_FILE, CANCELLED, INVALID_ARGUMENT, UNPACKED, UNSUPPORTED, WAN, WanTest, environment, generate_arguments,
                      read_mp4, read_npy, read_png, read_safetensors, write_png)
 
-S2V = SOURCE / "tests/golden/speech/checkpoint"
+S2V = UNPACKED / "speech/checkpoint"
 RATE = 16  # frames a second
 
 
@@ -99,7 +99,7 @@ class Videos(Speech):
         self.assertEqual(read_mp4(self.folder / "a.mp4").frames, math.ceil(0.6 * RATE))
 
     def test_poses_matter(self):
-        shutil.copy(SOURCE / "tests/golden/audio/files/plain.mp4", self.folder / "pose.mp4")
+        shutil.copy(UNPACKED / "audio/files/plain.mp4", self.folder / "pose.mp4")
         for name, options in (("none", {}), ("nth", {"pose_video": "pose.mp4"}), ("time", {"pose_video": "pose.mp4", "pose_frames": "time"})):
             self.speak(save_file=f"{name}_%05d.png", num_clip="1", **options)
         self.assertNotEqual(self.frames("none"), self.frames("nth"))
@@ -109,10 +109,10 @@ class Videos(Speech):
         made = []
         for ranks in (1, 2, 4):
             self.speak(save_file=f"r{ranks}_%05d.png", dump=f"r{ranks}", num_clip="2", ulysses_size=ranks, threads="4", guidance_parallel="off",
-                       pose_video=SOURCE / "tests/golden/audio/files/plain.mp4")
+                       pose_video=UNPACKED / "audio/files/plain.mp4")
             made.append(read_npy(self.folder / f"r{ranks}/frames.npy").values)
         self.speak(save_file="h_%05d.png", dump="halves", num_clip="2", ulysses_size=1, threads="4", guidance_parallel="on",
-                   pose_video=SOURCE / "tests/golden/audio/files/plain.mp4")
+                   pose_video=UNPACKED / "audio/files/plain.mp4")
         made.append(read_npy(self.folder / "halves/frames.npy").values)
         for other in made[1:]:
             self.assertLessEqual(max(abs(a - b) for a, b in zip(made[0], other)), 1)  # grey level
@@ -158,7 +158,7 @@ class GoingOn(Speech):
     def test_a_killed_run_makes_the_same_video(self):
         # What a picture at the beginning and a pose change is in the state of every clip: each is tried in one.
         for name, clips, more in (("plain", (1, 2, 3), {}), ("ref", (1,), {"start_from_ref": True}),
-                                  ("pose", (2,), {"pose_video": SOURCE / "tests/golden/audio/files/plain.mp4"})):
+                                  ("pose", (2,), {"pose_video": UNPACKED / "audio/files/plain.mp4"})):
             self.speak(save_file="whole.mp4", **self.LONG, **more)
             for clip in clips:
                 with self.subTest(name, clip=clip):

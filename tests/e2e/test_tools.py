@@ -5,7 +5,7 @@ import os
 import shutil
 import unittest
 
-from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, WanTest, change_tensors, generate_arguments, read_safetensors
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, UNPACKED, WanTest, change_tensors, generate_arguments, read_safetensors
 
 EXPERT = "low_noise_model/diffusion_pytorch_model.safetensors"
 
@@ -39,7 +39,7 @@ class Inspect(WanTest):
         self.assertIn("blocks.0.", self.run_wan("inspect", CHECKPOINT / EXPERT, "--tensors").out)
 
     def test_vae22(self):
-        (model,) = json.loads(self.run_wan("inspect", "--json", SOURCE / "tests/golden/vae22/levels4.pth").out)
+        (model,) = json.loads(self.run_wan("inspect", "--json", UNPACKED / "vae22/levels4.pth").out)
         self.assertEqual((model["kind"], model["findings"]), ("VAE 2.2", ""))
         self.assertEqual(model["dimensions"], {"family": "VAE of Wan2.2-TI2V-5B (Wan2.2_VAE)", "format": "152 bf16",
                                                "dim": "4 encoder, 3 decoder", "latent channels": "48",

@@ -59,9 +59,7 @@ TEST_F(CheckpointTest, OpensSingleFilesByFolderNameAndContent) {
   write("single/m.safetensors", one_tensor("a", 1));
   EXPECT_EQ(Checkpoint::open(folder_.path() / "single").entries().size(), 1u);
   EXPECT_EQ(Checkpoint::open(write("weights.bin", one_tensor("a", 1))).entries().size(), 1u);
-  EXPECT_EQ(
-      Checkpoint::open(fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/module.pth").entries().size(),
-      3u);
+  EXPECT_EQ(Checkpoint::open(fs::path(WAN_GOLDEN_DIR) / "checkpoints/module.pth").entries().size(), 3u);
 }
 
 TEST_F(CheckpointTest, RefusesWhatIsNoCheckpoint) {
@@ -164,7 +162,7 @@ TEST_F(CheckpointTest, InspectGivesFactsOfEveryCheckpointOfADirectory) {
   write("high/m-00001-of-00002.safetensors", one_tensor("a", 1));
   write("high/m-00002-of-00002.safetensors", one_tensor("b", 2));
   write("high/m.safetensors.index.json", kIndex);
-  fs::copy(fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/dtypes.pth", folder_.path() / "vae.pth");
+  fs::copy(fs::path(WAN_GOLDEN_DIR) / "checkpoints/dtypes.pth", folder_.path() / "vae.pth");
   const std::vector<CheckpointFacts> facts = inspect_checkpoints(folder_.path());
   ASSERT_EQ(facts.size(), 2u);
   EXPECT_EQ(facts[0].kind, "PyTorch zip");
@@ -183,7 +181,7 @@ TEST_F(CheckpointTest, InspectListsWhatGenerationReadsAndNamesTheRest) {
   write("high/diffusion_pytorch_model.safetensors", one_tensor("a", 1));
   write("high/lora.safetensors", one_tensor("b", 2));
   write("high/._lora.safetensors", std::string("\0\5\26\7", 4));
-  fs::copy(fs::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/dtypes.pth", folder_.path() / "vae.pth");
+  fs::copy(fs::path(WAN_GOLDEN_DIR) / "checkpoints/dtypes.pth", folder_.path() / "vae.pth");
   write("._vae.pth", std::string("\0\5\26\7", 4));
   write("loras/a.safetensors", one_tensor("a", 1));
   write("loras/b.safetensors", one_tensor("b", 2));

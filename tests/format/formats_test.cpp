@@ -30,7 +30,7 @@ class Formats : public ::testing::Test {
     return values;
   }
 
-  MappedFile file_{std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/formats/formats.safetensors"};
+  MappedFile file_{std::filesystem::path(WAN_GOLDEN_DIR) / "formats/formats.safetensors"};
   CheckpointFile golden_ = parse_safetensors(file_.bytes(), "formats.safetensors");
 };
 

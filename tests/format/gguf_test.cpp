@@ -176,5 +176,29 @@ TEST(Gguf, JoinsTheFilesOfADividedOne) {
   EXPECT_EQ(thrown_by([&] { Checkpoint::open(folder.path() / "w-00001-of-00002.gguf"); }).code, "bad_file");
 }
 
+TEST(Gguf, ListsOfTextsAndIntegersAreReadWhereTheyAreWanted) {
+  Gguf made;
+  made.pair("tokens", 9, little_endian(8, 4) + little_endian(2, 8) + text("a") + text("\xff"))
+      .pair("kinds", 9,
+            little_endian(5, 4) + little_endian(2, 8) + little_endian(3, 4) + little_endian(0xffffffffu, 4))
+      .pair("counts", 9, little_endian(4, 4) + little_endian(1, 8) + little_endian(0xffffffffu, 4))
+      .pair("scores", 9, little_endian(6, 4) + little_endian(2, 8) + std::string(8, '\0'))
+      .pair("nested", 9,
+            little_endian(9, 4) + little_endian(1, 8) + little_endian(5, 4) + little_endian(0, 8));
+  const std::string file = made.build();
+  GgufLists lists = parse_gguf_lists(as_byte_span(file), "x.gguf");
+  EXPECT_EQ(lists.texts, (std::map<std::string, std::vector<std::string_view>>{{"tokens", {"a", "\xff"}}}));
+  EXPECT_EQ(lists.integers, (std::map<std::string, std::vector<std::int64_t>>{{"kinds", {3, -1}},
+                                                                              {"counts", {0xffffffffll}}}));
+
+  for (const std::string& values :
+       {little_endian(8, 4) + little_endian(1u << 30, 8), little_endian(5, 4) + little_endian(1u << 30, 8),
+        little_endian(8, 4) + little_endian(1, 8) + little_endian(1u << 30, 8)}) {
+    const std::string damaged = Gguf{}.pair("tokens", 9, values).build();
+    const Thrown error = thrown_by([&] { parse_gguf_lists(as_byte_span(damaged), "x.gguf"); });
+    EXPECT_EQ(error.code, "bad_file");
+  }
+}
+
 }  // namespace
 }  // namespace wan

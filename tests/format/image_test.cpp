@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using std::string_literals::operator""s;
 using test::png_crc;
 
-const fs::path kFiles = fs::path(WAN_SOURCE_DIR) / "tests" / "golden" / "images" / "files";
+const fs::path kFiles = fs::path(WAN_GOLDEN_DIR) / "images" / "files";
 
 std::string file_named(const std::string& name) {
   std::ifstream stream(kFiles / name, std::ios::binary);

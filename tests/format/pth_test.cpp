@@ -7,6 +7,8 @@
 
 #include "base/mapped_file.h"
 #include "format/file_builder.h"
+#include "support/expect_error.h"
+#include "weights/checkpoint.h"
 #include "weights/convert.h"
 
 namespace wan {
@@ -14,7 +16,7 @@ namespace {
 
 // Files that torch.save wrote: tools/golden/make_checkpoints.py.
 MappedFile golden(const std::string& name) {
-  return MappedFile(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints" / name);
+  return MappedFile(std::filesystem::path(WAN_GOLDEN_DIR) / "checkpoints" / name);
 }
 
 std::vector<float> values(const TensorEntry& entry) {
@@ -78,6 +80,26 @@ TEST(Pth, ReadsEveryDtypeInEveryProtocol) {
     EXPECT_EQ(tensors.at("bool").dtype, DType::kBool);
     EXPECT_EQ(tensors.at("bool").storage[4], std::byte{1});
   }
+}
+
+TEST(Pth, ReadsCodes) {
+  const MappedFile file = golden("codes.pth");
+  const auto tensors = by_name(parse_pth(file.bytes(), "codes.pth"));
+  ASSERT_EQ(tensors.size(), 4u);
+  EXPECT_EQ(tensors.at("e4m3.weight").dtype, DType::kF8E4M3);
+  EXPECT_EQ(values(tensors.at("e4m3.weight")), range(-3, 5));
+  EXPECT_EQ(tensors.at("e5m2").dtype, DType::kF8E5M2);
+  EXPECT_EQ(values(tensors.at("e5m2")), range(1, 5));
+  EXPECT_EQ(tensors.at("i8").dtype, DType::kI8);
+  EXPECT_EQ(tensors.at("i8").storage[0], std::byte{0xfd});
+  // As a checkpoint, with their scales.
+  const Checkpoint checkpoint =
+      Checkpoint::open(std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/checkpoints/codes.pth");
+  EXPECT_EQ(checkpoint.find("e4m3.weight_scale"), nullptr);
+  EXPECT_EQ(values(*checkpoint.find("e4m3.weight")), (std::vector<float>{-1.5, -1, -0.5, 0, 2, 4, 6, 8}));
+  const MappedFile transposed = golden("transposed_codes.pth");
+  test::expect_error(ErrorCode::kUnsupported, "of codes; save a contiguous() copy",
+                     [&] { parse_pth(transposed.bytes(), "transposed_codes.pth"); });
 }
 
 TEST(Pth, ReadsModuleStatesParametersWrappersAndZip64) {

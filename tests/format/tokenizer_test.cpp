@@ -22,7 +22,7 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 std::filesystem::path golden_text(const std::string& name) {
-  return std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/text" / name;
+  return std::filesystem::path(WAN_GOLDEN_DIR) / "text" / name;
 }
 
 // The parts of a good tokenizer.json; each test spoils one.

@@ -12,6 +12,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
   try {
+    for (const auto& [key, texts] : wan::parse_gguf_lists(bytes, "fuzz.gguf").texts)
+      for (const std::string_view text : texts)
+        if (text.size() > size) std::abort();
     for (const wan::TensorEntry& tensor : wan::parse_gguf(bytes, "fuzz.gguf").tensors) {
       if (tensor.storage.size() != tensor.bytes()) std::abort();
       for (const std::byte byte : tensor.storage) {

@@ -85,7 +85,7 @@ void run_block(GpuContext& gpu, const std::vector<Tensor>& weights, DType comput
   gpu.ctx.taps = [&, record = taps.listener()](std::string_view name, const TensorView& output) {
     record(name, gpu.on_host(output));
   };
-  WanBlock(pass, bind_weights<WanBlockWeights>(views, a14b()), 0, "block").run(gpu.ctx, text, nullptr, x);
+  WanBlock(pass, bind_weights<WanBlockWeights>({views}, a14b()), 0, "block").run(gpu.ctx, text, nullptr, x);
   gpu.ctx.taps = {};
 }
 

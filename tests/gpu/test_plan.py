@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from support import SOURCE, UNSUPPORTED, run  # noqa: E402
+from support import SOURCE, UNPACKED, UNSUPPORTED, run  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
@@ -21,7 +21,7 @@ CLOSE = 0.05
 # Bytes that cuDNN's plans for fp32 may take as they choose, part of the plan's "program": 50 MB seen where a small model decodes and 101 where it
 # encodes too, which is more than 5% of it. Of the models of full size it is 0.1%.
 CONVOLUTIONS = 128 << 20
-GOLDEN = SOURCE / "tests/golden/pipeline"
+GOLDEN = UNPACKED / "pipeline"
 PICTURE = SOURCE / "models/demo-i2v/red_circle.png"
 
 # Task, checkpoint, picture, size: large enough for the models' memory to be more than cuBLASLt's.

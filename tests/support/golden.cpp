@@ -11,8 +11,8 @@ namespace wan::test {
 
 std::filesystem::path golden_path(std::string_view relative) {
   // The environment's, for test programs that were carried to another machine.
-  const char* const source = std::getenv("WAN_SOURCE_DIR");
-  return std::filesystem::path(source != nullptr ? source : WAN_SOURCE_DIR) / "tests" / "golden" / relative;
+  const char* const folder = std::getenv("WAN_GOLDEN_DIR");
+  return std::filesystem::path(folder != nullptr ? folder : WAN_GOLDEN_DIR) / relative;
 }
 
 Tensor GoldenFile::tensor(const std::string& name) const {

@@ -13,7 +13,7 @@
 
 namespace wan::test {
 
-/// A path below tests/golden of the source tree.
+/// A path below tests/golden, as the build unpacked it.
 std::filesystem::path golden_path(std::string_view relative);
 
 /// What a file keeps of an array that tests hold theirs against: every `step`-th value in row-major order (tools/golden/thin.py).

@@ -6,6 +6,6 @@
 namespace wan::test {
 
 inline const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
+    std::filesystem::path(WAN_GOLDEN_DIR) / "pipeline/checkpoint";
 
 }  // namespace wan::test

@@ -1,5 +1,6 @@
 // Asks a language model without the program round it: tools/golden/smollm2.py compares its answers, bench/language_model.py times them.
-//   ask_model FOLDER SYSTEM PROMPT TOKENS [DEVICE]
+//   ask_model FOLDER SYSTEM PROMPT TOKENS [DEVICE] [TIMES]
+// The question is asked TIMES times (1), each from nothing; each time's seconds are told.
 
 #include <chrono>
 #include <cstdio>
@@ -13,7 +14,7 @@
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::fputs("usage: ask_model FOLDER SYSTEM PROMPT TOKENS [DEVICE]\n", stderr);
+    std::fputs("usage: ask_model FOLDER SYSTEM PROMPT TOKENS [DEVICE] [TIMES]\n", stderr);
     return 2;
   }
   using Clock = std::chrono::steady_clock;
@@ -24,12 +25,17 @@ int main(int argc, char** argv) {
     wan::LocalQwen model(argv[1], options, on_event, nullptr);
     const wan::LocalQuestion question{
         .system = argv[2], .prompt = argv[3], .seed = 0, .max_tokens = std::atoi(argv[4])};
-    const Clock::time_point start = Clock::now();
-    std::vector<double> seconds;  // until each token
-    const wan::LocalAnswer answer = model.ask(
-        question,
-        [&](std::int64_t) { seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count()); },
-        nullptr);
+    const int times = argc > 6 ? std::atoi(argv[6]) : 1;
+    std::vector<std::vector<double>> seconds;  // until each token
+    wan::LocalAnswer answer;
+    for (int time = 0; time < times; ++time) {
+      const Clock::time_point start = Clock::now();
+      std::vector<double>& until = seconds.emplace_back();
+      answer = model.ask(
+          question,
+          [&](std::int64_t) { until.push_back(std::chrono::duration<double>(Clock::now() - start).count()); },
+          nullptr);
+    }
     const auto tokenizer = wan::load_byte_level_tokenizer(argv[1]);
     const nlohmann::ordered_json json = {
         {"ids", tokenizer.encode(wan::chat_turns(question.system, question.prompt))},

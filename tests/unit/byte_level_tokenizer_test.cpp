@@ -6,15 +6,17 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.h"
+#include "tokenizers/listed_tokenizer.h"
 
 namespace wan {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kFolder = std::filesystem::path(WAN_GOLDEN_DIR);
 
 nlohmann::json read_golden(const char* path) {
   std::ifstream file(kFolder / path);
@@ -28,6 +30,16 @@ std::string file_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+/// Those whose ids "qwen/ids.json" has.
+std::vector<std::string> golden_texts() {
+  std::vector<std::string> texts;
+  const nlohmann::json prompts = read_golden("text/prompts.json");
+  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
+  const nlohmann::json golden = read_golden("qwen/ids.json");
+  for (const auto& text : golden["extra"]) texts.push_back(text);
+  return texts;
+}
+
 class ByteLevelGolden : public testing::TestWithParam<std::string> {
  protected:
   const nlohmann::json golden = read_golden("qwen/ids.json");
@@ -36,10 +48,7 @@ class ByteLevelGolden : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ByteLevelGolden, IdsAreHuggingFaces) {
-  std::vector<std::string> texts;
-  const nlohmann::json prompts = read_golden("text/prompts.json");
-  for (const auto& entry : prompts["prompts"]) texts.push_back(entry[0]);
-  for (const auto& text : golden["extra"]) texts.push_back(text);
+  const std::vector<std::string> texts = golden_texts();
   ASSERT_GE(texts.size(), 300u);
   ASSERT_EQ(golden[GetParam()].size(), texts.size());
   for (std::size_t i = 0; i < texts.size(); ++i)
@@ -65,6 +74,61 @@ TEST(ByteLevelTokenizer, KnowsItsSpecialTokens) {
   EXPECT_EQ(tokenizer.decode(std::vector{*end}), "");
   EXPECT_EQ(tokenizer.find("no such token"), std::nullopt);
   EXPECT_EQ(tokenizer.vocabulary_size(), 524);
+}
+
+/// tokenizer.json's pieces, merges and added tokens as a GGUF file lists them.
+struct Listed {
+  std::vector<std::string> pieces, merges;
+  std::vector<std::int64_t> kinds;
+
+  Listed() {
+    const nlohmann::json json = read_golden("qwen/tokenizers/qwen.json");
+    pieces.resize(json["model"]["vocab"].size());
+    for (const auto& [piece, id] : json["model"]["vocab"].items()) pieces[id.get<std::size_t>()] = piece;
+    kinds.assign(pieces.size(), 1);
+    for (const auto& merge : json["model"]["merges"])
+      merges.push_back(merge.is_string() ? merge.get<std::string>()
+                                         : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+    for (const auto& token : json["added_tokens"]) {
+      pieces.push_back(token["content"]);
+      kinds.push_back(token["special"] ? 3 : 4);
+    }
+    pieces.emplace_back("[PAD524]");
+    kinds.push_back(5);
+  }
+
+  ByteLevelTokenizer make(std::string_view name = "qwen2") const {
+    const std::vector<std::string_view> piece_views(pieces.begin(), pieces.end());
+    const std::vector<std::string_view> merge_views(merges.begin(), merges.end());
+    return make_listed_tokenizer({.name = name, .pieces = piece_views, .merges = merge_views, .kinds = kinds},
+                                 "x.gguf");
+  }
+};
+
+TEST(ListedTokenizer, IdsAreThoseOfTokenizerJson) {
+  const auto expected = parse_byte_level_tokenizer(file_text(kFolder / "qwen/tokenizers/qwen.json"));
+  const ByteLevelTokenizer listed = Listed().make();
+  std::vector<std::string> texts = golden_texts();
+  texts.push_back("<|im_start|>user\na cat<tool_call>[PAD524]<|im_end|>");
+  for (const std::string& text : texts) {
+    const std::vector<std::int64_t> ids = listed.encode(text);
+    EXPECT_EQ(ids, expected.encode(text)) << text;
+    EXPECT_EQ(listed.decode(ids), expected.decode(ids));
+  }
+  EXPECT_EQ(listed.vocabulary_size(), 524);
+}
+
+TEST(ListedTokenizer, ListsThatDoNotGoTogetherAreRefused) {
+  EXPECT_THROW(Listed().make("llama-bpe"), Error);
+  for (const auto& spoil : std::vector<std::function<void(Listed&)>>{
+           [](Listed& lists) { lists.kinds.pop_back(); }, [](Listed& lists) { lists.kinds[3] = 6; },
+           [](Listed& lists) { lists.kinds[3] = 3; },  // an added token among the pieces
+           [](Listed& lists) { lists.merges[0] = "ab"; }, [](Listed& lists) { lists.merges[0] = "no such"; },
+           [](Listed& lists) { lists.pieces[3] = "\xff"; }, [](Listed& lists) { lists.pieces = {}; }}) {
+    Listed lists;
+    spoil(lists);
+    EXPECT_THROW(lists.make(), Error);
+  }
 }
 
 TEST(ByteLevelTokenizer, LeavesOutBytesWithoutAPiece) {

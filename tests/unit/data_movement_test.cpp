@@ -1,13 +1,16 @@
-// copy, patchify, unpatchify, upsample_nearest_2x and embedding: exact, so the tolerance is 0.
+// copy, patchify, unpatchify, upsample_nearest_2x, max_pool_2x2 and embedding: exact, so the tolerance is 0.
 
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "ops/copy.h"
 #include "ops/embedding.h"
 #include "ops/fill_zero.h"
+#include "ops/max_pool_2x2.h"
 #include "ops/patchify.h"
 #include "ops/upsample.h"
 #include "support/compare.h"
@@ -189,6 +192,37 @@ TEST(Patchify, RefusesWhatItsContractDoesNotAllow) {
   EXPECT_THROW(patchify(ops.ctx, {latent, {1, 2, 2}, -1, tokens}), Error);
   EXPECT_THROW(unpatchify(ops.ctx, {Guarded(DType::kF32, {8, 7}), {1, 2, 2}, 0, latent}), Error);
   EXPECT_THROW(unpatchify(ops.ctx, {tokens, {1, 2, 2}, 0, Guarded(DType::kBF16, {2, 2, 4, 4})}), Error);
+}
+
+TEST(MaxPool2x2, MatchesTheComposite) {
+  OpContext ops;
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 3, 5, 7}, Shape{3, 8, 10, 32}, Shape{1, 2, 2, 1500}})
+    for (const DType type : kTypes) {
+      const Guarded x = random_tensor(type, {shape[0], 2 * shape[1], 2 * shape[2], shape[3]}, 1);
+      const Guarded out(type, shape);
+      const Guarded expected(type, shape);
+      max_pool_2x2(ops.ctx, {x, out});
+      reference(MaxPool2x2Args{x, expected});
+      EXPECT_TRUE(all_close(out, expected, 0.0)) << shape.to_string();
+      EXPECT_TRUE(out.intact());
+    }
+  const Guarded x(DType::kF32, {1, 4, 4, 3});
+  EXPECT_THROW(max_pool_2x2(ops.ctx, {x, Guarded(DType::kF32, {1, 2, 1, 3})}), Error);
+  EXPECT_THROW(max_pool_2x2(ops.ctx, {x, Guarded(DType::kBF16, {1, 2, 2, 3})}), Error);
+  EXPECT_THROW(max_pool_2x2(ops.ctx, {x, Guarded(DType::kF32, {1, 2, 2, 3}, Layout::kPaddedInner)}), Error);
+}
+
+TEST(MaxPool2x2, KeepsNanWhereverItIs) {
+  OpContext ops;
+  for (int place = 0; place < 4; ++place) {
+    const Guarded x = random_tensor(DType::kF32, {1, 2, 2, 1}, 1);
+    x.view().as<float>()[place] = std::numeric_limits<float>::quiet_NaN();
+    const Guarded out(DType::kF32, {1, 1, 1, 1});
+    max_pool_2x2(ops.ctx, {x, out});
+    EXPECT_TRUE(std::isnan(out.view().as<float>()[0])) << place;
+    reference(MaxPool2x2Args{x, out});
+    EXPECT_TRUE(std::isnan(out.view().as<float>()[0])) << place;
+  }
 }
 
 TEST(Upsample, MatchesTheComposite) {

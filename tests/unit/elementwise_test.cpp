@@ -32,7 +32,7 @@ TEST(Activation, MatchesTheComposite) {
   OpContext ops;
   for (const Shape& shape : kShapes)
     for (const auto kind : {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh,
-                            ActivationKind::kGelu, ActivationKind::kLeakyReLU})
+                            ActivationKind::kGelu, ActivationKind::kLeakyReLU, ActivationKind::kReLU})
       for (const DType x_type : kTypes)
         for (const DType out_type : kTypes) {
           const Guarded x = random_tensor(x_type, shape, 1, Layout::kContiguous, 3.0);
@@ -51,7 +51,7 @@ TEST(Activation, HoldsItsAccuracyFarFromZero) {
   const Tensor x(DType::kF32, {kCount});
   for (std::int64_t i = 0; i < kCount; ++i) x.as<float>()[i] = 0.05f * static_cast<float>(i - kCount / 2);
   for (const auto kind : {ActivationKind::kSiLU, ActivationKind::kGeluTanh, ActivationKind::kGelu,
-                          ActivationKind::kLeakyReLU}) {
+                          ActivationKind::kLeakyReLU, ActivationKind::kReLU}) {
     const Tensor out(DType::kF32, {kCount});
     activation(ops.ctx, {x, kind, out});
     for (std::int64_t i = 0; i < kCount; ++i) {

@@ -64,7 +64,7 @@ TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {
         for (const Layout layout : {Layout::kContiguous, Layout::kPaddedRows})
           for (const auto activation :
                {ActivationKind::kNone, ActivationKind::kSiLU, ActivationKind::kGeluTanh,
-                ActivationKind::kGelu, ActivationKind::kLeakyReLU})
+                ActivationKind::kGelu, ActivationKind::kLeakyReLU, ActivationKind::kReLU})
             for (const bool with_bias : {false, true})
               for (const Case& c : {Case{1, 33, 20}, Case{37, 70, 45}, Case{6, 40, 24}})
                 check(c, x, weight, out, layout, activation, with_bias);

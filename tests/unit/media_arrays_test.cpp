@@ -32,7 +32,7 @@ using test::bytes_of;
 using test::expect_error;
 using test::TempFolder;
 
-const fs::path kGolden = fs::path(WAN_SOURCE_DIR) / "tests" / "golden" / "media";
+const fs::path kGolden = fs::path(WAN_GOLDEN_DIR) / "media";
 
 NpyView parse(const std::string& content) {
   return parse_npy(std::as_bytes(std::span(content)), "test.npy");

@@ -18,7 +18,7 @@ namespace wan::test {
 namespace {
 
 const std::filesystem::path kSource = WAN_SOURCE_DIR;
-const std::filesystem::path kGolden = kSource / "tests/golden/pipeline";
+const std::filesystem::path kGolden = std::filesystem::path(WAN_GOLDEN_DIR) / "pipeline";
 
 struct Case {
   const char* name;

@@ -289,9 +289,8 @@ class ScheduleRecorder final : public BlockResidency {
 };
 
 TEST(Schedules, GoToTheResidencyThatHasTheBlocks) {
-  const Checkpoint checkpoint =
-      Checkpoint::open(std::filesystem::path(WAN_SOURCE_DIR) /
-                       "tests/golden/pipeline/checkpoint/models_t5_umt5-xxl-enc-bf16.pth");
+  const Checkpoint checkpoint = Checkpoint::open(std::filesystem::path(WAN_GOLDEN_DIR) /
+                                                 "pipeline/checkpoint/models_t5_umt5-xxl-enc-bf16.pth");
   WeightReport report(checkpoint, "text encoder");
   const WeightScope scope = WeightScope::describing(report);
   const Umt5Config config = umt5_config(scope);

@@ -18,7 +18,7 @@
 namespace wan {
 namespace {
 
-constexpr const char* kFolder = WAN_SOURCE_DIR "/tests/golden/random/";
+constexpr const char* kFolder = WAN_GOLDEN_DIR "/random/";
 
 template <typename T>
 std::vector<T> values_of(const TensorEntry& entry) {

@@ -27,7 +27,7 @@ std::vector<float> draw(RandomGenerator& generator, std::size_t count) {
 // PyTorch computes blocks of 16 with vector approximations of log, sin and cos: 2e-6 absolute is the promise.
 // A wrong engine, order or tail is off by about 1.
 TEST(RandomTest, TorchCpuEqualsPyTorch) {
-  std::ifstream file(WAN_SOURCE_DIR "/tests/golden/diffusion/random_cpu.json");
+  std::ifstream file(WAN_GOLDEN_DIR "/diffusion/random_cpu.json");
   const json golden = json::parse(file);
   int draws = 0;
   for (const json& sequence : golden["cases"]) {

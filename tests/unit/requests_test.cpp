@@ -16,8 +16,7 @@
 namespace wan::test {
 namespace {
 
-const std::filesystem::path kCheckpoint =
-    std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/pipeline/checkpoint";
+const std::filesystem::path kCheckpoint = std::filesystem::path(WAN_GOLDEN_DIR) / "pipeline/checkpoint";
 
 /// A device with so much memory that this process alone uses.
 class SmallDevice final : public FencedBackend {

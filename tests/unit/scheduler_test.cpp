@@ -22,7 +22,7 @@ constexpr double kShifts[] = {1.0, 2.5, 3.0, 5.0, 7.0, 8.0, 12.0, 17.0};
 
 const json& golden() {
   static const json data = [] {
-    std::ifstream file(WAN_SOURCE_DIR "/tests/golden/diffusion/scheduler.json");
+    std::ifstream file(WAN_GOLDEN_DIR "/diffusion/scheduler.json");
     return json::parse(file);
   }();
   return data;

@@ -20,7 +20,7 @@ constexpr int kMaxTokens = 512;
 constexpr std::size_t kFewestPrompts = 300;
 
 const std::filesystem::path& golden_folder() {
-  static const auto folder = std::filesystem::path(WAN_SOURCE_DIR) / "tests/golden/text";
+  static const auto folder = std::filesystem::path(WAN_GOLDEN_DIR) / "text";
   return folder;
 }
 

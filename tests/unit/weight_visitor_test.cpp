@@ -62,7 +62,7 @@ TEST(WeightVisitor, BindsViewsInTheSameOrder) {
   const Tensor scale(DType::kF32, {3});
   const Tensor table(DType::kF32, {4, 3});
   const TensorView views[] = {matrix, scale, table};
-  const auto layer = bind_weights<Layer>(views, kDimensions);
+  const auto layer = bind_weights<Layer>({views}, kDimensions);
   EXPECT_EQ(layer.matrix.data(), matrix.view().data());
   EXPECT_EQ(layer.norm.scale.data(), scale.view().data());
   EXPECT_EQ(layer.table.data(), table.view().data());
@@ -74,13 +74,13 @@ TEST(WeightVisitor, BindsNothingElse) {
   const Tensor table(DType::kF32, {4, 3});
   const std::vector<TensorView> exchanged{scale, matrix, table};
   expect_error(ErrorCode::kInternal, "view 0 of 3 is not q.weight [2, 3]",
-               [&] { bind_weights<Layer>(exchanged, kDimensions); });
+               [&] { bind_weights<Layer>({exchanged}, kDimensions); });
   const std::vector<TensorView> few{matrix, scale};
   expect_error(ErrorCode::kInternal, "view 2 of 2 is not table [4, 3]",
-               [&] { bind_weights<Layer>(few, kDimensions); });
+               [&] { bind_weights<Layer>({few}, kDimensions); });
   const std::vector<TensorView> many{matrix, scale, table, scale};
   expect_error(ErrorCode::kInternal, "4 views for 3 weights",
-               [&] { bind_weights<Layer>(many, kDimensions); });
+               [&] { bind_weights<Layer>({many}, kDimensions); });
 }
 
 TEST(WeightVisitor, LoadsAndOwnsAllButWhatStaysInTheFile) {

@@ -20,7 +20,7 @@ LIMBS = {2: (2, 3, 4), 3: (5, 6, 7), 4: (8, 9, 10), 5: (11, 12, 13)}  # part: it
 ARMS, LEGS = (2, 3), (4, 5)
 HIPS = (8, 11)
 TOES = {4: 19, 5: 18}
-ROUND = 2.5  # pixels that a limb's round end reaches past its joint, on average of its width
+ROUND = 3.2  # pixels that a limb's round end reaches past its joint, on average of its width
 FREE, STRAIN = 4.0, 0.15  # pixels that a bone may be longer or shorter for nothing; what a squared one more costs
 BENT = 0.87  # cosine of 30 degrees; limbs bent less count as straight
 

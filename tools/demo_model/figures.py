@@ -86,7 +86,7 @@ def draw_looks(bodies, backgrounds, generator=None):
     """Of each figure the best of many sets of colours: far from each other and from the colours of `backgrounds` [B, N, 3]. The
     head is bright enough for its mouth to show."""
     device, count = bodies.torso.device, len(bodies.torso)
-    sets = 24
+    sets = 64
     colours = 1.9 * torch.rand(count, sets, len(PARTS), 3, generator=generator, device=device) - 0.95
     head = colours[:, :, :1]
     head = (head + (0.2 - luma(head)).clamp(min=0)[..., None]).clamp(max=0.95)
@@ -95,8 +95,8 @@ def draw_looks(bodies, backgrounds, generator=None):
     apart = torch.cdist(colours, every) + 10 * torch.eye(len(PARTS), every.shape[2], device=device)
     best = apart.flatten(2).amin(2).argmax(1)
     uniform = world.uniform_draws(generator, count, device)
-    return Looks(colours=colours[torch.arange(count, device=device), best], arm=uniform(3.3, 4.3), leg=uniform(4.0, 5.0),
-                 waist=uniform(7.5, 9.5), radius=bodies.radius)
+    return Looks(colours=colours[torch.arange(count, device=device), best], arm=uniform(4.2, 5.2), leg=uniform(4.8, 5.8),
+                 waist=uniform(8.0, 10.0), radius=bodies.radius)
 
 
 def draw_scenes(count, generator=None, device="cpu"):
@@ -130,7 +130,7 @@ def wave(count, frames, rates, generator, device, start=0.0):
     return ((share / share.sum(1, keepdim=True)) * turn.sin()).sum(1) * 1.25
 
 
-def draw_motion(bodies, frames, generator=None, fastest=1.1):
+def draw_motion(bodies, frames, generator=None, fastest=0.45):
     """The points of bodies in motion, [B, frames, 20, 2] as x and y in pixels, and how far their mouths are open, [B, frames] in
     0..1. Of the videos an eighth stand still."""
     device, count = bodies.torso.device, len(bodies.torso)
@@ -142,7 +142,7 @@ def draw_motion(bodies, frames, generator=None, fastest=1.1):
         """Between the two in degrees, round a middle of the video's own."""
         moved = wave(count, frames, rates, generator, device)
         moved = torch.where(still, moved[:, :1], moved)
-        middle, reach = uniform(low, high)[:, None], slow * (high - low) * 0.45
+        middle, reach = uniform(low, high)[:, None], slow * (high - low) * 0.42
         return (middle + reach * moved).clamp(low, high).deg2rad()
 
     def turned(vector, angle):
@@ -180,7 +180,7 @@ def draw_motion(bodies, frames, generator=None, fastest=1.1):
         angle = angle - sign * about(-34, 10)
         ankle = place(ANKLES[side], knee, turned((zero, zero + column(bodies.shin)), angle))
         place(TOES[side], ankle, (zero + sign * 4.5, zero + 3.0))
-    opening = wave(count, frames, (0.3, 2.0), generator, device) * 0.7 + column(uniform(0.0, 0.8))
+    opening = wave(count, frames, (0.3, 1.2), generator, device) * 0.7 + column(uniform(0.0, 0.8))
     opening = torch.where(still, opening[:, :1], opening).clamp(0, 1)
     return torch.stack([torch.stack(point, dim=-1) for point in points], dim=2), opening
 

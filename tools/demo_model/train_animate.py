@@ -27,8 +27,8 @@ from .train_s2v import save
 SHIFT = 5.0
 FULL = {
     # Frames, clips a step, steps, most seconds, peak learning rate, whether the norm is compiled.
-    "vae": {"phases": [(1, 32, 1500, 35, 2e-3, False), (figures.CLIP, 4, 6000, 200, 2e-3, True)]},
-    "clips": 6144, "renewed": 256, "batch": 64, "peak": 1.8e-3, "compiled": True, "size": figures.SIZE, "shown": 8,
+    "vae": {"phases": [(figures.CLIP, 4, 6000, 175, 1.5e-3, True)]},
+    "clips": 6144, "renewed": 256, "batch": 64, "peak": 1.4e-3, "compiled": True, "size": figures.SIZE, "shown": 8,
 }
 QUICK = {
     "vae": {"phases": [(1, 4, 2, 60, 1e-3, False), (5, 4, 1, 60, 1e-3, False)], "measured": 4},
@@ -37,7 +37,7 @@ QUICK = {
 SHOW_SECONDS = 15
 FACELESS = 0.1  # of the clips have a face that does nothing, for guidance
 TOLD = 0.85  # of the clips come with a sentence
-FIGURE_WEIGHT = 2.0  # that errors there count more
+FIGURE_WEIGHT = 3.0  # that errors there count more
 PICTURE_SHARE = 0.3  # that errors of the picture's own latent count
 
 
@@ -83,6 +83,8 @@ def train_transformer(args, plan, vae, tower, table, log, stop_at):
          "deviations": {name: round(data[name].float().std().item(), 3) for name in ("target", "condition", "pose", "image")}})
     torch.manual_seed(727)
     dit = animate_dit.AnimateDit(animate_dit.AnimateConfig()).to(device)
+    if args.start:
+        dit.load_state_dict(load_file(args.start, device=str(device)))
     if plan["compiled"] and device.type == "cuda":
         torch._dynamo.config.recompile_limit = 256
         for part in (*dit.blocks, *dit.face_adapter.fuser_blocks):
@@ -135,6 +137,7 @@ def main():
     parser.add_argument("--state", type=Path, required=True, help="folder of the results, and of what is kept to go on")
     parser.add_argument("--contexts", type=Path, required=True, help="file that prepare_animate.py has made")
     parser.add_argument("--start_vae", type=Path, default=Path("models/demo-s2v/Wan2.1_VAE.pth"), help="the VAE to begin with")
+    parser.add_argument("--start", type=Path, help="transformer to begin with")
     parser.add_argument("--minutes", type=float, default=9.0, help="that this call may take")
     parser.add_argument("--peak", type=float, help="learning rate of the transformer")
     parser.add_argument("--quick", action="store_true", help="a few tiny steps of everything, on a CPU too")

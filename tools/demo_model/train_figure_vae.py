@@ -6,7 +6,7 @@ from . import animate_clips, figures, train_face_vae, train_vae
 from .optim import Trainer
 from .vae import Fused, fold_normalisation, norm_silu
 
-FIGURE_WEIGHT = 2.0  # that errors there count more
+FIGURE_WEIGHT = 3.0  # that errors there count more
 HAND = 2.0  # and those of drawn poses
 WORST_PSNR = 20.0  # after the single frames
 

@@ -54,6 +54,17 @@ def dtypes():
     return made
 
 
+def codes():
+    """fp8, all numbers of small size; int8 with a scale a row."""
+    ramp = torch.arange(-3, 5).to(torch.float32).view(2, 4)
+    return {
+        "e4m3.weight": ramp.to(torch.float8_e4m3fn),
+        "e4m3.weight_scale": torch.tensor([[0.5], [2.0]]),
+        "e5m2": ramp.to(torch.float8_e5m2)[1],
+        "i8": torch.arange(-3, 5).to(torch.int8),
+    }
+
+
 def module_state():
     """An OrderedDict with the version metadata that nn.Module.state_dict() hangs on it, and a Parameter."""
     module = torch.nn.Linear(3, 2)
@@ -109,6 +120,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     torch.save(views(), out / "views.pth")
     torch.save(dtypes(), out / "dtypes.pth")
+    torch.save(codes(), out / "codes.pth")
+    torch.save({"weight": codes()["e4m3.weight"].t()}, out / "transposed_codes.pth")
     torch.save(dtypes(), out / "protocol4.pth", pickle_protocol=4)
     torch.save(dtypes(), out / "protocol5.pth", pickle_protocol=5)
     torch.save(module_state(), out / "module.pth")

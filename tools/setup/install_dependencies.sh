@@ -8,7 +8,7 @@ packages="cmake ninja-build g++ pkg-config libfmt-dev libspdlog-dev nlohmann-jso
   libicu-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libavcodec-dev libavformat-dev libavutil-dev
   libswscale-dev libswresample-dev libsoxr-dev libcurl4-openssl-dev"
 # Processes on two machines, in network namespaces: MPI and ip. A program that speaks. A build on one machine needs no MPI.
-tested="libgtest-dev libgmock-dev python3 libopenmpi-dev openmpi-bin iproute2 espeak-ng"
+tested="libgtest-dev libgmock-dev zlib1g-dev python3 libopenmpi-dev openmpi-bin iproute2 espeak-ng libonnx-testdata"
 case "${1:-build}" in
   build) ;;
   test) packages="$packages $tested" ;;

@@ -26,6 +26,7 @@ void run_kernel(CpuBackend& cpu, ExecContext&, const ActivationArgs& args) {
                      if (args.kind == ActivationKind::kGeluTanh) return cpu.kernels().gelu_tanh(x, out, n);
                      if (args.kind == ActivationKind::kGelu) return cpu.kernels().gelu(x, out, n);
                      if (args.kind == ActivationKind::kLeakyReLU) return cpu.kernels().leaky_relu(x, out, n);
+                     if (args.kind == ActivationKind::kReLU) return cpu.kernels().relu(x, out, n);
                      std::memmove(out, x, static_cast<std::size_t>(n) * sizeof(float));
                    });
                  }

@@ -96,6 +96,7 @@ void finish_rows(const CpuKernels& kernels, int threads, const LinearArgs& args,
     if (args.activation == ActivationKind::kGeluTanh) kernels.gelu_tanh(row, row, columns);
     if (args.activation == ActivationKind::kGelu) kernels.gelu(row, row, columns);
     if (args.activation == ActivationKind::kLeakyReLU) kernels.leaky_relu(row, row, columns);
+    if (args.activation == ActivationKind::kReLU) kernels.relu(row, row, columns);
     if (to.dtype() == DType::kBF16) kernels.f32_to_bf16(row, bf16_bits(to) + m * to.stride(0), columns);
   });
 }

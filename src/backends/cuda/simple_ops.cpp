@@ -6,7 +6,10 @@
 #include "backends/cuda/kernels/channel_resample.h"
 #include "backends/cuda/kernels/data_movement.h"
 #include "backends/cuda/kernels/elementwise.h"
+#include "backends/cuda/kernels/max_pool_2x2.h"
+#include "backends/cuda/kernels/network_ops.h"
 #include "backends/cuda/kernels/rows.h"
+#include "backends/cuda/kernels/softmax.h"
 #include "backends/cuda/kernels/unpack.h"
 
 namespace wan {
@@ -53,6 +56,10 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const DuplicateUpArgs& args) {
   launch_duplicate_up(gpu.stream(), args);
 }
 
+void run_kernel(CudaBackend& gpu, ExecContext&, const MaxPool2x2Args& args) {
+  launch_max_pool_2x2(gpu.stream(), args);
+}
+
 void run_kernel(CudaBackend& gpu, ExecContext&, const CopyArgs& args) {
   launch_copy(gpu.stream(), args);
 }
@@ -75,6 +82,26 @@ void run_kernel(CudaBackend& gpu, ExecContext&, const CountNonFiniteArgs& args) 
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const UnpackArgs& args) {
   launch_unpack(gpu.stream(), args);
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const PointwiseArgs& args) {
+  launch_pointwise(gpu.stream(), args);
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const RowReductionArgs& args) {
+  launch_row_reduction(gpu.stream(), args);
+}
+
+/// As scores of one head.
+void run_kernel(CudaBackend& gpu, ExecContext&, const RowSoftmaxArgs& args) {
+  const Shape scores{1, args.x.dim(0), args.x.dim(1)};
+  launch_softmax(
+      gpu.stream(),
+      {.scores = args.x.reshape(scores), .bias = {}, .key_bias = {}, .weights = args.out.reshape(scores)});
+}
+
+void run_kernel(CudaBackend& gpu, ExecContext&, const DepthwiseConvArgs& args) {
+  launch_depthwise_conv(gpu.stream(), args);
 }
 
 void run_kernel(CudaBackend& gpu, ExecContext&, const PatchifyArgs& args) {

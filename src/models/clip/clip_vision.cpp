@@ -76,7 +76,7 @@ void ClipVision::encode(ExecContext& ctx, const TensorView& pixels, const Tensor
     const std::string name = tap_prefix_ + "transformer." + std::to_string(block.index);
     ctx.enter(name);
     const BlockLease lease = residency_.acquire(block);
-    run_layer(ctx, bind_weights<ClipLayerWeights>(lease.weights(), config_), tokens);
+    run_layer(ctx, bind_weights<ClipLayerWeights>(lease.leased(), config_), tokens);
     ctx.tap(name, tokens);
   }
 }

@@ -1,9 +1,11 @@
 #include "models/qwen/config.h"
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/untrusted_text.h"
 #include "json/json_reader.h"
 #include "json/strict_json.h"
 
@@ -76,6 +78,47 @@ QwenVisionConfig read_vision(const JsonReader& json) {
   return config;
 }
 
+/// The width of a head where the file does not say it; throws where dimensions contradict one another.
+void complete_dimensions(QwenConfig& config, const std::string& where) {
+  WAN_CHECK(config.num_heads % config.num_key_heads == 0 &&
+                (config.head_dim > 0 || config.dim % config.num_heads == 0),
+            kBadFile, "{}: {} heads do not go with {} heads of keys and a width of {}; {}", where,
+            config.num_heads, config.num_key_heads, config.dim, kRemedy);
+  if (config.head_dim == 0) config.head_dim = config.dim / config.num_heads;
+  WAN_CHECK(config.head_dim % 2 == 0, kBadFile, "{}: heads of {} have no two halves; {}", where,
+            config.head_dim, kRemedy);
+  WAN_CHECK(config.eps > 0 && config.eps < 1 && config.rope_theta >= 1 && config.rope_theta < 1e12, kBadFile,
+            "{}: {} is no epsilon, or {} no base of rotary positions; {}", where, config.eps,
+            config.rope_theta, kRemedy);
+}
+
+/// A number among a GGUF file's pairs, of the network that it names.
+class GgufPairs {
+ public:
+  GgufPairs(const std::map<std::string, std::string>& pairs, const std::string& file)
+      : pairs_(pairs), file_(file) {}
+
+  std::int64_t between(const std::string& key, std::int64_t least, std::int64_t most) const {
+    return static_cast<std::int64_t>(number(key, static_cast<double>(least), static_cast<double>(most)));
+  }
+  double number(const std::string& key, double least, double most) const {
+    const auto found = pairs_.find(key);
+    double value = 0;
+    if (found != pairs_.end()) {
+      const std::string& text = found->second;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      if (error == std::errc() && end == text.data() + text.size() && value >= least && value <= most)
+        return value;
+    }
+    fail(ErrorCode::kBadFile, "[{}] \"{}\" is {}, expected {} to {}; {}", file_, key,
+         found == pairs_.end() ? "missing" : quote_name(found->second), least, most, kRemedy);
+  }
+
+ private:
+  const std::map<std::string, std::string>& pairs_;
+  const std::string& file_;
+};
+
 QwenConfig read_config(const JsonReader& json) {
   const std::string type = json.at("model_type").text();
   const bool sees = type == "qwen2_5_vl";
@@ -93,21 +136,12 @@ QwenConfig read_config(const JsonReader& json) {
   config.num_heads = between(json, "num_attention_heads", 1, 1 << 10);
   config.num_key_heads =
       json.find("num_key_value_heads") ? between(json, "num_key_value_heads", 1, 1 << 10) : config.num_heads;
-  WAN_CHECK(config.num_heads % config.num_key_heads == 0 &&
-                (json.find("head_dim") || config.dim % config.num_heads == 0),
-            kBadFile, "{}: {} heads do not go with {} heads of keys and a width of {}; {}", json.place(),
-            config.num_heads, config.num_key_heads, config.dim, kRemedy);
-  config.head_dim =
-      json.find("head_dim") ? between(json, "head_dim", 2, 1 << 10) : config.dim / config.num_heads;
-  WAN_CHECK(config.head_dim % 2 == 0, kBadFile, "{}: heads of {} have no two halves; {}", json.place(),
-            config.head_dim, kRemedy);
+  if (json.find("head_dim")) config.head_dim = between(json, "head_dim", 2, 1 << 10);
   config.dim_ffn = between(json, "intermediate_size", 1, 1 << 18);
   config.max_tokens = between(json, "max_position_embeddings", 1, 1 << 30);
   config.eps = static_cast<float>(json.at("rms_norm_eps").number());
   config.rope_theta = number_or(json, "rope_theta", 10000.0);
-  WAN_CHECK(config.eps > 0 && config.eps < 1 && config.rope_theta >= 1 && config.rope_theta < 1e12, kBadFile,
-            "{}: {} is no epsilon, or {} no base of rotary positions; {}", json.place(), config.eps,
-            config.rope_theta, kRemedy);
+  complete_dimensions(config, json.place());
   config.has_biases = type != "llama";
   config.shares_embeddings = json.boolean_or("tie_word_embeddings", false);
   config.rope_pairs = read_rope(json, config.head_dim, sees);
@@ -155,6 +189,31 @@ QwenConfig read_qwen_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   const nlohmann::json document = read_json_file(path, kDepth, kRemedy);
   return read_config(JsonReader(document, path.string()));
+}
+
+QwenConfig qwen_config_of_gguf(const std::map<std::string, std::string>& pairs, std::int64_t vocabulary,
+                               bool shares_embeddings, const std::string& file) {
+  const auto network = pairs.find("general.architecture");
+  WAN_CHECK(network != pairs.end() && network->second == "qwen2", kUnsupported,
+            "[{}] holds a network of the kind {}, expected qwen2: use a GGUF file of Qwen2.5 Instruct, the "
+            "model's folder with safetensors files, or a server that runs this one",
+            file, network == pairs.end() ? "unknown" : quote_name(network->second));
+  const GgufPairs numbers(pairs, file);
+  QwenConfig config{};
+  config.vocabulary = vocabulary;
+  config.dim = numbers.between("qwen2.embedding_length", 1, 1 << 16);
+  config.num_layers = numbers.between("qwen2.block_count", 1, 1 << 10);
+  config.num_heads = numbers.between("qwen2.attention.head_count", 1, 1 << 10);
+  config.num_key_heads = numbers.between("qwen2.attention.head_count_kv", 1, 1 << 10);
+  config.dim_ffn = numbers.between("qwen2.feed_forward_length", 1, 1 << 18);
+  config.max_tokens = numbers.between("qwen2.context_length", 1, 1 << 30);
+  config.eps = static_cast<float>(numbers.number("qwen2.attention.layer_norm_rms_epsilon", 0, 1));
+  config.rope_theta = numbers.number("qwen2.rope.freq_base", 1, 1e12);
+  config.has_biases = true;
+  config.shares_embeddings = shares_embeddings;
+  complete_dimensions(config, file);
+  config.rope_pairs = {config.head_dim / 2, 0, 0};
+  return config;
 }
 
 SamplingConfig parse_sampling_config(std::string_view json, const std::string& where) {

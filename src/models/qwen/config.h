@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,6 +60,11 @@ struct QwenConfig {
 QwenConfig read_qwen_config(const std::filesystem::path& folder);
 /// The same of a config.json's text, which errors call `where`.
 QwenConfig parse_qwen_config(std::string_view json, const std::string& where);
+
+/// The same from the pairs of a GGUF file, whose table of token embeddings has `vocabulary` rows. Throws BadFile, naming `file` and the key, and Unsupported for
+/// another network than "qwen2".
+QwenConfig qwen_config_of_gguf(const std::map<std::string, std::string>& pairs, std::int64_t vocabulary,
+                               bool shares_embeddings, const std::string& file);
 
 /// How the next token is drawn: transformers' defaults where a file says nothing.
 struct SamplingConfig {

@@ -84,7 +84,7 @@ void QwenModel::forward(ExecContext& ctx, const TensorView& embedded, std::span<
   for (std::size_t i = 0; i < count; ++i) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire(blocks[i]);
-    const QwenLayer layer(pass, blocks[i].index, bind_weights<QwenLayerWeights>(lease.weights(), config_));
+    const QwenLayer layer(pass, blocks[i].index, bind_weights<QwenLayerWeights>(lease.leased(), config_));
     layer.run(ctx, x);
   }
   cache.grow(n);

@@ -90,7 +90,7 @@ void QwenVisionTower::encode(ExecContext& ctx, const PicturePatches& picture, co
     const BlockLease lease = residency_.acquire(block);
     const bool whole = std::find(config_.whole_layers.begin(), config_.whole_layers.end(), block.index) !=
                        config_.whole_layers.end();
-    run_block(ctx, bind_weights<QwenVisionBlockWeights>(lease.weights(), config_), whole, picture, table, x);
+    run_block(ctx, bind_weights<QwenVisionBlockWeights>(lease.leased(), config_), whole, picture, table, x);
     ctx.tap("visual.blocks." + std::to_string(block.index), x);
   }
 

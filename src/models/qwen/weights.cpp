@@ -1,5 +1,9 @@
 #include "models/qwen/weights.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 namespace wan {
 
 using enum WeightDType;
@@ -30,6 +34,38 @@ void QwenOuterWeights::visit(const WeightVisitor& at, const QwenConfig& config) 
   at.tensor("model.embed_tokens.weight", token_embedding, table, kInFile);
   at.tensor("model.norm.weight", norm, {config.dim}, kFloat32);
   at.tensor(config.shares_embeddings ? "model.embed_tokens.weight" : "lm_head.weight", head.weight, table);
+}
+
+std::optional<std::string> qwen_name_of_gguf(std::string_view name) {
+  using Names = std::pair<std::string_view, std::string_view>;
+  constexpr std::array<Names, 3> kOuter{{{"token_embd.weight", "model.embed_tokens.weight"},
+                                         {"output_norm.weight", "model.norm.weight"},
+                                         {"output.weight", "lm_head.weight"}}};
+  constexpr std::array<Names, 9> kLayer{{{"attn_norm", "input_layernorm"},
+                                         {"attn_q", "self_attn.q_proj"},
+                                         {"attn_k", "self_attn.k_proj"},
+                                         {"attn_v", "self_attn.v_proj"},
+                                         {"attn_output", "self_attn.o_proj"},
+                                         {"ffn_norm", "post_attention_layernorm"},
+                                         {"ffn_gate", "mlp.gate_proj"},
+                                         {"ffn_up", "mlp.up_proj"},
+                                         {"ffn_down", "mlp.down_proj"}}};
+  const auto among = [](const auto& names, std::string_view wanted) -> std::optional<std::string_view> {
+    const auto found = std::ranges::find(names, wanted, &Names::first);
+    if (found == names.end()) return std::nullopt;
+    return found->second;
+  };
+  if (const auto outer = among(kOuter, name)) return std::string(*outer);
+  constexpr std::string_view kBlock = "blk.";
+  if (!name.starts_with(kBlock)) return std::nullopt;
+  name.remove_prefix(kBlock.size());
+  const std::size_t number = name.find('.');
+  const std::size_t member = name.rfind('.');  // ".weight" or ".bias"
+  if (number == name.npos || member <= number) return std::nullopt;
+  const auto layer = among(kLayer, name.substr(number + 1, member - number - 1));
+  if (!layer) return std::nullopt;
+  return "model.layers." + std::string(name.substr(0, number)) + "." + std::string(*layer) +
+         std::string(name.substr(member));
 }
 
 void skip_unneeded(const WeightScope& top, const QwenConfig& config) {

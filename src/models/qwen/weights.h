@@ -1,6 +1,10 @@
 #pragma once
 // The weights of a Qwen2.5 language model: what each is called in a checkpoint, its shape, and how it is held.
 
+#include <optional>
+#include <string>
+#include <string_view>
+
 #include "models/qwen/config.h"
 #include "nn/linear.h"
 #include "weights/block_layout.h"
@@ -30,6 +34,9 @@ struct QwenOuterWeights {
 
   void visit(const WeightVisitor& at, const QwenConfig& config);
 };
+
+/// What a tensor of a GGUF file ("blk.3.attn_q.weight") is called in a safetensors folder; nothing for one that is not a Qwen2.5's.
+std::optional<std::string> qwen_name_of_gguf(std::string_view name);
 
 /// Marks as used what a checkpoint may have and the model does not need: a second copy of shared embeddings.
 void skip_unneeded(const WeightScope& top, const QwenConfig& config);

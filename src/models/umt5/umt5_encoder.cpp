@@ -47,7 +47,7 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
   for (const BlockId block : schedule()) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire(block);
-    const Umt5Layer layer(pass, bind_weights<Umt5LayerWeights>(lease.weights(), config_),
+    const Umt5Layer layer(pass, bind_weights<Umt5LayerWeights>(lease.leased(), config_),
                           tap_prefix_ + "blocks." + std::to_string(block.index));
     layer.run(ctx, out);
   }

@@ -10,7 +10,7 @@ namespace wan {
 /// Where a stage stands: after a block.
 struct BlockEnd {
   int block;
-  std::span<const TensorView>
+  LeasedWeights
       extra_weights;  // what the block has besides (BlockLayout), on the device until the stage returns
   const TokenLayout& layout;
   const WanActivations& scratch;  // free until the next block

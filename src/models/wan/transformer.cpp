@@ -220,10 +220,10 @@ void WanTransformer::forward(ExecContext& ctx, const WanForwardInput& input,
   for (int index = 0; index < config_.num_layers; ++index) {
     ctx.check_cancelled();
     const BlockLease lease = residency_.acquire({group_, index});
-    const WanBlock block(pass, bind_weights<WanBlockWeights>(lease.weights().first(own), config_), index,
+    const WanBlock block(pass, bind_weights<WanBlockWeights>(lease.leased().first(own), config_), index,
                          tap_prefix_ + "blocks." + std::to_string(index));
     const BlockEnd end{.block = index,
-                       .extra_weights = lease.weights().subspan(own),
+                       .extra_weights = lease.leased().after(own),
                        .layout = input.layout,
                        .scratch = pass.scratch};
     for (std::size_t i = 0; i < branches.size(); ++i) {

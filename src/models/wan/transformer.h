@@ -34,7 +34,7 @@ class WanTransformer {
                  DType compute, std::string tap_prefix);
 
   const WanConfig& config() const { return config_; }
-  const WanTransformerWeights& weights() const { return *weights_.operator->(); }
+  const WanTransformerWeights& weights() const { return *weights_; }
   /// Of an animation model.
   const MotionEncoder& motion_encoder() const { return *motion_encoder_; }
   /// Begins the names of taps.

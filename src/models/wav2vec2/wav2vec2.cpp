@@ -102,7 +102,7 @@ void Wav2Vec2::run(ExecContext& ctx, std::int64_t samples, const SampleSource& s
     ctx.check_cancelled();
     visit(block.index, x);
     const BlockLease lease = residency_.acquire(block);
-    const auto weights = bind_weights<Wav2Vec2LayerWeights>(lease.weights(), config_);
+    const auto weights = bind_weights<Wav2Vec2LayerWeights>(lease.leased(), config_);
     const Wav2Vec2Layer layer(config_, scratch, weights,
                               tap_prefix_ + "encoder.layers." + std::to_string(block.index));
     layer.run(ctx, x);

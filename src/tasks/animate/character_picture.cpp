@@ -4,25 +4,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "media/fit_image.h"
 #include "media/resample.h"
 #include "models/clip/clip_vision.h"
 
 namespace wan {
 
 Image fit_character(const Image& picture, const VideoSize& size) {
-  const auto [width, height] = size;
-  const bool tall = static_cast<double>(picture.height) / picture.width > static_cast<double>(height) / width;
-  // The official order of operations: a product first would round otherwise.
-  const int fit_width =
-      tall ? static_cast<int>(static_cast<double>(height) / picture.height * picture.width) : width;
-  const int fit_height =
-      tall ? height : static_cast<int>(static_cast<double>(width) / picture.width * picture.height);
-  const Image fitted = resize_opencv_linear(picture, std::max(fit_width, 1), std::max(fit_height, 1));
-  Image frame = make_image(width, height);
-  const int left = (width - fitted.width) / 2, top = (height - fitted.height) / 2;
-  for (int y = 0; y < fitted.height; ++y)
-    std::copy_n(fitted.row(y), fitted.row_bytes(), frame.row(top + y) + std::ptrdiff_t{left} * 3);
-  return frame;
+  return fit_into(picture, size.width, size.height);
 }
 
 void to_model_range(std::span<const std::uint8_t> levels, std::span<float> values) {

@@ -34,16 +34,6 @@ VideoFacts read_through(const fs::path& path) {
   return facts;
 }
 
-bool has_sound(const fs::path& path) {
-  try {
-    open_sound(path);
-    return true;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kBadFile && error.code() != ErrorCode::kUnsupported) throw;
-    return false;
-  }
-}
-
 std::string name_of(const fs::path& path) {
   return path.filename().string();
 }
@@ -66,11 +56,16 @@ void compare(const fs::path& path, const VideoSize& expected, const VideoFacts& 
 
 }  // namespace
 
-AnimationFiles::AnimationFiles(const fs::path& folder, bool replaces)
-    : pose(folder / "src_pose.mp4"), face(folder / "src_face.mp4"), picture(folder / "src_ref.png") {
+AnimationFiles::AnimationFiles(const fs::path& folder, bool replaces) : picture(folder / "src_ref.png") {
+  const bool lossless = file_exists(folder / "src_pose.mkv") && !file_exists(folder / "src_pose.mp4");
+  const auto video = [&](const char* name) {
+    return folder / (std::string(name) + (lossless ? ".mkv" : ".mp4"));
+  };
+  pose = video("src_pose");
+  face = video("src_face");
   if (!replaces) return;
-  background = folder / "src_bg.mp4";
-  mask = folder / "src_mask.mp4";
+  background = video("src_bg");
+  mask = video("src_mask");
 }
 
 std::vector<fs::path> AnimationFiles::all() const {

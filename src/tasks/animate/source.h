@@ -12,7 +12,7 @@
 
 namespace wan {
 
-/// Files of the folder.
+/// Files of the folder: videos are MP4 or, where src_pose.mp4 is not there and src_pose.mkv is, Matroska.
 struct AnimationFiles {
   AnimationFiles(const std::filesystem::path& folder, bool replaces);
 

@@ -33,6 +33,11 @@ void map_leaky_relu(const float* x, float* out, std::int64_t n) {
       out, n, [](Vec a) { return larger(a, 0.2f * a); }, x);
 }
 
+void map_relu(const float* x, float* out, std::int64_t n) {
+  map(
+      out, n, [](Vec a) { return larger(Vec{}, a); }, x);
+}
+
 void map_exponential(const float* x, float* out, std::int64_t n) {
   map(
       out, n, [](Vec a) { return exponential(a); }, x);
@@ -139,6 +144,7 @@ void add_elementwise(CpuKernels& table) {
   table.gelu_tanh = map_gelu_tanh;
   table.gelu = map_gelu;
   table.leaky_relu = map_leaky_relu;
+  table.relu = map_relu;
   table.gated_gelu = map_gated_gelu;
   table.gated_silu = map_gated_silu;
   table.add = map_add;

@@ -40,6 +40,7 @@ struct CpuKernels {
   void (*gelu_tanh)(const float* x, float* out, std::int64_t n);
   void (*gelu)(const float* x, float* out, std::int64_t n);
   void (*leaky_relu)(const float* x, float* out, std::int64_t n);
+  void (*relu)(const float* x, float* out, std::int64_t n);
   void (*gated_gelu)(const float* gate, const float* x, float* out, std::int64_t n);
   void (*gated_silu)(const float* gate, const float* x, float* out, std::int64_t n);
   void (*add)(float* x, const float* y, std::int64_t n);                           // x += y

@@ -98,6 +98,8 @@ __device__ inline float activate(ActivationKind kind, float x) {
       return 0.5f * x * erfcf(-0.70710678f * x);
     case ActivationKind::kLeakyReLU:
       return fmaxf(x, 0.2f * x);
+    case ActivationKind::kReLU:
+      return x < 0.0f ? 0.0f : x;
     case ActivationKind::kNone:
       break;
   }

@@ -79,8 +79,7 @@ const FaceFuser::Entry& FaceFuser::project(ExecContext& ctx, int place, const Fa
   const TensorView normed = ctx.workspace.take(DType::kF32, {count, dim});
   norm_face_rows(ctx, tokens_.view().reshape({count, dim}), normed);
   const Linear& both = weights.key_value;
-  const Linear key{.weight = both.weight.slice(0, 0, dim), .bias = both.bias.slice(0, 0, dim)};
-  const Linear value{.weight = both.weight.slice(0, dim, 2 * dim), .bias = both.bias.slice(0, dim, 2 * dim)};
+  const Linear key = both.rows(0, dim), value = both.rows(dim, 2 * dim);
   key(ctx, normed, made.key.view().reshape({count, dim}));
   norm_heads(ctx, made.key.view().reshape({count, dim}), weights.norm_key);
   value(ctx, normed, made.value.view().reshape({count, dim}));

@@ -1,0 +1,50 @@
+"""GGUF files for tests: pairs, lists and tensors in the place that the format gives them."""
+
+import struct
+
+U32, I32, F32, TEXT, LIST = 4, 5, 6, 8, 9
+F32_TENSOR, Q8_0_TENSOR, BF16_TENSOR = 0, 8, 30
+
+
+def _text(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def _value(value):
+    """A value's type and bytes: text, whole number, float, or a list of texts or whole numbers."""
+    if isinstance(value, str):
+        return TEXT, _text(value)
+    if isinstance(value, float):
+        return F32, struct.pack("<f", value)
+    if isinstance(value, int):
+        return U32, struct.pack("<I", value)
+    if value and isinstance(value[0], str):
+        return LIST, struct.pack("<IQ", TEXT, len(value)) + b"".join(map(_text, value))
+    return LIST, struct.pack("<IQ", I32, len(value)) + struct.pack(f"<{len(value)}i", *value)
+
+
+def q8_0(row):
+    """The blocks of a row of floats whose length is a multiple of 32."""
+    blocks = bytearray()
+    for begin in range(0, len(row), 32):
+        block = row[begin : begin + 32]
+        (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
+        codes = [max(-127, min(127, round(value / scale))) for value in block]
+        blocks += struct.pack("<e32b", scale, *codes)
+    return bytes(blocks)
+
+
+def write_gguf(path, pairs, tensors):
+    """`tensors`: name to (type, shape, outermost first, bytes)."""
+    infos, data = b"", bytearray()
+    for name, (kind, shape, values) in tensors.items():
+        data += bytes(-len(data) % 32)
+        infos += _text(name) + struct.pack("<I", len(shape)) + b"".join(
+            struct.pack("<Q", extent) for extent in reversed(shape)) + struct.pack("<IQ", kind, len(data))
+        data += values
+    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(pairs))
+    for key, value in pairs.items():
+        kind, bytes_ = _value(value)
+        header += _text(key) + struct.pack("<I", kind) + bytes_
+    header += infos
+    path.write_bytes(header + bytes(-len(header) % 32) + data)
