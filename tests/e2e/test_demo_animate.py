@@ -45,10 +45,10 @@ class Frame:
 
 
 class DemoAnimate(WanTest):
-    def animate(self, name, *options):
+    def animate(self, name, *options, source=("--src_root_path", EXAMPLE)):
         folder = self.folder / name
         folder.mkdir()
-        result = self.run_wan("generate", "--task", "animate-14B", "--ckpt_dir", CHECKPOINT, "--src_root_path", EXAMPLE, "--base_seed", "1",
+        result = self.run_wan("generate", "--task", "animate-14B", "--ckpt_dir", CHECKPOINT, *source, "--base_seed", "1",
                               "--threads", "1", "--sample_steps", "10", "--save_file", folder / "%05d.png", *options)
         self.assertEqual(result.status, 0, result.err)
         wanted = json.loads((EXAMPLE / "points.json").read_text())
@@ -86,6 +86,11 @@ class DemoAnimate(WanTest):
 
     def test_the_figure_moves_as_the_poses_say(self):
         frames, _ = self.animate("alone")
+        self.check(frames)
+
+    def test_the_figure_moves_as_somebody_in_a_raw_video(self):
+        raw = ("--video", EXAMPLE / "driver.mp4", "--image", EXAMPLE / "src_ref.png", "--resolution_area", "128", "128", "--fps", "16")
+        frames, _ = self.animate("raw", source=raw)
         self.check(frames)
 
     def test_the_figure_stands_in_a_scene_that_stays(self):

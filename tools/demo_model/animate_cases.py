@@ -27,11 +27,11 @@ class Case:
     picture: np.ndarray
 
 
-def write_video(frames, path):
+def write_video(frames, path, crf=23):
     """As the official preprocessing writes them."""
     height, width = frames.shape[1:3]
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(figures.FPS),
-                    "-i", "-", "-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p", str(path)],
+                    "-i", "-", "-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", str(path)],
                    input=np.ascontiguousarray(frames).tobytes(), check=True)
 
 
@@ -73,6 +73,12 @@ def cases():
     for number in range(COUNT):
         for replaces in (False, True):
             yield make(number, replaces)
+
+
+def driving_video(number, frames=FRAMES, seed=SEED):
+    """The video that a sequence's poses and faces are of: uint8 [T, H, W, 3]."""
+    drawn = animate_clips.draw_scenes_and_figures(1, frames, torch.Generator().manual_seed(seed + number), "cpu")
+    return levels(animate_clips.draw_driver(drawn))[0]
 
 
 def drawn_video(number, replaces, frames=FRAMES, points=None, colours=None):

@@ -13,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import animate_cases
+from . import animate_cases, figures
 from .animate_judge import judge, reached, summary
 from .evaluate import generate
+from .evaluate_i2v import write_image
 from .judge import read_video
 
 PROMPT = "A figure moves."
@@ -27,9 +28,15 @@ def make_video(args, number, case):
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=args.out) as folder:
             source, part = Path(folder) / "source", Path(folder) / "part.mp4"
-            animate_cases.write_folder(case, source)
-            generate(args, "animate-14B", PROMPT, args.seed + number, part, "--src_root_path", source,
-                     *(["--replace_flag"] if case.replaces else []))
+            if args.raw:
+                source.mkdir()
+                animate_cases.write_video(animate_cases.driving_video(number // 2), source / "driver.mp4", crf=16)
+                write_image(source / "picture.png", case.picture)
+                options = ["--video", source / "driver.mp4", "--image", source / "picture.png", "--resolution_area", 128, 128, "--fps", figures.FPS]
+            else:
+                animate_cases.write_folder(case, source)
+                options = ["--src_root_path", source, *(["--replace_flag"] if case.replaces else [])]
+            generate(args, "animate-14B", PROMPT, args.seed + number, part, *options)
             part.rename(path)
     return path
 
@@ -40,12 +47,13 @@ def main():
     parser.add_argument("--ckpt_dir", type=Path, default=Path("models/demo-animate"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the MP4 files")
     parser.add_argument("--limit", type=int, default=2 * animate_cases.COUNT, help="the first N videos")
+    parser.add_argument("--raw", action="store_true", help="from raw videos, which the program preprocesses; alone only")
     parser.add_argument("--seed", type=int, default=0, help="of the first video; each next one adds 1")
     parser.add_argument("options", nargs="*", help="passed on to the program")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     every = {"alone": [], "replaces": []}
-    for number in range(args.limit):
+    for number in range(0, args.limit, 2 if args.raw else 1):
         case = animate_cases.make(number // 2, number % 2 == 1)
         seen = judge(read_video(make_video(args, number, case)), case.given)
         every["replaces" if case.replaces else "alone"].append(seen)

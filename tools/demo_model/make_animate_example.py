@@ -1,5 +1,5 @@
-"""Draws the folder that is bundled with the character animation demo, as the official preprocessing leaves one, and `points.json`: what the end-to-end
-test looks for.
+"""Draws the folder that is bundled with the character animation demo, as the official preprocessing leaves one, with `driver.mp4`, the video
+before preprocessing, and `points.json`: what the end-to-end test looks for.
 
     python -m tools.demo_model.make_animate_example --out models/demo-animate/example
 
@@ -50,6 +50,7 @@ def main():
     # Alone and in a scene it is the same figure; the picture's own scene is another than the video's.
     case = animate_cases.make(args.number, True, FRAMES)
     animate_cases.write_folder(case, args.out)
+    animate_cases.write_video(animate_cases.driving_video(args.number, FRAMES), args.out / "driver.mp4", crf=16)
     drawn = animate_cases.drawn_video(args.number, True, FRAMES)
     text = json.dumps(looked_for(case.given, drawn), separators=(",", ":")).replace('[{"middle"', '\n[{"middle"')
     (args.out / "points.json").write_text(text + "\n")
