@@ -79,7 +79,7 @@ def draw_bodies(count, generator=None, device="cpu"):
         return mean * scale * (1 + spread * uniform(-1, 1))
 
     return Bodies(torso=length(30), shoulder=length(12), hip=length(6.5), upper_arm=length(16.5), forearm=length(16.5),
-                  thigh=length(20), shin=length(20), radius=length(10.5, 0.05), neck=length(3.5))
+                  thigh=length(20), shin=length(20), radius=length(12.5, 0.05), neck=length(3.5))
 
 
 def draw_looks(bodies, backgrounds, generator=None):
