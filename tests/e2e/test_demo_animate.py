@@ -38,7 +38,9 @@ class Frame:
         return [place for place in self.parts[part] if distance(place, middle) < reach]
 
     def has_colour(self, part, places):
-        """Whether the median there is the part's colour."""
+        """Whether the median there is the part's colour. What other parts hide has no places."""
+        if not places:
+            return True
         seen = [sorted(self.rows[y][x][channel] for x, y in places)[len(places) // 2] for channel in range(3)]
         away = [distance(seen, colour) / math.sqrt(3) for colour in self.colours]
         return away[part] == min(away) and away[part] <= MOST_COLOUR

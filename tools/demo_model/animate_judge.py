@@ -19,6 +19,8 @@ NOSE, NECK = 0, 1
 LIMBS = {2: (2, 3, 4), 3: (5, 6, 7), 4: (8, 9, 10), 5: (11, 12, 13)}  # part: its points, from the body outwards
 ARMS, LEGS = (2, 3), (4, 5)
 HIPS = (8, 11)
+ABOVE = {0: (2, 3), 1: (2, 3), 2: (3,), 3: (), 4: (5, 2, 3), 5: (2, 3)}  # part: limbs that are drawn over it
+HIDDEN = 6.5  # pixels from a bone of one of them, within which nothing is seen of what is below
 TOES = {4: 19, 5: 18}
 ROUND = 3.2  # pixels that a limb's round end reaches past its joint, on average of its width
 FREE, STRAIN = 4.0, 0.15  # pixels that a bone may be longer or shorter for nothing; what a squared one more costs
@@ -113,7 +115,7 @@ def core(points, part):
     """Where a part has to be seen: x and y [N, 2] in its middle."""
     share = np.linspace(0.15, 0.95, 9)[:, None]
     if part == 0:
-        across = np.array([[-2.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
+        across = np.array([[-2.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
         up = (points[NOSE] - points[NECK]) / max(np.linalg.norm(points[NOSE] - points[NECK]), 1e-6)
         return points[NOSE] + 6.5 * up + across
     if part == 1:
@@ -123,11 +125,24 @@ def core(points, part):
     return np.concatenate([b + share * (c - b)] if part in LEGS else [a + share * (b - a), b + share * (c - b)])
 
 
+def seen_of(points, part):
+    """Those of core() over which no other limb lies."""
+    places = core(points, part)
+    bones = [points[[a, b]] for limb in ABOVE[part] for a, b in zip(LIMBS[limb][:-1], LIMBS[limb][1:])]
+    if not bones:
+        return places
+    starts, ends = np.stack(bones, axis=1)
+    return places[to_lines(places, starts, ends).min(0) > HIDDEN ** 2]
+
+
 def colours_right(frame, given, index):
-    """Which of the six parts have the picture's colours."""
+    """Which of the six parts have the picture's colours, where other limbs do not hide them."""
     result = []
     for part in range(6):
-        places = core(given.points[index], part)
+        places = seen_of(given.points[index], part)
+        if not len(places):
+            result.append(True)  # there is nothing to be right or wrong
+            continue
         x, y = (np.clip(places[:, axis].astype(int), 0, frame.shape[1 - axis] - 1) for axis in (0, 1))
         seen = np.median(frame[y, x].astype(np.float64), axis=0)
         away = np.sqrt(np.square(given.colours - seen).mean(1))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from . import animate_cases, figures
-from .animate_judge import LIMBS, core, parts_of
+from .animate_judge import LIMBS, parts_of, seen_of
 
 NUMBER = 1007  # past the cases
 FRAMES = figures.CLIP
@@ -21,7 +21,7 @@ FRAMES = figures.CLIP
 
 def looked_for(given, frames):
     """Colours; the box that all masks lie in, and the scene's colours in blocks of 8x8; of each frame and part where its middle is and where
-    it is seen and, of a limb, its ends."""
+    it is seen if no other part hides it and, of a limb, its ends."""
     every = []
     for index, frame in enumerate(frames):
         parts = parts_of(frame, given)
@@ -29,8 +29,8 @@ def looked_for(given, frames):
         for part in range(len(figures.PARTS)):
             places = np.argwhere(parts == part)[:, ::-1]
             # Eight of the places that lie in its middle.
-            inner = core(given.points[index], part).astype(int)
-            one = {"middle": places.mean(0).round(1).tolist(), "seen": inner[:: -(-len(inner) // 8)].tolist()}
+            inner = seen_of(given.points[index], part).astype(int)
+            one = {"middle": places.mean(0).round(1).tolist(), "seen": inner[:: max(-(-len(inner) // 8), 1)].tolist()}
             if part in LIMBS:
                 one["root"], one["end"] = (given.points[index][LIMBS[part][i]].astype(float).round(1).tolist() for i in (0, 2))
             seen.append(one)
