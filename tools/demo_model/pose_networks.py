@@ -27,6 +27,7 @@ DETECTOR_SIDE = 64
 INPUT, MAP = (128, 96), (64, 48)  # height and width
 ROOM = 1.25
 WIDTHS = (12, 16, 24, 32)  # of the estimator's levels, from half the input's size on
+FEATURES = 32  # that maps are sums of: fewer than maps, and two points look alike
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # by plane, whatever colour is in it
 SIGMA = 1.6  # of a point's spot, in the map's pixels
 GAIN = 1.5  # of the exported maps: what is seen at all is drawn
@@ -75,8 +76,8 @@ class Estimator(nn.Module):
         self.middle = nn.Sequential(*(conv(widths[-1], widths[-1]) for _ in range(2)))
         self.up = nn.ModuleList(nn.Sequential(nn.ConvTranspose2d(b, a, 4, 2, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU())
                                 for a, b in zip(widths, widths[1:]))
-        self.after = nn.ModuleList(conv(a, a) for a in widths[:-1])
-        self.maps = nn.Conv2d(widths[0], maps, 1)
+        self.after = nn.ModuleList(conv(a, b) for a, b in zip(widths, (FEATURES, *widths[1:-1])))
+        self.maps = nn.Conv2d(FEATURES, maps, 1)
 
     def forward(self, x):
         seen = []
@@ -211,7 +212,7 @@ def whole_body(estimator):
     whole = Estimator(POINTS).eval()
     state = estimator.state_dict()
     rows = [*BODY, *([EDGES, EDGES + 1, EDGES + 2, EDGES + 3, figures.NOSE][number % 5] for number in range(len(FACE)))]
-    weight, bias = torch.zeros(POINTS, WIDTHS[0], 1, 1), torch.full((POINTS,), -1.0)
+    weight, bias = torch.zeros(POINTS, FEATURES, 1, 1), torch.full((POINTS,), -1.0)
     weight[:len(rows)], bias[:len(rows)] = GAIN * state["maps.weight"][rows], GAIN * state["maps.bias"][rows]
     whole.load_state_dict({**state, "maps.weight": weight, "maps.bias": bias})
     return whole

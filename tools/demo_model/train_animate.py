@@ -27,7 +27,7 @@ from .train_s2v import save
 SHIFT = 5.0
 FULL = {
     # Frames, clips a step, steps, most seconds, peak learning rate, whether the norm is compiled.
-    "vae": {"phases": [(figures.CLIP, 4, 6000, 125, 1.5e-3, True)]},
+    "vae": {"phases": [(figures.CLIP, 4, 6000, 170, 1.5e-3, True)]},
     "clips": 6144, "renewed": 256, "batch": 64, "peak": 1.4e-3, "compiled": True, "size": figures.SIZE, "shown": 8,
 }
 QUICK = {
