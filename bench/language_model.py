@@ -3,8 +3,9 @@
 
     venv/bin/python bench/language_model.py build/tests/tools/ask_model FOLDER [--size 7B] [--device cuda] [--without_transformers]
 
-Makes FOLDER (7B: 15 GB) where it is not there. Prints, for a prompt of about 1,500 tokens and 128 more: seconds until the first token (the
-prompt), tokens a second after it, and the memory rate that the weights read by each token imply. Random weights end no answer early
+Makes FOLDER (7B: 15 GB) where it is not there. Prints, for a prompt of about 1,500 tokens and 128 more, as a process's first question and
+the same again: seconds until the first token (the prompt), tokens a second after it, and the memory rate that the weights read by each
+token imply. Of transformers the second time is printed. Random weights end no answer early
 often; the answer is as long as it is. transformers (torch, bf16, sdpa) runs greedily, without a compiler.
 """
 

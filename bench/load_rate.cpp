@@ -85,7 +85,7 @@ BlockLayout layout_of(const Checkpoint& checkpoint, const std::string& prefix) {
 void run(const std::string& path, const std::string& prefix) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   const BlockLayout layout = layout_of(checkpoint, prefix);
-  const DType dtype = checkpoint.find(layout.block_prefix(0) + layout.weights.front().name)->dtype;
+  const DType dtype = checkpoint.find(layout.block_weights(0).front().name)->dtype;
   std::set<std::string> paths;
   std::size_t bytes = 0;
   for (const TensorEntry& entry : checkpoint.entries()) {

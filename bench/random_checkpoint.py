@@ -3,9 +3,9 @@
     python bench/random_checkpoint.py --official Wan2.2 --task ti2v-5B --out /tmp/random-5B
     wan generate --task ti2v-5B --ckpt_dir /tmp/random-5B --prompt "a red circle" --sample_steps 3 --save_file /tmp/%05d.png
 
-`--precision q4_k_m` writes the transformers as a GGUF file, with matrices of the blocks in Q4_K, and Q6_K where such files have that. Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
+`--precision q4_k_m` writes the transformers as a GGUF file, with matrices of the blocks in Q4_K, and Q6_K where such files have that. Takes 23 GB of disk for ti2v-5B, 46 GB for s2v-14B, 47 GB for animate-14B and 40 GB for the others, whose two experts are one folder and a link to it. The
 tokenizer is the demo's. Needs PyTorch, safetensors, a clone of Wan-Video/Wan2.2, whose modules say what the tensors are called, and for
-s2v-14B transformers, whose audio encoder it saves; a GPU makes the numbers sooner.
+s2v-14B and animate-14B transformers; a GPU makes the numbers sooner.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy
 import torch
 from safetensors.torch import save_file
-from vs_official import TEXT_WIDTH, TRANSFORMERS, import_official, transformer_config
+from vs_official import TEXT_WIDTH, TRANSFORMERS, import_official, stand_in, transformer_config
 
 HERE = Path(__file__).resolve().parent
 SHARD_BYTES = 4.5e9
@@ -132,6 +132,16 @@ def write_audio_encoder(folder):
     (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True, "sampling_rate": 16000}))
 
 
+def write_image_encoder(official, path, device):
+    """CLIP's image tower, ViT-H/14."""
+    stand_in("ftfy")
+    stand_in("torchvision.transforms")
+    tower = import_official(official, "animate.clip").VisionTransformer
+    shapes = shapes_of(lambda: tower(image_size=224, patch_size=14, dim=1280, mlp_ratio=4, out_dim=1024, num_heads=16, num_layers=32, pool_type="token",
+                                     pre_norm=True, post_norm=False, activation="gelu"))
+    write_pth(path, {f"visual.{name}": shape for name, shape in shapes.items()}, torch.float16, device)
+
+
 def write_pth(path, shapes, dtype, device):
     torch.save({name: random(name, shape, dtype, device) for name, shape in shapes.items()}, path)
 
@@ -151,6 +161,7 @@ def main():
 
     config = transformer_config(args.task, args.num_layers)
     given = {name: value for name, value in config.items() if name != "model_type" or not animation}
+    del config["text_dim"]  # files do without
     if speech:
         model = import_official(args.official, "s2v.model_s2v").WanModel_S2V
     elif animation:
@@ -169,6 +180,8 @@ def main():
         (args.out / "low_noise_model").symlink_to("high_noise_model")
     if speech:
         write_audio_encoder(args.out / "wav2vec2-large-xlsr-53-english")
+    if animation:
+        write_image_encoder(args.official, args.out / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", device)
 
     write_pth(args.out / "models_t5_umt5-xxl-enc-bf16.pth", text_encoder_shapes(args.num_layers or TEXT_ENCODER["layers"]),
               torch.bfloat16, device)

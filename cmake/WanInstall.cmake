@@ -2,7 +2,7 @@
 # find_package(wan) reads.
 include(CMakePackageConfigHelpers)
 
-add_library(wan_shared SHARED ${CMAKE_CURRENT_LIST_DIR}/shared_library.cpp)
+add_library(wan_shared SHARED ${CMAKE_CURRENT_LIST_DIR}/no_source.cpp)
 set_target_properties(wan_shared PROPERTIES OUTPUT_NAME wan EXPORT_NAME wan VERSION ${PROJECT_VERSION}
                                             SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 target_compile_features(wan_shared PUBLIC cxx_std_20)

@@ -147,10 +147,13 @@ Command add_bench_command(CLI::App& app) {
             description)
         ->type_name("INT");
   };
-  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B, s2v-14B or animate-14B")->capture_default_str();
-  command->add_option("--size", options->size,
-                      "Width*height in pixels (832*480; ti2v-5B: 1280*704; s2v-14B: 1024*704; animate-14B: 1280*720)");
-  number("--frame_num", o.frame_num, "Frames, 4n+1 (81; ti2v-5B: 121; animate-14B: a clip's, 77); s2v-14B: a clip's, 4n (80)");
+  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B, s2v-14B or animate-14B")
+      ->capture_default_str();
+  command->add_option(
+      "--size", options->size,
+      "Width*height in pixels (832*480; ti2v-5B: 1280*704; s2v-14B: 1024*704; animate-14B: 1280*720)");
+  number("--frame_num", o.frame_num,
+         "Frames, 4n+1 (81; ti2v-5B: 121; animate-14B: a clip's, 77); s2v-14B: a clip's, 4n (80)");
   command
       ->add_option("--phases", options->phases,
                    "Of text, forward (one transformer pass), step (both of guidance's), decode, encode, with "

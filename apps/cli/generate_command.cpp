@@ -74,13 +74,14 @@ void run_generate(const GenerateOptions& options) {
     }
   };
   for (const std::string& notice : notices) on_event(Notice{notice});
+  GenerationResult result;
   try {
     if (raw_video) {
       raw_video->preprocess_for(request, engine, on_event, &interrupted);
       engine.check(request);
     }
     extend_request(extender, request, on_event, &interrupted);
-    engine.generate(request, on_event, &interrupted);
+    result = engine.generate(request, on_event, &interrupted);
   } catch (...) {
     display.end_line();
     if (raw_video && !request.animation.src_root_path.empty())
@@ -89,7 +90,7 @@ void run_generate(const GenerateOptions& options) {
                          raw_video->folder().string())});
     throw;
   }
-  if (raw_video) raw_video->remove();
+  if (options.src_root_path.empty()) RawVideo::remove(result.source);  // of a run before, too
   WAN_CHECK(lost_output() == nullptr, kIo,
             "{} is whole, but events were lost: cannot write standard output: {}", request.save_file.string(),
             lost_output());

@@ -4,6 +4,7 @@
 
 #include <system_error>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "wan/download.h"
@@ -14,10 +15,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// In a folder that is this program's to remove.
+constexpr const char* kMark = "goes_with_the_video";
+
 /// A name that is free: what an earlier run has left may be needed to go on with it.
 fs::path free_folder(const fs::path& save_file) {
   for (int number = 1;; ++number) {
-    const fs::path folder = save_file.string() + (number == 1 ? "" : fmt::format(".{}", number)) + ".source";
+    fs::path folder = save_file.string() + (number == 1 ? "" : fmt::format(".{}", number)) + ".source";
     if (!file_exists(folder)) return folder;
   }
 }
@@ -69,23 +73,28 @@ void RawVideo::preprocess_for(GenerationRequest& request, const Engine& engine, 
                               const std::atomic<bool>* cancelled) {
   preprocess_.face_size = engine.face_size();
   try {
+    std::error_code ignored;
+    fs::create_directories(preprocess_.save_path, ignored);
+    write_file_atomically(preprocess_.save_path / kMark, "");
     const PreprocessResult result = preprocess(preprocess_, on_event, cancelled);
     if (on_event)
       on_event(
           Notice{format_message("preprocessed {}: {}", preprocess_.video_path.string(), summary_of(result))});
   } catch (...) {
-    remove();
+    remove(preprocess_.save_path);
     throw;
   }
   request.animation.src_root_path = preprocess_.save_path;
   request.image.clear();
 }
 
-void RawVideo::remove() {
+void RawVideo::remove(const fs::path& folder) {
   std::error_code ignored;
-  for (const char* const name : {"src_pose.mkv", "src_face.mkv", "src_bg.mkv", "src_mask.mkv", "src_ref.png"})
-    fs::remove(preprocess_.save_path / name, ignored);
-  fs::remove(preprocess_.save_path, ignored);
+  if (!file_exists(folder / kMark)) return;
+  for (const char* const name :
+       {"src_pose.mkv", "src_face.mkv", "src_bg.mkv", "src_mask.mkv", "src_ref.png", kMark})
+    fs::remove(folder / name, ignored);
+  fs::remove(folder, ignored);
 }
 
 }  // namespace wan

@@ -19,8 +19,8 @@ class RawVideo {
                       const std::atomic<bool>* cancelled);
 
   const std::filesystem::path& folder() const { return preprocess_.save_path; }
-  /// Removes the folder.
-  void remove();
+  /// Removes the folder where preprocess_for() has made it, in this run or one before, and nothing else.
+  static void remove(const std::filesystem::path& folder);
 
  private:
   PreprocessOptions preprocess_;

@@ -181,6 +181,7 @@ std::string to_json(const MemoryPlan& plan);
 struct GenerationResult {
   std::filesystem::path save_file;
   std::filesystem::path latents_file;  // empty unless kept
+  std::filesystem::path source;        // the preprocessed folder, of animate-14B
   std::int64_t seed = 0;
   std::int64_t frames = 0;
   double seconds = 0;

@@ -50,8 +50,8 @@ std::vector<InspectedModel> inspect(const std::filesystem::path& path);
 /// A checkpoint's transformers in another format, with all that belongs to them.
 struct ConversionOptions {
   std::filesystem::path ckpt_dir;
-  /// A folder in the official layout, made where there is none. A file of the same conversion that is there already is left as it is: so an
-  /// interrupted one goes on. Anything else in a file's place is an error.
+  /// A folder in the official layout, made where there is none. A file of the same conversion that is there already is left as it is, and an
+  /// unfinished one of the same source and options goes on after its last whole tensor. Another whole file in a file's place is an error.
   std::filesystem::path target;
   /// Of the blocks' matrices: bf16, fp8 (e4m3) or int8 with a scale a row, in safetensors files; q8_0 or q4_0, in GGUF files.
   std::string format;
@@ -70,8 +70,8 @@ struct ConvertedTensor {
 };
 
 struct ConversionProgress {
-  std::function<void(const ConvertedTensor&)> on_tensor;
-  std::function<void(const std::string&)> on_notice;  // of files that were there, or are left out
+  std::function<void(const ConvertedTensor&)> on_tensor;  // of an unfinished file also those that were there
+  std::function<void(const std::string&)> on_notice;      // of files that were there, or are left out
 };
 
 /// Throws InvalidArgument, BadFile, Io. Takes the memory of one matrix beside its rows.

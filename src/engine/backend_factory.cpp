@@ -26,7 +26,7 @@ int device_index(const std::string& device) {
 }
 
 /// `asked`: the member that names it, and how.
-ChosenBackend make_cuda(int index, const MessagePart& asked, const CudaBackendOptions& options = {}) {
+ChosenBackend make_cuda(int index, const MessagePart& asked, const CudaBackendOptions& options) {
   const std::string reason = cuda_unusable_reason(index);
   WAN_CHECK(reason.empty(), kUnsupported, "{}: {}", asked, MessagePart{reason});
   const CudaDeviceInfo info = cuda_device_info(index);
@@ -80,9 +80,8 @@ int first_gpu(int ranks, const ProcessPlace& place) {
   return cuda_device_count() > ranks ? place.local_rank * ranks : 0;
 }
 
-}  // namespace
-
-std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place) {
+std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place,
+                                         const CudaBackendOptions& of_cuda) {
   WAN_CHECK(options.threads >= 0 && options.threads <= 4096, kInvalidArgument,
             "`threads` {}: expected 0 to 4096", options.threads);
   const std::vector<int> gpus = gpus_of(options, place);
@@ -95,26 +94,28 @@ std::vector<ChosenBackend> make_backends(const EngineOptions& options, const Pro
           {.backend = make_cpu_backend({.threads = threads_of(options.threads, ranks, place)})});
     return backends;
   }
-  for (const int gpu : gpus) backends.push_back(make_cuda(gpu, {fmt::format("`gpus` {}", gpu)}));
+  for (const int gpu : gpus) backends.push_back(make_cuda(gpu, {fmt::format("`gpus` {}", gpu)}, of_cuda));
   const std::string device = options.device == "auto" ? "cuda" : options.device;
   for (int next = first_gpu(ranks, place); backends.size() < static_cast<std::size_t>(ranks); ++next) {
     const int gpu = device_index(device) + next;
-    backends.push_back(make_cuda(gpu, ranks == 1
-                                          ? MessagePart{fmt::format("`device` {}", literal_text(device))}
-                                          : MessagePart{fmt::format("{} ranks need cuda:{}", ranks, gpu)}));
+    backends.push_back(make_cuda(gpu,
+                                 ranks == 1 ? MessagePart{fmt::format("`device` {}", literal_text(device))}
+                                            : MessagePart{fmt::format("{} ranks need cuda:{}", ranks, gpu)},
+                                 of_cuda));
   }
   return backends;
 }
 
-ChosenBackend make_backend(const EngineOptions& options) {
-  return std::move(make_backends(options).front());
+}  // namespace
+
+std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place) {
+  return make_backends(options, place, {});
 }
 
-ChosenBackend make_exact_backend(const EngineOptions& options) {
-  if (runs_on_cpu(options)) return make_backend(options);
-  const std::string device = options.device == "auto" ? "cuda" : options.device;
-  return make_cuda(device_index(device), MessagePart{fmt::format("`device` {}", literal_text(device))},
-                   {.tf32_convolutions = false});
+ChosenBackend make_backend(const EngineOptions& options, BackendUse use) {
+  const CudaBackendOptions of_cuda{.tf32_convolutions = use != BackendUse::kCoordinates,
+                                   .tune = use != BackendUse::kFewProducts};
+  return std::move(make_backends(options, {}, of_cuda).front());
 }
 
 std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend) {

@@ -34,11 +34,15 @@ struct ProcessPlace {
 /// reason, where a device cannot be used.
 std::vector<ChosenBackend> make_backends(const EngineOptions& options, const ProcessPlace& place = {});
 
-/// The first of them.
-ChosenBackend make_backend(const EngineOptions& options);
+/// What one backend alone is for, where that is not a video.
+enum class BackendUse {
+  kAnything,
+  kCoordinates,  // results become coordinates: convolutions multiply f32 as it is, never in TF32
+  kFewProducts,  // each product runs a few times: no trial of several algorithms, which would take longer than it gains
+};
 
-/// The same with convolutions that multiply f32 as it is, never in TF32: for networks whose results become coordinates.
-ChosenBackend make_exact_backend(const EngineOptions& options);
+/// The first of them.
+ChosenBackend make_backend(const EngineOptions& options, BackendUse use = BackendUse::kAnything);
 
 /// With options.t5_cpu the CPU for the text encoder, where `backend` is a device's; otherwise nullptr.
 std::unique_ptr<Backend> make_text_backend(const EngineOptions& options, const Backend& backend);

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/fnv_hash.h"
 #include "base/mapped_file.h"
+#include "base/temporary_file.h"
 #include "base/untrusted_text.h"
 #include "engine/fingerprint.h"
 #include "engine/loaded_models.h"
 #include "engine/model_file.h"
+#include "engine/unfinished_model.h"
 #include "media/raw_file.h"
 #include "wan/tools.h"
+#include "wan/version.h"
 #include "weights/convert.h"
 #include "weights/quantize.h"
 
@@ -41,20 +46,44 @@ bool is_block_matrix(const TensorEntry& entry, MatrixFormat format) {
   return entry.shape[1] % static_cast<std::int64_t>(values_per_block(dtype_of(format))) == 0;
 }
 
+/// Of a file as it is now: a program that writes it changes that.
+std::string state_of(const fs::path& file) {
+  std::error_code error;
+  const auto bytes = fs::file_size(file, error);
+  const auto changed = fs::last_write_time(file, error).time_since_epoch().count();
+  WAN_CHECK(!error, kBadFile, "cannot read {}: {}", file.string(), error.message());
+  return fmt::format("{} bytes of {};", bytes, changed);
+}
+
 /// All else stays as it is, or as near as a file can hold it.
 DType plain_dtype(const TensorEntry& entry) {
   if (entry.dtype == DType::kF64) return DType::kF32;
   return is_floating(entry.dtype) ? entry.dtype : DType::kBF16;
 }
 
+/// What tells LoRAs from one another.
+struct MergedLoras {
+  std::string stamp;   // what they hold, and their strengths
+  std::string states;  // the files as they are now; a file's name may say whose it is
+
+  explicit MergedLoras(std::span<const LoraFile> loras) {
+    for (const LoraFile& lora : loras) {
+      stamp += fmt::format(" with {:016x} ({})", fingerprint_of(Checkpoint::open(lora.file)),
+                           format_lora({"", lora.strength, lora.expert}));
+      states += lora.file.filename().string() + state_of(lora.file);
+    }
+  }
+};
+
 class ModelConversion {
  public:
-  /// `merged` tells LoRAs that are merged from one another.
-  ModelConversion(const Checkpoint& source, MatrixFormat format, std::string model, const std::string& merged)
+  /// The LoRAs are merged in the source.
+  ModelConversion(const Checkpoint& source, MatrixFormat format, std::string model, const MergedLoras& merged)
       : source_(source),
         format_(format),
         model_(std::move(model)),
-        stamp_(fmt::format("{} of {:016x}{}", matrix_format_name(format), fingerprint_of(source), merged)) {
+        stamp_(fmt::format("{} of {:016x}{}", matrix_format_name(format), fingerprint_of(source),
+                           merged.stamp)) {
     std::vector<ModelTensor> tensors;
     for (const TensorEntry& entry : source.entries()) {
       WAN_CHECK(entry.is_weight(), kUnsupported, "{}: tensor {} holds no weights and cannot be converted",
@@ -69,9 +98,15 @@ class ModelConversion {
     }
     file_ = is_gguf(format) ? gguf_model(std::move(tensors), stamp_)
                             : safetensors_model(std::move(tensors), stamp_);
+    std::string states = merged.states + version();
+    for (const fs::path& file : source.mapped_files()) states += state_of(file);
+    identity_ = fmt::format("{} as of {:016x}", stamp_, fnv_hash(std::as_bytes(std::span(states))));
   }
 
-  std::int64_t bytes() const { return file_.bytes; }
+  /// What a disk must still have room for.
+  std::int64_t missing_bytes(const fs::path& target) const {
+    return std::max<std::int64_t>(0, file_.bytes - UnfinishedModel::bytes_there(target));
+  }
 
   /// Whether the file is there already, of this conversion. Throws InvalidArgument where it is another one.
   bool is_done(const fs::path& target) const {
@@ -85,21 +120,27 @@ class ModelConversion {
   }
 
   void run(const fs::path& target, const ConversionProgress& progress) const {
-    RawFile out(target);
-    out.write_at(0, std::as_bytes(std::span(file_.header)));
-    for (const Planned& planned : planned_) {
-      const ModelTensor& tensor = file_.tensors[planned.index];
-      const double error = planned.is_matrix ? write_matrix(planned, out) : write_plain(planned, out);
-      source_.done_reading(*planned.source);
-      if (progress.on_tensor)
-        progress.on_tensor(
-            {.model = model_,
-             .name = tensor.name,
-             .dtype = dtype_name(tensor.dtype),
-             .bytes = static_cast<std::int64_t>(dtype_bytes(tensor.dtype, tensor.shape.elements())),
-             .error = error});
+    UnfinishedModel out(target, identity_, parts());
+    const std::size_t whole = std::max<std::size_t>(1, out.errors().size()) - 1;  // the header comes first
+    if (progress.on_notice && out.replaces_another())
+      progress.on_notice(fmt::format(
+          "{}: what is unfinished there is of another source, of one that has changed since, or of other "
+          "settings; it begins again",
+          target.string()));
+    if (progress.on_notice && whole > 0)
+      progress.on_notice(
+          fmt::format("{}: {} of {} tensors are there already", target.string(), whole, planned_.size()));
+    try {
+      if (out.errors().empty()) out.write(std::as_bytes(std::span(file_.header)), 0);
+      for (std::size_t i = 0; i < planned_.size(); ++i) {
+        if (i >= whole) write_next(planned_[i], out);
+        if (progress.on_tensor) progress.on_tensor(written(planned_[i], out.errors()[i + 1]));
+      }
+      out.commit();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kIo) out.remove();  // another source is needed
+      throw;
     }
-    out.commit();
   }
 
  private:
@@ -113,12 +154,46 @@ class ModelConversion {
               quote_name(source.name));
   }
 
-  double write_matrix(const Planned& planned, RawFile& out) const {
-    const TensorEntry& source = *planned.source;
-    const std::int64_t rows = source.shape[0];
-    const std::size_t row_bytes = dtype_bytes(planned.dtype, source.shape[1]);
-    std::vector<std::byte> codes(row_bytes * static_cast<std::size_t>(rows));
-    std::vector<float> scales(static_cast<std::size_t>(rows));
+  /// The header, and each tensor of the source with its scales, which follow it without a gap.
+  std::vector<UnfinishedModel::Part> parts() const {
+    std::vector<UnfinishedModel::Part> parts{{0, static_cast<std::int64_t>(file_.header.size())}};
+    for (const Planned& planned : planned_) {
+      const ModelTensor& first = file_.tensors[planned.index];
+      const ModelTensor& last = file_.tensors[planned.index + (has_scales(planned) ? 1 : 0)];
+      parts.push_back({first.offset, last.offset + bytes_of(last) - first.offset});
+    }
+    return parts;
+  }
+
+  bool has_scales(const Planned& planned) const { return planned.is_matrix && has_row_scales(format_); }
+
+  static std::int64_t bytes_of(const ModelTensor& tensor) {
+    return static_cast<std::int64_t>(dtype_bytes(tensor.dtype, tensor.shape.elements()));
+  }
+
+  ConvertedTensor written(const Planned& planned, double error) const {
+    const ModelTensor& tensor = file_.tensors[planned.index];
+    return {.model = model_,
+            .name = tensor.name,
+            .dtype = dtype_name(tensor.dtype),
+            .bytes = bytes_of(tensor),
+            .error = error};
+  }
+
+  void write_next(const Planned& planned, UnfinishedModel& out) const {
+    if (planned.is_matrix)
+      write_matrix(*planned.source, out);
+    else
+      write_plain(planned, out);
+    source_.done_reading(*planned.source);
+  }
+
+  void write_matrix(const TensorEntry& source, UnfinishedModel& out) const {
+    const auto rows = static_cast<std::size_t>(source.shape[0]);
+    const std::size_t code_bytes = dtype_bytes(dtype_of(format_), source.shape[1]) * rows;
+    std::vector<float> scales(has_row_scales(format_) ? rows : 0);
+    std::vector<std::byte> part(code_bytes + scales.size() * sizeof(float));
+    const auto codes = std::span(part).first(code_bytes);
     const Squares squares = quantize_matrix(format_, source, codes, scales);
     check_finite(source, std::isfinite(squares.values));
     WAN_CHECK(
@@ -126,13 +201,11 @@ class ModelConversion {
         "{}: {} holds values that are too large for the scales of {}, which are halves; convert to bf16, fp8 "
         "or int8",
         source_.path(), quote_name(source.name), matrix_format_name(format_));
-    out.write_at(file_.tensors[planned.index].offset, codes);
-    if (has_row_scales(format_))
-      out.write_at(file_.tensors[planned.index + 1].offset, std::as_bytes(std::span(scales)));
-    return relative(squares);
+    if (!scales.empty()) std::memcpy(part.data() + code_bytes, scales.data(), part.size() - code_bytes);
+    out.write(part, relative(squares));
   }
 
-  double write_plain(const Planned& planned, RawFile& out) const {
+  void write_plain(const Planned& planned, UnfinishedModel& out) const {
     const TensorEntry& source = *planned.source;
     const Tensor before(DType::kF32, source.shape);
     convert_changed(source, 0, before);
@@ -141,8 +214,8 @@ class ModelConversion {
                                      [](float value) { return std::isfinite(value); }));
     const Tensor values(planned.dtype, source.shape);
     convert(before.view(), values);
-    out.write_at(file_.tensors[planned.index].offset, {values.view().data(), values.view().bytes()});
-    if (source.dtype == planned.dtype && source.change == nullptr) return 0;
+    const std::span<const std::byte> part(values.view().data(), values.view().bytes());
+    if (source.dtype == planned.dtype && source.change == nullptr) return out.write(part, 0);
     const Tensor after(DType::kF32, source.shape);
     convert(values, after);
     double error = 0;
@@ -153,13 +226,14 @@ class ModelConversion {
       error += off * off;
       squares += value * value;
     }
-    return relative({error, squares});
+    out.write(part, relative({error, squares}));
   }
 
   const Checkpoint& source_;
   MatrixFormat format_;
   std::string model_;
-  std::string stamp_;
+  std::string stamp_;     // in the finished file
+  std::string identity_;  // of one that is not
   std::vector<Planned> planned_;
   ModelFile file_;
 };
@@ -178,15 +252,6 @@ fs::path existing_folder(const fs::path& folder) {
   return is_folder(there) ? there : fs::path(".");
 }
 
-/// What of a file's stamp tells LoRAs from one another.
-std::string lora_stamp(std::span<const LoraFile> loras) {
-  std::string stamp;
-  for (const LoraFile& lora : loras)
-    stamp += fmt::format(" with {:016x} ({})", fingerprint_of(Checkpoint::open(lora.file)),
-                         format_lora({"", lora.strength, lora.expert}));
-  return stamp;
-}
-
 /// Whole or not at all; one of as many bytes is taken for a copy that is there.
 void copy_part(const fs::path& from, const fs::path& to) {
   const MappedFile source(from);
@@ -198,6 +263,7 @@ void copy_part(const fs::path& from, const fs::path& to) {
     return;
   }
   constexpr std::size_t kPiece = std::size_t{16} << 20;
+  remove_abandoned(std::span(&to, 1));
   RawFile out(to);
   for (std::size_t at = 0; at < source.bytes().size(); at += kPiece) {
     const auto piece = source.bytes().subspan(at, std::min(kPiece, source.bytes().size() - at));
@@ -271,7 +337,7 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
   WAN_CHECK(!is_folder(options.target) || real_path(options.target) != real_path(options.ckpt_dir),
             kInvalidArgument, "{} is the checkpoint itself; name another folder", options.target.string());
   const std::vector<std::string_view>& folders = models.task().facts().transformers;
-  const std::string merged = lora_stamp(options.lora);
+  const MergedLoras merged(options.lora);
   std::vector<ModelConversion> conversions;
   std::vector<fs::path> targets;
   std::vector<bool> done;
@@ -288,7 +354,7 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
               "{} is there already and is not this conversion's; name another folder, or remove it",
               other.string());
     done.push_back(conversions[i].is_done(targets[i]));
-    if (!done[i]) needed += conversions[i].bytes();
+    if (!done[i]) needed += conversions[i].missing_bytes(targets[i]);
   }
   const std::optional<std::int64_t> free = free_disk_bytes(existing_folder(options.target));
   WAN_CHECK(!free || *free >= needed, kIo, "{} has {:.1f} GB free, the transformers take {:.1f}",
@@ -302,8 +368,9 @@ void convert(const ConversionOptions& options, const ConversionProgress& progres
     write_config(models.transformers[i], files.transformers[i], folder_of(targets[i]) / "config.json");
     if (!done[i]) {
       conversions[i].run(targets[i], progress);
-    } else if (progress.on_notice) {
-      progress.on_notice(fmt::format("{} is there already", targets[i].string()));
+    } else {
+      UnfinishedModel::tidy(targets[i]);
+      if (progress.on_notice) progress.on_notice(fmt::format("{} is there already", targets[i].string()));
     }
   }
   copy_others(files, options.target, progress);

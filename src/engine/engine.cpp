@@ -161,6 +161,8 @@ GenerationResult Engine::Impl::generate(const GenerationRequest& request, const 
   }
   return {.save_file = resolved.save_file,
           .latents_file = resolved.latents.requested ? resolved.latents.path : std::filesystem::path(),
+          .source = settings.animation ? std::filesystem::path(settings.animation->source)
+                                       : std::filesystem::path(),
           .seed = settings.seed,
           .frames = settings.frame_num,
           .seconds = seconds};

@@ -172,7 +172,7 @@ void take_size_of_latents(const GenerationRequest& request, const SavedLatents& 
 
 void check_kept_condition(const SavedLatents& saved, const GenerationSettings& settings, const Shape& latent,
                           const CheckpointModels& models) {
-  const bool needed = !saved.finished() || models.task().facts().decodes_condition;
+  const bool needed = !saved.segment_finished() || models.task().facts().decodes_condition;
   if (!needed || !settings.has_condition()) return;
   const Shape expected = models.task().condition_shape(models.vae->geometry(), latent);
   WAN_CHECK_FIELD(

@@ -64,7 +64,7 @@ struct LocalQwen::Loaded {
     EngineOptions first = options;
     first.ulysses_size = 0;
     if (first.gpus.size() > 1) first.gpus.resize(1);
-    backend = std::move(make_backend(first).backend);
+    backend = std::move(make_backend(first, BackendUse::kFewProducts).backend);
     choose_residency(options, on_event);
     load(on_event, cancelled);
   }

@@ -1,15 +1,11 @@
 #pragma once
 // Owners for FFmpeg's objects and the texts of its errors. Included by FFmpeg-built files only.
 
-extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/frame.h>
-#include <libswscale/swscale.h>
-}
-
 #include <memory>
 #include <string>
+
+#include "base/error.h"
+#include "media/ffmpeg_library.h"
 
 namespace wan {
 
@@ -41,5 +37,21 @@ void quiet_ffmpeg();
 
 /// A frame with memory of its own. Throws OutOfMemory.
 FfmpegPtr<AVFrame> new_frame(AVPixelFormat pixel_format, int width, int height);
+
+/// Sends a frame (null: the end) to an open encoder; write(packet) has each packet that comes out of it, in `packet`. Throws Internal where
+/// the encoder fails.
+template <typename Write>
+void encode_frame(AVCodecContext& encoder, const AVFrame* frame, AVPacket& packet, const Write& write) {
+  const auto check = [&](int result) {
+    WAN_CHECK(result >= 0, kInternal, "[encoder] {} failed: {}", encoder.codec->name, ffmpeg_error(result));
+  };
+  check(avcodec_send_frame(&encoder, frame));
+  while (true) {
+    const int result = avcodec_receive_packet(&encoder, &packet);
+    if (result == AVERROR(EAGAIN) || result == AVERROR_EOF) return;
+    check(result);
+    write(packet);
+  }
+}
 
 }  // namespace wan

@@ -165,23 +165,16 @@ class LosslessWriter final : public FrameSink {
   }
 
   void encode(const AVFrame* frame) {
-    check_encoder(avcodec_send_frame(encoder_.get(), frame));
-    while (true) {
-      const int result = avcodec_receive_packet(encoder_.get(), packet_.get());
-      if (result == AVERROR(EAGAIN) || result == AVERROR_EOF) return;
-      check_encoder(result);
-      packet_->stream_index = video_->index;
-      packet_->duration = 1;
-      av_packet_rescale_ts(packet_.get(), encoder_->time_base, video_->time_base);
-      check_io(av_interleaved_write_frame(muxer_.get(), packet_.get()));
-    }
+    encode_frame(*encoder_, frame, *packet_, [&](AVPacket& packet) {
+      packet.stream_index = video_->index;
+      packet.duration = 1;  // of the encoder's time base: a frame
+      av_packet_rescale_ts(&packet, encoder_->time_base, video_->time_base);
+      check_io(av_interleaved_write_frame(muxer_.get(), &packet));
+    });
   }
 
   void check_io(int result) const {
     WAN_CHECK(result >= 0, kIo, "cannot write {}: {}", file_.target().string(), ffmpeg_error(result));
-  }
-  void check_encoder(int result) const {
-    WAN_CHECK(result >= 0, kInternal, "[video] FFV1 failed: {}", ffmpeg_error(result));
   }
 
   AtomicFile file_;  // destroyed last: its temporary file is removed after it has been closed

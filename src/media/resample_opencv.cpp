@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "media/resample.h"
@@ -47,6 +49,45 @@ Image halved(const Image& image) {
   return out;
 }
 
+/// Rows of an image in the width of the result. The last two that were asked for are kept.
+class SqueezedRows {
+ public:
+  SqueezedRows(const Image& image, const std::vector<Neighbours>& columns)
+      : image_(image), columns_(columns) {
+    for (Row& row : rows_) row.levels.resize(3 * columns.size());
+  }
+
+  /// Valid until the second next call.
+  const int* row(int y) {
+    if (rows_[last_].y == y) return rows_[last_].levels.data();
+    last_ = 1 - last_;
+    if (rows_[last_].y != y) make(y, rows_[last_]);
+    return rows_[last_].levels.data();
+  }
+
+ private:
+  struct Row {
+    int y = -1;
+    std::vector<int> levels;
+  };
+
+  void make(int y, Row& row) const {
+    const std::uint8_t* const levels = image_.row(y);
+    int* out = row.levels.data();
+    for (const Neighbours& of : columns_)
+      for (int channel = 0; channel < 3; ++channel)
+        *out++ = (levels[of.first * 3 + channel] * of.first_weight +
+                  levels[of.second * 3 + channel] * of.second_weight) >>
+                 4;
+    row.y = y;
+  }
+
+  const Image& image_;
+  const std::vector<Neighbours>& columns_;
+  std::array<Row, 2> rows_;
+  std::size_t last_ = 0;
+};
+
 }  // namespace
 
 Image resize_opencv_linear(const Image& image, int width, int height) {
@@ -55,19 +96,16 @@ Image resize_opencv_linear(const Image& image, int width, int height) {
   if (image.width == 2 * width && image.height == 2 * height) return halved(image);
   const std::vector<Neighbours> columns = neighbours_of(image.width, width, /*columns=*/true);
   const std::vector<Neighbours> rows = neighbours_of(image.height, height, /*columns=*/false);
-  const auto across = [&](int y, int x, int channel) {
-    const Neighbours& of = columns[static_cast<std::size_t>(x)];
-    const std::uint8_t* const row = image.row(y);
-    return row[of.first * 3 + channel] * of.first_weight + row[of.second * 3 + channel] * of.second_weight;
-  };
+  SqueezedRows squeezed(image, columns);
+  const std::size_t levels = 3 * columns.size();
   for (int y = 0; y < height; ++y) {
     const Neighbours& of = rows[static_cast<std::size_t>(y)];
-    for (int x = 0; x < width; ++x)
-      for (int channel = 0; channel < 3; ++channel) {
-        const int above = (of.first_weight * (across(of.first, x, channel) >> 4)) >> 16;
-        const int below = (of.second_weight * (across(of.second, x, channel) >> 4)) >> 16;
-        out.row(y)[x * 3 + channel] = static_cast<std::uint8_t>((above + below + 2) >> 2);
-      }
+    const int *const first = squeezed.row(of.first), *const second = squeezed.row(of.second);
+    std::uint8_t* const result = out.row(y);
+    for (std::size_t i = 0; i < levels; ++i) {
+      const int above = (of.first_weight * first[i]) >> 16, below = (of.second_weight * second[i]) >> 16;
+      result[i] = static_cast<std::uint8_t>((above + below + 2) >> 2);
+    }
   }
   return out;
 }

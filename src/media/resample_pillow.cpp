@@ -82,7 +82,7 @@ std::vector<Window> windows(const Filter& filter, int in_size, int out_size) {
 
 constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
 
-std::uint8_t to_level(std::int32_t sum) {
+std::uint8_t from_fixed_point(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
 }
 
@@ -103,9 +103,9 @@ Image resize_rows(const Image& image, const Filter& filter, int width) {
         blue += pixel[2] * weight;
         pixel += 3;
       }
-      *out++ = to_level(red);
-      *out++ = to_level(green);
-      *out++ = to_level(blue);
+      *out++ = from_fixed_point(red);
+      *out++ = from_fixed_point(green);
+      *out++ = from_fixed_point(blue);
     }
   }
   return result;
@@ -123,7 +123,7 @@ Image resize_columns(const Image& image, const Filter& filter, int height) {
       const std::int32_t weight = window.weights[k];
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += in[i] * weight;
     }
-    std::transform(sums.begin(), sums.end(), result.row(y), to_level);
+    std::transform(sums.begin(), sums.end(), result.row(y), from_fixed_point);
   }
   return result;
 }

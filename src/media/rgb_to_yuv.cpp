@@ -1,10 +1,5 @@
 #include "media/rgb_to_yuv.h"
 
-extern "C" {
-#include <libavutil/imgutils.h>
-#include <libavutil/opt.h>
-}
-
 #include "base/error.h"
 #include "media/video_color.h"
 

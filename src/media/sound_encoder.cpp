@@ -1,10 +1,5 @@
 #include "media/sound_encoder.h"
 
-extern "C" {
-#include <libavutil/mathematics.h>
-#include <libswresample/swresample.h>
-}
-
 #include <algorithm>
 
 #include "base/error.h"
@@ -157,16 +152,7 @@ void SoundEncoder::encode(std::size_t count, const Write& write) {
 }
 
 void SoundEncoder::send(const AVFrame* frame, const Write& write) {
-  const auto check = [&](int result) {
-    WAN_CHECK(result >= 0, kInternal, "[mp4] {} failed: {}", encoder_->codec->name, ffmpeg_error(result));
-  };
-  check(avcodec_send_frame(encoder_.get(), frame));
-  while (true) {
-    const int result = avcodec_receive_packet(encoder_.get(), packet_.get());
-    if (result == AVERROR(EAGAIN) || result == AVERROR_EOF) return;
-    check(result);
-    write(*packet_);
-  }
+  encode_frame(*encoder_, frame, *packet_, write);
 }
 
 }  // namespace wan

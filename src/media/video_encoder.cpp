@@ -1,9 +1,5 @@
 #include "media/video_encoder.h"
 
-extern "C" {
-#include <libavutil/opt.h>
-}
-
 #include <algorithm>
 #include <string_view>
 #include <utility>

@@ -6,6 +6,7 @@
 
 #include "media/video_reader.h"
 #include "preprocess/frame_choice.h"
+#include "preprocess/frame_source.h"
 #include "wan/request.h"
 
 namespace wan {
@@ -20,13 +21,13 @@ struct VideoLength {
 /// Reads the file to its end. Throws BadFile, also where it has no frames, and as open_video().
 VideoLength measure_video(const std::filesystem::path& path);
 
-class ChosenFrames {
+class ChosenFrames final : public FrameSource {
  public:
   ChosenFrames(const std::filesystem::path& video, FrameChoice choice);
 
-  std::int64_t count() const { return static_cast<std::int64_t>(choice_.indices.size()); }
-  /// The next one; valid until the next call. No more than count(). Throws BadFile where the file ends before it.
-  const Image& next();
+  std::int64_t count() const override { return static_cast<std::int64_t>(choice_.indices.size()); }
+  /// Throws BadFile where the file ends before it.
+  const Image& next() override;
 
  private:
   FrameChoice choice_;

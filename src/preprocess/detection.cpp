@@ -1,6 +1,7 @@
 #include "preprocess/detection.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -91,10 +92,13 @@ std::vector<Box> without_overlaps(std::vector<Box> boxes) {
 std::vector<float> detector_input(const Image& frame, int width, int height) {
   const Image stretched = resize_opencv_linear(frame, width, height);
   const std::size_t pixels = stretched.rgb.size() / 3;
+  std::array<float, 256> shares{};
+  for (std::size_t level = 0; level < shares.size(); ++level)
+    shares[level] = static_cast<float>(static_cast<double>(level) / 255.0);
   std::vector<float> values(stretched.rgb.size());
   for (std::size_t i = 0; i < pixels; ++i)
     for (std::size_t channel = 0; channel < 3; ++channel)
-      values[channel * pixels + i] = static_cast<float>(stretched.rgb[3 * i + channel] / 255.0);
+      values[channel * pixels + i] = shares[stretched.rgb[3 * i + channel]];
   return values;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 
@@ -28,8 +29,13 @@ Gaussian gaussian() {
   return result;
 }
 
-/// The map blurred with zeros round it, with the maximum that it had before, as logarithms.
-std::vector<float> log_of_blurred(std::span<const float> map, int width, int height) {
+struct BlurredMap {
+  std::vector<float> values;
+  float scale;  // gives it the maximum that it had before
+};
+
+/// The map blurred with zeros round it.
+BlurredMap blurred_map(std::span<const float> map, int width, int height) {
   static const Gaussian weights = gaussian();
   // Rows, then columns, of maps with zeros round them.
   const auto columns = static_cast<std::size_t>(width), rows = static_cast<std::size_t>(height);
@@ -46,16 +52,17 @@ std::vector<float> log_of_blurred(std::span<const float> map, int width, int hei
       for (std::size_t x = 0; x < columns; ++x)
         blurred[y * columns + x] += weights[k] * across[(y + k) * columns + x];
   const float scale = *std::ranges::max_element(map) / *std::ranges::max_element(blurred);
-  for (float& value : blurred) value = std::log(std::max(value * scale, 1e-10f));
-  return blurred;
+  return {std::move(blurred), scale};
 }
 
-/// One Newton step from (x, y) to where the map's slope is zero; nothing near the border or on a map that is flat there.
+/// One Newton step from (x, y) to where the slope of the blurred map's logarithm is zero; nothing near the border or where that is flat.
 void refine(std::span<const float> map, int width, int height, float& x, float& y) {
   const int column = static_cast<int>(x), row = static_cast<int>(y);
   if (column <= 1 || column >= width - 2 || row <= 1 || row >= height - 2) return;
+  const BlurredMap blurred = blurred_map(map, width, height);
   const auto at = [&](int right, int down) {
-    return map[static_cast<std::size_t>((row + down) * width + column + right)];
+    const float value = blurred.values[static_cast<std::size_t>((row + down) * width + column + right)];
+    return std::log(std::max(value * blurred.scale, 1e-10f));
   };
   const float dx = 0.5f * (at(1, 0) - at(-1, 0)), dy = 0.5f * (at(0, 1) - at(0, -1));
   const float dxx = 0.25f * (at(2, 0) - 2 * at(0, 0) + at(-2, 0));
@@ -86,7 +93,7 @@ std::vector<PosePoint> decode_heatmaps(std::span<const float> heatmaps, int poin
       x = static_cast<float>(index % width);
       const int row = index / width;
       y = static_cast<float>(row);
-      refine(log_of_blurred(map, width, height), width, height, x, y);
+      refine(map, width, height, x, y);
     }
     result.push_back({static_cast<float>(x * x_scale + region.centre_x - region.width * 0.5),
                       static_cast<float>(y * y_scale + region.centre_y - region.height * 0.5), *highest});

@@ -11,21 +11,37 @@ namespace {
 
 constexpr int kMost = 1000;
 
-/// Per row or column of `mask` the most of `first` to `last` places beside each.
-void spread(Mask& mask, bool across, int first, int last) {
-  const int along = across ? mask.width : mask.height, lines = across ? mask.height : mask.width;
-  const auto step = static_cast<std::size_t>(across ? 1 : mask.width);
-  const auto next_line = static_cast<std::size_t>(across ? mask.width : 1);
-  std::vector<int> before(static_cast<std::size_t>(along) + 1);
-  for (int line = 0; line < lines; ++line) {
-    std::uint8_t* const levels = mask.levels.data() + static_cast<std::size_t>(line) * next_line;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(along); ++i)
-      before[i + 1] = before[i] + (levels[i * step] != 0 ? 1 : 0);
-    for (int i = 0; i < along; ++i) {
-      const auto begin = static_cast<std::size_t>(std::clamp(i + first, 0, along));
-      const auto end = static_cast<std::size_t>(std::clamp(i + last + 1, 0, along));
-      levels[static_cast<std::size_t>(i) * step] = before[end] > before[begin] ? 1 : 0;
+/// Per row of `mask` the most of `first` to `last` places beside each.
+void spread_across(Mask& mask, int first, int last) {
+  const auto width = static_cast<std::size_t>(mask.width);
+  std::vector<int> before(width + 1);
+  for (std::size_t start = 0; start < mask.levels.size(); start += width) {
+    std::uint8_t* const levels = mask.levels.data() + start;
+    for (std::size_t x = 0; x < width; ++x) before[x + 1] = before[x] + (levels[x] != 0 ? 1 : 0);
+    for (int x = 0; x < mask.width; ++x) {
+      const auto begin = static_cast<std::size_t>(std::clamp(x + first, 0, mask.width));
+      const auto end = static_cast<std::size_t>(std::clamp(x + last + 1, 0, mask.width));
+      levels[x] = before[end] > before[begin] ? 1 : 0;
     }
+  }
+}
+
+/// Likewise per column.
+void spread_down(Mask& mask, int first, int last) {
+  const auto width = static_cast<std::size_t>(mask.width);
+  const auto row = [&](int y) { return mask.levels.data() + static_cast<std::size_t>(y) * width; };
+  std::vector<int> counts(width);  // of the rows of `given` that a row of the result has beside it
+  const Mask given = mask;
+  const auto add = [&](int y, int sign) {
+    if (y < 0 || y >= mask.height) return;
+    const std::uint8_t* const levels = given.levels.data() + static_cast<std::size_t>(y) * width;
+    for (std::size_t x = 0; x < width; ++x) counts[x] += levels[x] != 0 ? sign : 0;
+  };
+  for (int y = first; y < last; ++y) add(y, 1);
+  for (int y = 0; y < mask.height; ++y) {
+    add(y + last, 1);
+    for (std::size_t x = 0; x < width; ++x) row(y)[x] = counts[x] > 0 ? 1 : 0;
+    add(y + first, -1);
   }
 }
 
@@ -49,8 +65,8 @@ Mask widened(const Mask& mask, int k, int iterations) {
   Mask result = mask;
   // Squares one after another are a larger one.
   const int before = k / 2 * iterations, after = (k - 1 - k / 2) * iterations;
-  spread(result, /*across=*/true, -before, after);
-  spread(result, /*across=*/false, -before, after);
+  spread_across(result, -before, after);
+  spread_down(result, -before, after);
   return result;
 }
 
@@ -100,7 +116,8 @@ Image background_of(const Image& frame, const Mask& mask) {
 
 Image picture_of(const Mask& mask) {
   Image result = make_image(mask.width, mask.height);
-  for (std::size_t i = 0; i < result.rgb.size(); ++i) result.rgb[i] = mask.levels[i / 3] != 0 ? 255 : 0;
+  auto out = result.rgb.begin();
+  for (const std::uint8_t level : mask.levels) out = std::fill_n(out, 3, level != 0 ? 255 : 0);
   return result;
 }
 

@@ -200,7 +200,7 @@ struct OfficialNetworks::Impl {
   }
 
   Impl(const PreprocessOptions& options, const std::atomic<bool>* cancelled)
-      : backend(make_exact_backend(engine_options(options)).backend),
+      : backend(make_backend(engine_options(options), BackendUse::kCoordinates).backend),
         workspace(backend->allocator()),
         ctx{.backend = *backend, .workspace = workspace, .communicator = alone, .cancelled = cancelled} {}
 
@@ -238,6 +238,10 @@ OfficialNetworks::~OfficialNetworks() = default;
 
 Networks OfficialNetworks::networks() const {
   return {*impl_->detector, *impl_->estimator, impl_->segmenter.get()};
+}
+
+Backend::MemoryUse OfficialNetworks::memory_use() const {
+  return impl_->backend->memory_use();
 }
 
 }  // namespace wan

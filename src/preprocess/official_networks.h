@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "ops/backend.h"
 #include "preprocess/networks.h"
 #include "wan/events.h"
 #include "wan/preprocess.h"
@@ -36,6 +37,8 @@ class OfficialNetworks {
   ~OfficialNetworks();
 
   Networks networks() const;
+  /// Of the device's memory.
+  Backend::MemoryUse memory_use() const;
 
  private:
   struct Impl;

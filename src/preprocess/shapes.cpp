@@ -57,18 +57,24 @@ struct Beyond {
   bool left, right, above, below;
 };
 
+/// a b / c, rounded towards zero, of products that need more than 64 bits: coordinates far outside have 16 more of a fraction.
+std::int64_t multiply_divide(std::int64_t a, std::int64_t b, std::int64_t c) {
+  __extension__ using Wide = __int128;
+  return static_cast<std::int64_t>(static_cast<Wide>(a) * b / c);
+}
+
 /// Moves `p` to the row or column of the border that it is beyond, along the line to `other`, rows first: whole-number divisions, rounded towards zero.
 void move_to_rows(Pixel& p, const Pixel& other, const Beyond& beyond, std::int64_t bottom) {
   if (!beyond.above && !beyond.below) return;
   const std::int64_t row = beyond.above ? 0 : bottom;
-  p.x += (row - p.y) * (other.x - p.x) / (other.y - p.y);
+  p.x += multiply_divide(row - p.y, other.x - p.x, other.y - p.y);
   p.y = row;
 }
 
 void move_to_columns(Pixel& p, const Pixel& other, const Beyond& beyond, std::int64_t right) {
   if (!beyond.left && !beyond.right) return;
   const std::int64_t column = beyond.left ? 0 : right;
-  p.y += (column - p.x) * (other.y - p.y) / (other.x - p.x);
+  p.y += multiply_divide(column - p.x, other.y - p.y, other.x - p.x);
   p.x = column;
 }
 

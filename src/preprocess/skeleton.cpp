@@ -10,7 +10,7 @@ namespace wan {
 
 namespace {
 
-constexpr double kLeastScore = 0.5;
+constexpr double kLeastDrawnScore = 0.5;
 
 constexpr std::array<Color, 20> kColors = {
     {{255, 0, 0},   {255, 85, 0},  {255, 170, 0}, {255, 255, 0}, {170, 255, 0}, {85, 255, 0}, {0, 255, 0},
@@ -26,7 +26,7 @@ constexpr std::array<std::array<int, 2>, 20> kFingers = {
 /// Where nothing is drawn: a score too low, or a place so far away (or none at all) that no pixel would be in the picture.
 bool is_shown(const SkeletonPoint& point) {
   constexpr double kFarthest = 1e6;
-  return point.score >= kLeastScore && std::abs(point.x) < kFarthest && std::abs(point.y) < kFarthest;
+  return point.score >= kLeastDrawnScore && std::abs(point.x) < kFarthest && std::abs(point.y) < kFarthest;
 }
 
 Pixel pixel_of(const SkeletonPoint& point) {

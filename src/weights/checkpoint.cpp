@@ -268,6 +268,13 @@ const fs::path& Checkpoint::file() const {
   return state_->file;
 }
 
+std::vector<fs::path> Checkpoint::mapped_files() const {
+  std::vector<fs::path> paths;
+  if (state_->files != nullptr)
+    for (const MappedFile& file : *state_->files) paths.push_back(file.path());
+  return paths;
+}
+
 std::span<const std::string> Checkpoint::ignored_files() const {
   return state_->ignored;
 }

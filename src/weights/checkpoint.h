@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "weights/tensor_entry.h"
 
@@ -39,6 +40,8 @@ class Checkpoint {
   const std::string& path() const;
   /// The file or index that was opened, or chosen in the folder; empty for from_files().
   const std::filesystem::path& file() const;
+  /// All files that its tensors lie in; empty for from_files().
+  std::vector<std::filesystem::path> mapped_files() const;
   /// Names of files in the opened folder that look like a checkpoint's but are no part of this one, in their order: a LoRA, another
   /// checkpoint, macOS's "._*". Empty where a file was opened.
   std::span<const std::string> ignored_files() const;

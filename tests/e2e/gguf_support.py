@@ -29,8 +29,7 @@ def q8_0(row):
     for begin in range(0, len(row), 32):
         block = row[begin : begin + 32]
         (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
-        codes = [max(-127, min(127, round(value / scale))) for value in block]
-        blocks += struct.pack("<e32b", scale, *codes)
+        blocks += struct.pack("<e32b", scale, *[round(value / scale) for value in block])
     return bytes(blocks)
 
 

@@ -182,25 +182,26 @@ def write_png(path, width, height, pixel):
 
 def _unfilter(rows, width, height):
     stride = 3 * width
-    out, above = bytearray(), bytearray(stride)
+    out, above = bytearray(), bytes(3 + stride)
     for y in range(height):
-        kind = rows[y * (stride + 1)]
-        row = bytearray(rows[y * (stride + 1) + 1 : (y + 1) * (stride + 1)])
-        for x in range(stride):
-            left = row[x - 3] if x >= 3 else 0
-            up = above[x]
-            corner = above[x - 3] if x >= 3 else 0
-            if kind == 1:
-                row[x] = (row[x] + left) & 255
-            elif kind == 2:
-                row[x] = (row[x] + up) & 255
-            elif kind == 3:
-                row[x] = (row[x] + (left + up) // 2) & 255
-            elif kind == 4:
-                guess = left + up - corner
-                nearest = min((abs(guess - left), 0, left), (abs(guess - up), 1, up), (abs(guess - corner), 2, corner))
-                row[x] = (row[x] + nearest[2]) & 255
-        out += row
+        begin = y * (stride + 1)
+        kind = rows[begin]
+        row = bytearray(3) + rows[begin + 1 : begin + 1 + stride]  # a pixel of zeros before the first
+        if kind == 2:
+            row = bytearray([(value + up) & 255 for value, up in zip(row, above)])
+        elif kind != 0:
+            for x in range(3, 3 + stride):
+                left, up = row[x - 3], above[x]
+                if kind == 1:
+                    guess = left
+                elif kind == 3:
+                    guess = (left + up) // 2
+                else:
+                    corner = above[x - 3]
+                    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+                    guess = left if to_left <= to_up and to_left <= to_corner else up if to_up <= to_corner else corner
+                row[x] = (row[x] + guess) & 255
+        out += row[3:]
         above = row
     return bytes(out)
 

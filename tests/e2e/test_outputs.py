@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import unittest
 
-from support import (CANCELLED, CHECKPOINT, INVALID_ARGUMENT, WAN, WanTest, environment, frame_values, generate_arguments, read_mp4,
-                     read_npy, read_png)
+from support import (CANCELLED, CHECKPOINT, INVALID_ARGUMENT, UNSUPPORTED, WAN, WanTest, environment, frame_values,
+                     generate_arguments, read_mp4, read_npy, read_png)
+
 
 LATENT_CHANNELS, TEXT_DIM, TEXT_LEN = 16, 64, 512
 
@@ -69,6 +71,19 @@ class Outputs(WanTest):
             value = floats.values[(channel * 5 + frame) * plane + pixel]
             self.assertLessEqual(abs(value), 1.0)
             self.assertLessEqual(abs(frames.values[index] - int((value + 1) / 2 * 255)), 1)  # 1: rounding of the sum
+
+    def test_ffmpeg_is_loaded_where_it_is_needed(self):
+        def libraries_of(**options):
+            result = self.generate(frame_num="1", sample_steps="1", env={"LD_DEBUG": "files"}, **options)
+            return set(re.findall(r"calling init: \S*/(libav\w+\.so\.\d+)", result.err))
+        self.assertEqual(libraries_of(save_file="still.png"), set())
+        (codecs,) = (name for name in libraries_of(save_file="still.mp4") if name.startswith("libavcodec"))
+        (self.folder / "broken").mkdir()
+        (self.folder / "broken" / codecs).write_bytes(b"no library")
+        broken = {"LD_LIBRARY_PATH": str(self.folder / "broken")}
+        self.assert_refused(self.run_wan(*generate_arguments(save_file="other.mp4"), env=broken), UNSUPPORTED, codecs,
+                            "apt-get install", "NAME_%05d.png")
+        self.generate(save_file="still.png", frame_num="1", sample_steps="1", env=broken)
 
     def test_still(self):
         self.generate(save_file="still.png", frame_num="1", dump="dump")

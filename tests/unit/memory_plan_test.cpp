@@ -8,11 +8,14 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "engine/engine_internals.h"
+#include "media/safetensors_writer.h"
 #include "support/fenced_backend.h"
 #include "support/plain_backend.h"
 #include "support/temp_folder.h"
 #include "tasks/task_table.h"
 #include "tensor/allocation_count.h"
+#include "wan/tools.h"
+#include "weights/checkpoint.h"
 
 namespace wan::test {
 namespace {
@@ -27,6 +30,7 @@ struct Case {
   std::filesystem::path image;
   VideoSize size;
   int frames;
+  const char* packed = "";  // what the checkpoint is converted into first; then the run has a LoRA too
 };
 
 const Case kCases[] = {
@@ -38,6 +42,7 @@ const Case kCases[] = {
      kSource / "models/demo-i2v/red_circle.png",
      {64, 64},
      9},
+    {"demo_q8_0_with_a_lora", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 9, "q8_0"},
     {"t2v", "t2v-A14B", kGolden / "checkpoint", "", {64, 64}, 9},
     {"i2v", "i2v-A14B", kGolden / "checkpoint_i2v", kGolden / "portrait.png", {64, 64}, 9},
     {"ti2v", "ti2v-5B", kGolden / "checkpoint_ti2v", "", {64, 64}, 9},
@@ -46,6 +51,34 @@ const Case kCases[] = {
 
 class MemoryPlanTest : public testing::TestWithParam<Case> {
  protected:
+  MemoryPlanTest() {
+    if (!is_packed()) return;
+    convert({.ckpt_dir = checkpoint_, .target = folder_ / "packed", .format = GetParam().packed}, {});
+    loras_.push_back({write_lora(checkpoint_ / "high_noise_model")});
+    checkpoint_ = folder_ / "packed";
+  }
+  static bool is_packed() { return *GetParam().packed != '\0'; }
+  /// A pair for each of the blocks' matrices, of a third of their rank: large enough to be missed in a plan.
+  std::filesystem::path write_lora(const std::filesystem::path& transformer) const {
+    constexpr std::int64_t kRank = 64;
+    const Checkpoint model = Checkpoint::open(transformer);
+    std::vector<SafetensorsEntry> entries;
+    const std::vector<float> values(kRank * 4096, 0.01f);
+    for (const TensorEntry& entry : model.entries()) {
+      if (!entry.name.starts_with("blocks.") || !entry.name.ends_with(".weight") || entry.shape.rank() != 2)
+        continue;
+      const std::string module = entry.name.substr(0, entry.name.rfind('.'));
+      const auto add = [&](const char* suffix, std::int64_t rows, std::int64_t columns) {
+        entries.push_back({module + suffix,
+                           {rows, columns},
+                           std::span(values).first(static_cast<std::size_t>(rows * columns))});
+      };
+      add(".lora_A.weight", kRank, entry.shape[1]);
+      add(".lora_B.weight", entry.shape[0], kRank);
+    }
+    write_safetensors(folder_ / "lora.safetensors", entries, {});
+    return folder_ / "lora.safetensors";
+  }
   GenerationRequest request() const {
     const Case& tried = GetParam();
     GenerationRequest request;
@@ -71,7 +104,8 @@ class MemoryPlanTest : public testing::TestWithParam<Case> {
   /// Plans and makes a video; the plan's peak is within 1% of what the backend gave out.
   MemoryPlan expect_peak(bool device, const std::string& precision, const std::string& residency,
                          std::int64_t memory_limit = 0) const {
-    const EngineOptions options{.ckpt_dir = GetParam().checkpoint,
+    const EngineOptions options{.ckpt_dir = checkpoint_,
+                                .lora = loras_,
                                 .precision = precision,
                                 .vae_precision = precision,
                                 .residency = residency,
@@ -81,8 +115,9 @@ class MemoryPlanTest : public testing::TestWithParam<Case> {
     std::unique_ptr<Backend> backend = make(device);
     const Backend& seen = *backend;
     Engine engine = make_engine(options, std::move(backend));
-    const MemoryPlan plan = engine.plan(request());
+    MemoryPlan plan = engine.plan(request());
     engine.generate(request());
+    EXPECT_EQ(plan.loras > 0, is_packed());
     const auto planned = static_cast<double>(plan.peak - plan.program);
     const auto taken = static_cast<double>(seen.memory_use().peak);
     EXPECT_NEAR(planned / taken, 1.0, 0.01)
@@ -91,6 +126,8 @@ class MemoryPlanTest : public testing::TestWithParam<Case> {
     return plan;
   }
   TempFolder folder_;
+  std::filesystem::path checkpoint_ = GetParam().checkpoint;
+  std::vector<LoraFile> loras_;
 };
 
 TEST_P(MemoryPlanTest, IsWhatARunTakes) {

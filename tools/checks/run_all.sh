@@ -48,10 +48,10 @@ if [ "${GPUS:-some}" = some ]; then
   architectures="90a-real;$(echo "$others" | sed -n "${turn}p")"
 fi
 if command -v nvcc >/dev/null 2>&1; then
-  stage "the CUDA backend compiles and links for $architectures"
+  stage "the CUDA backend and the benchmarks compile and link for $architectures"
   cmake -S . -B build-cuda -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DCMAKE_CUDA_FLAGS_DEBUG=-O0 -DWAN_WITH_CUDA=ON \
-    "-DWAN_CUDA_ARCHITECTURES=$architectures" >/dev/null
-  cmake --build build-cuda -j "$jobs" --target gpu_tests wan
+    -DWAN_BUILD_BENCHMARKS=ON "-DWAN_CUDA_ARCHITECTURES=$architectures" >/dev/null
+  cmake --build build-cuda -j "$jobs" --target gpu_tests benchmarks wan
 else
   stage "no nvcc: the CUDA backend is not compiled"
 fi

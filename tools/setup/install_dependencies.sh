@@ -12,7 +12,7 @@ tested="libgtest-dev libgmock-dev zlib1g-dev python3 libopenmpi-dev openmpi-bin 
 case "${1:-build}" in
   build) ;;
   test) packages="$packages $tested" ;;
-  ci) packages="$packages $tested clang clang-format clang-tidy libclang-rt-dev libomp-dev git" ;;
+  ci) packages="$packages $tested clang clang-format clang-tidy libclang-rt-dev libomp-dev libbenchmark-dev git" ;;
   *) echo "usage: $0 [build|test|ci]" >&2; exit 2 ;;
 esac
 

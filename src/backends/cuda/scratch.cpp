@@ -117,7 +117,7 @@ void take_scratch(Workspace& workspace, const AttentionArgs& args, const Attenti
 CausalScratch::CausalScratch(Workspace& workspace, const CausalAttentionArgs& args) {
   constexpr std::int64_t kBlocks = 256;  // two for each multiprocessor of the largest GPUs
   const std::int64_t blocks = args.q.dim(0) * args.k.dim(1);
-  const std::int64_t chunks = (args.k.dim(0) + kCausalThreads - 1) / kCausalThreads;
+  const std::int64_t chunks = (args.k.dim(0) + kCausalKeysOfPart - 1) / kCausalKeysOfPart;
   parts = std::clamp<std::int64_t>(kBlocks / blocks, 1, chunks);
   if (parts > 1)
     partial = workspace.take(DType::kF32, {args.q.dim(0), args.q.dim(1), parts, args.q.dim(2) + 2});

@@ -50,7 +50,8 @@ struct ScoreScratch {
 
 inline constexpr std::int64_t kWidestPlainHead = 384;
 
-inline constexpr int kCausalThreads = 128;  // of a block, which is also how many keys it takes at once
+inline constexpr int kCausalThreads = 128;    // of a block, which is also how many keys it takes at once,
+inline constexpr int kCausalKeysOfPart = 32;  // or these, where the keys are divided
 inline constexpr int kWidestCausalHead = 256;
 
 /// Of causal attention whose keys are divided, so that few queries fill a GPU too.

@@ -2,6 +2,10 @@
 // A vector of floats as wide as the instruction set allows, over the compilers' vector extension. Included by
 // the kernel sources only; internal linkage throughout.
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -32,11 +36,19 @@ WAN_INLINE void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-/// The first n of kLanes values; the others are 0, or left as they are in memory.
+/// The first n of kLanes values; the others are 0, or left as they are in memory. Nothing past them is read: a load that waits for
+/// smaller copies costs as much as the rest of a short row's work.
 WAN_INLINE Vec load_part(const float* p, std::int64_t n) {
+#if WAN_VECTOR_BYTES == 64
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p);
+#elif WAN_VECTOR_BYTES == 32
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lanes));
+#else
   Vec v = {};
   std::memcpy(&v, p, static_cast<std::size_t>(n) * sizeof(float));
   return v;
+#endif
 }
 WAN_INLINE void store_part(float* p, Vec v, std::int64_t n) {
   std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(float));

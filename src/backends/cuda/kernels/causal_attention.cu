@@ -30,13 +30,16 @@ __device__ inline void store_element_of(void* out, bool is_bf16, std::int64_t at
     static_cast<float*>(out)[at] = value;
 }
 
-/// K: type of keys and values. N: elements of a key that a thread reads at once.
-template <typename K, int N>
+/// K: type of keys and values. N: elements of a key that a thread reads at once. kKeys: keys at a time; few, and several threads to
+/// each of them, where the wait for memory counts and not its rate.
+template <typename K, int N, int kKeys>
 __global__ void causal_attention_kernel(CausalRows p) {
   __shared__ float queries[kCausalHeads * kWidestCausalHead];
-  __shared__ float weights[kCausalHeads * kCausalThreads];
+  __shared__ float weights[kCausalHeads * kKeys];
   __shared__ float highest[kCausalHeads], totals[kCausalHeads], corrections[kCausalHeads];
+  constexpr int kThreadsOfKey = kCausalThreads / kKeys;
   const int thread = static_cast<int>(threadIdx.x);
+  const int of_key = thread % kThreadsOfKey;
   const std::int64_t row = blockIdx.x;
   const int shared = static_cast<int>(blockIdx.y) / p.groups;
   const int first_of_shared = static_cast<int>(blockIdx.y) % p.groups * kCausalHeads;
@@ -56,20 +59,21 @@ __global__ void causal_attention_kernel(CausalRows p) {
   }
   float sums[kCausalHeads][kCausalColumns] = {};
   const std::int64_t seen = p.keys - p.queries + row + 1;
-  const std::int64_t chunks = (seen + kCausalThreads - 1) / kCausalThreads;
-  const std::int64_t begin = chunks * part / p.parts * kCausalThreads;
-  const std::int64_t end_of_part = chunks * (part + 1) / p.parts * kCausalThreads;
+  const std::int64_t chunks = (seen + kKeys - 1) / kKeys;
+  const std::int64_t begin = chunks * part / p.parts * kKeys;
+  const std::int64_t end_of_part = chunks * (part + 1) / p.parts * kKeys;
   const std::int64_t end = end_of_part < seen ? end_of_part : seen;
   const K* keys = static_cast<const K*>(p.k) + shared * p.k_head;
   const K* values = static_cast<const K*>(p.v) + shared * p.v_head;
 
-  for (std::int64_t chunk = begin; chunk < end; chunk += kCausalThreads) {
-    const int count = end - chunk < kCausalThreads ? static_cast<int>(end - chunk) : kCausalThreads;
+  for (std::int64_t chunk = begin; chunk < end; chunk += kKeys) {
+    const int count = end - chunk < kKeys ? static_cast<int>(end - chunk) : kKeys;
     __syncthreads();  // queries are there, and the chunk before has been summed
     float scores[kCausalHeads] = {};
-    if (thread < count) {
-      const K* key = keys + (chunk + thread) * p.k_row;
-      for (int d = 0; d < p.width; d += N) {
+    if (thread / kThreadsOfKey < count) {
+      const K* key = keys + (chunk + thread / kThreadsOfKey) * p.k_row;
+#pragma unroll 4
+      for (int d = of_key * N; d < p.width; d += kThreadsOfKey * N) {
         float elements[N];
         load_pack<N>(key + d, elements);
 #pragma unroll
@@ -81,18 +85,21 @@ __global__ void causal_attention_kernel(CausalRows p) {
       }
     }
 #pragma unroll
-    for (int h = 0; h < kCausalHeads; ++h)
-      weights[h * kCausalThreads + thread] = thread < count ? scores[h] : -3.0e38f;
+    for (int h = 0; h < kCausalHeads; ++h) {
+      const float score = lane_sum<kThreadsOfKey>(scores[h]);
+      if (of_key == 0)
+        weights[h * kKeys + thread / kThreadsOfKey] = thread / kThreadsOfKey < count ? score : -3.0e38f;
+    }
     __syncthreads();
     // A warp a head: the scores become weights against the highest so far.
     for (int h = thread / 32; h < heads; h += kCausalThreads / 32) {
-      float* of_head = weights + h * kCausalThreads;
+      float* of_head = weights + h * kKeys;
       float peak = -3.0e38f;
-      for (int j = thread % 32; j < kCausalThreads; j += 32) peak = fmaxf(peak, of_head[j]);
+      for (int j = thread % 32; j < kKeys; j += 32) peak = fmaxf(peak, of_head[j]);
       const float before = highest[h];
       peak = fmaxf(warp_max(peak), before);
       float total = 0.0f;
-      for (int j = thread % 32; j < kCausalThreads; j += 32) {
+      for (int j = thread % 32; j < kKeys; j += 32) {
         const float weight = j < count ? expf(of_head[j] - peak) : 0.0f;
         of_head[j] = weight;
         total += weight;
@@ -113,12 +120,12 @@ __global__ void causal_attention_kernel(CausalRows p) {
       for (int h = 0; h < kCausalHeads; ++h)
         if (h < heads) sums[h][c] *= corrections[h];
       const K* value = values + chunk * p.v_row + column;
-#pragma unroll 4
+#pragma unroll 8
       for (int j = 0; j < count; ++j) {
         const float element = to_f32(value[j * p.v_row]);
 #pragma unroll
         for (int h = 0; h < kCausalHeads; ++h)
-          if (h < heads) sums[h][c] += weights[h * kCausalThreads + j] * element;
+          if (h < heads) sums[h][c] += weights[h * kKeys + j] * element;
       }
     }
   }
@@ -151,10 +158,12 @@ __global__ void join_causal_parts_kernel(CausalRows p) {
   const int head = static_cast<int>(blockIdx.y);
   const float* partial = p.partial + (row * p.heads + head) * p.parts * (p.width + 2);
   float peak = -3.0e38f;
+#pragma unroll 8
   for (int part = 0; part < p.parts; ++part) peak = fmaxf(peak, partial[part * (p.width + 2) + p.width]);
   for (int column = static_cast<int>(threadIdx.x); column < p.width; column += kCausalThreads) {
     float sum = 0.0f;
     float total = 0.0f;
+#pragma unroll 8
     for (int part = 0; part < p.parts; ++part) {
       const float* of_part = partial + part * (p.width + 2);
       const float factor = expf(of_part[p.width] - peak);
@@ -196,11 +205,15 @@ void launch_causal_attention(cudaStream_t stream, const CausalAttentionArgs& arg
   const bool wide = packs_fit(args.k, kPack);
   with_activation_type(args.k.dtype(), [&](auto tag) {
     using K = typename decltype(tag)::type;
+    const auto few = wide ? causal_attention_kernel<K, kPack, kCausalKeysOfPart>
+                          : causal_attention_kernel<K, 1, kCausalKeysOfPart>;
+    const auto many = wide ? causal_attention_kernel<K, kPack, kCausalThreads>
+                           : causal_attention_kernel<K, 1, kCausalThreads>;
     launch(stream,
            {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
                  static_cast<unsigned>(rows.parts)),
             dim3(kCausalThreads)},
-           wide ? causal_attention_kernel<K, kPack> : causal_attention_kernel<K, 1>, rows);
+           rows.parts > 1 ? few : many, rows);
   });
   if (rows.parts > 1)
     launch(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kCausalThreads)},
