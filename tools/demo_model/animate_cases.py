@@ -10,7 +10,7 @@ import torch
 from . import animate_clips, figures, pose_drawing
 from .animate_dit import FACE
 from .animate_judge import Given
-from .animate_sampler import levels
+from .animate_sampler import given_of, levels
 from .evaluate_i2v import write_image
 
 COUNT = 30
@@ -42,13 +42,6 @@ def write_folder(case, folder):
     write_image(folder / "src_ref.png", case.picture)
 
 
-def boxes(points, margin=12):
-    """The masks of one figure [T, H, W]: the box round it and what is near it."""
-    x, y = figures.grid(figures.SIZE, points.device)
-    low, high = (points.amin(1) - margin).round(), (points.amax(1) + margin).round()
-    return (x > low[:, :1, None]) & (x < high[:, :1, None]) & (y > low[:, 1:, None]) & (y < high[:, 1:, None])
-
-
 def make(number, replaces, frames=FRAMES, seed=SEED):
     generator = torch.Generator().manual_seed(seed + number)
     drawn = animate_clips.draw_scenes_and_figures(1, frames, generator, "cpu")
@@ -57,14 +50,12 @@ def make(number, replaces, frames=FRAMES, seed=SEED):
     driver = animate_clips.draw_driver(drawn)
     faces = figures.cut_faces(driver, figures.face_boxes(points, looks.radius), FACE)
     videos = {"pose": pose_drawing.to_bytes(pose_drawing.draw_poses(points)[0]), "face": levels(faces.transpose(1, 2))[0]}
-    mask = boxes(points[0])
+    mask = animate_clips.boxes(points[0])
     if replaces:
         videos["bg"] = levels(animate_clips.masked_scene(drawn["scene"], mask[None]))[0]
         videos["mask"] = np.zeros((frames, figures.SIZE, figures.SIZE, 3), np.uint8)
         videos["mask"][..., 0] = 255 * mask.numpy()
-    scene = levels(drawn["scene"][:, :, None])[0, 0]
-    given = Given(points=points[0].numpy(), colours=((looks.colours[0] + 1) * 127.5).numpy(), scene=scene,
-                  outside=~mask.numpy() if replaces else None)
+    given = given_of(drawn, 0, replaces)
     return Case(f"{number:02d}_{'replaces' if replaces else 'alone'}", replaces, given, videos, picture)
 
 

@@ -8,6 +8,7 @@ from .vae import normalised_encode
 
 KINDS = ("alone", "alone, goes on", "replaces", "replaces, goes on")  # in equal shares
 BLACK = -1.0
+STANDING = 0.2  # of all ranges, that characters in pictures stand with: their arms nearly level
 CARRIED = (1, 5)  # frames that a clip begins with which goes on
 WORST_CARRIED = 0.3  # deviation of the noise on their latents, which at the engine come out of the VAE
 WORST_SHIFT = 0.12  # of each channel's shift there
@@ -25,7 +26,7 @@ def draw_scenes_and_figures(count, frames, generator, device, size=figures.SIZE)
     clip, figure = figures.draw_clips(looks, points, opening, scene, size)
     own = figures.draw_bodies(count, generator, device)
     own.radius = bodies.radius
-    there, mouth = figures.draw_motion(own, 1, generator)
+    there, mouth = figures.draw_motion(own, 1, generator, spread=STANDING)
     return {"clip": clip, "figure": figure, "scene": scene, "other_scene": other, "points": points, "looks": looks,
             "standing": (there, mouth), "opening": opening, "driving": figures.draw_looks(bodies, behind, generator)}
 
@@ -55,6 +56,13 @@ def draw_masks(points, figure, generator=None):
     near = torch.nn.functional.max_pool2d((figure > 0).float(), 2 * reach + 1, 1, reach) > 0
     boxed = torch.rand(count, 1, 1, 1, generator=generator, device=device) < 0.7
     return torch.where(boxed, box, near)
+
+
+def boxes(points, margin=12):
+    """The masks of one figure [T, H, W]: the box round it and what is near it."""
+    x, y = figures.grid(figures.SIZE, points.device)
+    low, high = (points.amin(1) - margin).round(), (points.amax(1) + margin).round()
+    return (x > low[:, :1, None]) & (x < high[:, :1, None]) & (y > low[:, 1:, None]) & (y < high[:, 1:, None])
 
 
 def masked_scene(scene, mask):

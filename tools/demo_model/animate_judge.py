@@ -13,17 +13,17 @@ LEAST_PSNR = 30.0  # dB of the scene outside the mask
 MOST_COLOUR = 40.0  # RMS distance in 8-bit levels of a part's colour from the picture's
 NEAR_COLOUR = 75.0  # distance at which a pixel still counts for a part
 LEAST_PIXELS = 25  # of a part that can be found
-MOST_PIXELS = 100  # of a part that are looked at
-FAR = 7.0  # pixels from which on it does not matter how far
+GRID = 2  # pixels between two that a limb is looked for at
+AROUND = 18  # pixels round a limb in which it is looked for
 NOSE, NECK = 0, 1
 LIMBS = {2: (2, 3, 4), 3: (5, 6, 7), 4: (8, 9, 10), 5: (11, 12, 13)}  # part: its points, from the body outwards
 ARMS, LEGS = (2, 3), (4, 5)
 HIPS = (8, 11)
-ABOVE = {0: (2, 3), 1: (2, 3), 2: (3,), 3: (), 4: (5, 2, 3), 5: (2, 3)}  # part: limbs that are drawn over it
+ABOVE = {0: (2, 3), 1: (0, 2, 3), 2: (3,), 3: (), 4: (0, 1, 2, 3, 5), 5: (0, 1, 2, 3)}  # part: those that are drawn over it
 HIDDEN = 6.5  # pixels from a bone of one of them, within which nothing is seen of what is below
 TOES = {4: 19, 5: 18}
-ROUND = 3.2  # pixels that a limb's round end reaches past its joint, on average of its width
-FREE, STRAIN = 4.0, 0.15  # pixels that a bone may be longer or shorter for nothing; what a squared one more costs
+HALF_WIDTHS = (5.6, 6.0)  # of arms and legs; their lower bones and feet are thinner
+FREE, STRAIN = 4.0, 0.5  # pixels that a bone may be longer or shorter for nothing; what a squared one more costs
 BENT = 0.87  # cosine of 30 degrees; limbs bent less count as straight
 
 
@@ -52,24 +52,27 @@ def to_lines(points, starts, ends):
     return np.square(off - along[..., None] * way).sum(-1)
 
 
-def misfit(pixels, chains, foot):
-    """Of a part's pixels [N, 2] and chains [K, 3, 2]: how far the pixels are from the chain, which has a round end and, `foot` [2] from
-    there, a foot; and how far the chain is from the pixels. [K]."""
-    share = np.linspace(0, 1, 7, dtype=np.float32)[:, None]
-    on = np.concatenate([chains[:, None, i] + share * (chains[:, i + 1] - chains[:, i])[:, None] for i in (0, 1)], axis=1)
-    back = np.square(on[:, :, None] - pixels).sum(-1).min(-1)
-    lower = chains[:, 2] - chains[:, 1]
-    end = chains[:, 2] + ROUND * lower / np.maximum(np.linalg.norm(lower, axis=1, keepdims=True), 1.0)
-    there = np.minimum(to_lines(pixels, chains[:, 0], chains[:, 1]), to_lines(pixels, chains[:, 1], end))
+def covered(places, chains, width, foot):
+    """How much of each of places [N, 2] chains [K, 3, 2] of limbs cover, which end in a foot towards `foot` [2] from there or in none: [K, N] in 0..1."""
+    ends = [(0.0, chains[:, 0], chains[:, 1]), (0.1, chains[:, 1], chains[:, 2])]
     if foot is not None:
-        there = np.minimum(there, to_lines(pixels, chains[:, 2], chains[:, 2] + foot))
-    return np.minimum(there, FAR ** 2).mean(1) + np.minimum(back, FAR ** 2).mean(1)
+        ends.append((0.25, chains[:, 2], chains[:, 2] + foot))
+    away = np.stack([np.sqrt(to_lines(places, start, end)) + thinner * width for thinner, start, end in ends]).min(0)
+    return (0.5 + (width - away) / GRID).clip(0, 1)
 
 
-def fit_chain(pixels, start, foot):
-    """The chain [3, 2] that fits the pixels best near `start`, whose first point stays and whose bones are about as long."""
+def fit_chain(parts, part, start, foot):
+    """The chain [3, 2] that covers the part's pixels best near `start`, whose first point stays and whose bones are about as long."""
+    start = start.astype(np.float32)
     bones = np.linalg.norm(np.diff(start, axis=0), axis=1)
-    chain, pixels = start.astype(np.float32), pixels.astype(np.float32)
+    (left, top), (right, bottom) = (start.min(0) - AROUND).astype(int).clip(0), (start.max(0) + AROUND).astype(int)
+    labels = parts[top:bottom:GRID, left:right:GRID]
+    places = np.argwhere(labels == labels)[:, ::-1].astype(np.float32) * GRID + np.array([left + 0.5, top + 0.5], np.float32)
+    labels = labels.ravel()
+    known = ~np.isin(labels, ABOVE[part])
+    places, wanted = places[known], (labels[known] == part).astype(np.float32)
+    width = HALF_WIDTHS[part in LEGS]
+    chain = start
     for step in (4.0, 2.0, 1.0):
         offsets = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), axis=-1).reshape(-1, 2).astype(np.float32) * step
         offsets = offsets[np.argsort(np.abs(offsets).sum(1), kind="stable")]  # the first is none
@@ -78,7 +81,7 @@ def fit_chain(pixels, start, foot):
             tried[:, joint] += offsets
             stretched = np.abs(np.linalg.norm(np.diff(tried, axis=1), axis=2) - bones)
             strain = np.square(np.maximum(stretched - FREE, 0)).sum(1)
-            chain = tried[int((misfit(pixels, tried, foot) + STRAIN * strain).argmin())]
+            chain = tried[int((np.abs(covered(places, tried, width, foot) - wanted).sum(1) + STRAIN * strain).argmin())]
     return chain
 
 
@@ -92,17 +95,14 @@ def joints_of(frame, given, index):
     """{point: how far its joint is away in pixels}; infinite where its part is not found."""
     parts, points = parts_of(frame, given), given.points[index]
     found = {}
-    places = {part: np.argwhere(parts == part)[:, ::-1] + 0.5 for part in range(6)}
-    head = places[0]
+    head = np.argwhere(parts == 0)[:, ::-1] + 0.5
     found[NOSE] = float(np.linalg.norm(np.median(head, axis=0) - points[NOSE])) if len(head) >= LEAST_PIXELS else np.inf
     for part, (root, middle, end) in LIMBS.items():
-        pixels = places[part]
-        if len(pixels) < LEAST_PIXELS:
+        if np.count_nonzero(parts == part) < LEAST_PIXELS:
             found[middle] = found[end] = np.inf
             continue
-        pixels = pixels[:: -(-len(pixels) // MOST_PIXELS)]
         start = points[[root, middle, end]]
-        chain = fit_chain(pixels, start, points[TOES[part]] - points[end] if part in TOES else None)
+        chain = fit_chain(parts, part, start, points[TOES[part]] - points[end] if part in TOES else None)
         found[end] = float(np.linalg.norm(chain[2] - points[end]))
         found[middle] = float(np.linalg.norm(chain[1] - points[middle]))
         if is_straight(start):
@@ -128,7 +128,7 @@ def core(points, part):
 def seen_of(points, part):
     """Those of core() over which no other limb lies."""
     places = core(points, part)
-    bones = [points[[a, b]] for limb in ABOVE[part] for a, b in zip(LIMBS[limb][:-1], LIMBS[limb][1:])]
+    bones = [points[[a, b]] for limb in ABOVE[part] if limb in LIMBS for a, b in zip(LIMBS[limb][:-1], LIMBS[limb][1:])]
     if not bones:
         return places
     starts, ends = np.stack(bones, axis=1)

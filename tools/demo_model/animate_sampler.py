@@ -5,6 +5,8 @@ import torch
 from PIL import Image
 
 from . import animate_clips, figures
+from .animate_clips import KINDS, boxes
+from .animate_judge import Given, judge, summary
 from .train_dit import sigma_of
 from .vae import normalised_decode
 
@@ -38,9 +40,17 @@ def levels(clips):
     return ((clips.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
+def given_of(drawn, number, replaces):
+    """What the judge knows of one of the clips that animate_clips.draw_scenes_and_figures has drawn."""
+    points = drawn["points"][number].cpu()
+    outside = ~boxes(points).numpy() if replaces else None
+    return Given(points=points.numpy(), colours=((drawn["looks"].colours[number].cpu() + 1) * 127.5).numpy(),
+                 scene=levels(drawn["scene"][number:number + 1, :, None])[0, 0], outside=outside)
+
+
 @torch.no_grad()
 def show(vae, dit, tower, table, path, count, size, steps=20):
-    """Draws a sheet of held-out clips, the drawn and the made, and returns what the two differ by in dB."""
+    """Draws a sheet of held-out clips, the drawn and the made, and returns what the two differ by in dB and what the judge sees in the made ones."""
     device = table.device
     torch.manual_seed(31)
     data = animate_clips.encode(vae, tower, count, device, seed=909, batch=count, size=size)
@@ -61,4 +71,6 @@ def show(vae, dit, tower, table, path, count, size, steps=20):
         for clips in (drawn["clip"], best, made):
             rows.append(np.concatenate(levels(clips[clip:clip + 1])[0][::4], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path)
-    return {"made": db(made), "figures": db(made, figure), "autoencoder": db(best), "autoencoder, figures": db(best, figure)}
+    seen = [judge(levels(made[clip:clip + 1])[0], given_of(drawn, clip, clip % len(KINDS) >= 2)) for clip in range(count)] if size == figures.SIZE else []
+    return {"made": db(made), "figures": db(made, figure), "autoencoder": db(best), "autoencoder, figures": db(best, figure),
+            **(summary(seen) if seen else {})}

@@ -78,7 +78,7 @@ def draw_bodies(count, generator=None, device="cpu"):
     def length(mean, spread=0.08):
         return mean * scale * (1 + spread * uniform(-1, 1))
 
-    return Bodies(torso=length(30), shoulder=length(12), hip=length(6.5), upper_arm=length(16.5), forearm=length(16.5),
+    return Bodies(torso=length(30), shoulder=length(13), hip=length(8), upper_arm=length(16.5), forearm=length(16.5),
                   thigh=length(20), shin=length(20), radius=length(12.5, 0.05), neck=length(3.5))
 
 
@@ -86,7 +86,7 @@ def draw_looks(bodies, backgrounds, generator=None):
     """Of each figure the best of many sets of colours: far from each other and from the colours of `backgrounds` [B, N, 3]. The
     head is bright enough for its mouth to show."""
     device, count = bodies.torso.device, len(bodies.torso)
-    sets = 64
+    sets = 256
     colours = 1.9 * torch.rand(count, sets, len(PARTS), 3, generator=generator, device=device) - 0.95
     head = colours[:, :, :1]
     head = (head + (0.2 - luma(head)).clamp(min=0)[..., None]).clamp(max=0.95)
@@ -95,8 +95,8 @@ def draw_looks(bodies, backgrounds, generator=None):
     apart = torch.cdist(colours, every) + 10 * torch.eye(len(PARTS), every.shape[2], device=device)
     best = apart.flatten(2).amin(2).argmax(1)
     uniform = world.uniform_draws(generator, count, device)
-    return Looks(colours=colours[torch.arange(count, device=device), best], arm=uniform(4.2, 5.2), leg=uniform(4.8, 5.8),
-                 waist=uniform(8.0, 10.0), radius=bodies.radius)
+    return Looks(colours=colours[torch.arange(count, device=device), best], arm=uniform(5.2, 6.0), leg=uniform(5.6, 6.4),
+                 waist=uniform(9.0, 10.5), radius=bodies.radius)
 
 
 def draw_scenes(count, generator=None, device="cpu"):
@@ -130,20 +130,21 @@ def wave(count, frames, rates, generator, device, start=0.0):
     return ((share / share.sum(1, keepdim=True)) * turn.sin()).sum(1) * 1.25
 
 
-def draw_motion(bodies, frames, generator=None, fastest=0.45):
+def draw_motion(bodies, frames, generator=None, fastest=0.45, spread=1.0):
     """The points of bodies in motion, [B, frames, 20, 2] as x and y in pixels, and how far their mouths are open, [B, frames] in
-    0..1. Of the videos an eighth stand still."""
+    0..1. Of the videos an eighth stand still. `spread`: how much of the range of every angle and place is used, round its middle."""
     device, count = bodies.torso.device, len(bodies.torso)
     uniform = world.uniform_draws(generator, count, device)
     still = (uniform(0, 1) < 0.125)[:, None]
-    slow = uniform(0.35, 1.0)[:, None]
+    slow = uniform(0.5, 1.0)[:, None]
 
     def about(low, high, rates=(0.1, fastest)):
         """Between the two in degrees, round a middle of the video's own."""
         moved = wave(count, frames, rates, generator, device)
         moved = torch.where(still, moved[:, :1], moved)
-        middle, reach = uniform(low, high)[:, None], slow * (high - low) * 0.42
-        return (middle + reach * moved).clamp(low, high).deg2rad()
+        middle, reach = (low + high) / 2, spread * (high - low)
+        moved = reach * (uniform(-0.5, 0.5)[:, None] + slow * 0.42 * moved)
+        return (middle + moved.clamp(-reach / 2, reach / 2)).deg2rad()
 
     def turned(vector, angle):
         """A vector ([B, T] each) turned, x to the right and y down."""
@@ -154,8 +155,8 @@ def draw_motion(bodies, frames, generator=None, fastest=0.45):
         return value[:, None]
 
     zero = torch.zeros(count, frames, device=device)
-    lean, tilt = about(-10, 10), about(-16, 16)
-    root = (64 + 13 * column(uniform(-1, 1)) + 5 * about(-57, 57, (0.1, 0.5)),
+    lean, tilt = about(-8, 8), about(-12, 12)
+    root = (64 + 9 * spread * column(uniform(-1, 1)) + 5 * about(-57, 57, (0.1, 0.5)),
             column(128 - 6 - bodies.thigh - bodies.shin - uniform(3, 7)) + 2.5 * about(-57, 57, (0.1, 0.6)))
     points = [None] * POINTS
 
@@ -171,13 +172,13 @@ def draw_motion(bodies, frames, generator=None, fastest=0.45):
         place(EYES[side], nose, turned((zero + sign * 0.4 * r, zero - 0.3 * r), head_angle))
         place(EARS[side], nose, turned((zero + sign * 0.9 * r, zero - 0.1 * r), head_angle))
         shoulder = place(SHOULDERS[side], neck, turned((zero + sign * column(bodies.shoulder), zero), lean))
-        angle = lean - sign * about(12, 160)
+        angle = lean - sign * about(38, 140)
         elbow = place(ELBOWS[side], shoulder, turned((zero, zero + column(bodies.upper_arm)), angle))
-        place(WRISTS[side], elbow, turned((zero, zero + column(bodies.forearm)), angle - sign * about(-35, 110)))
+        place(WRISTS[side], elbow, turned((zero, zero + column(bodies.forearm)), angle - sign * about(-30, 50)))
         hip = place(HIPS[side], root, turned((zero + sign * column(bodies.hip), zero), lean))
-        angle = -sign * about(-2, 38)
+        angle = -sign * about(8, 36)
         knee = place(KNEES[side], hip, turned((zero, zero + column(bodies.thigh)), angle))
-        angle = angle - sign * about(-34, 10)
+        angle = angle - sign * about(-16, 10)
         ankle = place(ANKLES[side], knee, turned((zero, zero + column(bodies.shin)), angle))
         place(TOES[side], ankle, (zero + sign * 4.5, zero + 3.0))
     opening = wave(count, frames, (0.3, 1.2), generator, device) * 0.7 + column(uniform(0.0, 0.8))

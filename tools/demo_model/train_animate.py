@@ -27,8 +27,8 @@ from .train_s2v import save
 SHIFT = 5.0
 FULL = {
     # Frames, clips a step, steps, most seconds, peak learning rate, whether the norm is compiled.
-    "vae": {"phases": [(figures.CLIP, 4, 6000, 170, 1.5e-3, True)]},
-    "clips": 6144, "renewed": 256, "batch": 64, "peak": 1.4e-3, "compiled": True, "size": figures.SIZE, "shown": 8,
+    "vae": {"phases": [(figures.CLIP, 4, 6000, 150, 1.5e-3, True)]},
+    "clips": 6144, "renewed": 384, "batch": 64, "peak": 1.4e-3, "compiled": True, "size": figures.SIZE, "shown": 8,
 }
 QUICK = {
     "vae": {"phases": [(1, 4, 2, 60, 1e-3, False), (5, 4, 1, 60, 1e-3, False)], "measured": 4},
@@ -73,7 +73,14 @@ def renew(data, models, plan, number):
         data[name][begin:begin + count].copy_(values)
 
 
-def train_transformer(args, plan, vae, tower, table, log, stop_at):
+def averaged(dit, trainer):
+    """The averaged weights of a transformer in training, as the checkpoint will hold them."""
+    names = (name for name, parameter in dit.named_parameters() if parameter.requires_grad)
+    return {key: value.detach().bfloat16() for key, value in {**dit.state_dict(), **dict(zip(names, trainer.averaged))}.items()}
+
+
+def train_transformer(args, plan, vae, tower, table, log, stop_at, file):
+    """Leaves the transformer in `file`, and what it has come to each minute."""
     device = table.device
     begun = time.time()
     if device.type == "cuda":
@@ -109,10 +116,11 @@ def train_transformer(args, plan, vae, tower, table, log, stop_at):
         renew(data, (vae, tower), plan, renewals)
         renewals += 1
 
-    done = trainer.run_timed(seconds, 0.0, report, lambda now: kept.save(trainer.state(), spent + now), stop_at)
-    kept.save(trainer.state(), spent + done)
-    trainer.use_average()
-    return {key: value.detach().bfloat16() for key, value in dit.state_dict().items()}
+    def keep(now):
+        kept.save(trainer.state(), spent + now)
+        save(averaged(dit, trainer), file)
+
+    keep(trainer.run_timed(seconds, 0.0, report, keep, stop_at))
 
 
 def run(args, plan, device, log):
@@ -126,9 +134,9 @@ def run(args, plan, device, log):
     vae = train_face_vae.load(load_file(files["vae"], device=str(device)), device)
     tower = random_tower().to(device)
     table = load_file(args.contexts, device=str(device))["contexts"]
-    state = train_transformer(args, plan, vae, tower, table, log, stop_at)
-    save(state, files["animate"])
-    log(show(vae, animate_dit.load(state, device), tower, table, args.state / "sheet.png", plan["shown"], plan["size"]))
+    train_transformer(args, plan, vae, tower, table, log, stop_at, files["animate"])
+    dit = animate_dit.load(load_file(files["animate"], device=str(device)), device)
+    log(show(vae, dit, tower, table, args.state / "sheet.png", plan["shown"], plan["size"]))
     log({"done": True})
 
 
