@@ -47,9 +47,9 @@ def parts_of(frame, given):
 
 def to_lines(points, starts, ends):
     """Squared distances of points [N, 2] from lines between starts and ends [K, 2], [K, N]."""
-    way, off = (ends - starts)[:, None], points - starts[:, None]
-    along = ((off * way).sum(-1) / np.maximum((way * way).sum(-1), 1e-6)).clip(0, 1)
-    return np.square(off - along[..., None] * way).sum(-1)
+    (x, y), (way_x, way_y) = (points - starts[:, None]).transpose(2, 0, 1), (ends - starts).T[..., None]
+    along = ((x * way_x + y * way_y) / np.maximum(way_x * way_x + way_y * way_y, 1e-6)).clip(0, 1)
+    return np.square(x - along * way_x) + np.square(y - along * way_y)
 
 
 def covered(places, chains, width, foot):

@@ -2,7 +2,7 @@
 
     python -m tools.demo_model.check_animate_judge [--limit N]
 
-Right ones as MP4 files. Wrong ones: the figure is 9 pixels off, moves as in another case, has the colours of its arms exchanged, or the scene is 10
+Right ones as MP4 files. Wrong ones: the figure is 9 pixels off, stands still, moves as in another case, has the colours of its arms exchanged, or the scene is 10
 levels darker. Needs torch and the ffmpeg program.
 """
 
@@ -31,15 +31,17 @@ def main():
     parser.add_argument("--limit", type=int, default=animate_cases.COUNT)
     args = parser.parse_args()
     right, wrong = [], {}
-    for number in range(args.limit):
+    numbers = animate_cases.numbers()
+    for index, number in enumerate(numbers[:args.limit]):
         case = animate_cases.make(number, True)
         given = case.given
         draw = lambda **other: animate_cases.drawn_video(number, True, **other)  # noqa: E731,B023
         drawn = draw()
         right.append(judge(as_file(drawn), given))
         exchanged = given.colours[[0, 1, 3, 2, 4, 5]]
-        other = animate_cases.make((number + 1) % animate_cases.COUNT, True).given.points
+        other = animate_cases.make(numbers[index - 1], True).given.points
         for fault, demand, frames in (("9 pixels off", "joints", draw(points=given.points + [9.0, 0.0])),
+                                      ("stands still", "joints", draw(points=given.points[:1].repeat(len(given.points), 0))),
                                       ("another sequence", "joints", draw(points=other)),
                                       ("arms exchanged", "colours", draw(colours=exchanged)),
                                       ("a darker scene", "scene", (drawn.astype(int) - 10).clip(0, 255).astype(np.uint8))):

@@ -22,7 +22,7 @@ from .judge import read_video
 PROMPT = "A figure moves."
 
 
-def make_video(args, number, case):
+def make_video(args, number, sequence, case):
     """The path of the case's video, made where it is not there yet."""
     path = args.out / f"{case.name}.mp4"
     if not path.exists():
@@ -30,7 +30,7 @@ def make_video(args, number, case):
             source, part = Path(folder) / "source", Path(folder) / "part.mp4"
             if args.raw:
                 source.mkdir()
-                animate_cases.write_video(animate_cases.driving_video(number // 2), source / "driver.mp4", crf=16)
+                animate_cases.write_video(animate_cases.driving_video(sequence), source / "driver.mp4", crf=16)
                 write_image(source / "picture.png", case.picture)
                 options = ["--video", source / "driver.mp4", "--image", source / "picture.png", "--resolution_area", 128, 128, "--fps", figures.FPS]
             else:
@@ -54,8 +54,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     every = {"alone": [], "replaces": []}
     for number in range(0, args.limit, 2 if args.raw else 1):
-        case = animate_cases.make(number // 2, number % 2 == 1)
-        seen = judge(read_video(make_video(args, number, case)), case.given)
+        sequence = animate_cases.numbers()[number // 2]
+        case = animate_cases.make(sequence, number % 2 == 1)
+        seen = judge(read_video(make_video(args, number, sequence, case)), case.given)
         every["replaces" if case.replaces else "alone"].append(seen)
         print(json.dumps({"file": case.name, **seen}), flush=True)
     totals = {name: summary(seen) for name, seen in every.items() if seen}
