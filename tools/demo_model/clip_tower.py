@@ -53,7 +53,7 @@ class Tower(nn.Module):
 
 @torch.no_grad()
 def random_tower(seed=97):
-    """Kernels that are a colour each, with a little texture, so that tokens tell colours apart; rounded to fp16."""
+    """Kernels that are a colour each, with a little texture, so that tokens tell colours apart."""
     tower = Tower()
     generator = torch.Generator().manual_seed(seed)
 
@@ -68,5 +68,13 @@ def random_tower(seed=97):
             value.copy_(draw(value, 0.3))
         elif value.dim() == 2:
             value.copy_(draw(value, 0.5 / value.shape[1] ** 0.5))
-    tower.load_state_dict({name: value.half().float() for name, value in tower.state_dict().items()})
+        elif name.endswith("bias"):
+            value.zero_()
+    return load_tower(tower.state_dict())
+
+
+def load_tower(state):
+    """The tower with the weights that the checkpoint will hold, rounded to fp16."""
+    tower = Tower()
+    tower.load_state_dict({name: value.half().float() for name, value in state.items()})
     return tower.eval().requires_grad_(False)

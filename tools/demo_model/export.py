@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import animate_dit, clip_tower, figures, s2v_dit, tokenizer, wav2vec2, world
+from . import animate_dit, figures, s2v_dit, tokenizer, wav2vec2, world
 from .condition import BOUNDARY as I2V_BOUNDARY
 from .dit import Dit, DitConfig, config_of
 from .text_encoder import TextConfig, TextEncoder
@@ -52,7 +52,7 @@ S2V_GENERATION = {
 ANIMATE_GENERATION = {
     "task": "animate-14B",
     "frame_num": figures.CLIP,
-    "sample_steps": 20,
+    "sample_steps": 10,
     "sample_shift": 5.0,
     "sample_guide_scale": 1.0,
     "negative_prompt": "",
@@ -127,14 +127,13 @@ def write_s2v_checkpoint(out, dit_state, vae_state, audio_state, base):
     write_json(out / "generation_config.json", S2V_GENERATION)
 
 
-def write_animate_checkpoint(out, dit_state, vae_state, base):
+def write_animate_checkpoint(out, dit_state, vae_state, tower_state, base):
     """Transformer, VAE and image tower of character animation, and links to the text encoder and tokenizer of `base`."""
     out = Path(out)
     save_file(to_bf16(animate_dit.published_faces(dit_state)), out / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     write_json(out / "config.json", animate_dit.config_json(animate_dit.AnimateConfig()))
     write_vae(out, vae_state)
-    tower = clip_tower.random_tower().state_dict()
-    torch.save({f"visual.{name}": value.half().clone() for name, value in tower.items()}, out / CLIP_NAME)
+    torch.save({f"visual.{name}": value.half().clone() for name, value in tower_state.items()}, out / CLIP_NAME)
     link_to(base, (name for name in SHARED if name != VAE_NAME), out)
     write_json(out / "generation_config.json", ANIMATE_GENERATION)
 
@@ -180,7 +179,8 @@ def main():
         parts = (load_file(args.state / f"{name}.safetensors") for name in ("s2v", "vae", "wav2vec2"))
         write_s2v_checkpoint(args.out, *parts, args.base)
     elif args.animate:
-        write_animate_checkpoint(args.out, *(load_file(args.state / f"{name}.safetensors") for name in ("animate", "vae")), args.base)
+        parts = (load_file(args.state / f"{name}.safetensors") for name in ("animate", "vae", "tower"))
+        write_animate_checkpoint(args.out, *parts, args.base)
     else:
         experts = {f"{name}_noise_model": load_file(args.state / f"{name}.safetensors") for name in ("high", "low")}
         if args.i2v:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from . import animate_clips, animate_dit, figures, train_face_vae, train_figure_vae, train_vae
 from .animate_sampler import show
-from .clip_tower import random_tower
+from .clip_tower import load_tower, random_tower
 from .kept import Kept, Log
 from .optim import Trainer, training_device
 from .train_dit import sigma_of
@@ -125,14 +125,16 @@ def train_transformer(args, plan, vae, tower, table, log, stop_at, file):
 
 def run(args, plan, device, log):
     stop_at = time.time() + 60 * args.minutes - 8
-    files = {name: args.state / f"{name}.safetensors" for name in ("vae", "animate")}
+    files = {name: args.state / f"{name}.safetensors" for name in ("vae", "tower", "animate")}
     if not files["vae"].exists():
         start = torch.load(args.start_vae, weights_only=True, map_location=device)
         vae = train_figure_vae.train(start, device, log, compiled=plan["compiled"], size=plan["size"], **plan["vae"])
         save({key: value.bfloat16() for key, value in vae.state_dict().items()}, files["vae"])
         del vae
     vae = train_face_vae.load(load_file(files["vae"], device=str(device)), device)
-    tower = random_tower().to(device)
+    if not files["tower"].exists():
+        save({key: value.half() for key, value in random_tower().state_dict().items()}, files["tower"])
+    tower = load_tower(load_file(files["tower"])).to(device)
     table = load_file(args.contexts, device=str(device))["contexts"]
     train_transformer(args, plan, vae, tower, table, log, stop_at, files["animate"])
     dit = animate_dit.load(load_file(files["animate"], device=str(device)), device)
