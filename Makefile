@@ -12,11 +12,16 @@ CUDA ?= 0
 CUDA_ARCHITECTURES ?=
 CUDA_OPTIONS = -DWAN_WITH_CUDA=ON $(if $(CUDA_ARCHITECTURES),-DWAN_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)")
 CMAKE_OPTIONS += $(if $(filter 1,$(CUDA)),$(CUDA_OPTIONS))
-# What there is decides the task: a sound (whose face is the bundled one without IMAGE), a picture alone, or neither.
+# What there is decides the task: a video of someone who moves, or the folder of one that is preprocessed (in whose scene the character
+# stands where REPLACE is 1), a sound (whose face is the bundled one without IMAGE), a picture alone, or nothing.
 DEMO_SPEECH = s2v-14B --ckpt_dir models/demo-s2v --audio "$$AUDIO" --image "$${IMAGE:-models/demo-s2v/face.png}"
 DEMO_MOTION = i2v-A14B --ckpt_dir models/demo-i2v --image "$$IMAGE"
-DEMO_TASK = $(if $(AUDIO),$(DEMO_SPEECH),$(if $(IMAGE),$(DEMO_MOTION),t2v-A14B --ckpt_dir models/demo))
-export AUDIO IMAGE PROMPT SEED SAVE_FILE
+DEMO_POSES = --video "$$VIDEO" --image "$${IMAGE:-models/demo-animate/example/src_ref.png}" --resolution_area 128 128 --fps 16
+DEMO_FOLDER = --src_root_path "$$SOURCE" $(if $(filter 1,$(REPLACE)),--replace_flag)
+DEMO_ANIMATION = animate-14B --ckpt_dir models/demo-animate $(if $(VIDEO),$(DEMO_POSES),$(DEMO_FOLDER))
+DEMO_PICTURED = $(if $(IMAGE),$(DEMO_MOTION),t2v-A14B --ckpt_dir models/demo)
+DEMO_TASK = $(if $(VIDEO)$(SOURCE),$(DEMO_ANIMATION),$(if $(AUDIO),$(DEMO_SPEECH),$(DEMO_PICTURED)))
+export AUDIO IMAGE PROMPT SEED SAVE_FILE SOURCE VIDEO
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test test-gpu install format check deps-build deps-test deps-ci configure clean
@@ -27,7 +32,7 @@ help: ## Show this list
 build: deps-build configure ## Build the wan program
 	@cmake --build $(BUILD) --target wan -j $(JOBS)
 
-demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..." [IMAGE=a.png] [AUDIO=a.wav] [SEED=1] [SAVE_FILE=demo.mp4]
+demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..." [IMAGE=a.png] [AUDIO=a.wav] [VIDEO=a.mp4 | SOURCE=folder [REPLACE=1]] [SEED=1] [SAVE_FILE=demo.mp4]
 	@$(BUILD)/apps/cli/wan generate --task $(DEMO_TASK) --prompt "$$PROMPT" --base_seed "$$SEED" --save_file "$$SAVE_FILE"
 
 test: deps-test configure ## Build and run every test that needs no GPU

@@ -3,12 +3,13 @@
     python -m tools.demo_model.export --state STATE --out models/demo             the trained demo
     python -m tools.demo_model.export --i2v --state STATE --out models/demo-i2v   its image-to-video sibling
     python -m tools.demo_model.export --s2v --state STATE --out models/demo-s2v   speech to video
+    python -m tools.demo_model.export --animate --state STATE --out models/demo-animate   character animation
     python -m tools.demo_model.export --vae STATE/vae.safetensors --out models/demo   the VAE that both share, anew
     python -m tools.demo_model.export --random --out DIR                          random weights, for tests
 
-`--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py, with --s2v, of train_s2v.py. The
+`--state` is the folder that tools/demo_model/train.py fills; with --i2v, that of train_i2v.py, and so on. The
 image-to-video checkpoint shares text encoder, tokenizer and VAE with the one in `--base` by relative symbolic links, the
-speech-to-video one text encoder and tokenizer.
+speech-to-video and the animation one text encoder and tokenizer.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import s2v_dit, tokenizer, wav2vec2, world
+from . import animate_dit, figures, s2v_dit, tokenizer, wav2vec2, world
 from .condition import BOUNDARY as I2V_BOUNDARY
 from .dit import Dit, DitConfig, config_of
 from .text_encoder import TextConfig, TextEncoder
@@ -48,7 +49,17 @@ S2V_GENERATION = {
     "negative_prompt": "",
     "sample_solver": "unipc",
 }
+ANIMATE_GENERATION = {
+    "task": "animate-14B",
+    "frame_num": figures.CLIP,
+    "sample_steps": 10,
+    "sample_shift": 5.0,
+    "sample_guide_scale": 1.0,
+    "negative_prompt": "",
+    "sample_solver": "unipc",
+}
 VAE_NAME = "Wan2.1_VAE.pth"
+CLIP_NAME = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 AUDIO_FOLDER = "wav2vec2-large-xlsr-53-english"
 SHARED = ("models_t5_umt5-xxl-enc-bf16.pth", VAE_NAME, "google")
 
@@ -116,6 +127,17 @@ def write_s2v_checkpoint(out, dit_state, vae_state, audio_state, base):
     write_json(out / "generation_config.json", S2V_GENERATION)
 
 
+def write_animate_checkpoint(out, dit_state, vae_state, tower_state, base):
+    """Transformer, VAE and image tower of character animation, and links to the text encoder and tokenizer of `base`."""
+    out = Path(out)
+    save_file(to_bf16(animate_dit.published_faces(dit_state)), out / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    write_json(out / "config.json", animate_dit.config_json(animate_dit.AnimateConfig()))
+    write_vae(out, vae_state)
+    torch.save({f"visual.{name}": value.half().clone() for name, value in tower_state.items()}, out / CLIP_NAME)
+    link_to(base, (name for name in SHARED if name != VAE_NAME), out)
+    write_json(out / "generation_config.json", ANIMATE_GENERATION)
+
+
 def write_vae(out, state):
     torch.save(to_bf16(state), Path(out) / VAE_NAME)
 
@@ -141,10 +163,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--i2v", action="store_true", help="the image-to-video experts")
     parser.add_argument("--s2v", action="store_true", help="speech to video")
-    parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v and --s2v share")
+    parser.add_argument("--animate", action="store_true", help="character animation")
+    parser.add_argument("--base", type=Path, default=Path("models/demo"), help="whose other parts --i2v, --s2v and --animate share")
     args = parser.parse_args()
-    if (args.i2v or args.s2v) and not args.state:
-        parser.error("--i2v and --s2v need --state: what train_i2v.py or train_s2v.py has made")
+    if (args.i2v or args.s2v or args.animate) and not args.state:
+        parser.error("--i2v, --s2v and --animate need --state: what train_i2v.py, train_s2v.py or train_animate.py has made")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.random:
         spiece = args.out / "google" / "umt5-xxl" / "spiece.model"
@@ -155,6 +178,9 @@ def main():
     elif args.s2v:
         parts = (load_file(args.state / f"{name}.safetensors") for name in ("s2v", "vae", "wav2vec2"))
         write_s2v_checkpoint(args.out, *parts, args.base)
+    elif args.animate:
+        parts = (load_file(args.state / f"{name}.safetensors") for name in ("animate", "vae", "tower"))
+        write_animate_checkpoint(args.out, *parts, args.base)
     else:
         experts = {f"{name}_noise_model": load_file(args.state / f"{name}.safetensors") for name in ("high", "low")}
         if args.i2v:
