@@ -1,5 +1,6 @@
 #include "engine/settings_resolver.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -264,6 +265,29 @@ void tell_ignored_files(const CheckpointModels& models, std::vector<std::string>
           format_message("{} is ignored beside {}", quote_name(name), checkpoint->file().string()));
 }
 
+/// What costs quality without a sign of it: 8 bits where most files keep more, and fp8 whose scales may have been lost.
+void tell_coarse_weights(const CheckpointModels& models, std::vector<std::string>& notices) {
+  constexpr std::string_view kKept[] = {"head", "time_embedding", "time_projection"};
+  for (const Checkpoint& checkpoint : models.transformer_checkpoints) {
+    std::set<std::string_view> coarse;
+    bool unscaled = false;
+    for (const TensorEntry& entry : checkpoint.entries()) {
+      const bool fp8 = entry.dtype == DType::kF8E4M3 || entry.dtype == DType::kF8E5M2;
+      if (!fp8 && entry.dtype != DType::kI8) continue;
+      unscaled = unscaled || (fp8 && !entry.scales);
+      const std::string_view layer = std::string_view(entry.name).substr(0, entry.name.find('.'));
+      if (std::ranges::find(kKept, layer) != std::end(kKept)) coarse.insert(layer);
+    }
+    const std::string file = checkpoint.file().string();
+    if (!coarse.empty())
+      notices.push_back(
+          format_message("{} holds {} in 8 bits; files that keep these in 16 make better videos", file,
+                         fmt::format("{}", fmt::join(coarse, ", "))));
+    if (unscaled)
+      notices.push_back(format_message("{} holds fp8 without scales, which are taken to be 1", file));
+  }
+}
+
 /// Models that were distilled to few steps look like their base by shape; their files' names tell.
 void tell_distilled_files(const CheckpointModels& models, const GenerationSettings& settings,
                           std::vector<std::string>& notices) {
@@ -297,6 +321,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
   check_animation_options(request, task.facts());
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
+  tell_coarse_weights(models, resolved.notices);
   for (const std::string& notice : models.lora_notices) resolved.notices.push_back(literal_text(notice));
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};

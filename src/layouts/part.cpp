@@ -147,6 +147,19 @@ bool is_nested_vae(const Checkpoint& checkpoint, std::string_view prefix) {
   return checkpoint.find(std::string(prefix) + "encoder.down_blocks.0.resnets.0.conv1.weight") != nullptr;
 }
 
+/// "f8_e4m3 (scaled per tensor)"
+std::string format_of(const TensorEntry& entry) {
+  const char* const name = dtype_name(entry.dtype);
+  const bool fp8 = entry.dtype == DType::kF8E4M3 || entry.dtype == DType::kF8E5M2;
+  if (!entry.scales) return fp8 ? fmt::format("{} (unscaled)", name) : name;
+  const CodeScales& scales = *entry.scales;
+  const bool by_row = scales.rows == 1 && scales.columns >= entry.shape[1];
+  return fmt::format("{} ({}scaled per {})", name, scales.rotated ? "rotated, " : "",
+                     scales.values.size() == 1 ? "tensor"
+                     : by_row                  ? "row"
+                                               : "block");
+}
+
 std::string format_of(const Checkpoint& checkpoint) {
   struct Count {
     std::size_t tensors = 0;
@@ -154,7 +167,7 @@ std::string format_of(const Checkpoint& checkpoint) {
   };
   std::map<std::string, Count> counts;
   for (const TensorEntry& entry : checkpoint.entries()) {
-    Count& count = counts[dtype_name(entry.dtype)];
+    Count& count = counts[format_of(entry)];
     ++count.tensors;
     count.bytes += entry.bytes();
   }

@@ -205,6 +205,43 @@ class Formats(WanTest):
         self.assertNotEqual(wrong.status, 0)
         self.assertFalse((self.folder / "nothing").exists())
 
+    def test_scaled_fp8_as_comfyui_has_it(self):
+        """Every linear layer in fp8 with a scale of no dimensions, the marker of no elements: named, and told where it is too coarse."""
+        checkpoint = self.checkpoint("comfy")
+        for expert in EXPERTS:
+            tensors = {"scaled_fp8": ("F8_E4M3", [0], b"")}
+            for name, (dtype, shape, values) in read_safetensors(next((DEMO / expert).glob("*.safetensors"))).items():
+                if name.endswith(".weight") and len(shape) == 2:
+                    tensors[name] = ("F8_E4M3", shape, bytes((17 * at) % 96 for at in range(shape[0] * shape[1])))
+                    tensors[name.removesuffix("weight") + "scale_weight"] = ("F32", [], struct.pack("<f", 1e-3))
+                    tensors[name.removesuffix("weight") + "scale_input"] = ("F32", [], struct.pack("<f", 1))
+                else:
+                    tensors[name] = (dtype, shape, values)
+            write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
+        told = self.run_wan("inspect", checkpoint).out
+        self.assertIn("66 f8_e4m3 (scaled per tensor)", told)
+        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
+                            "--size", "64*64", "--save_file", "a.png", "--json")
+        self.assertEqual(made.status, 0, made.err)
+        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        self.assertEqual(sum("holds head, time_embedding, time_projection in 8 bits" in notice for notice in notices), 2, notices)
+        self.assertFalse([notice for notice in notices if "without scales" in notice])
+
+    def test_fp8_without_scales_is_told(self):
+        checkpoint = self.checkpoint("plain")
+        for expert in EXPERTS:
+            tensors = read_safetensors(next((DEMO / expert).glob("*.safetensors")))
+            name = "blocks.0.ffn.0.weight"
+            shape = tensors[name][1]
+            tensors[name] = ("F8_E4M3", shape, bytes((17 * at) % 96 for at in range(shape[0] * shape[1])))
+            write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
+        self.assertIn("1 f8_e4m3 (unscaled)", self.run_wan("inspect", checkpoint).out)
+        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
+                            "--size", "64*64", "--save_file", "a.png", "--json")
+        self.assertEqual(made.status, 0, made.err)
+        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        self.assertEqual(sum("fp8 without scales" in notice for notice in notices), 2, notices)
+
     def test_a_forgotten_scale_is_no_video(self):
         checkpoint = self.checkpoint("bare")
         for expert in EXPERTS:
