@@ -48,17 +48,19 @@ struct LinearOut {
   TensorView out;
 };
 
-/// Several of the same x, at once where none is packed.
-inline void run_together(ExecContext& ctx, const TensorView& x, std::initializer_list<LinearOut> all) {
-  LinearGroupArgs group;
+/// Several of the same x, at once where none is packed. With a gate, of two: LinearGroupArgs::gate.
+inline void run_together(ExecContext& ctx, const TensorView& x, std::initializer_list<LinearOut> all,
+                         ActivationKind gate = ActivationKind::kNone) {
+  LinearGroupArgs group{.products = {}, .gate = gate};
   std::size_t count = 0;
+  bool packed = false;
   for (const auto& [linear, out] : all) {
-    if (is_packed(linear.weight.dtype()))
-      linear(ctx, x, out);
-    else
-      group.products.at(count++) = {.x = x, .weight = linear.weight, .bias = linear.bias, .out = out};
+    group.products.at(count++) = {.x = x, .weight = linear.weight, .bias = linear.bias, .out = out};
+    packed = packed || is_packed(linear.weight.dtype());
   }
-  if (count > 0) linear_group(ctx, group);
+  if (!packed) return linear_group(ctx, group);
+  for (const auto& [linear, out] : all) linear(ctx, x, out);
+  if (group.is_gated()) gated_activation(ctx, group.gating());
 }
 
 }  // namespace wan

@@ -91,6 +91,35 @@ TEST(LinearGroup, MatchesTheCompositeOfEach) {
           }
 }
 
+TEST(LinearGroup, MatchesTheCompositeWithAGate) {
+  for (const std::int64_t rows : {1, 5})
+    for (const DType weight_type : {DType::kF32, DType::kBF16})
+      for (const DType out_type : {DType::kF32, DType::kBF16})
+        for (const ActivationKind gate : {ActivationKind::kSiLU, ActivationKind::kGeluTanh})
+          for (const std::int64_t inner : {33, 1096, 9000}) {
+            OpContext ops;
+            const Guarded x = random_tensor(DType::kBF16, {rows, inner}, 1);
+            const Guarded first = random_tensor(weight_type, {5, inner}, 2, Layout::kContiguous, 0.05);
+            const Guarded second = random_tensor(weight_type, {5, inner}, 3, Layout::kContiguous, 0.05);
+            const Guarded bias = random_tensor(DType::kF32, {5}, 4);
+            const Guarded gated(out_type, {rows, 5});
+            const Guarded out(out_type, {rows, 5});
+            LinearGroupArgs args{
+                .products = {LinearArgs{x, first, bias, gated}, LinearArgs{x, second, {}, out}},
+                .gate = gate};
+            linear_group(ops.ctx, args);
+            const Tensor expected_gate(DType::kF64, {rows, 5});
+            const Tensor expected(DType::kF64, {rows, 5});
+            args.products[0].out = expected_gate;
+            args.products[1].out = expected;
+            args.for_each([](const LinearArgs& product) { reference(product); });
+            reference(args.gating());
+            // Of three roundings to bf16, where the gate is a kernel of its own.
+            EXPECT_TRUE(all_close(out, expected, out_type == DType::kF32 ? 4e-6 : 0.01)) << inner;
+            EXPECT_TRUE(out.intact() && gated.intact());
+          }
+}
+
 TEST(LinearGroup, RefusesWhatItsContractDoesNotAllow) {
   OpContext ops;
   const Guarded x = random_tensor(DType::kF32, {1, 8}, 1);
@@ -103,6 +132,8 @@ TEST(LinearGroup, RefusesWhatItsContractDoesNotAllow) {
   EXPECT_THROW(linear_group(ops.ctx, {{product, of_other_x}}), Error);
   EXPECT_THROW(linear_group(ops.ctx, {{product, {}, product}}), Error);
   EXPECT_THROW(linear_group(ops.ctx, {}), Error);
+  EXPECT_THROW(linear_group(ops.ctx, {{product}, ActivationKind::kSiLU}), Error);
+  EXPECT_THROW(linear_group(ops.ctx, {{product, product}, ActivationKind::kReLU}), Error);
 }
 
 TEST(Linear, MatchesTheCompositeOverTypesLayoutsAndEpilogues) {

@@ -232,6 +232,7 @@ void CpuBackend::take_scratch_op(Workspace& workspace, const LinearGroupArgs& ar
 
 void run_kernel(CpuBackend& cpu, ExecContext& ctx, const LinearGroupArgs& args) {
   args.for_each([&](const LinearArgs& product) { run_kernel(cpu, ctx, product); });
+  if (args.is_gated()) run_kernel(cpu, ctx, args.gating());
 }
 
 }  // namespace wan

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "ops/causal_attention.h"
-#include "ops/gated_activation.h"
 #include "ops/gated_residual.h"
 #include "ops/rms_norm.h"
 #include "ops/rotate_halves.h"
@@ -84,9 +83,8 @@ void QwenLayer::self_attention(ExecContext& ctx) const {
 
 void QwenLayer::feed_forward(ExecContext& ctx) const {
   const QwenActivations& scratch = pass_.scratch;
-  run_together(ctx, scratch.normed, {{weights_.gate, scratch.gate}, {weights_.up, scratch.hidden}});
-  gated_activation(
-      ctx, {.gate = scratch.gate, .x = scratch.hidden, .out = scratch.hidden, .kind = ActivationKind::kSiLU});
+  run_together(ctx, scratch.normed, {{weights_.gate, scratch.gate}, {weights_.up, scratch.hidden}},
+               ActivationKind::kSiLU);
   weights_.down(ctx, scratch.hidden, scratch.branch);
 }
 

@@ -17,28 +17,45 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 // A vocabulary has 150,000 scores and a GPU a few milliseconds for a token: loops over all of them are such as compilers turn into
 // vector instructions.
 
-bool has_nan(std::span<const float> scores) {
-  unsigned found = 0;
-  for (const float score : scores) found |= static_cast<unsigned>(score != score);
-  return found != 0;
+constexpr std::size_t kBlock = 64;
+std::span<const float> block_of(std::span<const float> scores, std::size_t block) {
+  return scores.subspan(block * kBlock, std::min(kBlock, scores.size() - block * kBlock));
 }
 
-float highest_of(std::span<const float> scores) {
+/// The highest score of each block. Throws Internal where a score is NaN.
+std::vector<float> peaks_of(std::span<const float> scores) {
   constexpr std::size_t kLanes = 16;
-  std::array<float, kLanes> highest;
-  highest.fill(kNever);
-  std::size_t i = 0;
-  for (; i + kLanes <= scores.size(); i += kLanes)
-    for (std::size_t j = 0; j < kLanes; ++j)
-      highest[j] = scores[i + j] > highest[j] ? scores[i + j] : highest[j];
-  float result = *std::max_element(highest.begin(), highest.end());
-  for (; i < scores.size(); ++i) result = std::max(result, scores[i]);
-  return result;
+  std::vector<float> peaks((scores.size() + kBlock - 1) / kBlock);
+  unsigned bad = 0;
+  for (std::size_t block = 0; block < peaks.size(); ++block) {
+    const std::span<const float> part = block_of(scores, block);
+    std::array<float, kLanes> highest;
+    highest.fill(kNever);
+    std::size_t i = 0;
+    for (; i + kLanes <= part.size(); i += kLanes)
+      for (std::size_t j = 0; j < kLanes; ++j) {
+        bad |= static_cast<unsigned>(part[i + j] != part[i + j]);
+        highest[j] = part[i + j] > highest[j] ? part[i + j] : highest[j];
+      }
+    float peak = *std::max_element(highest.begin(), highest.end());
+    for (; i < part.size(); ++i) {
+      bad |= static_cast<unsigned>(part[i] != part[i]);
+      peak = std::max(peak, part[i]);
+    }
+    peaks[block] = peak;
+  }
+  WAN_CHECK(bad == 0, kInternal,
+            "the language model's scores are not numbers: its weights are damaged; download them again");
+  return peaks;
 }
 
 /// The first of the highest scores.
 std::int64_t likeliest(std::span<const float> scores) {
-  return std::find(scores.begin(), scores.end(), highest_of(scores)) - scores.begin();
+  const std::vector<float> peaks = peaks_of(scores);
+  const auto block = static_cast<std::size_t>(std::max_element(peaks.begin(), peaks.end()) - peaks.begin());
+  const std::span<const float> part = block_of(scores, block);
+  return static_cast<std::int64_t>(block * kBlock) +
+         (std::find(part.begin(), part.end(), peaks[block]) - part.begin());
 }
 
 void penalize_repetitions(std::span<float> logits, std::span<const std::int64_t> text, double penalty) {
@@ -63,10 +80,7 @@ float nth_highest(std::vector<float> scores, std::size_t count) {
 
 /// The best and those as good as the last of them; 0: all. None that is -infinity.
 std::vector<TokenScore> keep_top_k(std::span<const float> logits, std::int64_t top_k) {
-  constexpr std::size_t kBlock = 64;
-  std::vector<float> peaks;
-  for (std::size_t at = 0; at < logits.size(); at += kBlock)
-    peaks.push_back(highest_of(logits.subspan(at, std::min(kBlock, logits.size() - at))));
+  const std::vector<float> peaks = peaks_of(logits);
   const auto count = static_cast<std::size_t>(top_k);
   const bool all = top_k <= 0 || count >= logits.size();
   // So many blocks have a score that is as high: of all scores, as many at least.
@@ -74,9 +88,10 @@ std::vector<TokenScore> keep_top_k(std::span<const float> logits, std::int64_t t
   std::vector<TokenScore> kept;
   for (std::size_t block = 0; block < peaks.size(); ++block) {
     if (peaks[block] < bound || peaks[block] == kNever) continue;
-    for (std::size_t id = block * kBlock; id < std::min((block + 1) * kBlock, logits.size()); ++id)
-      if (logits[id] >= bound && logits[id] > kNever)
-        kept.push_back({static_cast<std::int64_t>(id), logits[id]});
+    const std::span<const float> part = block_of(logits, block);
+    for (std::size_t i = 0; i < part.size(); ++i)
+      if (part[i] >= bound && part[i] > kNever)
+        kept.push_back({static_cast<std::int64_t>(block * kBlock + i), part[i]});
   }
   if (all || kept.size() <= count) return kept;
   std::vector<float> scores;
@@ -120,8 +135,6 @@ std::vector<TokenScore> likely_tokens(const SamplingConfig& config, std::span<fl
 }
 
 std::int64_t TokenSampler::next(std::span<float> logits, std::span<const std::int64_t> text) {
-  WAN_CHECK(!has_nan(logits), kInternal,
-            "the language model's scores are not numbers: its weights are damaged; download them again");
   if (!config_.samples) {
     penalize_repetitions(logits, text, config_.repetition_penalty);
     return likeliest(logits);

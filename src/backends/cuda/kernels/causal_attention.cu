@@ -26,6 +26,11 @@ struct CausalRows {
   float* partial;  // [queries, heads, parts, width + 2]: sums, then the highest score and the sum of weights
 };
 
+__device__ inline float element_of(const Vector& from, std::int64_t at) {
+  return from.is_bf16 ? to_f32(static_cast<const BFloat16*>(from.data)[at])
+                      : static_cast<const float*>(from.data)[at];
+}
+
 __device__ inline void store_element_of(void* out, bool is_bf16, std::int64_t at, float value) {
   if (is_bf16)
     static_cast<BFloat16*>(out)[at] = from_f32<BFloat16>(value);
@@ -52,14 +57,21 @@ struct CausalBlock {
 /// The block's queries, scaled, into shared memory [kCausalHeads][kWidestCausalHead].
 template <int kThreads>
 __device__ inline void load_queries(const CausalRows& p, const CausalBlock& block, float* queries) {
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < kCausalHeads * kWidestCausalHead; i += kThreads) {
-    const int head = i / kWidestCausalHead;
-    const int column = i % kWidestCausalHead;
-    if (head >= block.heads || column >= p.width) continue;
-    float value[1];
-    p.q.load(block.row * p.q_row + (block.first_head + head) * p.q_head + column, value);
-    queries[i] = value[0] * p.scale;
+  constexpr int kBatch = 4;  // that are under way at once
+  constexpr int kAll = kCausalHeads * kWidestCausalHead;
+  static_assert(kAll % (kBatch * kThreads) == 0);
+  for (int first = static_cast<int>(threadIdx.x); first < kAll; first += kBatch * kThreads) {
+    float held[kBatch];
+#pragma unroll
+    for (int u = 0; u < kBatch; ++u) {
+      const int head = (first + u * kThreads) / kWidestCausalHead;
+      const int column = (first + u * kThreads) % kWidestCausalHead;
+      const bool there = head < block.heads && column < p.width;
+      const std::int64_t at = block.row * p.q_row + (block.first_head + head) * p.q_head + column;
+      held[u] = there ? element_of(p.q, at) : 0.0f;
+    }
+#pragma unroll
+    for (int u = 0; u < kBatch; ++u) queries[first + u * kThreads] = held[u] * p.scale;
   }
 }
 
@@ -207,14 +219,22 @@ __global__ void __launch_bounds__(kPartThreads, 2) causal_part_kernel(CausalRows
       for (int j = 0; j < kKeysOfShare; ++j)
         if (first_of_share + j < count && c * kCausalThreads + first_column < p.width)
           ahead[c][j] = values[(chunk + first_of_share + j) * p.v_row + c * kCausalThreads + first_column];
+    const K* key = keys + (chunk + place) * p.k_row;
+    const int first_of_key = thread % kThreadsOfKey * N;
+    float first_elements[N];
+    if (place < count && first_of_key < p.width) load_pack<N>(key + first_of_key, first_elements);
     __syncthreads();  // queries are there, and the chunk before has been summed
     float scores[kCausalHeads] = {};
     if (place < count) {
-      const K* key = keys + (chunk + place) * p.k_row;
 #pragma unroll 2
-      for (int d = thread % kThreadsOfKey * N; d < p.width; d += kThreadsOfKey * N) {
+      for (int d = first_of_key; d < p.width; d += kThreadsOfKey * N) {
         float elements[N];
-        load_pack<N>(key + d, elements);
+        if (d == first_of_key) {
+#pragma unroll
+          for (int i = 0; i < N; ++i) elements[i] = first_elements[i];
+        } else {
+          load_pack<N>(key + d, elements);
+        }
 #pragma unroll
         for (int h = 0; h < kCausalHeads; ++h)
           if (h < block.heads) {

@@ -36,24 +36,29 @@ struct VectorProducts {
   int count;
 };
 
-template <typename Way, typename X, typename Out>
+/// Gated: a block has a row of each of two products, of which the first's goes through `gate` and into the second's result.
+template <typename Way, typename X, typename Out, bool kGated>
 __global__ void __launch_bounds__(Way::kThreads)
-    matrix_vector_kernel(const X* x, VectorProducts<Out> products, int width) {
+    matrix_vector_kernel(const X* x, VectorProducts<Out> products, ActivationKind gate, int width) {
+  static_assert(!kGated || Way::kRows == 2);
   constexpr int kRows = Way::kRows;
   constexpr int kWarps = Way::kThreads / 32;
   constexpr int kStep = Way::kThreads * kVectorPack;
   __shared__ float of_warps[kRows][kWarps];
   const int thread = static_cast<int>(threadIdx.x);
   const auto block = static_cast<std::int64_t>(blockIdx.x);
-  VectorProduct<Out> product = products.each[0];
+  VectorProduct<Out> product = products.each[kGated ? 1 : 0];  // whose result the block gives
 #pragma unroll
   for (int i = 1; i < static_cast<int>(LinearGroupArgs::kMost); ++i)
-    if (i < products.count && block >= products.each[i].first_block) product = products.each[i];
-  const std::int64_t first_row = (block - product.first_block) * kRows;
+    if (!kGated && i < products.count && block >= products.each[i].first_block) product = products.each[i];
+  const std::int64_t first_row = kGated ? block : (block - product.first_block) * kRows;
   const BFloat16* from[kRows];
 #pragma unroll
-  for (int r = 0; r < kRows; ++r)  // past the end the last row again
-    from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
+  for (int r = 0; r < kRows; ++r)
+    if constexpr (kGated)
+      from[r] = products.each[r].weight + block * width;
+    else  // past the end the last row again
+      from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
   float sums[kRows] = {};
   for (int first = thread * kVectorPack; first < width; first += kStep * Way::kAhead) {
     Pack<BFloat16, kVectorPack> packs[kRows][Way::kAhead];
@@ -86,16 +91,22 @@ __global__ void __launch_bounds__(Way::kThreads)
   }
   __syncthreads();
   const std::int64_t row = first_row + thread;
-  if (thread >= kRows || row >= product.rows) return;
-  float sum = 0.0f;
+  if (thread >= (kGated ? 1 : kRows) || row >= product.rows) return;
+  const auto result = [&](int r, const VectorProduct<Out>& of) {
+    float sum = 0.0f;
 #pragma unroll
-  for (int warp = 0; warp < kWarps; ++warp) sum += of_warps[thread][warp];
-  if (product.bias.data != nullptr) {
-    float addend[1];
-    product.bias.load(row, addend);
-    sum += addend[0];
-  }
-  product.out[row] = from_f32<Out>(activate(product.kind, sum));
+    for (int warp = 0; warp < kWarps; ++warp) sum += of_warps[r][warp];
+    if (of.bias.data != nullptr) {
+      float addend[1];
+      of.bias.load(row, addend);
+      sum += addend[0];
+    }
+    return activate(of.kind, sum);
+  };
+  if constexpr (kGated)
+    product.out[row] = from_f32<Out>(activate(gate, result(0, products.each[0])) * result(1, product));
+  else
+    product.out[row] = from_f32<Out>(result(thread, product));
 }
 
 bool is_matrix_vector(const LinearArgs& args) {
@@ -108,12 +119,12 @@ bool are_matrix_vectors(const LinearGroupArgs& args) {
   args.for_each([&](const LinearArgs& product) {
     all = all && is_matrix_vector(product) && product.out.dtype() == args.products[0].out.dtype();
   });
-  return all;
+  return all && !(args.is_gated() && args.products[0].x.dim(1) >= kLongRow);
 }
 
 void launch_matrix_vectors(cudaStream_t stream, const LinearGroupArgs& args) {
   const TensorView& x = args.products[0].x;
-  const auto launch_way = [&]<typename Way>(Way) {
+  const auto launch_way = [&]<typename Way, bool kGated>(Way, std::bool_constant<kGated>) {
     with_activation_type(x.dtype(), [&](auto x_tag) {
       with_activation_type(args.products[0].out.dtype(), [&](auto out_tag) {
         using X = typename decltype(x_tag)::type;
@@ -131,13 +142,16 @@ void launch_matrix_vectors(cudaStream_t stream, const LinearGroupArgs& args) {
               .first_block = blocks};
           blocks += (rows + Way::kRows - 1) / Way::kRows;
         });
-        launch(stream, {dim3(blocks_for(blocks, 1)), dim3(Way::kThreads)}, matrix_vector_kernel<Way, X, Out>,
-               reinterpret_cast<const X*>(x.data()), products, static_cast<int>(x.dim(1)));
+        if (kGated) blocks = products.each[1].rows;
+        launch(stream, {dim3(blocks_for(blocks, 1)), dim3(Way::kThreads)},
+               matrix_vector_kernel<Way, X, Out, kGated>, reinterpret_cast<const X*>(x.data()), products,
+               args.gate, static_cast<int>(x.dim(1)));
       });
     });
   };
-  if (x.dim(1) < kLongRow) return launch_way(ShortRows());
-  launch_way(LongRows());
+  if (args.is_gated()) return launch_way(ShortRows(), std::true_type());
+  if (x.dim(1) < kLongRow) return launch_way(ShortRows(), std::false_type());
+  launch_way(LongRows(), std::false_type());
 }
 
 }  // namespace wan::cuda
