@@ -109,6 +109,27 @@ class Relatives(WanTest):
             with self.subTest(words):
                 self.assert_refused(self.run_wan(*generate_arguments(ckpt_dir=None), *arguments), INVALID_ARGUMENT, *words)
 
+    def test_an_official_folder_with_parts_of_other_names(self):
+        folder = self.folder / "checkpoint"
+        shutil.copytree(DEMO, folder)
+        comfy = make_comfyui(DEMO, self.folder / "comfy") / "split_files"
+        shutil.copy(comfy / "text_encoders/umt5_xxl_fp16.safetensors", folder)
+        (folder / "vae").mkdir()
+        shutil.copy(comfy / "vae/wan_2.1_vae.safetensors", folder / "vae")
+        shutil.copy(UNPACKED / "vae22/levels4.pth", folder / "other.pth")
+        (folder / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+        text, vae = folder / "umt5_xxl_fp16.safetensors", folder / "vae/wan_2.1_vae.safetensors"
+        refused = self.run_wan(*generate_arguments(folder))
+        self.assert_refused(refused, BAD_FILE, "lacks models_t5_umt5-xxl-enc-bf16.pth;",
+                            f"{text} is a umT5 text encoder: name it with --text_encoder")
+        self.assertNotIn("--vae", refused.err)
+        (folder / "Wan2.1_VAE.pth").unlink()
+        refused = self.run_wan(*generate_arguments(folder), "--text_encoder", text)
+        self.assert_refused(refused, BAD_FILE, "lacks Wan2.1_VAE.pth;", f"{vae} is a VAE of Wan2.1", "name it with --vae")
+        for words in ("--text_encoder", "other.pth"):
+            self.assertNotIn(words, refused.err)
+        self.generate("--text_encoder", text, "--vae", vae, checkpoint=folder, save_file="still.png", **QUICK)
+
     def test_other_models(self):
         for number, (names, words) in enumerate([
                 (["vace_patch_embedding.weight"], ["VACE transformer"]),
