@@ -84,17 +84,17 @@ std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
 /// What may stand in a missing part's place and has another name than the layout's; empty for nothing.
 MessagePart parts_by_other_names(const CheckpointFiles& files) {
   MessagePart told;
-  const auto tell = [&](const std::vector<FoundPart>& parts, const char* member) {
-    for (const FoundPart& part : parts)
-      told.text +=
-          format_message("; {} is a {}: name it with `{}`", part.file.string(), part.facts.family, member);
-  };
   const bool lacks_text_encoder = !file_exists(files.text_encoder);
   const bool lacks_vae = !file_exists(files.vae);
   if (!lacks_text_encoder && !lacks_vae) return told;
   const FoundParts found = find_parts(files.root);
-  if (lacks_text_encoder) tell(umt5_encoders(found), "text_encoder");
-  if (lacks_vae) tell(vaes_of_kind(found, files.task->facts().vae), "vae");
+  if (lacks_text_encoder)
+    for (const FoundPart& part : umt5_encoders(found))
+      told.text +=
+          format_message("; {} is a {}: name it with `text_encoder`", part.file.string(), part.facts.family);
+  if (lacks_vae)
+    for (const FoundPart& part : vaes_of_kind(found, files.task->facts().vae))
+      told.text += format_message("; {} is a {}: name it with `vae`", part.file.string(), part.facts.family);
   return told;
 }
 
