@@ -27,6 +27,7 @@ import numpy as np
 SEEDS = (*range(100), *range(1000, 1016), *range(1080, 1100), *range(2000, 2016))  # those of the scripts are among them
 WORDS = 1 << 19  # how far into a seed's words is searched
 MATCH = 64  # fewer values are kept as they are
+LEAST, LEAST_WITHOUT_DRAWS = 8192, 100_000  # bytes of a file that is packed; what has no draws is deflated alone
 TYPES = {"BF16": np.uint16, "F16": np.uint16, "F32": np.uint32}
 
 _uniforms = {}
@@ -142,6 +143,8 @@ def tensors_of(data, path):
                 begin, end = entry["data_offsets"]
                 yield 8 + length + begin, end - begin, (entry["dtype"],)
         return
+    if path.suffix != ".pth":
+        return
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if "/data/" in info.filename and info.compress_type == zipfile.ZIP_STORED:
@@ -242,11 +245,12 @@ def main():
     parser.add_argument("action", choices=("pack", "unpack"))
     parser.add_argument("paths", type=Path, nargs="+", help="files, or folders of them")
     args = parser.parse_args()
-    kinds = {"pack": ("*.safetensors", "*.pth"), "unpack": ("*.seeded",)}[args.action]
+    kinds = {"pack": ("*.safetensors", "*.pth", "*.json", "*.model"), "unpack": ("*.seeded",)}[args.action]
     for top in args.paths:
         files = [top] if top.is_file() else [path for kind in kinds for path in sorted(top.rglob(kind))]
         for path in files:
-            if path.is_symlink() or path.stat().st_size < 8192:
+            least = LEAST if path.suffix in {".safetensors", ".pth", ".seeded"} else LEAST_WITHOUT_DRAWS
+            if path.is_symlink() or path.stat().st_size < least:
                 continue
             if args.action == "unpack":
                 path.with_suffix("").write_bytes(unpacked(path))
