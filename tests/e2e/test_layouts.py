@@ -3,7 +3,8 @@
 import shutil
 import unittest
 
-from layouts_support import make_comfyui, make_diffusers, read_tensors, write_tensors
+from gguf_support import BF16_TENSOR, F32_TENSOR, write_gguf
+from layouts_support import make_comfyui, make_diffusers, read_tensors, read_torch, renamed, write_tensors
 from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png)
 
 DEMO = SOURCE / "models/demo"
@@ -128,7 +129,24 @@ class Relatives(WanTest):
         self.assert_refused(refused, BAD_FILE, "lacks Wan2.1_VAE.pth;", f"{vae} is a VAE of Wan2.1", "name it with --vae")
         for words in ("--text_encoder", "other.pth"):
             self.assertNotIn(words, refused.err)
-        self.generate("--text_encoder", text, "--vae", vae, checkpoint=folder, save_file="still.png", **QUICK)
+        expected = SameVideo.frame(self, DEMO)
+        self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", text, "--vae", vae), expected)
+        packed = folder / "umt5-xxl-encoder.gguf"
+        kinds = {"F32": F32_TENSOR, "BF16": BF16_TENSOR}
+        names = [(r"token_embedding\.weight", "token_embd.weight"), (r"norm\.weight", "enc.output_norm.weight"),
+                 (r"blocks\.(\d+)\.attn\.([qkvo])\.weight", r"enc.blk.\1.attn_\2.weight"),
+                 (r"blocks\.(\d+)\.pos_embedding\.embedding\.weight", r"enc.blk.\1.attn_rel_b.weight"),
+                 (r"blocks\.(\d+)\.norm1\.weight", r"enc.blk.\1.attn_norm.weight"),
+                 (r"blocks\.(\d+)\.norm2\.weight", r"enc.blk.\1.ffn_norm.weight"),
+                 (r"blocks\.(\d+)\.ffn\.gate\.0\.weight", r"enc.blk.\1.ffn_gate.weight"),
+                 (r"blocks\.(\d+)\.ffn\.fc1\.weight", r"enc.blk.\1.ffn_up.weight"),
+                 (r"blocks\.(\d+)\.ffn\.fc2\.weight", r"enc.blk.\1.ffn_down.weight")]
+        write_gguf(packed, {"general.architecture": "t5encoder"},
+                   {name: (kinds[dtype], shape, data) for name, (dtype, shape, data) in
+                    renamed(read_torch(DEMO / "models_t5_umt5-xxl-enc-bf16.pth"), names).items()})
+        text.unlink()
+        self.assert_refused(self.run_wan(*generate_arguments(folder)), BAD_FILE, f"{packed} is a umT5 text encoder: name it with --text_encoder")
+        self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", packed, "--vae", vae), expected)
 
     def test_other_models(self):
         for number, (names, words) in enumerate([
