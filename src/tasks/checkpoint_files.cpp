@@ -81,6 +81,23 @@ std::string missing_part(const fs::path& part, const fs::path& ckpt_dir) {
          (fs::is_symlink(part, error) ? " (a link to nothing: download it again)" : "");
 }
 
+/// What may stand in a missing part's place and has another name than the layout's; empty for nothing.
+MessagePart parts_by_other_names(const CheckpointFiles& files) {
+  MessagePart told;
+  const bool lacks_text_encoder = !file_exists(files.text_encoder);
+  const bool lacks_vae = !file_exists(files.vae);
+  if (!lacks_text_encoder && !lacks_vae) return told;
+  const FoundParts found = find_parts(files.root);
+  if (lacks_text_encoder)
+    for (const FoundPart& part : umt5_encoders(found))
+      told.text +=
+          format_message("; {} is a {}: name it with `text_encoder`", part.file.string(), part.facts.family);
+  if (lacks_vae)
+    for (const FoundPart& part : vaes_of_kind(found, files.task->facts().vae))
+      told.text += format_message("; {} is a {}: name it with `vae`", part.file.string(), part.facts.family);
+  return told;
+}
+
 bool is_official(const fs::path& root) {
   return looks_official(root) || (file_exists(root / "config.json") && !is_diffusers_folder(root));
 }
@@ -133,7 +150,7 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
   refuse_known_layouts(root);
   fail(ErrorCode::kBadFile,
        "{} lacks {}; expected the official layout of {}, models_t5_umt5-xxl-enc-bf16.pth, google/umt5-xxl/"
-       "{} and {}{}",
+       "{} and {}{}{}",
        root.string(), fmt::join(missing, ", "),
        facts.transformers.size() == 1
            ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
@@ -141,7 +158,7 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
        facts.takes_sound    ? fmt::format(", {}/", kAudioEncoder)
        : facts.takes_source ? fmt::format(", {}", kImageEncoder)
                             : "",
-       files.vae.filename().string(), other_vae(root, facts));
+       files.vae.filename().string(), other_vae(root, facts), parts_by_other_names(files));
 }
 
 CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& named) {

@@ -108,16 +108,22 @@ std::vector<fs::path> choose_transformers(const FoundParts& found, const fs::pat
   return {low.front().file, high.front().file};
 }
 
+std::vector<FoundPart> umt5_encoders(const FoundParts& found) {
+  return those(found.text_encoders,
+               [](const FoundPart& part) { return part.facts.family == "umT5 text encoder"; });
+}
+
+std::vector<FoundPart> vaes_of_kind(const FoundParts& found, VaeKind kind) {
+  const char* const type = kind == VaeKind::kVae21 ? "vae21" : "vae22";
+  return those(found.vaes, [&](const FoundPart& part) { return part.facts.model_type == type; });
+}
+
 fs::path choose_text_encoder(const FoundParts& found, const fs::path& folder) {
-  return only_one(those(found.text_encoders,
-                        [](const FoundPart& part) { return part.facts.family == "umT5 text encoder"; }),
-                  found, folder, "umT5 text encoder");
+  return only_one(umt5_encoders(found), found, folder, "umT5 text encoder");
 }
 
 fs::path choose_vae(const FoundParts& found, const fs::path& folder, VaeKind kind) {
-  const char* const type = kind == VaeKind::kVae21 ? "vae21" : "vae22";
-  const auto fitting =
-      those(found.vaes, [&](const FoundPart& part) { return part.facts.model_type == type; });
+  const auto fitting = vaes_of_kind(found, kind);
   const auto what = kind == VaeKind::kVae21 ? "VAE of Wan2.1, which A14B models take (wan_2.1_vae)"
                                             : "VAE of Wan2.2 (wan2.2_vae)";
   WAN_CHECK(!fitting.empty() || found.vaes.empty(), kBadFile,

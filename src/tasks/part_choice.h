@@ -17,6 +17,10 @@ namespace wan {
 std::vector<std::filesystem::path> choose_transformers(const FoundParts& found,
                                                        const std::filesystem::path& folder);
 
+/// Those that a checkpoint can take, by their tensors.
+std::vector<FoundPart> umt5_encoders(const FoundParts& found);
+std::vector<FoundPart> vaes_of_kind(const FoundParts& found, VaeKind kind);
+
 /// The only file of `candidates`, of VAEs the only one of `kind`. Throws BadFile, naming `member` of CheckpointParts, where there is none or
 /// more than one.
 std::filesystem::path choose_text_encoder(const FoundParts& found, const std::filesystem::path& folder);

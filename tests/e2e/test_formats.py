@@ -1,5 +1,6 @@
 """The demo with its transformers in eight bits: as small in memory as in the file, and the video is close to bf16's."""
 
+import bisect
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import unittest
 from array import array
 
 from gguf_support import BF16_TENSOR, F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
+from layouts_support import make_comfyui
 from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
@@ -65,6 +67,28 @@ def as_int8(tensors):
             codes.extend([round(value * inverse) for value in row])
         made[name] = ("I8", shape, codes.tobytes())
         made[name.removesuffix("weight") + "weight_scale"] = ("F32", [shape[0], 1], scales.tobytes())
+    return made
+
+
+E4M3 = [(code & 7 | (8 if code > 7 else 0)) * 2.0 ** (max(code >> 3, 1) - 10) for code in range(127)]  # of the codes that are no NaN
+
+
+def as_fp8(tensors, prefix):
+    """Matrices under `prefix` in fp8 with a scale a tensor, the marker of no elements beside them."""
+    made = {"scaled_fp8": ("F8_E4M3", [0], b"")}
+    for name, (dtype, shape, values) in tensors.items():
+        if not name.startswith(prefix) or not name.endswith(".weight") or len(shape) != 2 or "bias" in name:
+            made[name] = (dtype, shape, values)
+            continue
+        rows = bf16_rows(shape, values)
+        scale = max(max(map(abs, row)) for row in rows) / E4M3[-1]
+        codes = {}
+        for value in {value for row in rows for value in row}:
+            above = min(bisect.bisect(E4M3, abs(value) / scale), 126)
+            nearest = min((above - 1, above), key=lambda code: abs(E4M3[code] - abs(value) / scale))
+            codes[value] = nearest | (128 if value < 0 else 0)
+        made[name] = ("F8_E4M3", shape, bytes(codes[value] for row in rows for value in row))
+        made[name.removesuffix("weight") + "scale_weight"] = ("F32", [], struct.pack("<f", scale))
     return made
 
 
@@ -226,6 +250,24 @@ class Formats(WanTest):
         notices = [event["message"] for event in made.events if event["event"] == "notice"]
         self.assertEqual(sum("holds head, time_embedding, time_projection in 8 bits" in notice for notice in notices), 2, notices)
         self.assertFalse([notice for notice in notices if "without scales" in notice])
+
+    def test_scaled_fp8_gives_the_video_by_either_spelling(self):
+        short = ("--frame_num", "1")
+        reference = self.frames(DEMO, "reference", *short)
+        text = make_comfyui(DEMO, self.folder / "comfy") / "split_files/text_encoders/umt5_xxl_fp16.safetensors"
+        parts = {expert: as_fp8(read_safetensors(next((DEMO / expert).glob("*.safetensors"))), "blocks.") for expert in EXPERTS}
+        parts["text"] = as_fp8(read_safetensors(text), "encoder.block.")
+        for spelling in ("scale_weight", "weight_scale"):
+            with self.subTest(spelling):
+                checkpoint = self.checkpoint(spelling)
+                (checkpoint / "text").mkdir()
+                for part, tensors in parts.items():
+                    write_safetensors(checkpoint / part / "x.safetensors",
+                                      {name.replace("scale_weight", spelling): tensor for name, tensor in tensors.items()})
+                encoder = checkpoint / "text/x.safetensors"
+                self.assertIn("f8_e4m3 (scaled per tensor)", self.run_wan("inspect", encoder).out)
+                made = self.frames(checkpoint, spelling + "_frames", *short, "--text_encoder", encoder)
+                self.assertGreater(psnr(made, reference), 25)
 
     def test_fp8_without_scales_is_told(self):
         checkpoint = self.checkpoint("plain")

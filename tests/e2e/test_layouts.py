@@ -3,7 +3,8 @@
 import shutil
 import unittest
 
-from layouts_support import make_comfyui, make_diffusers, read_tensors, write_tensors
+from gguf_support import BF16_TENSOR, F32_TENSOR, write_gguf
+from layouts_support import make_comfyui, make_diffusers, read_tensors, read_torch, renamed, write_tensors
 from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png)
 
 DEMO = SOURCE / "models/demo"
@@ -108,6 +109,44 @@ class Relatives(WanTest):
                 (["--vae", vae22], ["--ckpt_dir is missing"]), ([], ["--ckpt_dir is missing"])]:
             with self.subTest(words):
                 self.assert_refused(self.run_wan(*generate_arguments(ckpt_dir=None), *arguments), INVALID_ARGUMENT, *words)
+
+    def test_an_official_folder_with_parts_of_other_names(self):
+        folder = self.folder / "checkpoint"
+        shutil.copytree(DEMO, folder)
+        comfy = make_comfyui(DEMO, self.folder / "comfy") / "split_files"
+        shutil.copy(comfy / "text_encoders/umt5_xxl_fp16.safetensors", folder)
+        (folder / "vae").mkdir()
+        shutil.copy(comfy / "vae/wan_2.1_vae.safetensors", folder / "vae")
+        shutil.copy(UNPACKED / "vae22/levels4.pth", folder / "other.pth")
+        (folder / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+        text, vae = folder / "umt5_xxl_fp16.safetensors", folder / "vae/wan_2.1_vae.safetensors"
+        refused = self.run_wan(*generate_arguments(folder))
+        self.assert_refused(refused, BAD_FILE, "lacks models_t5_umt5-xxl-enc-bf16.pth;",
+                            f"{text} is a umT5 text encoder: name it with --text_encoder")
+        self.assertNotIn("--vae", refused.err)
+        (folder / "Wan2.1_VAE.pth").unlink()
+        refused = self.run_wan(*generate_arguments(folder), "--text_encoder", text)
+        self.assert_refused(refused, BAD_FILE, "lacks Wan2.1_VAE.pth;", f"{vae} is a VAE of Wan2.1", "name it with --vae")
+        for words in ("--text_encoder", "other.pth"):
+            self.assertNotIn(words, refused.err)
+        expected = SameVideo.frame(self, DEMO)
+        self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", text, "--vae", vae), expected)
+        packed = folder / "umt5-xxl-encoder.gguf"
+        kinds = {"F32": F32_TENSOR, "BF16": BF16_TENSOR}
+        names = [(r"token_embedding\.weight", "token_embd.weight"), (r"norm\.weight", "enc.output_norm.weight"),
+                 (r"blocks\.(\d+)\.attn\.([qkvo])\.weight", r"enc.blk.\1.attn_\2.weight"),
+                 (r"blocks\.(\d+)\.pos_embedding\.embedding\.weight", r"enc.blk.\1.attn_rel_b.weight"),
+                 (r"blocks\.(\d+)\.norm1\.weight", r"enc.blk.\1.attn_norm.weight"),
+                 (r"blocks\.(\d+)\.norm2\.weight", r"enc.blk.\1.ffn_norm.weight"),
+                 (r"blocks\.(\d+)\.ffn\.gate\.0\.weight", r"enc.blk.\1.ffn_gate.weight"),
+                 (r"blocks\.(\d+)\.ffn\.fc1\.weight", r"enc.blk.\1.ffn_up.weight"),
+                 (r"blocks\.(\d+)\.ffn\.fc2\.weight", r"enc.blk.\1.ffn_down.weight")]
+        write_gguf(packed, {"general.architecture": "t5encoder"},
+                   {name: (kinds[dtype], shape, data) for name, (dtype, shape, data) in
+                    renamed(read_torch(DEMO / "models_t5_umt5-xxl-enc-bf16.pth"), names).items()})
+        text.unlink()
+        self.assert_refused(self.run_wan(*generate_arguments(folder)), BAD_FILE, f"{packed} is a umT5 text encoder: name it with --text_encoder")
+        self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", packed, "--vae", vae), expected)
 
     def test_other_models(self):
         for number, (names, words) in enumerate([

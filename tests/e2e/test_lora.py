@@ -98,6 +98,9 @@ class Lora(WanTest):
             "bare": self.pairs(same, ".lora_A.default.weight", ".lora_B.default.weight", ALPHA),
             "peft": self.pairs(lambda m: "base_model.model." + m, ".lora_A", ".lora_B", ALPHA),
             "diffusers": self.pairs(lambda m: "transformer." + diffusers[m], ".lora.down.weight", ".lora.up.weight", ALPHA),
+            "diffusers, older": self.pairs(lambda m: "unet." + diffusers[m], ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight", ALPHA),
+            "diffusers, oldest": self.pairs(lambda m: diffusers[m], "_lora.down.weight", "_lora.up.weight", ALPHA),
+            "merged checkpoints'": self.pairs(lambda m: "model.diffusion_model." + m, ".lora_A.weight", ".lora_B.weight", ALPHA),
             "diffusers with _": self.pairs(lambda m: "lora_transformer_" + diffusers[m].replace(".", "_"), ".lora_down.weight",
                                            ".lora_up.weight", ALPHA)}
         for name, tensors in dialects.items():
@@ -157,6 +160,11 @@ class Lora(WanTest):
         expected, _ = self.frame(checkpoint=self.merged(deltas))
         file = self.write("a.safetensors", {key: f32(deltas[name], weights[name][1]) for name, key in names.items()})
         self.assertEqual(self.frame("--lora", file)[0], expected)
+        whole = {f"diffusion_model.{name.removesuffix('.weight')}.set_weight": f32(
+            [a + b for a, b in zip(floats(weights[name]), deltas[name])], weights[name][1]) for name in names if name.endswith(".weight")}
+        rest = {key: f32(deltas[name], weights[name][1]) for name, key in names.items() if not name.endswith(".weight")}
+        self.assertEqual(self.frame("--lora", str(self.write("b.safetensors", {**whole, **rest})) + "@high")[0],
+                         self.frame("--lora", f"{file}@high")[0])
 
     def test_other_kinds(self):
         rows, columns = self.weights["high"][QUERY + ".weight"][1]

@@ -300,6 +300,8 @@ class Refusals(WanTest):
             (["inspect", "a", "b"], ["b"]),
             (["tokenize"], ["--ckpt_dir is missing"]),
             (["tokenize", "--ckpt_dir", str(CHECKPOINT)], ["--prompt is missing"]),
+            (["convert", "--format", "q8_0", "--high_noise", str(CHECKPOINT / "high_noise_model"), "out"], ["--low_noise is missing"]),
+            (["convert", "--format", "q8_0", "--transformer", str(CHECKPOINT / "high_noise_model"), "out"], ["--text_encoder is missing"]),
         ]:
             with self.subTest(arguments=arguments):
                 self.assert_refused(self.run_wan(*arguments), INVALID_ARGUMENT, *words)
