@@ -59,7 +59,7 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearArgs& args) {
 void run_kernel(CudaBackend& gpu, ExecContext& ctx, const LinearGroupArgs& args) {
   if (are_matrix_vectors(args)) return launch_matrix_vectors(gpu.stream(), args);
   args.for_each([&](const LinearArgs& product) { run_kernel(gpu, ctx, product); });
-  if (args.is_gated()) run_kernel(gpu, ctx, args.gating());
+  if (args.is_gated()) gpu.run(ctx, args.gating());
 }
 
 }  // namespace wan
