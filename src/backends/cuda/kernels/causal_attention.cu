@@ -63,6 +63,20 @@ __device__ inline void load_queries(const CausalRows& p, const CausalBlock& bloc
   }
 }
 
+/// To each head's score: its query's elements from one on, times the N of a key from there on.
+template <int N, typename K>
+__device__ inline void add_products(const CausalBlock& block, const float* queries, const K* key,
+                                    float (&scores)[kCausalHeads]) {
+  float elements[N];
+  load_pack<N>(key, elements);
+#pragma unroll
+  for (int h = 0; h < kCausalHeads; ++h)
+    if (h < block.heads) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + i] * elements[i];
+    }
+}
+
 __device__ inline float* partial_of(const CausalRows& p, const CausalBlock& block, int head,
                                     std::int64_t part) {
   return p.partial + ((block.row * p.heads + block.first_head + head) * p.parts + part) * (p.width + 2);
@@ -121,16 +135,7 @@ __global__ void causal_attention_kernel(CausalRows p) {
     if (thread < count) {
       const K* key = keys + (chunk + thread) * p.k_row;
 #pragma unroll 4
-      for (int d = 0; d < p.width; d += N) {
-        float elements[N];
-        load_pack<N>(key + d, elements);
-#pragma unroll
-        for (int h = 0; h < kCausalHeads; ++h)
-          if (h < block.heads) {
-#pragma unroll
-            for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
-          }
-      }
+      for (int d = 0; d < p.width; d += N) add_products<N>(block, queries + d, key + d, scores);
     }
 #pragma unroll
     for (int h = 0; h < kCausalHeads; ++h)
@@ -212,16 +217,8 @@ __global__ void __launch_bounds__(kPartThreads, 2) causal_part_kernel(CausalRows
     if (place < count) {
       const K* key = keys + (chunk + place) * p.k_row;
 #pragma unroll 2
-      for (int d = thread % kThreadsOfKey * N; d < p.width; d += kThreadsOfKey * N) {
-        float elements[N];
-        load_pack<N>(key + d, elements);
-#pragma unroll
-        for (int h = 0; h < kCausalHeads; ++h)
-          if (h < block.heads) {
-#pragma unroll
-            for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
-          }
-      }
+      for (int d = thread % kThreadsOfKey * N; d < p.width; d += kThreadsOfKey * N)
+        add_products<N>(block, queries + d, key + d, scores);
     }
 #pragma unroll
     for (int h = 0; h < kCausalHeads; ++h) {
