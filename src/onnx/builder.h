@@ -73,7 +73,7 @@ class Builder {
   /// A constant made of that of `name`.
   Placed made_weight(const std::string& name, const std::string& layout,
                      const std::function<HostTensor()>& make);
-  /// A constant of this session's own.
+  /// A constant that no file has: one that this builder makes for itself.
   Placed own_weight(const std::string& key, const std::function<HostTensor()>& make);
   /// Gives a node's result its place.
   void define(const std::string& name, const Placed& placed);

@@ -81,11 +81,6 @@ def generate_arguments(checkpoint=CHECKPOINT, **options):
     return arguments
 
 
-def text_encoder_beside(checkpoint):
-    """Options that name a packed text encoder which bench/random_checkpoint.py has put into an official folder."""
-    return {"text_encoder": path for path in Path(checkpoint).glob("umt5*.gguf")}
-
-
 class WanTest(unittest.TestCase):
     """A test with an empty folder of its own, in which the program runs."""
 

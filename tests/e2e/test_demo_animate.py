@@ -14,10 +14,6 @@ ROUND = 5.0  # pixels that the end of a limb reaches past its joint
 LEAST_PIXELS = 25
 
 
-def distance(a, b):
-    return math.dist(a, b)
-
-
 class Frame:
     """Which pixels are whose, by the parts' colours."""
 
@@ -28,21 +24,21 @@ class Frame:
         self.parts = [[] for _ in colours]
         for y, row in enumerate(self.rows):
             for x, pixel in enumerate(row):
-                away = [distance(pixel, colour) for colour in colours]
+                away = [math.dist(pixel, colour) for colour in colours]
                 nearest = min(away)
                 if nearest < NEAR_COLOUR:
                     self.parts[away.index(nearest)].append((x, y))
 
     def near(self, part, middle, reach):
         """The part's pixels that are not far from where it should be: others are of the scene."""
-        return [place for place in self.parts[part] if distance(place, middle) < reach]
+        return [place for place in self.parts[part] if math.dist(place, middle) < reach]
 
     def has_colour(self, part, places):
         """Whether the median there is the part's colour. What other parts hide has no places."""
         if not places:
             return True
         seen = [sorted(self.rows[y][x][channel] for x, y in places)[len(places) // 2] for channel in range(3)]
-        away = [distance(seen, colour) / math.sqrt(3) for colour in self.colours]
+        away = [math.dist(seen, colour) / math.sqrt(3) for colour in self.colours]
         return away[part] == min(away) and away[part] <= MOST_COLOUR
 
 
@@ -72,11 +68,11 @@ class DemoAnimate(WanTest):
         if len(pixels) < LEAST_PIXELS:
             return False
         middle = [sum(place[axis] for place in pixels) / len(pixels) for axis in (0, 1)]
-        right = distance(middle, one["middle"]) <= REACH
+        right = math.dist(middle, one["middle"]) <= REACH
         if "end" in one:
-            right &= min(distance(place, one["end"]) for place in pixels) <= REACH
-            farthest = max(distance(place, one["root"]) for place in pixels)
-            right &= farthest <= distance(one["root"], one["end"]) + ROUND + REACH or distance(one["root"], one["end"]) < 20
+            right &= min(math.dist(place, one["end"]) for place in pixels) <= REACH
+            farthest = max(math.dist(place, one["root"]) for place in pixels)
+            right &= farthest <= math.dist(one["root"], one["end"]) + ROUND + REACH or math.dist(one["root"], one["end"]) < 20
         return right
 
     def check(self, frames):

@@ -183,9 +183,8 @@ TEST_F(GpuSam2, SeesEightFramesASecondInMemoryThatDoesNotGrow) {
     EXPECT_EQ(gpu.workspace.allocations(), allocations);
     std::printf("SAM 2 large, %s, 1280x720: %.2f frames a second, workspace %.2f GB\n", dtype_name(dtype),
                 rate, static_cast<double>(gpu.workspace.capacity()) * 1e-9);
-    if (dtype == DType::kBF16) {  // as preprocessing has it on a GPU
-      EXPECT_GT(rate, 8.0);
-    }
+    EXPECT_GT(rate, dtype == DType::kBF16 ? 8.0 : 5.0)
+        << dtype_name(dtype);  // bf16: as preprocessing has it on a GPU
   }
 }
 

@@ -12,12 +12,12 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from support import OUT_OF_MEMORY, SOURCE, UNSUPPORTED, read_npy, read_png, run  # noqa: E402
+from gpu_support import main  # noqa: E402
+from support import OUT_OF_MEMORY, SOURCE, read_npy, read_png, run  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
 ON_GPU = DEVICE.startswith("cuda")
 FRAMES = "%05d.png"  # .mp4, the default, needs FFmpeg's libraries, which a build may lack
-SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 PROMPT = "a red circle moves right on a blue background"
 # The GPU draws other noise by default; this is the CPU's on both.
 SAME_NOISE = {"base_seed": "1", "rng": "torch-cpu"}
@@ -263,16 +263,5 @@ class ImageToVideo(Demo, unittest.TestCase):
         self.assertLessEqual(error, TF32_CONDITION)
 
 
-def unusable_reason():
-    """Why the program cannot run on the device; empty where it can."""
-    result = run(*TextToVideo.command("--plan"))
-    return result.err.strip() if result.status == UNSUPPORTED else ""
-
-
 if __name__ == "__main__":
-    REASON = unusable_reason()
-    if REASON:
-        REQUIRED = "WAN_REQUIRE_GPU" in os.environ
-        print("failed:" if REQUIRED else "skipped:", REASON)
-        sys.exit(1 if REQUIRED else SKIPPED)
-    unittest.main()
+    main(*TextToVideo.command("--plan"))

@@ -19,11 +19,11 @@ from array import array
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from gpu_support import main, text_encoder_beside  # noqa: E402
 from layouts_support import read_tensors, write_tensors  # noqa: E402
-from support import SOURCE, UNSUPPORTED, run, text_encoder_beside  # noqa: E402
+from support import SOURCE, UNSUPPORTED, run  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
-SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 DEMO = SOURCE / "models/demo"
 FORMATS = ("fp8", "int8", "q8_0", "q4_0")
 RANK = 4
@@ -133,16 +133,5 @@ class PackedLora(unittest.TestCase):
                 self.check(folder.name, folder)
 
 
-def unusable_reason():
-    """Why the program cannot run on the device; empty where it can."""
-    result = run(*command(DEMO, "--plan"))
-    return result.err.strip() if result.status == UNSUPPORTED else ""
-
-
 if __name__ == "__main__":
-    REASON = unusable_reason()
-    if REASON:
-        REQUIRED = "WAN_REQUIRE_GPU" in os.environ
-        print("failed:" if REQUIRED else "skipped:", REASON)
-        sys.exit(1 if REQUIRED else SKIPPED)
-    unittest.main()
+    main(*command(DEMO, "--plan"))

@@ -13,10 +13,10 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from support import SOURCE, UNPACKED, UNSUPPORTED, run, text_encoder_beside  # noqa: E402
+from gpu_support import main, text_encoder_beside  # noqa: E402
+from support import SOURCE, UNPACKED, run  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
-SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 CLOSE = 0.05
 # Bytes that cuDNN's plans for fp32 may take as they choose, part of the plan's "program": 50 MB seen where a small model decodes and 101 where it
 # encodes too, which is more than 5% of it. Of the models of full size it is 0.1%.
@@ -92,16 +92,5 @@ class Plans(unittest.TestCase):
         self.check(full_size())
 
 
-def unusable_reason():
-    """Why the program cannot run on the device; empty where it can."""
-    result = run(*command(SMALL[0], "--plan"))
-    return result.err.strip() if result.status == UNSUPPORTED else ""
-
-
 if __name__ == "__main__":
-    REASON = unusable_reason()
-    if REASON:
-        REQUIRED = "WAN_REQUIRE_GPU" in os.environ
-        print("failed:" if REQUIRED else "skipped:", REASON)
-        sys.exit(1 if REQUIRED else SKIPPED)
-    unittest.main()
+    main(*command(SMALL[0], "--plan"))

@@ -15,10 +15,10 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-from support import SOURCE, UNSUPPORTED, WAN, environment, run  # noqa: E402
+from gpu_support import main  # noqa: E402
+from support import SOURCE, WAN, environment, run  # noqa: E402
 
 DEVICE = os.environ.get("WAN_TEST_DEVICE", "cuda")
-SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 CHECKPOINT = SOURCE / "models/demo"
 COUNT = 50
 SIZES = ["128*128", "64*64", "192*128", "96*160", "256*256"]
@@ -113,16 +113,5 @@ class Requests(unittest.TestCase):
         self.make_fifty(residency="streamed")
 
 
-def unusable_reason():
-    """Why the program cannot run on the device; empty where it can."""
-    result = run(*defaults(size="64*64", frame_num=1, save_file="a.png"), "--plan")
-    return result.err.strip() if result.status == UNSUPPORTED else ""
-
-
 if __name__ == "__main__":
-    REASON = unusable_reason()
-    if REASON:
-        REQUIRED = "WAN_REQUIRE_GPU" in os.environ
-        print("failed:" if REQUIRED else "skipped:", REASON)
-        sys.exit(1 if REQUIRED else SKIPPED)
-    unittest.main()
+    main(*defaults(size="64*64", frame_num=1, save_file="a.png"), "--plan")

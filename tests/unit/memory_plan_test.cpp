@@ -263,8 +263,7 @@ class SmallMachine final : public PlainBackend {
   Memory memory_;
 };
 
-TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
-  TempFolder folder;
+GenerationRequest small_request() {
   GenerationRequest request;
   request.prompt = "a red circle";
   request.rng = "torch-cpu";
@@ -272,6 +271,12 @@ TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
   request.frame_num = 1;
   request.sample_steps = 2;
   request.seed = 1;
+  return request;
+}
+
+TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
+  TempFolder folder;
+  GenerationRequest request = small_request();
   request.save_file = folder / "frame_%05d.png";
   const EngineOptions options{.ckpt_dir = kGolden / "checkpoint", .precision = "fp32"};
   const auto engine_with = [&](std::int64_t bytes) {
@@ -295,13 +300,7 @@ TEST(MemoryPlanOfASecondRun, IsTheFirstRunsWhereModelsStay) {
 
 TEST(MemoryPlanOfASecondRun, StreamsTheTextEncoderAgainWhereTheTransformersStay) {
   TempFolder folder;
-  GenerationRequest request;
-  request.prompt = "a red circle";
-  request.rng = "torch-cpu";
-  request.size = VideoSize{32, 32};
-  request.frame_num = 1;
-  request.sample_steps = 2;
-  request.seed = 1;
+  GenerationRequest request = small_request();
   const EngineOptions options{.ckpt_dir = kSource / "models/demo", .precision = "fp32"};
   const auto make_twice = [&](std::int64_t bytes, const char* name) {
     Engine engine = make_engine(options, std::make_unique<SmallMachine>(bytes, DeviceKind::kCpu));

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import dit
 from .dit import PATCH, Attention, DitConfig, Head, layer_norm, rope_table, timestep_embedding
 from .s2v_dit import CausalConv1d
 
@@ -205,16 +206,9 @@ class CrossAttention(Attention):
         return self.o(y.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class Block(dit.Block):
     def __init__(self, config):
-        super().__init__()
-        self.eps = config.eps
-        self.self_attn = Attention(config.dim, config.heads, config.eps)
-        self.norm3 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.cross_attn = CrossAttention(config.dim, config.heads, config.eps)
-        self.ffn = nn.Sequential(nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"),
-                                 nn.Linear(config.ffn_dim, config.dim))
-        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim ** 0.5)
+        super().__init__(config, CrossAttention)
 
     def forward(self, x, e, text, bias, image, rope):
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + e).chunk(6, dim=1)

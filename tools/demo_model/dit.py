@@ -103,12 +103,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config, cross_attention=Attention):
         super().__init__()
         self.eps = config.eps
         self.self_attn = Attention(config.dim, config.heads, config.eps)
         self.norm3 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.cross_attn = Attention(config.dim, config.heads, config.eps)
+        self.cross_attn = cross_attention(config.dim, config.heads, config.eps)
         self.ffn = nn.Sequential(nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"),
                                  nn.Linear(config.ffn_dim, config.dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim ** 0.5)

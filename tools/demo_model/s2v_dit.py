@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import dit
 from .dit import PATCH, Attention, DitConfig, Head, layer_norm, timestep_embedding
 from .speech_world import MOTION
 
@@ -146,18 +147,8 @@ class FramePacker(nn.Module):
         return torch.cat([part.flatten(2).transpose(1, 2) for part in parts], dim=1)
 
 
-class Block(nn.Module):
+class Block(dit.Block):
     """As dit.Block, with one modulation for the video's tokens and another for those that are given."""
-
-    def __init__(self, config):
-        super().__init__()
-        self.eps = config.eps
-        self.self_attn = Attention(config.dim, config.heads, config.eps)
-        self.norm3 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.cross_attn = Attention(config.dim, config.heads, config.eps)
-        self.ffn = nn.Sequential(nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"),
-                                 nn.Linear(config.ffn_dim, config.dim))
-        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim ** 0.5)
 
     def forward(self, x, video, e, e_given, context, rope, bias):
         """x [B, L, dim], the first `video` tokens of which are the video's; e [B, 6, dim]; e_given [1, 6, dim]."""

@@ -50,13 +50,7 @@ def make_loss(vae, curves, batch, frames, size):
 
     def loss_fn():
         x, mouth = draw_batch(speech_world.draw_faces(batch, None, device), curves, frames, size=size)
-        if device.type == "cuda":
-            x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            z = vae.encode(x)
-            deviation = z.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-            y = vae.decode(z + train_vae.NOISE * deviation * torch.randn_like(z))
-        return loss_of(y.float(), x, mouth)
+        return loss_of(train_vae.noisy_reconstruction(vae, x), x, mouth)
 
     return loss_fn
 

@@ -40,13 +40,7 @@ def make_loss(vae, batch, frames, size, device):
     def loss_fn():
         with torch.no_grad():
             x, weight = draw_batch(batch, None, device, frames, size)
-        if device.type == "cuda":
-            x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            z = vae.encode(x)
-            deviation = z.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-            y = vae.decode(z + train_vae.NOISE * deviation * torch.randn_like(z))
-        return loss_of(y.float(), x, weight)
+        return loss_of(train_vae.noisy_reconstruction(vae, x), x, weight)
 
     return loss_fn
 

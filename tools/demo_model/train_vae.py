@@ -25,6 +25,16 @@ def reconstruction_loss(y, x):
     return loss
 
 
+def noisy_reconstruction(vae, x):
+    """x [B, 3, F, H, W] through latents with noise, in bf16 on a GPU -> the same in fp32."""
+    if x.device.type == "cuda":
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=x.device.type == "cuda"):
+        z = vae.encode(x)
+        deviation = z.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
+        return vae.decode(z + NOISE * deviation * torch.randn_like(z)).float()
+
+
 def make_loss(vae, renderer, batch, frames):
     """A loss over fresh clips of `frames` frames, cut from anywhere in their motion."""
     device = renderer.device
@@ -34,13 +44,7 @@ def make_loss(vae, renderer, batch, frames):
         index = torch.randint(scenes, (batch,), device=device)
         first = torch.rand((), device=device) * (world.FRAMES - frames)
         x = renderer(index, first + torch.arange(frames, device=device), None)
-        if device.type == "cuda":
-            x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            z = vae.encode(x)
-            deviation = z.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-            y = vae.decode(z + NOISE * deviation * torch.randn_like(z))
-        return reconstruction_loss(y.float(), x)
+        return reconstruction_loss(noisy_reconstruction(vae, x), x)
 
     return loss_fn
 

@@ -22,8 +22,8 @@ QwenActivations take_activations(Workspace& workspace, const QwenConfig& config,
 
 namespace {
 
-void tap_layer(ExecContext& ctx, std::int64_t index, const TensorView& x) {
-  ctx.tap("model.layers." + std::to_string(index), x);
+std::string layer_name(std::int64_t index) {
+  return "model.layers." + std::to_string(index);
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ QwenLayer::QwenLayer(const QwenPass& pass, std::int64_t index, const QwenLayerWe
 
 void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
   const QwenActivations& scratch = pass_.scratch;
-  const std::string name = "model.layers." + std::to_string(index_);
+  const std::string name = layer_name(index_);
 
   ctx.enter(name + ".self_attn");
   rms_norm(ctx, {.x = x,
@@ -41,7 +41,7 @@ void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
                  .eps = pass_.config.eps,
                  .out = scratch.normed,
                  .branch = index_ > 0 ? scratch.branch : TensorView()});
-  if (index_ > 0) tap_layer(ctx, index_ - 1, x);
+  if (index_ > 0) ctx.tap(layer_name(index_ - 1), x);
   self_attention(ctx);
   ctx.tap(name + ".self_attn", scratch.branch);
 
@@ -55,7 +55,7 @@ void QwenLayer::run(ExecContext& ctx, const TensorView& x) const {
   ctx.tap(name + ".mlp", scratch.branch);
   if (index_ + 1 < pass_.config.num_layers) return;
   gated_residual(ctx, {.x = x, .y = scratch.branch, .gate = {}, .segments = {}});
-  tap_layer(ctx, index_, x);
+  ctx.tap(name, x);
 }
 
 void QwenLayer::self_attention(ExecContext& ctx) const {

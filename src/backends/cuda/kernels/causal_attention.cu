@@ -75,6 +75,18 @@ __device__ inline void load_queries(const CausalRows& p, const CausalBlock& bloc
   }
 }
 
+/// To each head's score: its query's elements from one on, times the N of a key from there on.
+template <int N>
+__device__ inline void add_products(const CausalBlock& block, const float* queries,
+                                    const float (&elements)[N], float (&scores)[kCausalHeads]) {
+#pragma unroll
+  for (int h = 0; h < kCausalHeads; ++h)
+    if (h < block.heads) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + i] * elements[i];
+    }
+}
+
 __device__ inline float* partial_of(const CausalRows& p, const CausalBlock& block, int head,
                                     std::int64_t part) {
   return p.partial + ((block.row * p.heads + block.first_head + head) * p.parts + part) * (p.width + 2);
@@ -136,12 +148,7 @@ __global__ void causal_attention_kernel(CausalRows p) {
       for (int d = 0; d < p.width; d += N) {
         float elements[N];
         load_pack<N>(key + d, elements);
-#pragma unroll
-        for (int h = 0; h < kCausalHeads; ++h)
-          if (h < block.heads) {
-#pragma unroll
-            for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
-          }
+        add_products(block, queries + d, elements, scores);
       }
     }
 #pragma unroll
@@ -235,12 +242,7 @@ __global__ void __launch_bounds__(kPartThreads, 2) causal_part_kernel(CausalRows
         } else {
           load_pack<N>(key + d, elements);
         }
-#pragma unroll
-        for (int h = 0; h < kCausalHeads; ++h)
-          if (h < block.heads) {
-#pragma unroll
-            for (int i = 0; i < N; ++i) scores[h] += queries[h * kWidestCausalHead + d + i] * elements[i];
-          }
+        add_products(block, queries + d, elements, scores);
       }
     }
 #pragma unroll
