@@ -2,6 +2,7 @@
 // once for all of them. Where that makes few blocks, each has a part of the keys, and a second kernel joins the parts: a kernel of its
 // own for this, whose many threads do little each, since there the wait for memory and instructions counts and not their rate.
 
+#include "backends/cuda/kernels/early_launch.h"
 #include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/launch_types.h"
 
@@ -132,6 +133,7 @@ __global__ void causal_attention_kernel(CausalRows p) {
   __shared__ RunningWeights running;
   const int thread = static_cast<int>(threadIdx.x);
   const CausalBlock block(p);
+  await_previous();
   load_queries<kCausalThreads>(p, block, queries);
   running.clear();
   float sums[kCausalHeads][kCausalColumns] = {};
@@ -207,6 +209,7 @@ __global__ void __launch_bounds__(kPartThreads, 2) causal_part_kernel(CausalRows
   const int first_column = thread % kCausalThreads;
   const CausalBlock block(p);
   const auto part = static_cast<std::int64_t>(blockIdx.z);
+  await_previous();
   load_queries<kPartThreads>(p, block, queries);
   running.clear();
   float sums[kCausalHeads][kCausalColumns] = {};
@@ -300,6 +303,7 @@ __global__ void join_causal_parts_kernel(CausalRows p) {
   const int thread = static_cast<int>(threadIdx.x);
   const int stride = p.width + 2;
   const float* partial = p.partial + (row * p.heads + head) * p.parts * stride;
+  await_previous();
   const bool has_part = thread < p.parts;
   const float highest = has_part ? partial[thread * stride + p.width] : -3.0e38f;
   const float part_total = has_part ? partial[thread * stride + p.width + 1] : 0.0f;
@@ -358,15 +362,15 @@ void launch_causal_attention(cudaStream_t stream, const CausalAttentionArgs& arg
     const auto parts = wide ? causal_part_kernel<K, kPack> : causal_part_kernel<K, 1>;
     const auto whole = wide ? causal_attention_kernel<K, kPack> : causal_attention_kernel<K, 1>;
     const bool divided = rows.parts > 1;
-    launch(stream,
-           {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
-                 static_cast<unsigned>(rows.parts)),
-            dim3(divided ? kPartThreads : kCausalThreads)},
-           divided ? parts : whole, rows);
+    launch_early(stream,
+                 {dim3(queries, static_cast<unsigned>(args.k.dim(1)) * static_cast<unsigned>(rows.groups),
+                       static_cast<unsigned>(rows.parts)),
+                  dim3(divided ? kPartThreads : kCausalThreads)},
+                 divided ? parts : whole, rows);
   });
   if (rows.parts > 1)
-    launch(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kPartThreads)},
-           join_causal_parts_kernel, rows);
+    launch_early(stream, {dim3(queries, static_cast<unsigned>(heads)), dim3(kPartThreads)},
+                 join_causal_parts_kernel, rows);
 }
 
 }  // namespace wan::cuda

@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "backends/cuda/kernels/early_launch.h"
 #include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/launch_types.h"
 
@@ -59,6 +60,12 @@ __global__ void __launch_bounds__(Way::kThreads)
       from[r] = products.each[r].weight + block * width;
     else  // past the end the last row again
       from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
+  constexpr int kLine = 64;  // elements of a line of the cache
+  for (int first = thread * kLine; first < width && first < kStep * Way::kAhead;
+       first += Way::kThreads * kLine)
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) prefetch(from[r] + first);
+  await_previous();
   float sums[kRows] = {};
   for (int first = thread * kVectorPack; first < width; first += kStep * Way::kAhead) {
     Pack<BFloat16, kVectorPack> packs[kRows][Way::kAhead];
@@ -143,9 +150,9 @@ void launch_matrix_vectors(cudaStream_t stream, const LinearGroupArgs& args) {
           blocks += (rows + Way::kRows - 1) / Way::kRows;
         });
         if (kGated) blocks = products.each[1].rows;
-        launch(stream, {dim3(blocks_for(blocks, 1)), dim3(Way::kThreads)},
-               matrix_vector_kernel<Way, X, Out, kGated>, reinterpret_cast<const X*>(x.data()), products,
-               args.gate, static_cast<int>(x.dim(1)));
+        launch_early(stream, {dim3(blocks_for(blocks, 1)), dim3(Way::kThreads)},
+                     matrix_vector_kernel<Way, X, Out, kGated>, reinterpret_cast<const X*>(x.data()),
+                     products, args.gate, static_cast<int>(x.dim(1)));
       });
     });
   };

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/kernels/rows.h"
 
+#include "backends/cuda/kernels/early_launch.h"
 #include "backends/cuda/kernels/elementwise.h"
 #include "backends/cuda/kernels/row_kernels.h"
 #include "backends/cuda/kernels/row_launch.h"
@@ -70,6 +71,7 @@ __global__ void held_rms_norm_kernel(X* x, std::int64_t x_stride, Vector branch,
                                      const float* table, int head, Out* out, std::int64_t out_stride,
                                      int width) {
   const std::int64_t row = blockIdx.x;
+  await_previous();
   HeldRow<kHeldThreads, N, kHeldPacks> held(x + row * x_stride, static_cast<int>(threadIdx.x) * N, width);
   if (branch.data != nullptr)
     held.for_each([&](int c, float(&pack)[N]) {
@@ -112,10 +114,11 @@ void launch_held_rms_norm(cudaStream_t stream, const HeldRmsNorm& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch(stream, block_each(args.x.dim(0)), held_rms_norm_kernel<X, Out, kPack>,
-             reinterpret_cast<X*>(args.x.data()), row_stride(args.x), as_vector(args.branch),
-             as_vector(args.weight), args.eps, args.table ? args.table.as<float>() : nullptr, args.head,
-             reinterpret_cast<Out*>(args.out.data()), row_stride(args.out), static_cast<int>(args.x.dim(1)));
+      launch_early(stream, block_each(args.x.dim(0)), held_rms_norm_kernel<X, Out, kPack>,
+                   reinterpret_cast<X*>(args.x.data()), row_stride(args.x), as_vector(args.branch),
+                   as_vector(args.weight), args.eps, args.table ? args.table.as<float>() : nullptr, args.head,
+                   reinterpret_cast<Out*>(args.out.data()), row_stride(args.out),
+                   static_cast<int>(args.x.dim(1)));
     });
   });
 }

@@ -1,5 +1,6 @@
 // Rotation of a head's two halves, a pair a thread.
 
+#include "backends/cuda/kernels/early_launch.h"
 #include "backends/cuda/kernels/language.h"
 #include "backends/cuda/kernels/launch_types.h"
 
@@ -30,6 +31,7 @@ __global__ void rotate_halves_kernel(const float* table, int half, HalfPairs pai
     to[0] = from_f32<To>(first * cosine - second * sine);
     to[half] = from_f32<To>(second * cosine + first * sine);
   };
+  await_previous();
   if (pair < pairs.count) return turn(pairs, static_cast<const X*>(nullptr), static_cast<Out*>(nullptr));
   pair -= pairs.count;
   if (pair < also.count) turn(also, static_cast<const X*>(nullptr), static_cast<X*>(nullptr));
@@ -63,9 +65,9 @@ void launch_rotate_halves(cudaStream_t stream, const RotateHalvesArgs& args) {
     with_activation_type(args.out.dtype(), [&](auto out_tag) {
       using X = typename decltype(x_tag)::type;
       using Out = typename decltype(out_tag)::type;
-      launch(stream, {dim3(blocks_for(pairs.count + also.count, kThreads)), dim3(kThreads)},
-             rotate_halves_kernel<X, Out>, args.table.as<float>(), static_cast<int>(args.x.dim(2) / 2), pairs,
-             also);
+      launch_early(stream, {dim3(blocks_for(pairs.count + also.count, kThreads)), dim3(kThreads)},
+                   rotate_halves_kernel<X, Out>, args.table.as<float>(), static_cast<int>(args.x.dim(2) / 2),
+                   pairs, also);
     });
   });
 }
