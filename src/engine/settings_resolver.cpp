@@ -114,7 +114,8 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.shift = request.sample_shift.value_or(defaults.sample_shift);
   s.timesteps = request.sample_timesteps.value_or(std::vector<double>());
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
-  s.boundary = defaults.boundary;
+  const std::optional<double> boundary = preset_boundary(request);
+  s.boundary = boundary ? boundary : defaults.boundary;
   s.rng = random_spec_of(request, engine);
   s.precision = engine.precision;
   s.vae_precision = engine.vae_precision;
