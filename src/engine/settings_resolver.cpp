@@ -16,9 +16,12 @@
 #include "engine/kept_places.h"
 #include "engine/resume_checks.h"
 #include "engine/speech_inputs.h"
+#include "json/strict_json.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
+#include "models/vae21/latent_statistics.h"
+#include "models/vae22/latent_statistics.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "request/attributed.h"
 #include "tasks/animate/source.h"
@@ -289,6 +292,32 @@ void tell_coarse_weights(const CheckpointModels& models, std::vector<std::string
   }
 }
 
+/// What diffusers wrote about a VAE's latents beside it, where it is not what this program takes them to be.
+void tell_other_latents(const CheckpointModels& models, std::vector<std::string>& notices) {
+  constexpr int kDepth = 8;
+  constexpr double kSame = 5e-5;  // half a unit of the last published digit
+  const fs::path& vae = models.files.vae;
+  std::error_code error;
+  const fs::path config = (fs::is_directory(vae, error) ? vae : folder_of(vae)) / "config.json";
+  if (!file_exists(config)) return;
+  const nlohmann::json json = read_json_file(config, kDepth);
+  const std::int64_t z_dim = models.vae->geometry().z_dim;
+  const bool is_vae22 = models.files.task->facts().vae == VaeKind::kVae22;
+  const LatentStatistics own = is_vae22 ? vae22_latent_statistics(z_dim) : vae21_latent_statistics(z_dim);
+  for (const auto& [name, values] : {std::pair("latents_mean", own.mean), {"latents_std", own.deviation}}) {
+    if (!json.is_object() || !json.contains(name)) continue;
+    const nlohmann::json& theirs = json[name];
+    bool same = theirs.is_array() && theirs.size() == values.size();
+    for (std::size_t i = 0; same && i < values.size(); ++i)
+      same = theirs[i].is_number() && std::abs(theirs[i].get<double>() - values[i]) < kSame;
+    if (!same)
+      notices.push_back(format_message(
+          "{} has other \"{}\" than the VAE of {}, whose latents are taken: if the transformer "
+          "was trained on these, the video will be wrong",
+          config.string(), name, models.files.task->facts().checkpoint));
+  }
+}
+
 /// Models that were distilled to few steps look like their base by shape; their files' names tell.
 void tell_distilled_files(const CheckpointModels& models, const GenerationSettings& settings,
                           std::vector<std::string>& notices) {
@@ -323,6 +352,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
   tell_coarse_weights(models, resolved.notices);
+  tell_other_latents(models, resolved.notices);
   for (const std::string& notice : models.lora_notices) resolved.notices.push_back(literal_text(notice));
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};

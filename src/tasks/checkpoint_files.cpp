@@ -92,7 +92,7 @@ MessagePart parts_by_other_names(const CheckpointFiles& files) {
     for (const FoundPart& part : umt5_encoders(found))
       told.text +=
           format_message("; {} is a {}: name it with `text_encoder`", part.file.string(), part.facts.family);
-  if (lacks_vae)
+  if (lacks_vae && files.task != nullptr)
     for (const FoundPart& part : vaes_of_kind(found, files.task->facts().vae))
       told.text += format_message("; {} is a {}: name it with `vae`", part.file.string(), part.facts.family);
   return told;
@@ -174,16 +174,17 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .audio_encoder = {},
                         .image_encoder = {}};
   take_named_parts(files, named);
+  const bool has_transformers = std::ranges::all_of(files.transformers, file_exists);
+  if (files.task == nullptr && has_transformers) files.task = &task_of(files.transformers);
   const std::vector<std::string> missing = missing_parts(files);
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
-            "text_encoder/, tokenizer/ and vae/",
-            root.string(), fmt::join(missing, ", "));
+            "text_encoder/, tokenizer/ and vae/{}",
+            root.string(), fmt::join(missing, ", "), parts_by_other_names(files));
   WAN_CHECK(
       files.transformers.size() == 2 || !names_second_transformer(root), kBadFile,
       "{} lacks transformer_2, the low-noise expert, which its model_index.json names; download it again",
       root.string());
-  if (files.task == nullptr) files.task = &task_of(files.transformers);
   return files;
 }
 
@@ -262,7 +263,7 @@ void check_named_files(const CheckpointParts& parts) {
                                                            {"vae", &parts.vae},
                                                            {"tokenizer", &parts.tokenizer}};
   for (const auto& [member, path] : named)
-    WAN_CHECK_FIELD(path->empty() || file_exists(*path), kBadFile, member, "{} does not exist",
+    WAN_CHECK_FIELD(path->empty() || file_exists(*path), kBadFile, member, "`{}` {} does not exist", member,
                     path->string());
 }
 
