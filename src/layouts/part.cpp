@@ -78,7 +78,10 @@ struct Relative {
 
 constexpr Relative kRelatives[] = {
     {"face_adapter.fuser_blocks.0.k_norm.weight", "transformer of Wan2.2-Animate-14B", "animate"},
-    {"face_adapter.0.norm_k.weight", "transformer of Wan2.2-Animate-14B", "animate"},
+    {"face_adapter.0.norm_k.weight",
+     "transformer of Wan2.2-Animate-14B as diffusers stores it, which is not read (use the official files or "
+     "ComfyUI's)",
+     ""},
     {"casual_audio_encoder.encoder.final_linear.weight", "transformer of Wan2.2-S2V-14B", "s2v"},
     {"vace_patch_embedding.weight", "VACE transformer", ""},
     {"control_adapter.conv.weight", "transformer of Wan2.2-Fun with a camera's control", ""},

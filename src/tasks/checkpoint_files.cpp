@@ -256,15 +256,20 @@ CheckpointFiles named_files(const CheckpointParts& parts) {
 
 /// Files are checked where they are named, so that a message says which name is wrong.
 void check_named_files(const CheckpointParts& parts) {
-  const std::pair<const char*, const fs::path*> named[] = {{"high_noise", &parts.high_noise},
-                                                           {"low_noise", &parts.low_noise},
-                                                           {"transformer", &parts.transformer},
-                                                           {"text_encoder", &parts.text_encoder},
-                                                           {"vae", &parts.vae},
-                                                           {"tokenizer", &parts.tokenizer}};
-  for (const auto& [member, path] : named)
-    WAN_CHECK_FIELD(path->empty() || file_exists(*path), kBadFile, member, "`{}` {} does not exist", member,
-                    path->string());
+  struct Named {
+    const char* member;
+    MessagePart option;
+    const fs::path& path;
+  };
+  const Named named[] = {{"high_noise", {"`high_noise`"}, parts.high_noise},
+                         {"low_noise", {"`low_noise`"}, parts.low_noise},
+                         {"transformer", {"`transformer`"}, parts.transformer},
+                         {"text_encoder", {"`text_encoder`"}, parts.text_encoder},
+                         {"vae", {"`vae`"}, parts.vae},
+                         {"tokenizer", {"`tokenizer`"}, parts.tokenizer}};
+  for (const auto& [member, option, path] : named)
+    WAN_CHECK_FIELD(path.empty() || file_exists(path), kBadFile, member, "{} {} does not exist", option,
+                    path.string());
 }
 
 }  // namespace

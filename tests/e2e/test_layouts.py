@@ -124,6 +124,18 @@ class Relatives(WanTest):
                             f"{text} is a umT5 text encoder: name it with --text_encoder", f"{vae} is a VAE of Wan2.1", "name it with --vae")
         self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", text, "--vae", vae), SameVideo.frame(self, DEMO))
 
+    def test_animate_in_diffusers_names(self):
+        """Its face adapter has keys and values apart and its motion encoder other layers' names: no map of names makes it the official one."""
+        official = read_tensors(UNPACKED / "animate/checkpoint/diffusion_pytorch_model.safetensors")
+        tensors = {"condition_embedder.time_embedder.linear_1.weight": official["time_embedding.0.weight"],
+                   "face_adapter.0.to_k.weight": official["face_adapter.fuser_blocks.0.linear1_q.weight"],
+                   "face_adapter.0.norm_k.weight": official["face_adapter.fuser_blocks.0.k_norm.weight"]}
+        file = self.folder / "animate.safetensors"
+        write_tensors(file, tensors)
+        self.assertIn("transformer of Wan2.2-Animate-14B as diffusers stores it", self.run_wan("inspect", file).out)
+        self.assert_refused(self.run_wan(*generate_arguments(UNPACKED / "animate/checkpoint", src_root_path=self.folder, prompt=None, size=None),
+                                         "--transformer", file), UNSUPPORTED, "Wan2.2-Animate-14B as diffusers stores it", "official files or ComfyUI's")
+
     def test_a_vae_of_other_latents(self):
         folder = make_diffusers(DEMO, self.folder / "diffusers")
         config = json.loads((folder / "vae/config.json").read_text())
