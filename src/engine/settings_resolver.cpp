@@ -276,9 +276,8 @@ void tell_coarse_weights(const CheckpointModels& models, std::vector<std::string
     std::set<std::string_view> coarse;
     bool unscaled = false;
     for (const TensorEntry& entry : checkpoint.entries()) {
-      const bool fp8 = entry.dtype == DType::kF8E4M3 || entry.dtype == DType::kF8E5M2;
-      if (!fp8 && entry.dtype != DType::kI8) continue;
-      unscaled = unscaled || (fp8 && !entry.scales);
+      if (!is_f8(entry.dtype) && entry.dtype != DType::kI8) continue;
+      unscaled = unscaled || (is_f8(entry.dtype) && !entry.scales);
       const std::string_view layer = std::string_view(entry.name).substr(0, entry.name.find('.'));
       if (std::ranges::find(kKept, layer) != std::end(kKept)) coarse.insert(layer);
     }

@@ -134,6 +134,13 @@ class Formats(WanTest):
         self.assertEqual(result.status, 0, result.err)
         return b"".join(read_png(path)[2] for path in sorted(folder.iterdir()))
 
+    def notices(self, checkpoint):
+        """Of a still of one step."""
+        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
+                            "--size", "64*64", "--save_file", "a.png", "--json")
+        self.assertEqual(made.status, 0, made.err)
+        return [event["message"] for event in made.events if event["event"] == "notice"]
+
     def test_int8_and_q8_0(self):
         tensors = {expert: read_safetensors(next((DEMO / expert).glob("*.safetensors"))) for expert in EXPERTS}
         int8 = self.checkpoint("int8")
@@ -248,10 +255,7 @@ class Formats(WanTest):
             write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
         told = self.run_wan("inspect", checkpoint).out
         self.assertIn("66 f8_e4m3 (scaled per tensor)", told)
-        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
-                            "--size", "64*64", "--save_file", "a.png", "--json")
-        self.assertEqual(made.status, 0, made.err)
-        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        notices = self.notices(checkpoint)
         self.assertEqual(sum("holds head, time_embedding, time_projection in 8 bits" in notice for notice in notices), 2, notices)
         self.assertFalse([notice for notice in notices if "without scales" in notice])
 
@@ -327,10 +331,7 @@ class Formats(WanTest):
             tensors[name] = ("F8_E4M3", shape, bytes((17 * at) % 96 for at in range(shape[0] * shape[1])))
             write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
         self.assertIn("1 f8_e4m3 (unscaled)", self.run_wan("inspect", checkpoint).out)
-        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
-                            "--size", "64*64", "--save_file", "a.png", "--json")
-        self.assertEqual(made.status, 0, made.err)
-        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        notices = self.notices(checkpoint)
         self.assertEqual(sum("fp8 without scales" in notice for notice in notices), 2, notices)
 
     def test_a_forgotten_scale_is_no_video(self):
