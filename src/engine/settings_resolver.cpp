@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/files.h"
