@@ -175,8 +175,10 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .audio_encoder = {},
                         .image_encoder = {}};
   take_named_parts(files, named);
-  const bool has_transformers = std::ranges::all_of(files.transformers, file_exists);
-  if (files.task == nullptr && has_transformers) files.task = &task_of(files.transformers);
+  // Whose VAE may stand in a missing one's place, the transformers tell.
+  if (files.task == nullptr && !file_exists(files.vae) &&
+      std::ranges::all_of(files.transformers, file_exists))
+    files.task = &task_of(files.transformers);
   const std::vector<std::string> missing = missing_parts(files);
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
@@ -186,6 +188,7 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
       files.transformers.size() == 2 || !names_second_transformer(root), kBadFile,
       "{} lacks transformer_2, the low-noise expert, which its model_index.json names; download it again",
       root.string());
+  if (files.task == nullptr) files.task = &task_of(files.transformers);
   return files;
 }
 
