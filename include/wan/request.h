@@ -101,7 +101,7 @@ struct GenerationRequest {
   std::optional<int> frame_num;
   /// 0 to 2^63 - 1; unset or negative: drawn at random and reported.
   std::optional<std::int64_t> seed;
-  /// Published settings of distilled models and of LoRAs that distil: "lightning-4", "lightning-8"; what else is set here stands above them.
+  /// Published settings of distilled models and of LoRAs that distil: "lightning-4", "fastwan-3" and others; what else is set here stands above them.
   std::optional<std::string> preset = {};
   /// "unipc", "dpm++" or "euler".
   std::optional<std::string> sample_solver;

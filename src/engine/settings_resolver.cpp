@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/files.h"
@@ -16,9 +18,12 @@
 #include "engine/kept_places.h"
 #include "engine/resume_checks.h"
 #include "engine/speech_inputs.h"
+#include "json/strict_json.h"
 #include "media/image_size.h"
 #include "media/load_image.h"
 #include "media/output.h"
+#include "models/vae21/latent_statistics.h"
+#include "models/vae22/latent_statistics.h"
 #include "models/wan/s2v/speech_conditioning.h"
 #include "request/attributed.h"
 #include "tasks/animate/source.h"
@@ -114,7 +119,8 @@ GenerationSettings settings_of(const GenerationRequest& request, const ModelDefa
   s.shift = request.sample_shift.value_or(defaults.sample_shift);
   s.timesteps = request.sample_timesteps.value_or(std::vector<double>());
   s.guide_scale = request.sample_guide_scale.value_or(defaults.sample_guide_scale);
-  s.boundary = defaults.boundary;
+  const std::optional<double> boundary = preset_boundary(request);
+  s.boundary = boundary ? boundary : defaults.boundary;
   s.rng = random_spec_of(request, engine);
   s.precision = engine.precision;
   s.vae_precision = engine.vae_precision;
@@ -272,9 +278,8 @@ void tell_coarse_weights(const CheckpointModels& models, std::vector<std::string
     std::set<std::string_view> coarse;
     bool unscaled = false;
     for (const TensorEntry& entry : checkpoint.entries()) {
-      const bool fp8 = entry.dtype == DType::kF8E4M3 || entry.dtype == DType::kF8E5M2;
-      if (!fp8 && entry.dtype != DType::kI8) continue;
-      unscaled = unscaled || (fp8 && !entry.scales);
+      if (!is_f8(entry.dtype) && entry.dtype != DType::kI8) continue;
+      unscaled = unscaled || (is_f8(entry.dtype) && !entry.scales);
       const std::string_view layer = std::string_view(entry.name).substr(0, entry.name.find('.'));
       if (std::ranges::find(kKept, layer) != std::end(kKept)) coarse.insert(layer);
     }
@@ -285,6 +290,32 @@ void tell_coarse_weights(const CheckpointModels& models, std::vector<std::string
                          fmt::format("{}", fmt::join(coarse, ", "))));
     if (unscaled)
       notices.push_back(format_message("{} holds fp8 without scales, which are taken to be 1", file));
+  }
+}
+
+/// What diffusers wrote about a VAE's latents beside it, where it is not what this program takes them to be.
+void tell_other_latents(const CheckpointModels& models, std::vector<std::string>& notices) {
+  constexpr int kDepth = 8;
+  constexpr double kSame = 5e-5;  // half a unit of the last published digit
+  const fs::path& vae = models.files.vae;
+  std::error_code error;
+  const fs::path config = (fs::is_directory(vae, error) ? vae : folder_of(vae)) / "config.json";
+  if (!file_exists(config)) return;
+  const nlohmann::json json = read_json_file(config, kDepth);
+  const std::int64_t z_dim = models.vae->geometry().z_dim;
+  const bool is_vae22 = models.files.task->facts().vae == VaeKind::kVae22;
+  const LatentStatistics own = is_vae22 ? vae22_latent_statistics(z_dim) : vae21_latent_statistics(z_dim);
+  for (const auto& [name, values] : {std::pair("latents_mean", own.mean), {"latents_std", own.deviation}}) {
+    if (!json.is_object() || !json.contains(name)) continue;
+    const nlohmann::json& theirs = json[name];
+    bool same = theirs.is_array() && theirs.size() == values.size();
+    for (std::size_t i = 0; same && i < values.size(); ++i)
+      same = theirs[i].is_number() && std::abs(theirs[i].get<double>() - values[i]) < kSame;
+    if (!same)
+      notices.push_back(format_message(
+          "{} has other \"{}\" than the VAE of {}, whose latents are taken: if the transformer "
+          "was trained on these, the video will be wrong",
+          config.string(), name, models.files.task->facts().checkpoint));
   }
 }
 
@@ -322,6 +353,7 @@ ResolvedRequest resolve_request(const GenerationRequest& given, const Checkpoint
   ResolvedRequest resolved;
   tell_ignored_files(models, resolved.notices);
   tell_coarse_weights(models, resolved.notices);
+  tell_other_latents(models, resolved.notices);
   for (const std::string& notice : models.lora_notices) resolved.notices.push_back(literal_text(notice));
   GenerationSettings& settings = resolved.settings;
   ValueSource where{(models.files.root / "generation_config.json").string(), "ckpt_dir"};

@@ -59,6 +59,14 @@ std::optional<PeftScale> read_peft_scale(const Checkpoint& file) {
   return std::nullopt;
 }
 
+std::int64_t rows_of(const LoraFactor& factor) {
+  return std::visit([](const auto& part) { return part.rows(); }, factor);
+}
+
+std::int64_t columns_of(const LoraFactor& factor) {
+  return std::visit([](const auto& part) { return part.columns(); }, factor);
+}
+
 /// One file being read for one transformer.
 class LoraReader {
  public:
@@ -101,9 +109,13 @@ class LoraReader {
           whole_step(weight(module + ".modulation", *modulation), *modulation));
     LoraStep step{.strength = static_cast<float>(use_.strength)};
     const TensorEntry* first = add_deltas(module, roles, step);
+    const TensorEntry* magnitude = find(roles, LoraRole::kMagnitude);
+    WAN_CHECK(first != nullptr || magnitude == nullptr, kBadFile,
+              "{}: {} has no other half; the file is damaged", use_.file.string(),
+              quote_name(magnitude->name));
     if (first == nullptr) return;
     const std::string name = weight_name(module);
-    if (const TensorEntry* magnitude = find(roles, LoraRole::kMagnitude)) {
+    if (magnitude != nullptr) {
       const LoraTensor sizes(file_, *magnitude);
       const TensorEntry& target = weight(name, *magnitude);
       const std::int64_t rows = target.shape[0];
@@ -165,17 +177,23 @@ class LoraReader {
     return static_cast<double>(value) / static_cast<double>(rank);
   }
 
-  void check_shape(const TensorEntry& target, const TensorEntry& of, std::int64_t rows, std::int64_t columns,
-                   bool inner) const {
+  void check_shape(const TensorEntry& target, const TensorEntry& of, std::int64_t rows,
+                   std::int64_t columns) const {
     const std::int64_t own = target.elements() / target.shape[0];
     WAN_CHECK(
-        inner && rows == target.shape[0] && columns == own, kBadFile,
+        rows == target.shape[0] && columns == own, kBadFile,
         "{}: {} makes a matrix of {} x {}, and {} of the transformer is {}: the LoRA is of another model, or "
         "damaged",
         use_.file.string(), quote_name(of.name), rows, columns, target.name, target.shape.to_string());
   }
 
-  /// A pair of which one is missing.
+  /// The first of the roles from `begin` to `end`, both among them.
+  static const TensorEntry* first_of(const Roles& roles, LoraRole begin, LoraRole end) {
+    const auto found = roles.lower_bound(begin);
+    return found != roles.end() && found->first <= end ? found->second : nullptr;
+  }
+
+  /// What others of the file need.
   const TensorEntry& need(const Roles& roles, LoraRole role, const TensorEntry& other) const {
     const TensorEntry* found = find(roles, role);
     WAN_CHECK(found != nullptr, kBadFile, "{}: {} has no other half; the file is damaged", use_.file.string(),
@@ -183,77 +201,90 @@ class LoraReader {
     return *found;
   }
 
-  LoraTensor load(const TensorEntry& entry) const { return {file_, entry}; }
+  /// Two matrices and what may stand between them; `first` is of them.
+  /// `turned`: beside a core the first has its rank before its rows.
+  LoraProduct product(const Roles& roles, LoraRole up, LoraRole down, std::optional<LoraRole> core,
+                      const TensorEntry& first, bool turned) const {
+    const TensorEntry* between = core ? find(roles, *core) : nullptr;
+    LoraProduct made{.up = {file_, need(roles, up, first)}, .down = {file_, need(roles, down, first)}};
+    const std::int64_t inner = made.down.rows();
+    std::int64_t outer = inner;
+    bool fits = inner > 0;
+    if (between != nullptr) {
+      fits = fits && between->shape.rank() >= 2 && between->shape[1] == inner && between->elements() > 0;
+      outer = fits ? between->shape[0] : 0;
+      made.core.emplace(file_, *between);
+      made.up_by_columns = turned;
+    }
+    WAN_CHECK(fits && outer == (made.up_by_columns ? made.up.rows() : made.up.columns()) && made.rows() > 0,
+              kBadFile, "{}: {} and its other half do not fit", use_.file.string(), quote_name(first.name));
+    return made;
+  }
 
   /// A factor of LoKr, whole or as a product; the rank where it is one.
-  /// No larger than the weight `name`.
-  std::optional<LoraFactor> kron_factor(const std::string& name, const Roles& roles, LoraRole whole,
-                                        LoraRole a, LoraRole b, std::int64_t& rank) const {
-    if (const TensorEntry* entry = find(roles, whole)) return LoraFactor{load(*entry), std::nullopt};
-    const TensorEntry* first = find(roles, a);
-    if (first == nullptr) first = find(roles, b);
+  /// No larger than `target`.
+  std::optional<LoraFactor> kron_factor(const TensorEntry& target, const Roles& roles, LoraRole whole,
+                                        LoraRole a, LoraRole b, std::optional<LoraRole> core,
+                                        std::int64_t& rank) const {
+    const TensorEntry* const entry = find(roles, whole);
+    const TensorEntry* first = entry;
+    for (const LoraRole role : {a, b})
+      if (first == nullptr) first = find(roles, role);
     if (first == nullptr) return std::nullopt;
-    LoraTensor left = load(need(roles, a, *first));
-    LoraTensor right = load(need(roles, b, *first));
-    WAN_CHECK(left.columns() == right.rows() && right.columns() > 0 &&
-                  left.rows() <= weight(name, *first).elements() / right.columns(),
-              kBadFile, "{}: {} and its other half do not fit", use_.file.string(), quote_name(first->name));
-    rank = right.rows();
-    return LoraFactor{std::move(left), std::move(right)};
+    LoraFactor made =
+        entry != nullptr ? LoraFactor(LoraTensor(file_, *entry)) : product(roles, a, b, core, *first, true);
+    WAN_CHECK(columns_of(made) > 0 && rows_of(made) <= target.elements() / columns_of(made), kBadFile,
+              "{}: {} and its other half do not fit", use_.file.string(), quote_name(first->name));
+    if (const auto* const of_two = std::get_if<LoraProduct>(&made)) rank = of_two->down.rows();
+    return made;
   }
 
   /// The first tensor of what it found; nullptr for none.
   const TensorEntry* add_deltas(const std::string& module, const Roles& roles, LoraStep& step) const {
     const TensorEntry* first = nullptr;
     const auto strength = use_.strength;
-    const auto begin = [&](LoraRole role) {
-      const TensorEntry* found = find(roles, role);
-      if (found != nullptr && first == nullptr) first = found;
+    const auto begin = [&](LoraRole from, LoraRole to) {
+      const TensorEntry* found = first_of(roles, from, to);
+      if (first == nullptr) first = found;
       return found;
     };
     const std::string name = weight_name(module);
-    if (const TensorEntry* set = begin(LoraRole::kSet)) step.set = shaped(weight(name, *set), *set);
-    if (const TensorEntry* diff = begin(LoraRole::kDiff))
+    if (const TensorEntry* set = begin(LoraRole::kSet, LoraRole::kSet))
+      step.set = shaped(weight(name, *set), *set);
+    if (const TensorEntry* diff = begin(LoraRole::kDiff, LoraRole::kDiff))
       step.deltas.push_back(whole_delta(shaped(weight(name, *diff), *diff), static_cast<float>(strength)));
     const bool dora = find(roles, LoraRole::kMagnitude) != nullptr;
     const double scale = dora ? 1.0 : strength;  // DoRA's strength is of the whole difference
-    const TensorEntry* down = begin(LoraRole::kDown);
-    const TensorEntry* up = begin(LoraRole::kUp);
-    if (down != nullptr || up != nullptr) {
-      LoraTensor a = load(need(roles, LoraRole::kUp, *first));
-      LoraTensor b = load(need(roles, LoraRole::kDown, *first));
-      const std::int64_t rank = b.rows();
-      check_shape(weight(name, *first), *first, a.rows(), b.columns(), a.columns() == rank && rank > 0);
-      step.deltas.push_back(
-          low_rank_delta({std::move(a), std::move(b), static_cast<float>(scale * factor(roles, rank))}));
+    const auto scaled = [&](std::int64_t rank) { return static_cast<float>(scale * factor(roles, rank)); };
+    if (const TensorEntry* of = begin(LoraRole::kDown, LoraRole::kCore)) {
+      const LoraProduct made = product(roles, LoraRole::kUp, LoraRole::kDown, LoraRole::kCore, *of, false);
+      check_shape(weight(name, *of), *of, made.rows(), made.columns());
+      step.deltas.push_back(low_rank_delta(made, scaled(made.down.rows())));
     }
-    if (const TensorEntry* hada = begin(LoraRole::kHadaW1a)) {
-      LoraTensor a1 = load(*hada);
-      LoraTensor b1 = load(need(roles, LoraRole::kHadaW1b, *hada));
-      LoraTensor a2 = load(need(roles, LoraRole::kHadaW2a, *hada));
-      LoraTensor b2 = load(need(roles, LoraRole::kHadaW2b, *hada));
-      const std::int64_t rank = b1.rows();
-      check_shape(weight(name, *hada), *hada, a1.rows(), b1.columns(),
-                  rank > 0 && a1.columns() == rank && a2.columns() == b2.rows() && a2.rows() == a1.rows() &&
-                      b2.columns() == b1.columns());
-      step.deltas.push_back(hadamard_delta(std::move(a1), std::move(b1), std::move(a2), std::move(b2),
-                                           static_cast<float>(scale * factor(roles, rank))));
+    if (const TensorEntry* of = begin(LoraRole::kHadaW1a, LoraRole::kHadaT2)) {
+      WAN_CHECK((find(roles, LoraRole::kHadaT1) == nullptr) == (find(roles, LoraRole::kHadaT2) == nullptr),
+                kBadFile, "{}: {} has one core and not the other; the file is damaged", use_.file.string(),
+                quote_name(of->name));
+      const LoraProduct one =
+          product(roles, LoraRole::kHadaW1a, LoraRole::kHadaW1b, LoraRole::kHadaT1, *of, true);
+      const LoraProduct two =
+          product(roles, LoraRole::kHadaW2a, LoraRole::kHadaW2b, LoraRole::kHadaT2, *of, true);
+      for (const LoraProduct* made : {&one, &two})
+        check_shape(weight(name, *of), *of, made->rows(), made->columns());
+      step.deltas.push_back(hadamard_delta(one, two, scaled(one.down.rows())));
     }
-    std::int64_t rank = 0;
-    std::optional<LoraFactor> w1 =
-        kron_factor(name, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b, rank);
-    std::optional<LoraFactor> w2 =
-        kron_factor(name, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b, rank);
-    if (w1 || w2) {
-      for (const auto& [role, entry] : roles)
-        if (role >= LoraRole::kKronW1 && first == nullptr) first = entry;
-      const bool both = w1 && w2;
-      check_shape(weight(name, *first), *first, both ? w1->rows() * w2->rows() : 0,
-                  both ? w1->columns() * w2->columns() : 0, both);
+    if (const TensorEntry* of = begin(LoraRole::kKronW1, LoraRole::kKronT2)) {
+      const TensorEntry& target = weight(name, *of);
+      std::int64_t rank = 0;
+      const auto w1 = kron_factor(target, roles, LoraRole::kKronW1, LoraRole::kKronW1a, LoraRole::kKronW1b,
+                                  std::nullopt, rank);
+      const auto w2 = kron_factor(target, roles, LoraRole::kKronW2, LoraRole::kKronW2a, LoraRole::kKronW2b,
+                                  LoraRole::kKronT2, rank);
+      WAN_CHECK(w1 && w2, kBadFile, "{}: {} has no other half; the file is damaged", use_.file.string(),
+                quote_name(of->name));
+      check_shape(target, *of, rows_of(*w1) * rows_of(*w2), columns_of(*w1) * columns_of(*w2));
       // Two whole factors have no rank that alpha could be over.
-      step.deltas.push_back(
-          kronecker_delta(std::move(*w1), std::move(*w2),
-                          static_cast<float>(scale * (rank > 0 ? factor(roles, rank) : 1.0))));
+      step.deltas.push_back(kronecker_delta(*w1, *w2, rank > 0 ? scaled(rank) : static_cast<float>(scale)));
     }
     return first;
   }

@@ -25,44 +25,85 @@ LoraMatrix read_all(const LoraTensor& tensor) {
   return read_rows(tensor, {0, tensor.rows()});
 }
 
-LoraMatrix read_factor(const LoraFactor& factor) {
-  LoraMatrix a = read_all(factor.a);
-  if (!factor.b) return a;
-  const LoraMatrix b = read_all(*factor.b);
-  LoraMatrix result{.rows = a.rows, .columns = b.columns, .values = {}};
-  result.values.resize(static_cast<std::size_t>(a.rows * b.columns));
-  for (std::int64_t row = 0; row < a.rows; ++row)
-    for (std::int64_t k = 0; k < a.columns; ++k)
-      for (std::int64_t column = 0; column < b.columns; ++column)
-        result.values[static_cast<std::size_t>(row * b.columns + column)] +=
-            a.row(row)[static_cast<std::size_t>(k)] * b.row(k)[static_cast<std::size_t>(column)];
-  return result;
+LoraMatrix read_columns_as_rows(const LoraTensor& tensor, LoraRowRange columns) {
+  const std::int64_t count = tensor.rows();
+  LoraMatrix turned{.rows = tensor.columns(), .columns = count, .first = columns.begin, .values = {}};
+  turned.values.resize(static_cast<std::size_t>(columns.size() * count));
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::vector<float> part = tensor.read(k * tensor.columns() + columns.begin, columns.size());
+    for (std::int64_t i = 0; i < columns.size(); ++i)
+      turned.values[static_cast<std::size_t>(i * count + k)] = part[static_cast<std::size_t>(i)];
+  }
+  return turned;
 }
 
-class LowRankRows final : public LoraRows {
+class ProductRows final : public LoraRows {
  public:
-  LowRankRows(LoraMatrix up, LoraMatrix down, float factor)
-      : up_(std::move(up)), down_(std::move(down)), factor_(factor) {}
+  ProductRows(const LoraProduct& product, LoraRowRange rows, float factor)
+      : up_(product.up_by_columns ? read_columns_as_rows(product.up, rows) : read_rows(product.up, rows)),
+        down_(read_all(product.down)),
+        kernel_(product.kernel()),
+        factor_(factor) {
+    if (product.core) core_ = read_all(*product.core);
+  }
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
+    std::vector<float> mixed;
+    std::span<const float> up = up_.row(row);
+    if (core_) {
+      mixed = through_core(up);
+      up = mixed;
+    }
     std::vector<float> sum(values.size());
-    const std::span<const float> weights = up_.row(row);
     for (std::int64_t k = 0; k < down_.rows; ++k) {
-      const float weight = weights[static_cast<std::size_t>(k)];
-      const float* const down = down_.row(k).data() + begin;
-      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += weight * down[i];
+      const std::span<const float> down = down_.row(k);
+      if (kernel_ == 1) {
+        const float weight = up[static_cast<std::size_t>(k)];
+        const float* const from = down.data() + begin;
+        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += weight * from[i];
+      } else {
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+          const std::int64_t column = begin + static_cast<std::int64_t>(i);
+          sum[i] += up[static_cast<std::size_t>(k * kernel_ + column % kernel_)] *
+                    down[static_cast<std::size_t>(column / kernel_)];
+        }
+      }
     }
     for (std::size_t i = 0; i < sum.size(); ++i) values[i] += factor_ * sum[i];
   }
 
  private:
+  /// [rank of down, kernel] of a row of `up`.
+  std::vector<float> through_core(std::span<const float> up) const {
+    std::vector<float> sum(static_cast<std::size_t>(core_->columns));
+    for (std::int64_t i = 0; i < core_->rows; ++i) {
+      const std::span<const float> core = core_->row(i);
+      for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += up[static_cast<std::size_t>(i)] * core[k];
+    }
+    return sum;
+  }
+
   LoraMatrix up_, down_;
+  std::optional<LoraMatrix> core_;
+  std::int64_t kernel_;
   float factor_;
 };
 
+LoraMatrix read_factor(const LoraFactor& factor) {
+  if (const LoraTensor* const whole = std::get_if<LoraTensor>(&factor)) return read_all(*whole);
+  const auto& product = std::get<LoraProduct>(factor);
+  LoraMatrix result{.rows = product.rows(), .columns = product.columns(), .values = {}};
+  result.values.resize(static_cast<std::size_t>(result.rows * result.columns));
+  const ProductRows rows(product, {0, result.rows}, 1);
+  const auto columns = static_cast<std::size_t>(result.columns);
+  for (std::size_t row = 0; row < static_cast<std::size_t>(result.rows); ++row)
+    rows.add(static_cast<std::int64_t>(row), 0, std::span(result.values).subspan(row * columns, columns));
+  return result;
+}
+
 class HadamardRows final : public LoraRows {
  public:
-  HadamardRows(LowRankRows first, LowRankRows second, float factor)
+  HadamardRows(ProductRows first, ProductRows second, float factor)
       : first_(std::move(first)), second_(std::move(second)), factor_(factor) {}
 
   void add(std::int64_t row, std::int64_t begin, std::span<float> values) const override {
@@ -74,7 +115,7 @@ class HadamardRows final : public LoraRows {
   }
 
  private:
-  LowRankRows first_, second_;
+  ProductRows first_, second_;
   float factor_;
 };
 
@@ -202,10 +243,12 @@ class LoraChange final : public WeightChange {
     const std::int64_t rows = std::min(rows_, count / columns_ + 2);
     std::int64_t values = 0;
     for (const LoraStep& step : steps_) {
-      for (const LoraDelta& delta : step.deltas)
+      for (const LoraDelta& delta : step.deltas) {
+        values += delta.made;
         for (const LoraTensor& tensor : delta.tensors)
           // Of what has the weight's rows those that are asked for; what is small is read whole.
           values += tensor.rows() == rows_ ? rows * tensor.columns() : tensor.elements();
+      }
       if (step.set) values += rows * columns_;
     }
     return static_cast<std::size_t>(values) * sizeof(float);
@@ -314,6 +357,11 @@ class LoraChange final : public WeightChange {
   std::optional<WeightFactors> factors_;
 };
 
+void add_tensors(const LoraProduct& product, std::vector<LoraTensor>& tensors) {
+  tensors.insert(tensors.end(), {product.up, product.down});
+  if (product.core) tensors.push_back(*product.core);
+}
+
 }  // namespace
 
 LoraTensor::LoraTensor(Checkpoint file, const TensorEntry& entry) : file_(std::move(file)), entry_(entry) {
@@ -338,31 +386,40 @@ void LoraTensor::done_reading() const {
   file_.done_reading(entry_);
 }
 
-LoraDelta low_rank_delta(LoraPair pair) {
-  const auto open = [pair](LoraRowRange rows) {
-    return std::make_unique<LowRankRows>(read_rows(pair.up, rows), read_all(pair.down), pair.factor);
+LoraDelta low_rank_delta(const LoraProduct& product, float factor) {
+  LoraDelta delta;
+  add_tensors(product, delta.tensors);
+  delta.open = [product, factor](LoraRowRange rows) {
+    return std::make_unique<ProductRows>(product, rows, factor);
   };
-  return {.open = open, .tensors = {pair.up, pair.down}, .pair = pair};
+  if (!product.core) delta.pair = LoraPair{product.up, product.down, factor};
+  return delta;
 }
 
-LoraDelta hadamard_delta(LoraTensor a1, LoraTensor b1, LoraTensor a2, LoraTensor b2, float factor) {
-  const auto open = [a1, b1, a2, b2, factor](LoraRowRange rows) {
-    return std::make_unique<HadamardRows>(LowRankRows(read_rows(a1, rows), read_all(b1), 1),
-                                          LowRankRows(read_rows(a2, rows), read_all(b2), 1), factor);
+LoraDelta hadamard_delta(const LoraProduct& first, const LoraProduct& second, float factor) {
+  LoraDelta delta;
+  for (const LoraProduct* product : {&first, &second}) add_tensors(*product, delta.tensors);
+  delta.open = [first, second, factor](LoraRowRange rows) {
+    return std::make_unique<HadamardRows>(ProductRows(first, rows, 1), ProductRows(second, rows, 1), factor);
   };
-  return {.open = open, .tensors = {a1, b1, a2, b2}};
+  return delta;
 }
 
-LoraDelta kronecker_delta(LoraFactor a, LoraFactor b, float factor) {
-  std::vector<LoraTensor> tensors;
+LoraDelta kronecker_delta(const LoraFactor& a, const LoraFactor& b, float factor) {
+  LoraDelta delta;
   for (const LoraFactor* part : {&a, &b}) {
-    tensors.push_back(part->a);
-    if (part->b) tensors.push_back(*part->b);
+    if (const LoraTensor* const whole = std::get_if<LoraTensor>(part)) {
+      delta.tensors.push_back(*whole);
+    } else {
+      const auto& product = std::get<LoraProduct>(*part);
+      add_tensors(product, delta.tensors);
+      delta.made += product.rows() * product.columns();
+    }
   }
-  const auto open = [a = std::move(a), b = std::move(b), factor](LoraRowRange) {
+  delta.open = [a, b, factor](LoraRowRange) {
     return std::make_unique<KroneckerRows>(read_factor(a), read_factor(b), factor);
   };
-  return {.open = open, .tensors = std::move(tensors)};
+  return delta;
 }
 
 LoraDelta whole_delta(LoraTensor difference, float factor) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "weights/checkpoint.h"
@@ -77,20 +78,29 @@ struct LoraDelta {
   std::function<std::unique_ptr<LoraRows>(LoraRowRange rows)> open;
   std::vector<LoraTensor> tensors;    // that it reads
   std::optional<LoraPair> pair = {};  // where it is one
+  std::int64_t made = 0;              // values that opening it computes
 };
 
-LoraDelta low_rank_delta(LoraPair pair);
-/// factor * (a1 b1) . (a2 b2), elementwise.
-LoraDelta hadamard_delta(LoraTensor a1, LoraTensor b1, LoraTensor a2, LoraTensor b2, float factor);
-/// A matrix, or the product of two.
-struct LoraFactor {
-  LoraTensor a;
-  std::optional<LoraTensor> b;
-  std::int64_t rows() const { return a.rows(); }
-  std::int64_t columns() const { return b ? b->columns() : a.columns(); }
+/// up [rows, rank] * down [rank, columns]. With a core of [rank of up, rank of down, kernel] between them, which LyCORIS calls a Tucker decomposition, a matrix
+/// of [rows, columns * kernel]: the sum over i and j of up[row, i] * core[i, j, k] * down[j, column].
+struct LoraProduct {
+  LoraTensor up;
+  LoraTensor down;
+  std::optional<LoraTensor> core = {};
+  bool up_by_columns = false;  // `up` is [rank, rows]
+
+  std::int64_t rows() const { return up_by_columns ? up.columns() : up.rows(); }
+  std::int64_t kernel() const { return core ? core->columns() / down.rows() : 1; }
+  std::int64_t columns() const { return down.columns() * kernel(); }
 };
+
+/// factor * product.
+LoraDelta low_rank_delta(const LoraProduct& product, float factor);
+/// factor * first . second, elementwise.
+LoraDelta hadamard_delta(const LoraProduct& first, const LoraProduct& second, float factor);
+using LoraFactor = std::variant<LoraTensor, LoraProduct>;
 /// factor * kron(a, b).
-LoraDelta kronecker_delta(LoraFactor a, LoraFactor b, float factor);
+LoraDelta kronecker_delta(const LoraFactor& a, const LoraFactor& b, float factor);
 /// factor * difference.
 LoraDelta whole_delta(LoraTensor difference, float factor);
 

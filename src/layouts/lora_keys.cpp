@@ -15,6 +15,8 @@ using enum LoraRole;
 constexpr std::pair<std::string_view, LoraRole> kSuffixes[] = {
     {".lora_down.weight", kDown},
     {".lora_up.weight", kUp},
+    {".lora_mid.weight", kCore},
+    {".lora_mid", kCore},
     {".lora_A.weight", kDown},
     {".lora_B.weight", kUp},
     {".lora_A.default.weight", kDown},
@@ -40,12 +42,15 @@ constexpr std::pair<std::string_view, LoraRole> kSuffixes[] = {
     {".hada_w1_b", kHadaW1b},
     {".hada_w2_a", kHadaW2a},
     {".hada_w2_b", kHadaW2b},
+    {".hada_t1", kHadaT1},
+    {".hada_t2", kHadaT2},
     {".lokr_w1", kKronW1},
     {".lokr_w1_a", kKronW1a},
     {".lokr_w1_b", kKronW1b},
     {".lokr_w2", kKronW2},
     {".lokr_w2_a", kKronW2a},
     {".lokr_w2_b", kKronW2b},
+    {".lokr_t2", kKronT2},
 };
 
 /// What stands before a module's name; several may, one after the other.

@@ -13,7 +13,8 @@ namespace wan {
 /// What of an addition a tensor is.
 enum class LoraRole {
   kDown,
-  kUp,     // low rank: up * down
+  kUp,
+  kCore,   // low rank: up * down, or with LoCon's core between them
   kAlpha,  // over the rank it is the addition's factor
   kDiff,
   kDiffBias,
@@ -23,13 +24,16 @@ enum class LoraRole {
   kHadaW1a,
   kHadaW1b,
   kHadaW2a,
-  kHadaW2b,  // LoHa: (w1_a w1_b) . (w2_a w2_b)
+  kHadaW2b,
+  kHadaT1,
+  kHadaT2,  // LoHa: (w1_a w1_b) . (w2_a w2_b), or with cores between them
   kKronW1,
   kKronW1a,
   kKronW1b,
   kKronW2,
   kKronW2a,
-  kKronW2b  // LoKr: kron(w1, w2), either as a product
+  kKronW2b,
+  kKronT2  // LoKr: kron(w1, w2), either as a product, the second with a core too
 };
 
 enum class LoraPlace {

@@ -78,7 +78,10 @@ struct Relative {
 
 constexpr Relative kRelatives[] = {
     {"face_adapter.fuser_blocks.0.k_norm.weight", "transformer of Wan2.2-Animate-14B", "animate"},
-    {"face_adapter.0.norm_k.weight", "transformer of Wan2.2-Animate-14B", "animate"},
+    {"face_adapter.0.norm_k.weight",
+     "transformer of Wan2.2-Animate-14B as diffusers stores it, which is not read (use the official files or "
+     "ComfyUI's)",
+     ""},
     {"casual_audio_encoder.encoder.final_linear.weight", "transformer of Wan2.2-S2V-14B", "s2v"},
     {"vace_patch_embedding.weight", "VACE transformer", ""},
     {"control_adapter.conv.weight", "transformer of Wan2.2-Fun with a camera's control", ""},
@@ -150,8 +153,7 @@ bool is_nested_vae(const Checkpoint& checkpoint, std::string_view prefix) {
 /// "f8_e4m3 (scaled per tensor)"
 std::string format_of(const TensorEntry& entry) {
   const char* const name = dtype_name(entry.dtype);
-  const bool fp8 = entry.dtype == DType::kF8E4M3 || entry.dtype == DType::kF8E5M2;
-  if (!entry.scales) return fp8 ? fmt::format("{} (unscaled)", name) : name;
+  if (!entry.scales) return is_f8(entry.dtype) ? fmt::format("{} (unscaled)", name) : name;
   const CodeScales& scales = *entry.scales;
   const bool by_row = scales.rows == 1 && scales.columns >= entry.shape[1];
   return fmt::format("{} ({}scaled per {})", name, scales.rotated ? "rotated, " : "",

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"
@@ -92,7 +93,7 @@ MessagePart parts_by_other_names(const CheckpointFiles& files) {
     for (const FoundPart& part : umt5_encoders(found))
       told.text +=
           format_message("; {} is a {}: name it with `text_encoder`", part.file.string(), part.facts.family);
-  if (lacks_vae)
+  if (lacks_vae && files.task != nullptr)
     for (const FoundPart& part : vaes_of_kind(found, files.task->facts().vae))
       told.text += format_message("; {} is a {}: name it with `vae`", part.file.string(), part.facts.family);
   return told;
@@ -174,11 +175,15 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .audio_encoder = {},
                         .image_encoder = {}};
   take_named_parts(files, named);
+  // Whose VAE may stand in a missing one's place, the transformers tell.
+  if (files.task == nullptr && !file_exists(files.vae) &&
+      std::ranges::all_of(files.transformers, file_exists))
+    files.task = &task_of(files.transformers);
   const std::vector<std::string> missing = missing_parts(files);
   WAN_CHECK(missing.empty(), kBadFile,
             "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
-            "text_encoder/, tokenizer/ and vae/",
-            root.string(), fmt::join(missing, ", "));
+            "text_encoder/, tokenizer/ and vae/{}",
+            root.string(), fmt::join(missing, ", "), parts_by_other_names(files));
   WAN_CHECK(
       files.transformers.size() == 2 || !names_second_transformer(root), kBadFile,
       "{} lacks transformer_2, the low-noise expert, which its model_index.json names; download it again",
@@ -255,15 +260,20 @@ CheckpointFiles named_files(const CheckpointParts& parts) {
 
 /// Files are checked where they are named, so that a message says which name is wrong.
 void check_named_files(const CheckpointParts& parts) {
-  const std::pair<const char*, const fs::path*> named[] = {{"high_noise", &parts.high_noise},
-                                                           {"low_noise", &parts.low_noise},
-                                                           {"transformer", &parts.transformer},
-                                                           {"text_encoder", &parts.text_encoder},
-                                                           {"vae", &parts.vae},
-                                                           {"tokenizer", &parts.tokenizer}};
-  for (const auto& [member, path] : named)
-    WAN_CHECK_FIELD(path->empty() || file_exists(*path), kBadFile, member, "{} does not exist",
-                    path->string());
+  struct Named {
+    const char* member;
+    MessagePart option;
+    const fs::path& path;
+  };
+  const Named named[] = {{"high_noise", {"`high_noise`"}, parts.high_noise},
+                         {"low_noise", {"`low_noise`"}, parts.low_noise},
+                         {"transformer", {"`transformer`"}, parts.transformer},
+                         {"text_encoder", {"`text_encoder`"}, parts.text_encoder},
+                         {"vae", {"`vae`"}, parts.vae},
+                         {"tokenizer", {"`tokenizer`"}, parts.tokenizer}};
+  for (const auto& [member, option, path] : named)
+    WAN_CHECK_FIELD(path.empty() || file_exists(path), kBadFile, member, "{} {} does not exist", option,
+                    path.string());
 }
 
 }  // namespace

@@ -13,6 +13,9 @@ namespace wan {
 /// an unknown preset and one of another task, and for `sample_steps` that are not as many as `sample_timesteps`.
 GenerationRequest with_preset(GenerationRequest request);
 
+/// Share of the 1,000 training timesteps from which the high-noise expert runs, where the request's preset has another than its task.
+std::optional<double> preset_boundary(const GenerationRequest& request);
+
 /// The number of steps that a file's name says it was distilled to ("wan2.2_i2v_lightx2v_4steps_lora"), 0 where it says nothing.
 int steps_in_name(std::string_view file_name);
 

@@ -58,6 +58,8 @@ std::size_t dtype_bytes(DType dtype, std::int64_t elements);
 const char* dtype_name(DType dtype);
 /// f64 to bf16.
 bool is_floating(DType dtype);
+/// Either kind of fp8.
+bool is_f8(DType dtype);
 
 /// Storage of a bfloat16 value: the upper half of an IEEE float32.
 struct BF16 {

@@ -194,8 +194,7 @@ class ScaleReader {
       const std::optional<DType> codes = described != described_.end() ? described->second.codes : marker_;
       if (codes && *codes != DType::kI8) weight->dtype = *codes;
     }
-    const bool codes =
-        weight->dtype == DType::kF8E4M3 || weight->dtype == DType::kF8E5M2 || weight->dtype == DType::kI8;
+    const bool codes = is_f8(weight->dtype) || weight->dtype == DType::kI8;
     WAN_CHECK(codes, kBadFile,
               "[{}] is the scale of a weight in {}, which has none: expected fp8 or int8; the file is "
               "damaged, or of a "

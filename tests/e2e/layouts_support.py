@@ -171,6 +171,12 @@ def make_diffusers(checkpoint, target):
             "pos_embed_seq_len": None, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 1024, "text_dim": 64}))
     write_tensors(target / "vae/diffusion_pytorch_model.safetensors",
                   renamed(read_torch(checkpoint / "Wan2.1_VAE.pth"), TO_DIFFUSERS_VAE))
+    (target / "vae/config.json").write_text(json.dumps({
+        "_class_name": "AutoencoderKLWan", "z_dim": 16,
+        "latents_mean": [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497,
+                         0.2503, -0.2921],
+        "latents_std": [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251,
+                        1.9160]}))
     text = renamed(read_torch(checkpoint / "models_t5_umt5-xxl-enc-bf16.pth"), TO_TRANSFORMERS)
     text["encoder.embed_tokens.weight"] = text["shared.weight"]
     shards = {"model-00001-of-00002.safetensors": {}, "model-00002-of-00002.safetensors": {}}

@@ -121,6 +121,10 @@ class Formats(WanTest):
             shutil.copy(DEMO / expert / "config.json", folder / expert)
         return folder
 
+    def convert(self, checkpoint, kind, target):
+        made = self.run_wan("convert", "--ckpt_dir", checkpoint, "--format", kind, target)
+        self.assertEqual(made.status, 0, made.err)
+
     def frames(self, checkpoint, name, *options):
         folder = self.folder / name
         folder.mkdir()
@@ -129,6 +133,13 @@ class Formats(WanTest):
                               "1", "--threads", "1", "--save_file", folder / "%05d.png", *options)
         self.assertEqual(result.status, 0, result.err)
         return b"".join(read_png(path)[2] for path in sorted(folder.iterdir()))
+
+    def notices(self, checkpoint):
+        """Of a still of one step."""
+        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
+                            "--size", "64*64", "--save_file", "a.png", "--json")
+        self.assertEqual(made.status, 0, made.err)
+        return [event["message"] for event in made.events if event["event"] == "notice"]
 
     def test_int8_and_q8_0(self):
         tensors = {expert: read_safetensors(next((DEMO / expert).glob("*.safetensors"))) for expert in EXPERTS}
@@ -244,10 +255,7 @@ class Formats(WanTest):
             write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
         told = self.run_wan("inspect", checkpoint).out
         self.assertIn("66 f8_e4m3 (scaled per tensor)", told)
-        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
-                            "--size", "64*64", "--save_file", "a.png", "--json")
-        self.assertEqual(made.status, 0, made.err)
-        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        notices = self.notices(checkpoint)
         self.assertEqual(sum("holds head, time_embedding, time_projection in 8 bits" in notice for notice in notices), 2, notices)
         self.assertFalse([notice for notice in notices if "without scales" in notice])
 
@@ -269,6 +277,51 @@ class Formats(WanTest):
                 made = self.frames(checkpoint, spelling + "_frames", *short, "--text_encoder", encoder)
                 self.assertGreater(psnr(made, reference), 25)
 
+    def test_a_gguf_pair_that_takes_images(self):
+        """As QuantStack's files of I2V-A14B lie: 36 channels in, told by the shape; with a config.json, as the demo has no heads of 128."""
+        official = SOURCE / "models/demo-i2v"
+        converted, loose = self.folder / "q4_0", self.folder / "loose"
+        self.convert(official, "q4_0", converted)
+        for noise, folder in (("High", "high_noise_model"), ("Low", "low_noise_model")):
+            target = loose / f"{noise}Noise"
+            target.mkdir(parents=True)
+            shutil.copy(converted / folder / "config.json", target)
+            shutil.copy(next((converted / folder).glob("*.gguf")), target / f"Wan2.2-I2V-A14B-{noise}Noise-Q4_0.gguf")
+            told = self.run_wan("inspect", next(target.glob("*.gguf"))).out
+            self.assertIn("expert of Wan2.2-I2V-A14B", told)
+            self.assertRegex(told, r"q4_0")
+        for part in ("google", "generation_config.json"):
+            os.symlink(official / part, loose / part)
+        os.symlink(official / "models_t5_umt5-xxl-enc-bf16.pth", loose / "umt5.pth")
+        os.symlink(official / "Wan2.1_VAE.pth", loose / "wan_2.1_vae.pth")
+        options = ("--task", "i2v-A14B", "--image", official / "red_circle.png", "--prompt", "a red circle moves left on a blue background",
+                   "--sample_steps", "8")
+        frames = self.frames(loose, "loose_frames", *options)
+        self.assertEqual(frames, self.frames(converted, "converted_frames", *options))
+        self.assertGreater(psnr(frames, self.frames(official, "official_frames", *options)), 18)
+
+    def test_the_same_job_twice_in_one_process(self):
+        """fp8 with a LoRA beside it and guidance above 1: nothing of a run stays for the next."""
+        fp8 = self.folder / "fp8"
+        self.convert(DEMO, "fp8", fp8)
+        name = "blocks.0.ffn.0"
+        rows, columns = read_safetensors(next((DEMO / EXPERTS[0]).glob("*.safetensors")))[name + ".weight"][1]
+        write_safetensors(self.folder / "lora.safetensors", {
+            f"{name}.lora_A.weight": ("F32", [2, columns], array("f", [0.5 - at % 3 / 2 for at in range(2 * columns)]).tobytes()),
+            f"{name}.lora_B.weight": ("F32", [rows, 2], array("f", [0.05 - at % 5 / 40 for at in range(2 * rows)]).tobytes())})
+        lines = [{"save_file": f"{at}_%05d.png", "base_seed": seed} for at, seed in enumerate((3, 4, 3))]
+        (self.folder / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        flags = ("--ckpt_dir", fp8, "--prompt", "a red circle moves right on a blue background", "--sample_steps", "3", "--frame_num", "1",
+                 "--sample_guide_scale", "3,4", "--threads", "1")
+        made = self.run_wan("generate", *flags, "--lora", "lora.safetensors", "--requests", "requests.jsonl")
+        self.assertEqual(made.status, 0, made.err)
+        first, other, again = (read_png(self.folder / f"{at}_00000.png")[2] for at in range(3))
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, other)
+        alone = self.run_wan("generate", *flags, "--base_seed", "3", "--save_file", "alone.png")
+        self.assertEqual(alone.status, 0, alone.err)
+        self.assertNotEqual(read_png(self.folder / "alone.png")[2], first)
+
     def test_fp8_without_scales_is_told(self):
         checkpoint = self.checkpoint("plain")
         for expert in EXPERTS:
@@ -278,10 +331,7 @@ class Formats(WanTest):
             tensors[name] = ("F8_E4M3", shape, bytes((17 * at) % 96 for at in range(shape[0] * shape[1])))
             write_safetensors(checkpoint / expert / "diffusion_pytorch_model.safetensors", tensors)
         self.assertIn("1 f8_e4m3 (unscaled)", self.run_wan("inspect", checkpoint).out)
-        made = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "x", "--sample_steps", "1", "--frame_num", "1",
-                            "--size", "64*64", "--save_file", "a.png", "--json")
-        self.assertEqual(made.status, 0, made.err)
-        notices = [event["message"] for event in made.events if event["event"] == "notice"]
+        notices = self.notices(checkpoint)
         self.assertEqual(sum("fp8 without scales" in notice for notice in notices), 2, notices)
 
     def test_a_forgotten_scale_is_no_video(self):

@@ -1,5 +1,6 @@
 """The layouts that users have: each gives the same video as the official folder, byte for byte; relatives are named."""
 
+import json
 import shutil
 import unittest
 
@@ -98,7 +99,8 @@ class Relatives(WanTest):
                 (["--vae", text], BAD_FILE, ["no VAE", "umT5 text encoder"]),
                 (["--text_encoder", high], BAD_FILE, ["no text encoder", "expert of Wan2.2-T2V-A14B"]),
                 (["--high_noise", text], BAD_FILE, ["no transformer", "umT5 text encoder"]),
-                (["--vae", "nowhere.safetensors"], BAD_FILE, ["nowhere.safetensors does not exist"]),
+                *[([option, "nowhere.safetensors"], BAD_FILE, [f"{option} nowhere.safetensors does not exist"]) for option in
+                  ("--high_noise", "--low_noise", "--transformer", "--text_encoder", "--vae", "--tokenizer")],
                 (["--tokenizer", high], BAD_FILE, ["holds no tokenizer", "--tokenizer"])]:
             with self.subTest(words):
                 self.assert_refused(self.run_wan(*generate_arguments(DEMO), *arguments), status, *words)
@@ -109,6 +111,40 @@ class Relatives(WanTest):
                 (["--vae", vae22], ["--ckpt_dir is missing"]), ([], ["--ckpt_dir is missing"])]:
             with self.subTest(words):
                 self.assert_refused(self.run_wan(*generate_arguments(ckpt_dir=None), *arguments), INVALID_ARGUMENT, *words)
+
+    def test_a_diffusers_folder_with_parts_of_other_names(self):
+        folder = make_diffusers(DEMO, self.folder / "diffusers")
+        comfy = make_comfyui(DEMO, self.folder / "comfy") / "split_files"
+        text, vae = folder / "umt5_xxl_fp16.safetensors", folder / "wan_2.1_vae.safetensors"
+        shutil.copy(comfy / "text_encoders" / text.name, text)
+        shutil.copy(comfy / "vae" / vae.name, vae)
+        for part in ("text_encoder", "vae"):
+            shutil.rmtree(folder / part)
+        self.assert_refused(self.run_wan(*generate_arguments(folder)), BAD_FILE, "lacks text_encoder, vae;",
+                            f"{text} is a umT5 text encoder: name it with --text_encoder", f"{vae} is a VAE of Wan2.1", "name it with --vae")
+        self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", text, "--vae", vae), SameVideo.frame(self, DEMO))
+
+    def test_animate_in_diffusers_names(self):
+        """Its face adapter has keys and values apart and its motion encoder other layers' names: no map of names makes it the official one."""
+        official = read_tensors(UNPACKED / "animate/checkpoint/diffusion_pytorch_model.safetensors")
+        tensors = {"condition_embedder.time_embedder.linear_1.weight": official["time_embedding.0.weight"],
+                   "face_adapter.0.to_k.weight": official["face_adapter.fuser_blocks.0.linear1_q.weight"],
+                   "face_adapter.0.norm_k.weight": official["face_adapter.fuser_blocks.0.k_norm.weight"]}
+        file = self.folder / "animate.safetensors"
+        write_tensors(file, tensors)
+        self.assertIn("transformer of Wan2.2-Animate-14B as diffusers stores it", self.run_wan("inspect", file).out)
+        self.assert_refused(self.run_wan(*generate_arguments(UNPACKED / "animate/checkpoint", src_root_path=self.folder, prompt=None, size=None),
+                                         "--transformer", file), UNSUPPORTED, "Wan2.2-Animate-14B as diffusers stores it", "official files or ComfyUI's")
+
+    def test_a_vae_of_other_latents(self):
+        folder = make_diffusers(DEMO, self.folder / "diffusers")
+        config = json.loads((folder / "vae/config.json").read_text())
+        self.assertNotIn("latents_", self.generate(checkpoint=folder, save_file="a.png", frame_num="1").err)
+        for name in ("latents_mean", "latents_std"):
+            for other in ([*config[name][:-1], config[name][-1] + 0.01], config[name][:-1], "none"):
+                (folder / "vae/config.json").write_text(json.dumps({**config, name: other}))
+                result = self.generate(checkpoint=folder, save_file="a.png", frame_num="1")
+                self.assertEqual((result.err + result.out).count(f'vae/config.json has other "{name}" than the VAE of Wan2.2-T2V-A14B'), 1)
 
     def test_an_official_folder_with_parts_of_other_names(self):
         folder = self.folder / "checkpoint"

@@ -199,6 +199,64 @@ class Lora(WanTest):
             frame, _ = self.frame("--lora", str(self.write("a.safetensors", tensors)) + "@high")
             self.assertLessEqual(max(abs(a - b) for a, b in zip(frame, expected)), 1)
 
+    def test_cores(self):
+        """LyCORIS' Tucker decomposition: between a low rank's two matrices stands a core, which has a convolution's kernel."""
+        modules = {QUERY: ([2, 2], []), "blocks.1.ffn.0": ([2, 2], [1, 1, 1]), "patch_embedding": ([2, 1], [1, 2, 2])}
+        shapes = {m: self.weights["high"][m + ".weight"][1] for m in modules}
+        self.assertEqual(shapes["patch_embedding"][2:], [1, 2, 2])
+
+        def core(up, t, down, rows, ranks, columns, kernel):
+            """up [rows, ranks[0]], t [ranks, kernel], down [ranks[1], columns] -> [rows, columns, kernel]"""
+            return [sum(up[r * ranks[0] + i] * t[(i * ranks[1] + j) * kernel + k] * down[j * columns + c]
+                        for i in range(ranks[0]) for j in range(ranks[1]))
+                    for r in range(rows) for c in range(columns) for k in range(kernel)]
+
+        def turned(values, rows, columns):
+            return [values[r * columns + c] for c in range(columns) for r in range(rows)]
+
+        tensors, deltas = {kind: {} for kind in ("LoCon", "LoHa", "LoKr")}, {kind: {} for kind in ("LoCon", "LoHa", "LoKr")}
+        for seed, (module, ((outer, across), kernel)) in enumerate(modules.items()):
+            rows, columns = shapes[module][:2]
+            size, weight, name = math.prod(kernel), module + ".weight", "lora_unet_" + module.replace(".", "_")
+            up, t, down = dyadic(rows * 3, seed), dyadic(6 * size, 10 + seed), dyadic(2 * columns, 20 + seed)
+            made = core(up, t, down, rows, (3, 2), columns, size)
+            tensors["LoCon"].update({f"{name}.lora_up.weight": f32(up, [rows, 3] + [1] * len(kernel)),
+                                     f"{name}.lora_mid.weight": f32(t, [3, 2] + kernel), f"{name}.alpha": f32([1.0], []),
+                                     f"{name}.lora_down.weight": f32(down, [2, columns] + [1] * len(kernel))})
+            deltas["LoCon"][weight] = [value / 2 for value in made]
+            other = [dyadic(rows * 2, 30 + seed), dyadic(4 * size, 40 + seed), dyadic(2 * columns, 50 + seed)]
+            tensors["LoHa"].update({f"{name}.hada_w1_a": f32(turned(up, rows, 3), [3, rows]), f"{name}.hada_w1_b": f32(down, [2, columns]),
+                                    f"{name}.hada_t1": f32(t, [3, 2] + kernel), f"{name}.hada_t2": f32(other[1], [2, 2] + kernel),
+                                    f"{name}.hada_w2_a": f32(turned(other[0], rows, 2), [2, rows]),
+                                    f"{name}.hada_w2_b": f32(other[2], [2, columns])})
+            deltas["LoHa"][weight] = [16 * a * b for a, b in zip(made, core(*other, rows, (2, 2), columns, size))]
+            first, height, width = dyadic(outer * across, 60 + seed), rows // outer, columns // across
+            inner = core(up, t, down, height, (3, 2), width, size)
+            tensors["LoKr"].update({f"{name}.lokr_w1": f32(first, [outer, across]), f"{name}.lokr_t2": f32(t, [3, 2] + kernel),
+                                    f"{name}.lokr_w2_a": f32(turned(up[: height * 3], height, 3), [3, height]),
+                                    f"{name}.lokr_w2_b": f32([down[j * width + c] for j in range(2) for c in range(width)], [2, width]),
+                                    f"{name}.alpha": f32([8.0], [])})
+            deltas["LoKr"][weight] = [4 * first[r // height * across + c // width] * inner[(r % height * width + c % width) * size + k]
+                                      for r in range(rows) for c in range(columns) for k in range(size)]
+        plain, _ = self.frame()
+        for kind, of_kind in tensors.items():
+            with self.subTest(kind):
+                expected, _ = self.frame(checkpoint=self.merged(deltas[kind], name=kind))
+                self.assertNotEqual(expected, plain)
+                file = self.write("a.safetensors", of_kind)
+                strength = ":16" if kind == "LoHa" else ""
+                frame, told = self.frame("--lora", f"{file}{strength}")
+                self.assertEqual(frame, expected)
+                self.assertIn("3 modules of the high-noise expert", told)
+                self.assertEqual(self.frame("--lora", f"{file}{strength}", "--residency", "streamed")[0], expected)
+        name = f"lora_unet_{QUERY.replace('.', '_')}"
+        for kind, left_out, words in (("LoCon", "lora_up.weight", "no other half"), ("LoHa", "hada_t2", "one core and not the other"),
+                                      ("LoHa", "hada_w1_a", "no other half"), ("LoKr", "lokr_w2_b", "no other half"), ("LoKr", "lokr_w1", "no other half")):
+            file = self.write("a.safetensors", {key: tensor for key, tensor in tensors[kind].items() if key != f"{name}.{left_out}"})
+            self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4"), "--lora", file), BAD_FILE, QUERY.replace(".", "_"), words)
+        wrong = {**tensors["LoCon"], f"{name}.lora_mid.weight": f32([0.0] * 6, [2, 3])}
+        self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4"), "--lora", self.write("a.safetensors", wrong)), BAD_FILE, "do not fit")
+
     def test_keys_without_a_place(self):
         tensors = self.pairs(lambda m: "diffusion_model." + m, ".lora_A.weight", ".lora_B.weight")
         image = {"diffusion_model.blocks.0.cross_attn.k_img.lora_A.weight": f32([1.0], [1, 1]),

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import INVALID_ARGUMENT, WanTest, generate_arguments, read_npy
+from support import INVALID_ARGUMENT, SOURCE, UNPACKED, WanTest, generate_arguments, read_npy
 
 UNSET = {"sample_steps": None}
 
@@ -32,6 +32,15 @@ class Presets(WanTest):
         self.assertEqual([settings[key] for key in ("sample_steps", "sample_guide_scale", "sample_timesteps")],
                          ["2", "2", "1000,833.3333333333334"])
 
+    def test_a_last_frame(self):
+        """By the task's own boundary three of these steps would be the high-noise expert's."""
+        pictures = SOURCE / "tests/golden/pipeline"
+        options = {"task": "i2v-A14B", "size": None, "frame_num": "5", "image": pictures / "landscape.png", "last_image": pictures / "portrait.png"}
+        result = self.generate(save_file="a.mp4", json=True, checkpoint=UNPACKED / "pipeline/checkpoint_i2v", preset="lightning-flf2v-4",
+                               **options, **UNSET)
+        steps = [event["phase"] for event in result.events if event["event"] == "progress" and event.get("step")]
+        self.assertEqual([steps.count(phase) for phase in ("high_noise", "low_noise")], [2, 2])
+
     def test_kept_and_gone_on_with(self):
         self.generate(save_file="a_%05d.png", save_latents="a.safetensors", preset="lightning-4", **UNSET)
         self.generate(save_file="b_%05d.png", from_latents="a.safetensors", preset="lightning-4", **UNSET)
@@ -42,7 +51,9 @@ class Presets(WanTest):
 
     def test_wrong(self):
         self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", preset="lightning-5")), INVALID_ARGUMENT,
-                            "lightning-4 or lightning-8")
+                            "expected one of lightning-4, lightning-8, lightning-flf2v-4, fastwan-3, turbo-4")
+        self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", preset="fastwan-3", **UNSET)), INVALID_ARGUMENT,
+                            "--preset fastwan-3 is of ti2v-5B", "by hand: --sample_steps")
         self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", sample_timesteps="1000,500",
                                                              sample_solver="unipc", **UNSET)),
                             INVALID_ARGUMENT, "unipc begins below 1000")

@@ -1,17 +1,22 @@
-// diffusers' own models through the map of names: the transformer computes what diffusers does, and the VAEs' weights are all there.
+// diffusers' own models through the map of names: the transformer and the VAEs compute what diffusers does, and have a place for every weight.
 
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "layouts/part.h"
 #include "layouts/part_names.h"
 #include "layouts/transformer_config.h"
+#include "models/vae21/latent_statistics.h"
 #include "models/vae21/vae21.h"
+#include "models/vae22/latent_statistics.h"
 #include "models/vae22/vae22.h"
 #include "models/wan/transformer.h"
 #include "parallel/communicator.h"
 #include "support/backends.h"
 #include "support/compare.h"
 #include "support/golden.h"
+#include "support/vae_model.h"
 
 namespace wan::test {
 namespace {
@@ -67,6 +72,39 @@ TEST(DiffusersLayout, EveryWeightOfItsVaesHasItsPlace) {
     else
       static_cast<void>(Vae21(scope).config());
     EXPECT_TRUE(report.clean()) << report.describe();
+  }
+}
+
+/// From latents of mean 0 and deviation 1, which this program has, to diffusers', or back.
+Tensor with_statistics(const Tensor& latents, const LatentStatistics& statistics, bool back) {
+  Tensor made(DType::kF32, latents.shape());
+  const std::int64_t of_channel = latents.elements() / latents.dim(0);
+  for (std::int64_t i = 0; i < latents.elements(); ++i) {
+    const auto channel = static_cast<std::size_t>(i / of_channel);
+    const double value = latents.as<float>()[i], mean = statistics.mean[channel];
+    const double deviation = statistics.deviation[channel];
+    made.as<float>()[i] = static_cast<float>(back ? (value - mean) / deviation : value * deviation + mean);
+  }
+  return made;
+}
+
+TEST(DiffusersLayout, TheVaesComputeWhatDiffusersDoes) {
+  for (const std::string name : {"vae21", "vae22"}) {
+    SCOPED_TRACE(name);
+    const bool is_vae22 = name == "vae22";
+    VaeModel model(open_part(golden_path("layouts/" + name), PartKind::kVae), is_vae22, Kernels::kCpu);
+    const GoldenFile golden(golden_path("layouts/" + name + "_pass.safetensors"));
+    const Tensor theirs = golden.tensor("latents"), frames = golden.tensor("frames");
+    const LatentStatistics statistics =
+        is_vae22 ? vae22_latent_statistics(theirs.dim(0)) : vae21_latent_statistics(theirs.dim(0));
+    const Tensor latents = with_statistics(theirs, statistics, /*back=*/true);
+    const Tensor made = model.decode(latents, model.plan_decode(latents));
+    for (std::int64_t i = 0; i < made.elements(); ++i)
+      made.as<float>()[i] = std::clamp(made.as<float>()[i], -1.0f, 1.0f);
+    EXPECT_TRUE(all_close(made, frames, 1e-5, 3e-5));  // f32 sums in another order
+    const Tensor encoded = model.encode(frames, frames.dim(0), model.plan_encode(latents));
+    EXPECT_TRUE(
+        all_close(with_statistics(encoded, statistics, /*back=*/false), golden.tensor("encoded"), 2e-5));
   }
 }
 

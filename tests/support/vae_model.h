@@ -27,8 +27,12 @@ class VaeModel {
   /// On several ranks a model each; `communicator` outlives it.
   explicit VaeModel(const std::string& name, Kernels kernels = Kernels::kCpu,
                     const VaePrecision& precision = {}, Communicator* communicator = nullptr)
-      : report_(Checkpoint::open(golden_path(name + ".pth")), "VAE"),
-        vae_(load(name, WeightScope(report_, {}), precision)),
+      : VaeModel(Checkpoint::open(golden_path(name + ".pth")), name.starts_with("vae22/"), kernels, precision,
+                 communicator) {}
+  VaeModel(const Checkpoint& checkpoint, bool is_vae22, Kernels kernels, const VaePrecision& precision = {},
+           Communicator* communicator = nullptr)
+      : report_(checkpoint, "VAE"),
+        vae_(load(is_vae22, WeightScope(report_, {}), precision)),
         backend_(make_backend(kernels)),
         context_{.backend = *backend_,
                  .workspace = workspace_,
@@ -90,9 +94,9 @@ class VaeModel {
   }
 
  private:
-  static std::unique_ptr<VideoVae> load(const std::string& name, const WeightScope& scope,
+  static std::unique_ptr<VideoVae> load(bool is_vae22, const WeightScope& scope,
                                         const VaePrecision& precision) {
-    if (name.starts_with("vae22/")) return std::make_unique<Vae22>(scope, precision);
+    if (is_vae22) return std::make_unique<Vae22>(scope, precision);
     return std::make_unique<Vae21>(scope, precision);
   }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Golden files of diffusers' layout: small random models as diffusers saves them, and what its transformer computes.
 
-Versions: diffusers 0.42.1, torch, safetensors. In --out:
+Versions: diffusers 0.42.1, or 0.36.0, whose tensors are the same to the bit, torch, safetensors. In --out:
   transformer/                      config.json and weights (bf16) of a WanTransformer3DModel
   transformer_pass.safetensors      latent [C, F, h, w], context [n, text_dim], timestep (int64 [1]), velocity [C, F, h, w]
   vae21/, vae22/                    config.json and weights (bf16) of an AutoencoderKLWan
+  vae21_pass, vae22_pass.safetensors  latents [C, T, h, w] as diffusers decodes them, with channels' mean and deviation in them; frames [F, H, W, 3] in [-1, 1];
+                                    encoded: the mean of the latents of these frames
 
     python tools/golden/make_layouts.py --out tests/golden/layouts
 """
@@ -39,6 +41,16 @@ def save(model, folder):
               folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
+def save_vae(model, seed, shape, out, name):
+    save(model, out / name)
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        frames = model.decode(latents[None]).sample
+        encoded = model.encode(frames).latent_dist.mean[0]
+    save_file({"latents": latents, "frames": frames[0].permute(1, 2, 3, 0).contiguous(), "encoded": encoded.contiguous()},
+              out / f"{name}_pass.safetensors")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -57,9 +69,9 @@ def main():
     save_file({"latent": latent, "context": context, "timestep": torch.tensor([637]), "velocity": velocity.contiguous()},
               out / "transformer_pass.safetensors")
     vae = lambda z: dict(z_dim=z, latents_mean=[0.0] * z, latents_std=[1.0] * z, base_dim=2, dim_mult=[1, 2, 2, 2])
-    save(randomize(AutoencoderKLWan(**vae(16)), 3), out / "vae21")
-    save(randomize(AutoencoderKLWan(**vae(48), decoder_base_dim=2, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
-                                    scale_factor_spatial=16), 4), out / "vae22")
+    save_vae(randomize(AutoencoderKLWan(**vae(16)), 3), 5, (16, 2, 1, 2), out, "vae21")
+    save_vae(randomize(AutoencoderKLWan(**vae(48), decoder_base_dim=2, is_residual=True, patch_size=2, in_channels=12, out_channels=12,
+                                        scale_factor_spatial=16), 4), 6, (48, 2, 1, 1), out, "vae22")
 
 
 if __name__ == "__main__":
