@@ -17,7 +17,7 @@ def relative_rms(a, b):
 
 class Ranks(WanTest):
     def arguments(self, name, checkpoint=DEMO, **options):
-        return generate_arguments(checkpoint, **{"size": "64*48", "frame_num": "9", "sample_steps": "4", "device": "cpu", "threads": "4",
+        return generate_arguments(checkpoint, **{"size": "64*48", "frame_num": "5", "sample_steps": "4", "device": "cpu", "threads": "4",
                                            "save_file": f"{name}_%05d.png", **options})
 
     def make(self, name, **options):
@@ -51,18 +51,18 @@ class Ranks(WanTest):
                                              read_npy(self.folder / f"{task}1/condition.npy").values), CLOSE)
 
     def test_decoding_stops_on_all_at_once(self):
-        options = {"save_file": "cut_%05d.png", "frame_num": "81", "size": "96*128", "sample_steps": "1"}
+        options = {"save_file": "cut_%05d.png", "frame_num": "41", "size": "96*128", "sample_steps": "1"}
         with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as wan:
             next(line for line in wan.stdout if '"phase":"decode","done":1,' in line)
             wan.send_signal(signal.SIGINT)
             rest = wan.stdout.read()
             self.assertEqual(wan.wait(30), CANCELLED, wan.stderr.read())
-        self.assertNotIn('"done":81', rest)
+        self.assertNotIn('"done":41', rest)
         result = self.run_wan("generate", "--ckpt_dir", DEMO, "--from_latents", "cut_%05d.png.latents.safetensors", "--device", "cpu",
                               "--ulysses_size", "2")
         self.assertEqual(result.status, 0, result.err)
-        self.assertTrue((self.folder / "cut_00080.png").exists())
+        self.assertTrue((self.folder / "cut_00040.png").exists())
 
     def test_divided_weights_make_the_same_video(self):
         for ranks in (2, 3):
@@ -103,7 +103,7 @@ class Ranks(WanTest):
 
     def test_what_several_keep_one_goes_on_with(self):
         whole = self.make("whole")
-        options = {"sample_steps": "40", "save_file": "cut_%05d.png", "sample_solver": "euler"}
+        options = {"sample_steps": "30", "save_file": "cut_%05d.png", "sample_solver": "euler"}
         uncut = self.make("uncut", **options)
         with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),
                               stdout=subprocess.PIPE, text=True) as wan:

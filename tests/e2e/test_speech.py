@@ -107,7 +107,7 @@ class Videos(Speech):
 
     def test_ranks_make_the_video_of_one(self):
         made = []
-        for ranks in (1, 2, 4):
+        for ranks in (1, 4):
             self.speak(save_file=f"r{ranks}_%05d.png", dump=f"r{ranks}", num_clip="2", ulysses_size=ranks, threads="4", guidance_parallel="off",
                        pose_video=UNPACKED / "audio/files/plain.mp4")
             made.append(read_npy(self.folder / f"r{ranks}/frames.npy").values)
@@ -118,13 +118,12 @@ class Videos(Speech):
             self.assertLessEqual(max(abs(a - b) for a, b in zip(made[0], other)), 1)  # grey level
 
     def test_memory_does_not_grow_with_clips(self):
-        write_sound(self.folder / "long.wav", 8.0)
+        write_sound(self.folder / "long.wav", 5.0)
         def peak(clips):
-            result = self.speak(save_file=f"{clips}.mp4", audio="long.wav", num_clip=clips, sample_steps="1", json=True)
+            result = self.speak(save_file=f"{clips}_%05d.png", audio="long.wav", num_clip=clips, sample_steps="1", json=True)
             return next(event["peak_host_bytes"] for event in result.events if event["event"] == "finished")
-        # From some clips on: the file's encoder looks ahead.
-        self.assertLess(peak("14") - peak("7"), 2_000_000)
-
+        # Five clips more, whose decoded frames have 0.44 MB each; the first ones still take what all the others use again.
+        self.assertLess(peak("9") - peak("4"), 2_000_000)
 
     def test_little_is_kept_of_what_frames_hear(self):
         def kept(seconds):
@@ -136,7 +135,15 @@ class Videos(Speech):
 
 
 class GoingOn(Speech):
-    LONG = {"sample_steps": "60", "sample_solver": "unipc"}
+    LONG = {"sample_steps": "40", "sample_solver": "unipc"}
+    whole = {}  # bytes of videos that nothing stopped, by their options
+
+    def uninterrupted(self, **more):
+        key = str(more)
+        if key not in self.whole:
+            self.speak(save_file="whole.mp4", **self.LONG, **more)
+            self.whole[key] = (self.folder / "whole.mp4").read_bytes()
+        return self.whole[key]
 
     def interrupt(self, clip, step, how=signal.SIGINT, **more):
         arguments = generate_arguments(**self.options(json=True, save_file="a.mp4", **more))
@@ -157,26 +164,23 @@ class GoingOn(Speech):
 
     def test_a_killed_run_makes_the_same_video(self):
         # What a picture at the beginning and a pose change is in the state of every clip: each is tried in one.
-        for name, clips, more in (("plain", (1, 2, 3), {}), ("ref", (1,), {"start_from_ref": True}),
-                                  ("pose", (2,), {"pose_video": UNPACKED / "audio/files/plain.mp4"})):
-            self.speak(save_file="whole.mp4", **self.LONG, **more)
-            for clip in clips:
-                with self.subTest(name, clip=clip):
-                    self.assertEqual(self.interrupt(clip, 20, **self.LONG, **more), CANCELLED)
-                    header, _ = read_safetensors(self.folder / "a.mp4.latents.safetensors")
-                    self.assertEqual(header["__metadata__"]["segment"], f"{clip - 1}/3")
-                    self.assertIn("condition", header)
-                    result = self.go_on()
-                    self.assertEqual(result.status, 0, result.err)
-                    self.assertEqual((self.folder / "a.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
-                    self.assertNotIn("a.mp4.latents.safetensors", self.names())
+        for name, clip, more in (("plain", 3, {}), ("ref", 1, {"start_from_ref": True}),
+                                 ("pose", 2, {"pose_video": UNPACKED / "audio/files/plain.mp4"})):
+            with self.subTest(name, clip=clip):
+                self.assertEqual(self.interrupt(clip, 10, **self.LONG, **more), CANCELLED)
+                header, _ = read_safetensors(self.folder / "a.mp4.latents.safetensors")
+                self.assertEqual(header["__metadata__"]["segment"], f"{clip - 1}/3")
+                self.assertIn("condition", header)
+                result = self.go_on()
+                self.assertEqual(result.status, 0, result.err)
+                self.assertEqual((self.folder / "a.mp4").read_bytes(), self.uninterrupted(**more))
+                self.assertNotIn("a.mp4.latents.safetensors", self.names())
 
     def test_a_machine_that_goes_down_costs_little(self):
-        self.speak(save_file="whole.mp4", **self.LONG)
-        self.assertEqual(self.interrupt(2, 30, signal.SIGKILL, keep_every="0.000001", **self.LONG), -signal.SIGKILL)
+        self.assertEqual(self.interrupt(2, 10, signal.SIGKILL, keep_every="0.000001", **self.LONG), -signal.SIGKILL)
         result = self.go_on()
         self.assertEqual(result.status, 0, result.err)
-        self.assertEqual((self.folder / "a.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
+        self.assertEqual((self.folder / "a.mp4").read_bytes(), self.uninterrupted())
 
     def test_finished_latents_are_decoded_again(self):
         # Clips longer than the frames before one, in which the picture is nowhere but before the first clip.
@@ -207,7 +211,7 @@ class GoingOn(Speech):
         self.assertEqual((self.folder / "again.mp4").read_bytes(), (self.folder / "whole.mp4").read_bytes())
 
     def test_the_sound_is_the_same(self):
-        self.assertEqual(self.interrupt(2, 20, **self.LONG), CANCELLED)
+        self.assertEqual(self.interrupt(2, 10, **self.LONG), CANCELLED)
         shutil.move(self.folder / "sound.wav", self.folder / "moved.wav")
         write_sound(self.folder / "sound.wav", 1.2, pitch=300)
         self.assert_refused(self.go_on(), INVALID_ARGUMENT, "sound.wav", "another sound", "--audio")
@@ -215,7 +219,7 @@ class GoingOn(Speech):
         self.assertEqual(self.go_on(audio="moved.wav").status, 0)
 
     def test_finished_clips_are_kept_once(self):
-        self.assertEqual(self.interrupt(3, 20, **self.LONG), CANCELLED)
+        self.assertEqual(self.interrupt(3, 10, **self.LONG), CANCELLED)
         tensors, _ = read_safetensors(self.folder / "a.mp4.latents.safetensors")
         self.assertEqual(sorted(name for name in tensors if name.startswith("segment_")), ["segment_0", "segment_1"])
 

@@ -36,15 +36,15 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {"demo", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 9},
+    {"demo", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 5},
     {"demo_still", "t2v-A14B", kSource / "models/demo", "", {128, 128}, 1},
     {"demo_i2v",
      "i2v-A14B",
      kSource / "models/demo-i2v",
      kSource / "models/demo-i2v/red_circle.png",
      {64, 64},
-     9},
-    {"demo_q8_0_with_a_lora", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 9, "q8_0"},
+     5},
+    {"demo_q8_0_with_a_lora", "t2v-A14B", kSource / "models/demo", "", {64, 64}, 5, "q8_0"},
     {"t2v", "t2v-A14B", kGolden / "checkpoint", "", {64, 64}, 9},
     {"i2v", "i2v-A14B", kGolden / "checkpoint_i2v", kGolden / "portrait.png", {64, 64}, 9},
     {"ti2v", "ti2v-5B", kGolden / "checkpoint_ti2v", "", {64, 64}, 9},
