@@ -1,6 +1,6 @@
 #pragma once
-// Kernels of a few microseconds in a chain: each is placed while the one before it ends, and may ask for what no kernel writes
-// (weights) before it waits. tests/cuda_emulation has a file of this name, where kernels run one after another.
+// Kernels of a few microseconds in a chain: each is placed while the one before it ends. tests/cuda_emulation has a file of this name,
+// where they run one after another.
 
 #include "backends/cuda/kernels/platform.h"
 #include "backends/cuda/kernels/probe.h"
@@ -14,11 +14,6 @@ __device__ inline void await_previous() {
   cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
 #endif
-}
-
-/// Brings the address's line into the GPU's cache, where everyone sees what is written to it: may stand before await_previous().
-__device__ inline void prefetch(const void* address) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
 /// launch() of a kernel that calls await_previous() in every thread that touches memory.

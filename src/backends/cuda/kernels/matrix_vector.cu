@@ -60,11 +60,6 @@ __global__ void __launch_bounds__(Way::kThreads)
       from[r] = products.each[r].weight + block * width;
     else  // past the end the last row again
       from[r] = product.weight + (first_row + r < product.rows ? first_row + r : product.rows - 1) * width;
-  constexpr int kLine = 64;  // elements of a line of the cache
-  for (int first = thread * kLine; first < width && first < kStep * Way::kAhead;
-       first += Way::kThreads * kLine)
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) prefetch(from[r] + first);
   await_previous();
   float sums[kRows] = {};
   for (int first = thread * kVectorPack; first < width; first += kStep * Way::kAhead) {

@@ -6,7 +6,6 @@
 namespace wan::cuda {
 
 inline void await_previous() {}
-inline void prefetch(const void*) {}
 
 template <typename... Parameters, typename... Args>
 void launch_early(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
