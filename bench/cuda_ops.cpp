@@ -1,9 +1,9 @@
 // Time and rate of the CUDA backend's ops at A14B's shapes, beside two ceilings measured in the same run: a device copy, and
 // cuBLASLt's best product. Random values; medians of repeats after warming up.
 //
-//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [untuned|language]
+//   build-cuda/bench/cuda_ops [ROWS of the transformer, 32760] [untuned|language|unpack]
 //
-// language: the ops of a language model alone. untuned: the libraries' first choices, CudaBackendOptions::tune off: what trying them gains.
+// language: the ops of a language model alone. unpack: packed weights alone. untuned: the libraries' first choices, CudaBackendOptions::tune off: what trying them gains.
 
 #include <algorithm>
 #include <chrono>
@@ -332,8 +332,8 @@ int main(int argc, char** argv) {
     const CudaDeviceInfo info = cuda_device_info(0);
     std::printf("%s, %lld rows%s\n", info.name.c_str(), static_cast<long long>(rows),
                 tune ? "" : ", untuned");
-    if (kind == "language") {
-      run_language(bench);
+    if (kind == "language" || kind == "unpack") {
+      kind == "language" ? run_language(bench) : run_unpack(bench);
       return 0;
     }
     run_rows(bench, rows);
