@@ -324,7 +324,7 @@ void copy_others(const CheckpointFiles& files, const fs::path& target, const Con
   copy(files.tokenizer, "google/umt5-xxl");
   copy(files.vae, files.task->facts().vae_file());
   copy(files.audio_encoder, files.audio_encoder.filename());
-  copy(files.image_encoder, files.image_encoder.filename());
+  copy(files.image_encoder, kImageEncoderFile);
   const fs::path defaults = files.root / "generation_config.json";
   if (!files.root.empty() && file_exists(defaults)) copy_part(defaults, target / defaults.filename());
 }

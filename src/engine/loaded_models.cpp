@@ -217,7 +217,7 @@ CheckpointModels::CheckpointModels(const std::filesystem::path& ckpt_dir, const 
   }
   std::optional<WeightReport> image;
   if (files.task->facts().takes_source) {
-    image_checkpoint = Checkpoint::open(files.image_encoder);
+    image_checkpoint = open_part(files.image_encoder, PartKind::kImageEncoder);
     image.emplace(*image_checkpoint, "image encoder");
     image_encoder = check_image_encoder(*image);
   }

@@ -132,9 +132,8 @@ void recognize(const Checkpoint& checkpoint, const fs::path& path, InspectedMode
   } else if (facts.kind == PartKind::kAudioEncoder && file_exists(path / "config.json")) {
     model.kind = "wav2vec 2.0 audio encoder";
     model.dimensions = describe(check_audio_encoder(path, report));
-  } else if (checkpoint.find("visual.cls_embedding") != nullptr) {
-    model.kind = "CLIP image encoder";
-    model.dimensions = describe(check_image_encoder(report));
+  } else if (facts.kind == PartKind::kImageEncoder) {
+    tell("CLIP image encoder", describe(check_image_encoder(report)));
   } else if (facts.kind == PartKind::kVae && facts.model_type == "vae22") {
     tell("VAE 2.2", describe(Vae22(WeightScope::describing(report)).config()));
   } else if (facts.kind == PartKind::kVae) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/untrusted_text.h"
+#include "layouts/made_tensors.h"
 #include "layouts/part_names.h"
 
 namespace wan {
@@ -47,6 +48,8 @@ constexpr Mark kMarks[] = {
     {"decoder.middle.0.residual.0.gamma", PartKind::kVae, "official"},
     {"wav2vec2.feature_projection.projection.weight", PartKind::kAudioEncoder, "official"},
     {"feature_projection.projection.weight", PartKind::kAudioEncoder, "official"},
+    {"visual.cls_embedding", PartKind::kImageEncoder, "official"},
+    {"vision_model.embeddings.class_embedding", PartKind::kImageEncoder, "transformers"},
 };
 
 /// Parts of names that models of others have, and what these are.
@@ -57,8 +60,7 @@ constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
     {"lora.down.", "LoRA"},
     {"lokr_w", "LoRA (LoKr)"},
     {"hada_w", "LoRA (LoHa)"},
-    {"vision_model.encoder", "CLIP image encoder, which Wan2.2 has not"},
-    {"visual.transformer.resblocks", "CLIP image encoder, which Wan2.2 has not"},
+    {"visual.transformer.resblocks", "CLIP image encoder of another layout, which is not read"},
     {"text_model.encoder", "CLIP text encoder, which Wan2.2 has not"},
     {"double_blocks.", "transformer of FLUX or HunyuanVideo"},
     {"joint_blocks.", "transformer of Stable Diffusion 3"},
@@ -78,10 +80,6 @@ struct Relative {
 
 constexpr Relative kRelatives[] = {
     {"face_adapter.fuser_blocks.0.k_norm.weight", "transformer of Wan2.2-Animate-14B", "animate"},
-    {"face_adapter.0.norm_k.weight",
-     "transformer of Wan2.2-Animate-14B as diffusers stores it, which is not read (use the official files or "
-     "ComfyUI's)",
-     ""},
     {"casual_audio_encoder.encoder.final_linear.weight", "transformer of Wan2.2-S2V-14B", "s2v"},
     {"vace_patch_embedding.weight", "VACE transformer", ""},
     {"control_adapter.conv.weight", "transformer of Wan2.2-Fun with a camera's control", ""},
@@ -150,6 +148,47 @@ bool is_nested_vae(const Checkpoint& checkpoint, std::string_view prefix) {
   return checkpoint.find(std::string(prefix) + "encoder.down_blocks.0.resnets.0.conv1.weight") != nullptr;
 }
 
+/// Of diffusers' layout.
+int count_motion_levels(const Checkpoint& checkpoint, std::string_view prefix) {
+  int levels = 0;
+  while (checkpoint.find(fmt::format("{}motion_encoder.res_blocks.{}.conv1.weight", prefix, levels)) !=
+         nullptr)
+    ++levels;
+  return levels;
+}
+
+/// With the official names of all whole tensors.
+Checkpoint renamed(const Checkpoint& checkpoint, const PartFacts& facts) {
+  const bool text_encoder = facts.kind == PartKind::kTextEncoder;
+  if (facts.naming.empty()) return checkpoint;  // no part of Wan2.2
+  if (facts.naming == "official" && facts.prefix.empty() && !text_encoder) return checkpoint;
+  const int motion_levels = count_motion_levels(checkpoint, facts.prefix);
+  const bool nested = is_nested_vae(checkpoint, facts.prefix);
+  const bool has_shared = checkpoint.find(facts.prefix + "shared.weight") != nullptr;
+  return checkpoint.renamed([&](const TensorEntry& entry) -> std::optional<std::string> {
+    std::string_view name = entry.name;
+    if (name.starts_with(facts.prefix)) name.remove_prefix(facts.prefix.size());
+    if (text_encoder && name == "spiece_model") return std::nullopt;
+    if (facts.naming == "official") return std::string(name);
+    if (facts.naming == "llama.cpp") return text_encoder_name_from_llama(name);
+    if (facts.kind == PartKind::kImageEncoder) {
+      if (name == "vision_model.embeddings.position_ids") return std::nullopt;
+      return image_encoder_name_from_transformers(name);
+    }
+    if (facts.naming == "transformers") {
+      if (has_shared && name.starts_with("encoder.embed_tokens.")) return std::nullopt;
+      return text_encoder_name_from_transformers(name);
+    }
+    if (facts.kind == PartKind::kVae) return vae_name_from_diffusers(name, nested);
+    for (const char* joined : {".to_qkv.", ".to_kv.", ".to_added_kv."})
+      WAN_CHECK(name.find(joined) == std::string_view::npos, kUnsupported,
+                "{}: {} is several weights in one, as diffusers' fuse_projections() leaves them; save the "
+                "model after unfuse_projections()",
+                checkpoint.path(), quote_name(entry.name));
+    return transformer_name_from_diffusers(name, motion_levels);
+  });
+}
+
 /// "f8_e4m3 (scaled per tensor)"
 std::string format_of(const TensorEntry& entry) {
   const char* const name = dtype_name(entry.dtype);
@@ -210,6 +249,8 @@ const char* part_kind_name(PartKind kind) {
       return "VAE";
     case PartKind::kAudioEncoder:
       return "audio encoder";
+    case PartKind::kImageEncoder:
+      return "image encoder";
     case PartKind::kLora:
       return "LoRA";
     case PartKind::kOther:
@@ -242,37 +283,19 @@ PartFacts recognize_part(const Checkpoint& checkpoint) {
     if (facts.kind == PartKind::kAudioEncoder) facts.family = "wav2vec 2.0 audio encoder";
     return facts;
   }
-  const Checkpoint official = with_official_names(checkpoint, facts);
+  const Checkpoint official = renamed(checkpoint, facts);
   if (facts.kind == PartKind::kTransformer) tell_transformer(official, facts);
   if (facts.kind == PartKind::kTextEncoder) tell_text_encoder(official, facts);
   if (facts.kind == PartKind::kVae) tell_vae(official, facts);
+  if (facts.kind == PartKind::kImageEncoder) facts.family = "CLIP image encoder";
   return facts;
 }
 
 Checkpoint with_official_names(const Checkpoint& checkpoint, const PartFacts& facts) {
-  const bool text_encoder = facts.kind == PartKind::kTextEncoder;
-  if (facts.naming.empty()) return checkpoint;  // no part of Wan2.2
-  if (facts.naming == "official" && facts.prefix.empty() && !text_encoder) return checkpoint;
-  const bool nested = is_nested_vae(checkpoint, facts.prefix);
-  const bool has_shared = checkpoint.find(facts.prefix + "shared.weight") != nullptr;
-  return checkpoint.renamed([&](const TensorEntry& entry) -> std::optional<std::string> {
-    std::string_view name = entry.name;
-    if (name.starts_with(facts.prefix)) name.remove_prefix(facts.prefix.size());
-    if (text_encoder && name == "spiece_model") return std::nullopt;
-    if (facts.naming == "official") return std::string(name);
-    if (facts.naming == "llama.cpp") return text_encoder_name_from_llama(name);
-    if (facts.naming == "transformers") {
-      if (has_shared && name.starts_with("encoder.embed_tokens.")) return std::nullopt;
-      return text_encoder_name_from_transformers(name);
-    }
-    if (facts.kind == PartKind::kVae) return vae_name_from_diffusers(name, nested);
-    for (const char* joined : {".to_qkv.", ".to_kv.", ".to_added_kv."})
-      WAN_CHECK(name.find(joined) == std::string_view::npos, kUnsupported,
-                "{}: {} is several weights in one, as diffusers' fuse_projections() leaves them; save the "
-                "model after unfuse_projections()",
-                checkpoint.path(), quote_name(entry.name));
-    return transformer_name_from_diffusers(name);
-  });
+  const Checkpoint named = renamed(checkpoint, facts);
+  const bool of_others = facts.naming == "diffusers" || facts.naming == "transformers";
+  const bool may_lack = facts.kind == PartKind::kTransformer || facts.kind == PartKind::kImageEncoder;
+  return of_others && may_lack ? with_made_tensors(named) : named;
 }
 
 Checkpoint open_part(const std::filesystem::path& path, PartKind kind) {

@@ -11,7 +11,7 @@
 
 namespace wan {
 
-enum class PartKind { kTransformer, kTextEncoder, kVae, kAudioEncoder, kLora, kOther };
+enum class PartKind { kTransformer, kTextEncoder, kVae, kAudioEncoder, kImageEncoder, kLora, kOther };
 
 /// "transformer", "text encoder", for a message.
 const char* part_kind_name(PartKind kind);
@@ -34,8 +34,8 @@ struct PartFacts {
 
 PartFacts recognize_part(const Checkpoint& checkpoint);
 
-/// The checkpoint with official names, `facts` its own. What is no weight (a text encoder's "spiece_model", its embedding's second
-/// name) is left out. Throws Unsupported where diffusers has joined several weights to one.
+/// The checkpoint with official names and tensors (with_made_tensors()), `facts` its own. What is no weight (a text encoder's
+/// "spiece_model", its embedding's second name) is left out. Throws Unsupported where diffusers has joined several weights to one.
 Checkpoint with_official_names(const Checkpoint& checkpoint, const PartFacts& facts);
 
 /// Opens a file or folder as Checkpoint::open does, with official names. Throws what that throws, and BadFile or Unsupported for a part

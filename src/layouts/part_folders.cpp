@@ -44,8 +44,8 @@ bool may_hold_tensors(const fs::path& file) {
 }
 
 /// ComfyUI's folders of models, and their older names.
-constexpr std::array<std::string_view, 5> kComfyFolders = {"diffusion_models", "unet", "text_encoders",
-                                                           "clip", "vae"};
+constexpr std::array<std::string_view, 6> kComfyFolders = {
+    "diffusion_models", "unet", "text_encoders", "clip", "vae", "clip_vision"};
 
 /// The folder that holds ComfyUI's folders; empty where there is none.
 fs::path comfy_root(const fs::path& folder) {
@@ -96,6 +96,8 @@ void sort_in(FoundPart part, FoundParts& parts) {
       return parts.text_encoders.push_back(std::move(part));
     case PartKind::kVae:
       return parts.vaes.push_back(std::move(part));
+    case PartKind::kImageEncoder:
+      return parts.image_encoders.push_back(std::move(part));
     default:
       return parts.others.push_back(std::move(part));
   }
@@ -122,7 +124,8 @@ DiffusersParts diffusers_parts(const fs::path& folder) {
   DiffusersParts parts{.transformers = {},
                        .text_encoder = folder / "text_encoder",
                        .tokenizer = folder / "tokenizer",
-                       .vae = folder / "vae"};
+                       .vae = folder / "vae",
+                       .image_encoder = folder / "image_encoder"};
   if (is_a_folder(folder / "transformer_2")) parts.transformers.push_back(folder / "transformer_2");
   parts.transformers.push_back(folder / "transformer");
   return parts;

@@ -20,6 +20,7 @@ struct DiffusersParts {
   std::vector<std::filesystem::path>
       transformers;  // low noise (transformer_2/), high noise (transformer/); or the only one
   std::filesystem::path text_encoder, tokenizer, vae;
+  std::filesystem::path image_encoder;  // of pipelines that look at a picture
 };
 
 /// What such a folder has by its layout, there or not.
@@ -32,7 +33,7 @@ struct FoundPart {
 };
 
 struct FoundParts {
-  std::vector<FoundPart> transformers, text_encoders, vaes;
+  std::vector<FoundPart> transformers, text_encoders, vaes, image_encoders;
   std::vector<FoundPart> others;        // LoRAs, other models
   std::vector<std::string> unreadable;  // why each of the files that cannot be read cannot
   std::filesystem::path tokenizer;      // a folder; empty where there is none
@@ -41,7 +42,7 @@ struct FoundParts {
 };
 
 /// Looks into every file of ComfyUI's folders below `folder` (split_files/, models/ or itself: diffusion_models/, unet/,
-/// text_encoders/, clip/, vae/), or where there are none, of itself and its folders. Files of other kinds are left aside.
+/// text_encoders/, clip/, vae/, clip_vision/), or where there are none, of itself and its folders. Files of other kinds are left aside.
 FoundParts find_parts(const std::filesystem::path& folder);
 
 }  // namespace wan

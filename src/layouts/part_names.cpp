@@ -34,7 +34,9 @@ std::optional<Numbered> numbered_below(std::string_view name, std::string_view p
   name.remove_prefix(prefix.size());
   Numbered found{};
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), found.number);
-  if (error != std::errc() || end == name.data() + name.size() || *end != '.' || found.number < 0)
+  constexpr int kMost = 1 << 16;
+  if (error != std::errc() || end == name.data() + name.size() || *end != '.' || found.number < 0 ||
+      found.number > kMost)
     return std::nullopt;
   found.rest = name.substr(static_cast<std::size_t>(end - name.data()) + 1);
   return found;
@@ -57,6 +59,26 @@ constexpr Pair kTransformerTop[] = {
     {"condition_embedder.image_embedder.pos_embed", "img_emb.emb_pos"},
     {"proj_out", "head.head"},
     {"scale_shift_table", "head.modulation"},
+    {"face_encoder.conv1_local", "face_encoder.conv1_local.conv"},
+    {"face_encoder.conv2", "face_encoder.conv2.conv"},
+    {"face_encoder.conv3", "face_encoder.conv3.conv"},
+    {"motion_encoder.conv_in", "motion_encoder.enc.net_app.convs.0.0"},
+    {"motion_encoder.conv_in.act_fn", "motion_encoder.enc.net_app.convs.0.1"},
+    {"motion_encoder.motion_network", "motion_encoder.enc.fc"},
+    {"motion_encoder.motion_synthesis_weight", "motion_encoder.dec.direction.weight"},
+};
+
+constexpr Pair kFaceBlock[] = {
+    {"to_q", "linear1_q"},
+    {"to_out", "linear2"},
+    {"norm_q", "q_norm"},
+    {"norm_k", "k_norm"},
+};
+
+// The official layers are lists, in which a blur stands before what halves the picture.
+constexpr Pair kMotionLevel[] = {
+    {"conv1", "conv1.0"},        {"conv1.act_fn", "conv1.1"}, {"conv2", "conv2.1"},
+    {"conv2.act_fn", "conv2.2"}, {"conv_skip", "skip.1"},
 };
 
 // The norms exchange their numbers: diffusers counts in the order of use, the official code gives the affine one the last number.
@@ -112,6 +134,40 @@ constexpr Pair kTextTop[] = {
     {"shared", "token_embedding"},
     {"encoder.embed_tokens", "token_embedding"},
     {"encoder.final_layer_norm", "norm"},
+};
+
+constexpr Pair kImageLayer[] = {
+    {"layer_norm1", "norm1"}, {"layer_norm2", "norm2"}, {"self_attn.out_proj", "attn.proj"},
+    {"mlp.fc1", "mlp.0"},     {"mlp.fc2", "mlp.2"},
+};
+
+constexpr Pair kImageTop[] = {
+    {"vision_model.embeddings.class_embedding", "visual.cls_embedding"},
+    {"vision_model.embeddings.patch_embedding", "visual.patch_embedding"},
+    {"vision_model.embeddings.position_embedding.weight", "visual.pos_embedding"},
+    {"vision_model.pre_layrnorm", "visual.pre_norm"},
+    {"vision_model.post_layernorm", "visual.post_norm"},
+    {"visual_projection.weight", "visual.head"},
+};
+
+/// A layer of another layout that is some rows of an official one.
+struct Piece {
+  std::string_view theirs;  // layers' names before their numbers
+  std::string_view part;
+  std::string_view official;
+  std::string_view whole;
+  std::size_t place, places;
+};
+
+constexpr std::string_view kImageLayers = "vision_model.encoder.layers.";
+constexpr std::string_view kOfficialImageLayers = "visual.transformer.";
+
+constexpr Piece kPieces[] = {
+    {"face_adapter.", "to_k", "face_adapter.fuser_blocks.", "linear1_kv", 0, 2},
+    {"face_adapter.", "to_v", "face_adapter.fuser_blocks.", "linear1_kv", 1, 2},
+    {kImageLayers, "self_attn.q_proj", kOfficialImageLayers, "attn.to_qkv", 0, 3},
+    {kImageLayers, "self_attn.k_proj", kOfficialImageLayers, "attn.to_qkv", 1, 3},
+    {kImageLayers, "self_attn.v_proj", kOfficialImageLayers, "attn.to_qkv", 2, 3},
 };
 
 constexpr Pair kLlamaLayer[] = {
@@ -179,8 +235,15 @@ std::optional<std::string> coder_name(std::string_view name, bool encoder, bool 
 
 }  // namespace
 
-std::string transformer_name_from_diffusers(std::string_view name) {
+std::string transformer_name_from_diffusers(std::string_view name, int motion_levels) {
   if (const auto layer = renamed_layer(name, "blocks.", "blocks.", kTransformerBlock)) return *layer;
+  if (const auto layer = renamed_layer(name, "face_adapter.", "face_adapter.fuser_blocks.", kFaceBlock))
+    return *layer;
+  constexpr std::string_view kMotion = "motion_encoder.enc.net_app.convs.";
+  if (const auto level = numbered_below(name, "motion_encoder.res_blocks."))
+    if (const auto part = with_new_beginning(level->rest, kMotionLevel))
+      return joined(kMotion, level->number + 1, *part);
+  if (name == "motion_encoder.conv_out.weight") return joined(kMotion, motion_levels + 1, "weight");
   return with_new_beginning(name, kTransformerTop).value_or(std::string(name));
 }
 
@@ -196,6 +259,20 @@ std::string vae_name_from_diffusers(std::string_view name, bool nested) {
 std::string text_encoder_name_from_transformers(std::string_view name) {
   if (const auto layer = renamed_layer(name, "encoder.block.", "blocks.", kTextLayer)) return *layer;
   return with_new_beginning(name, kTextTop).value_or(std::string(name));
+}
+
+std::optional<OfficialRows> official_rows(std::string_view name) {
+  for (const Piece& piece : kPieces) {
+    const Pair parts[] = {{piece.part, piece.whole}};
+    if (auto whole = renamed_layer(name, piece.theirs, piece.official, parts))
+      return OfficialRows{std::move(*whole), piece.place, piece.places};
+  }
+  return std::nullopt;
+}
+
+std::string image_encoder_name_from_transformers(std::string_view name) {
+  if (const auto layer = renamed_layer(name, kImageLayers, kOfficialImageLayers, kImageLayer)) return *layer;
+  return with_new_beginning(name, kImageTop).value_or(std::string(name));
 }
 
 std::string text_encoder_name_from_llama(std::string_view name) {

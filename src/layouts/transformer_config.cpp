@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kDepth = 8;
+constexpr int kBlocksToAFace = 5;
 constexpr int kTextTokens = 512;  // what diffusers' pipelines pass; its models take any number
 
 /// diffusers' key of each official one that is a number as it stands.
@@ -28,6 +29,10 @@ void check_kind(const JsonReader& config) {
             "{}: \"qk_norm\" is not rms_norm_across_heads, which Wan's transformers have", config.place());
   WAN_CHECK(config.boolean_or("cross_attn_norm", true), kUnsupported,
             "{}: \"cross_attn_norm\" is false; Wan's transformers have that norm", config.place());
+  const auto face_blocks = config.find("inject_face_latents_blocks");
+  WAN_CHECK(!face_blocks || face_blocks->integer() == kBlocksToAFace, kUnsupported,
+            "{}: \"inject_face_latents_blocks\" is not {}, as Wan2.2-Animate-14B has it", config.place(),
+            kBlocksToAFace);
 }
 
 Json official_keys(const JsonReader& config, std::string_view model_type) {

@@ -23,7 +23,6 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kExperts = {"low_noise_model", "high_noise_model"};
 constexpr std::string_view kAudioEncoder = "wav2vec2-large-xlsr-53-english";
-constexpr std::string_view kImageEncoder = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth";
 constexpr std::array<std::string_view, 1> kRoot = {"."};
 
 fs::path below(const fs::path& root, std::string_view folder) {
@@ -115,7 +114,7 @@ CheckpointFiles official_files(const fs::path& root, const Task& task) {
                         .tokenizer = root / "google" / "umt5-xxl",
                         .vae = root / facts.vae_file(),
                         .audio_encoder = facts.takes_sound ? root / kAudioEncoder : fs::path(),
-                        .image_encoder = facts.takes_source ? root / kImageEncoder : fs::path()};
+                        .image_encoder = facts.takes_source ? root / kImageEncoderFile : fs::path()};
   for (const std::string_view folder : facts.transformers) files.transformers.push_back(below(root, folder));
   return files;
 }
@@ -157,7 +156,7 @@ CheckpointFiles find_official(const fs::path& root, const CheckpointParts& parts
            ? fmt::format("{}: config.json with its safetensors files", facts.checkpoint)
            : "the A14B models: high_noise_model/, low_noise_model/",
        facts.takes_sound    ? fmt::format(", {}/", kAudioEncoder)
-       : facts.takes_source ? fmt::format(", {}", kImageEncoder)
+       : facts.takes_source ? fmt::format(", {}", kImageEncoderFile)
                             : "",
        files.vae.filename().string(), other_vae(root, facts), parts_by_other_names(files));
 }
@@ -175,20 +174,21 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .audio_encoder = {},
                         .image_encoder = {}};
   take_named_parts(files, named);
-  // Whose VAE may stand in a missing one's place, the transformers tell.
-  if (files.task == nullptr && !file_exists(files.vae) &&
-      std::ranges::all_of(files.transformers, file_exists))
-    files.task = &task_of(files.transformers);
-  const std::vector<std::string> missing = missing_parts(files);
-  WAN_CHECK(missing.empty(), kBadFile,
-            "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
-            "text_encoder/, tokenizer/ and vae/{}",
-            root.string(), fmt::join(missing, ", "), parts_by_other_names(files));
   WAN_CHECK(
       files.transformers.size() == 2 || !names_second_transformer(root), kBadFile,
       "{} lacks transformer_2, the low-noise expert, which its model_index.json names; download it again",
       root.string());
-  if (files.task == nullptr) files.task = &task_of(files.transformers);
+  // The transformers tell whether there is an image encoder, and whose VAE may stand in a missing one's place.
+  if (files.task == nullptr && std::ranges::all_of(files.transformers, file_exists))
+    files.task = &task_of(files.transformers);
+  if (files.task != nullptr && files.task->facts().takes_source)
+    files.image_encoder = std::move(parts.image_encoder);
+  const std::vector<std::string> missing = missing_parts(files);
+  WAN_CHECK(missing.empty(), kBadFile,
+            "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
+            "text_encoder/, tokenizer/ and vae/{}{}",
+            root.string(), fmt::join(missing, ", "),
+            files.image_encoder.empty() ? "" : ", and image_encoder/", parts_by_other_names(files));
   return files;
 }
 
@@ -210,6 +210,7 @@ CheckpointFiles find_loose(const fs::path& root, const FoundParts& found, const 
   if (files.task == nullptr) files.task = &task_of(files.transformers);
   if (files.text_encoder.empty()) files.text_encoder = choose_text_encoder(found, root);
   if (files.vae.empty()) files.vae = choose_vae(found, root, files.task->facts().vae);
+  if (files.task->facts().takes_source) files.image_encoder = choose_image_encoder(found, root);
   return files;
 }
 

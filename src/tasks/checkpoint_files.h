@@ -3,12 +3,17 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tasks/task.h"
 #include "wan/engine.h"
 
 namespace wan {
+
+/// Of the official layout, in the checkpoint's folder.
+inline constexpr std::string_view kImageEncoderFile =
+    "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth";
 
 struct CheckpointFiles {
   std::filesystem::path root;  // the checkpoint's folder; empty where files alone are given
@@ -23,7 +28,7 @@ struct CheckpointFiles {
   std::filesystem::path vae;
   /// wav2vec2-large-xlsr-53-english, of tasks that take sound; otherwise empty.
   std::filesystem::path audio_encoder;
-  /// models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth, of tasks whose transformers attend to an image; otherwise empty.
+  /// kImageEncoderFile, diffusers' image_encoder/ or ComfyUI's clip_vision/, of tasks whose transformers attend to an image; otherwise empty.
   std::filesystem::path image_encoder;
 
   /// Whose names may tell what the model was distilled to: the transformers, and the folder.

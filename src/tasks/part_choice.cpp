@@ -46,13 +46,11 @@ std::vector<FoundPart> those(const std::vector<FoundPart>& parts,
 }
 
 fs::path only_one(const std::vector<FoundPart>& candidates, const FoundParts& found, const fs::path& folder,
-                  std::string_view what) {
-  WAN_CHECK(!candidates.empty(), kBadFile,
-            "{} holds no {}{}; put one there, or name one with `text_encoder` or `vae`", folder.string(),
-            what, unreadable_files(found));
-  WAN_CHECK(candidates.size() == 1, kBadFile,
-            "{} holds {} files of a {} ({}); name one with `text_encoder` or `vae`", folder.string(),
-            candidates.size(), what, names_of(candidates));
+                  std::string_view what, const MessagePart& otherwise) {
+  WAN_CHECK(!candidates.empty(), kBadFile, "{} holds no {}{}; put one there{}", folder.string(), what,
+            unreadable_files(found), otherwise);
+  WAN_CHECK(candidates.size() == 1, kBadFile, "{} holds {} files of a {} ({}); leave one there{}",
+            folder.string(), candidates.size(), what, names_of(candidates), otherwise);
   return candidates.front().file;
 }
 
@@ -119,7 +117,8 @@ std::vector<FoundPart> vaes_of_kind(const FoundParts& found, VaeKind kind) {
 }
 
 fs::path choose_text_encoder(const FoundParts& found, const fs::path& folder) {
-  return only_one(umt5_encoders(found), found, folder, "umT5 text encoder");
+  return only_one(umt5_encoders(found), found, folder, "umT5 text encoder",
+                  {", or name one with `text_encoder`"});
 }
 
 fs::path choose_vae(const FoundParts& found, const fs::path& folder, VaeKind kind) {
@@ -129,7 +128,12 @@ fs::path choose_vae(const FoundParts& found, const fs::path& folder, VaeKind kin
   WAN_CHECK(!fitting.empty() || found.vaes.empty(), kBadFile,
             "{} holds no {}: {} is the {}; name one with `vae`", folder.string(), what,
             found.vaes.front().file.filename().string(), found.vaes.front().facts.family);
-  return only_one(fitting, found, folder, what);
+  return only_one(fitting, found, folder, what, {", or name one with `vae`"});
+}
+
+fs::path choose_image_encoder(const FoundParts& found, const fs::path& folder) {
+  return only_one(found.image_encoders, found, folder,
+                  "CLIP image encoder, which Animate takes (clip_vision_h)", {""});
 }
 
 std::vector<fs::path> with_named_transformers(std::vector<fs::path> transformers,

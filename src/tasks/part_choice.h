@@ -21,10 +21,10 @@ std::vector<std::filesystem::path> choose_transformers(const FoundParts& found,
 std::vector<FoundPart> umt5_encoders(const FoundParts& found);
 std::vector<FoundPart> vaes_of_kind(const FoundParts& found, VaeKind kind);
 
-/// The only file of `candidates`, of VAEs the only one of `kind`. Throws BadFile, naming `member` of CheckpointParts, where there is none or
-/// more than one.
+/// The only file of `candidates`, of VAEs the only one of `kind`. Throws BadFile, saying what to do, where there is none or more than one.
 std::filesystem::path choose_text_encoder(const FoundParts& found, const std::filesystem::path& folder);
 std::filesystem::path choose_vae(const FoundParts& found, const std::filesystem::path& folder, VaeKind kind);
+std::filesystem::path choose_image_encoder(const FoundParts& found, const std::filesystem::path& folder);
 
 /// `transformers` with those that `parts` names in their places. Throws InvalidArgument for names that do not go together: one expert
 /// without the other, an expert beside a transformer.

@@ -33,6 +33,8 @@ class Checkpoint {
   /// This checkpoint with other names, which shares its files; what has none is left out. Throws BadFile when two tensors get one name.
   Checkpoint renamed(
       const std::function<std::optional<std::string>(const TensorEntry& entry)>& name_of) const;
+  /// Others in the place of its entries: of its files, or of memory that they hold themselves. Throws BadFile when a name stands twice.
+  Checkpoint with_entries(std::vector<TensorEntry> entries) const;
   /// This checkpoint with changes to the values of the tensors that are named.
   Checkpoint changed(const std::map<std::string, std::shared_ptr<const WeightChange>>& changes) const;
 
@@ -67,8 +69,6 @@ class Checkpoint {
 
  private:
   struct State;
-  /// Others in the place of its entries, of the same files.
-  Checkpoint with_entries(std::vector<TensorEntry> entries) const;
   static std::shared_ptr<State> build(std::vector<CheckpointFile> files, const std::string& path,
                                       std::shared_ptr<const std::vector<MappedFile>> mapped);
   /// nullptr where the checkpoint did not map the tensor's bytes itself, and for an empty tensor.

@@ -39,6 +39,8 @@ struct TensorEntry {
   std::shared_ptr<const CodeScales> scales = {};
   /// A file that does not tell leading dimensions of one, or joins leading ones: as many elements are the same tensor.
   bool joins_dimensions = false;
+  /// What `storage` lies in where it lies in no file.
+  std::shared_ptr<const std::byte[]> memory = {};
   /// Done to its values when they are loaded; empty: nothing. Its first element is number `change_first` to that.
   std::shared_ptr<const WeightChange> change = {};
   std::int64_t change_first = 0;

@@ -102,6 +102,43 @@ TO_DIFFUSERS_TRANSFORMER = [
     (r"(blocks\.\d+)\.ffn\.2\.(\w+)", r"\1.ffn.net.2.\2"),
 ]
 
+TO_DIFFUSERS_ANIMATE = [
+    *TO_DIFFUSERS_TRANSFORMER,
+    (r"pose_patch_embedding\.(\w+)", r"pose_patch_embedding.\1"),
+    (r"img_emb\.proj\.0\.(\w+)", r"condition_embedder.image_embedder.norm1.\1"),
+    (r"img_emb\.proj\.1\.(\w+)", r"condition_embedder.image_embedder.ff.net.0.proj.\1"),
+    (r"img_emb\.proj\.3\.(\w+)", r"condition_embedder.image_embedder.ff.net.2.\1"),
+    (r"img_emb\.proj\.4\.(\w+)", r"condition_embedder.image_embedder.norm2.\1"),
+    (r"(blocks\.\d+)\.cross_attn\.([kv])_img\.(\w+)", r"\1.attn2.add_\2_proj.\3"),
+    (r"(blocks\.\d+)\.cross_attn\.norm_k_img\.weight", r"\1.attn2.norm_added_k.weight"),
+    (r"face_adapter\.fuser_blocks\.(\d+)\.linear1_([qkv])\.(\w+)", r"face_adapter.\1.to_\2.\3"),
+    (r"face_adapter\.fuser_blocks\.(\d+)\.linear2\.(\w+)", r"face_adapter.\1.to_out.\2"),
+    (r"face_adapter\.fuser_blocks\.(\d+)\.([qk])_norm\.weight", r"face_adapter.\1.norm_\2.weight"),
+    (r"face_encoder\.(conv\w+)\.conv\.(\w+)", r"face_encoder.\1.\2"),
+    (r"(face_encoder\.(?:out_proj\.\w+|padding_tokens))", r"\1"),
+    (r"motion_encoder\.enc\.fc\.(\d+)\.(\w+)", r"motion_encoder.motion_network.\1.\2"),
+    (r"motion_encoder\.dec\.direction\.weight", r"motion_encoder.motion_synthesis_weight"),
+    (r"motion_encoder\.enc\.net_app\.convs\.0\.0\.weight", r"motion_encoder.conv_in.weight"),
+    (r"motion_encoder\.enc\.net_app\.convs\.0\.1\.bias", r"motion_encoder.conv_in.act_fn.bias"),
+    (r"motion_encoder\.enc\.net_app\.convs\.\d+\.weight", r"motion_encoder.conv_out.weight"),
+    (r"motion_encoder\.enc\.net_app\.convs\.(\d+)\.(conv1|conv2|skip)\.\d\.(weight|bias)",
+     lambda match: f"motion_encoder.res_blocks.{int(match[1]) - 1}.{'conv_skip' if match[2] == 'skip' else match[2]}."
+                   f"{'act_fn.bias' if match[3] == 'bias' else 'weight'}"),
+]
+
+TO_CLIP = [
+    (r"visual\.cls_embedding", r"vision_model.embeddings.class_embedding"),
+    (r"visual\.pos_embedding", r"vision_model.embeddings.position_embedding.weight"),
+    (r"visual\.patch_embedding\.weight", r"vision_model.embeddings.patch_embedding.weight"),
+    (r"visual\.pre_norm\.(\w+)", r"vision_model.pre_layrnorm.\1"),
+    (r"visual\.post_norm\.(\w+)", r"vision_model.post_layernorm.\1"),
+    (r"visual\.transformer\.(\d+)\.norm([12])\.(\w+)", r"vision_model.encoder.layers.\1.layer_norm\2.\3"),
+    (r"visual\.transformer\.(\d+)\.attn\.to_([qkv])\.(\w+)", r"vision_model.encoder.layers.\1.self_attn.\2_proj.\3"),
+    (r"visual\.transformer\.(\d+)\.attn\.proj\.(\w+)", r"vision_model.encoder.layers.\1.self_attn.out_proj.\2"),
+    (r"visual\.transformer\.(\d+)\.mlp\.0\.(\w+)", r"vision_model.encoder.layers.\1.mlp.fc1.\2"),
+    (r"visual\.transformer\.(\d+)\.mlp\.2\.(\w+)", r"vision_model.encoder.layers.\1.mlp.fc2.\2"),
+]
+
 _RESIDUAL = {"residual.0": "norm1", "residual.2": "conv1", "residual.3": "norm2", "residual.6": "conv2",
              "shortcut": "conv_shortcut"}
 
@@ -146,6 +183,26 @@ TO_TRANSFORMERS = [
 ]
 
 
+def divided(tensors, fused, letters):
+    """With each `fused` layer in pieces of its rows, named by letters: "linear1_kv" is "linear1_k" and "linear1_v"."""
+    result = {}
+    for name, (dtype, shape, data) in tensors.items():
+        if f".{fused}." not in name:
+            result[name] = dtype, shape, data
+            continue
+        size = len(data) // len(letters)
+        for place, letter in enumerate(letters):
+            result[name.replace(f".{fused}.", f".{fused[: -len(letters)]}{letter}.")] = (
+                dtype, [shape[0] // len(letters), *shape[1:]], data[place * size : (place + 1) * size])
+    return result
+
+
+def flattened(tensors, names):
+    """Those whose names match without their dimensions of one."""
+    return {name: (dtype, [extent for extent in shape if extent != 1] if re.fullmatch(names, name) else shape, data)
+            for name, (dtype, shape, data) in tensors.items()}
+
+
 def _expert(checkpoint, folder):
     return read_tensors(next((checkpoint / folder).glob("*.safetensors")))
 
@@ -155,20 +212,62 @@ def _copy_defaults(checkpoint, target):
         shutil.copy(checkpoint / "generation_config.json", target)
 
 
+def _write_transformer(target, tensors, official, **more):
+    """`official` is its official config.json."""
+    write_tensors(target / "diffusion_pytorch_model.safetensors", tensors, {"format": "pt"})
+    (target / "config.json").write_text(json.dumps({
+        "_class_name": "WanTransformer3DModel", "_diffusers_version": "0.35.0.dev0", "added_kv_proj_dim": None,
+        "attention_head_dim": official["dim"] // official["num_heads"], "cross_attn_norm": True, "eps": official["eps"],
+        "ffn_dim": official["ffn_dim"], "freq_dim": official["freq_dim"], "image_dim": None,
+        "in_channels": official["in_dim"], "num_attention_heads": official["num_heads"],
+        "num_layers": official["num_layers"], "out_channels": official["out_dim"], "patch_size": [1, 2, 2],
+        "pos_embed_seq_len": None, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 1024, "text_dim": 64, **more}))
+
+
 def make_diffusers(checkpoint, target):
     """As DiffusionPipeline.save_pretrained() writes WanPipeline, the text encoder in two shards."""
-    target.mkdir(parents=True)
     for folder, expert in (("transformer", "high_noise_model"), ("transformer_2", "low_noise_model")):
-        write_tensors(target / folder / "diffusion_pytorch_model.safetensors",
-                      renamed(_expert(checkpoint, expert), TO_DIFFUSERS_TRANSFORMER), {"format": "pt"})
-        official = json.loads((checkpoint / expert / "config.json").read_text())
-        (target / folder / "config.json").write_text(json.dumps({
-            "_class_name": "WanTransformer3DModel", "_diffusers_version": "0.35.0.dev0", "added_kv_proj_dim": None,
-            "attention_head_dim": official["dim"] // official["num_heads"], "cross_attn_norm": True, "eps": official["eps"],
-            "ffn_dim": official["ffn_dim"], "freq_dim": official["freq_dim"], "image_dim": None,
-            "in_channels": official["in_dim"], "num_attention_heads": official["num_heads"],
-            "num_layers": official["num_layers"], "out_channels": official["out_dim"], "patch_size": [1, 2, 2],
-            "pos_embed_seq_len": None, "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 1024, "text_dim": 64}))
+        _write_transformer(target / folder, renamed(_expert(checkpoint, expert), TO_DIFFUSERS_TRANSFORMER),
+                           json.loads((checkpoint / expert / "config.json").read_text()))
+    _write_diffusers_parts(checkpoint, target)
+    (target / "model_index.json").write_text(json.dumps({
+        "_class_name": "WanPipeline", "boundary_ratio": 0.875, "expand_timesteps": False,
+        "transformer": ["diffusers", "WanTransformer3DModel"], "transformer_2": ["diffusers", "WanTransformer3DModel"],
+        "vae": ["diffusers", "AutoencoderKLWan"], "text_encoder": ["transformers", "UMT5EncoderModel"]}))
+    return target
+
+
+def animate_transformer_of_diffusers(tensors):
+    """The official transformer's as WanAnimateTransformer3DModel has it: the blurs are constants there, the activations' biases vectors."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".kernel")}
+    return renamed(divided(flattened(kept, r"motion_encoder\..+\.bias"), "linear1_kv", "kv"), TO_DIFFUSERS_ANIMATE)
+
+
+def clip_of_transformers(tensors):
+    """The official CLIP's picture tower as CLIPVisionModel has it."""
+    visual = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.") and name != "visual.head"}
+    return renamed(divided(flattened(visual, r"visual\.(cls|pos)_embedding"), "attn.to_qkv", "qkv"), TO_CLIP)
+
+
+def make_animate_diffusers(checkpoint, target):
+    """As DiffusionPipeline.save_pretrained() writes WanAnimatePipeline."""
+    _write_transformer(target / "transformer",
+                       animate_transformer_of_diffusers(read_tensors(checkpoint / "diffusion_pytorch_model.safetensors")),
+                       json.loads((checkpoint / "config.json").read_text()),
+                       _class_name="WanAnimateTransformer3DModel", inject_face_latents_blocks=5)
+    image_encoder = next(checkpoint.glob("models_clip_*.pth"))
+    write_tensors(target / "image_encoder/model.safetensors", clip_of_transformers(read_torch(image_encoder)), {"format": "pt"})
+    (target / "image_encoder/config.json").write_text(json.dumps({"architectures": ["CLIPVisionModel"], "hidden_act": "gelu"}))
+    _write_diffusers_parts(checkpoint, target)
+    (target / "model_index.json").write_text(json.dumps({
+        "_class_name": "WanAnimatePipeline", "transformer": ["diffusers", "WanAnimateTransformer3DModel"],
+        "image_encoder": ["transformers", "CLIPVisionModel"], "image_processor": ["transformers", "CLIPImageProcessor"],
+        "vae": ["diffusers", "AutoencoderKLWan"], "text_encoder": ["transformers", "UMT5EncoderModel"]}))
+    return target
+
+
+def _write_diffusers_parts(checkpoint, target):
+    """All but the transformers and the index."""
     write_tensors(target / "vae/diffusion_pytorch_model.safetensors",
                   renamed(read_torch(checkpoint / "Wan2.1_VAE.pth"), TO_DIFFUSERS_VAE))
     (target / "vae/config.json").write_text(json.dumps({
@@ -187,12 +286,7 @@ def make_diffusers(checkpoint, target):
     (target / "text_encoder/model.safetensors.index.json").write_text(json.dumps(
         {"metadata": {}, "weight_map": {name: shard for shard, tensors in shards.items() for name in tensors}}))
     shutil.copytree(checkpoint / "google/umt5-xxl", target / "tokenizer")
-    (target / "model_index.json").write_text(json.dumps({
-        "_class_name": "WanPipeline", "boundary_ratio": 0.875, "expand_timesteps": False,
-        "transformer": ["diffusers", "WanTransformer3DModel"], "transformer_2": ["diffusers", "WanTransformer3DModel"],
-        "vae": ["diffusers", "AutoencoderKLWan"], "text_encoder": ["transformers", "UMT5EncoderModel"]}))
     _copy_defaults(checkpoint, target)
-    return target
 
 
 def make_comfyui(checkpoint, target, prefix=""):
@@ -204,10 +298,27 @@ def make_comfyui(checkpoint, target, prefix=""):
         write_tensors(files / f"diffusion_models/wan2.2_t2v_{noise}_noise_14B_fp16.safetensors",
                       {prefix + name: tensor for name, tensor in tensors.items()})
     shutil.copy(checkpoint / "high_noise_model/config.json", files / "diffusion_models")
+    _write_comfyui_parts(checkpoint, target)
+    return target
+
+
+def make_animate_comfyui(checkpoint, target):
+    """The same of Animate, with its CLIP."""
+    files = target / "split_files"
+    write_tensors(files / "diffusion_models/wan2.2_animate_14B_bf16.safetensors",
+                  read_tensors(checkpoint / "diffusion_pytorch_model.safetensors"))
+    shutil.copy(checkpoint / "config.json", files / "diffusion_models")
+    write_tensors(files / "clip_vision/clip_vision_h.safetensors", clip_of_transformers(read_torch(next(checkpoint.glob("models_clip_*.pth")))))
+    _write_comfyui_parts(checkpoint, target)
+    return target
+
+
+def _write_comfyui_parts(checkpoint, target):
+    """All but the transformers, and CLIP."""
+    files = target / "split_files"
     write_tensors(files / "vae/wan_2.1_vae.safetensors", read_torch(checkpoint / "Wan2.1_VAE.pth"))
     text = renamed(read_torch(checkpoint / "models_t5_umt5-xxl-enc-bf16.pth"), TO_TRANSFORMERS)
     spiece = (checkpoint / "google/umt5-xxl/spiece.model").read_bytes()
     text["spiece_model"] = ("U8", [len(spiece)], spiece)
     write_tensors(files / "text_encoders/umt5_xxl_fp16.safetensors", text)
     _copy_defaults(checkpoint, target)
-    return target

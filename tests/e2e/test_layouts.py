@@ -5,7 +5,7 @@ import shutil
 import unittest
 
 from gguf_support import BF16_TENSOR, F32_TENSOR, write_gguf
-from layouts_support import make_comfyui, make_diffusers, read_tensors, read_torch, renamed, write_tensors
+from layouts_support import make_animate_comfyui, make_animate_diffusers, make_comfyui, make_diffusers, read_tensors, read_torch, renamed, write_tensors
 from support import (BAD_FILE, INVALID_ARGUMENT, SMALL, SOURCE, UNPACKED, UNSUPPORTED, WanTest, generate_arguments, read_png)
 
 DEMO = SOURCE / "models/demo"
@@ -74,6 +74,48 @@ class SameVideo(WanTest):
                                 "Wan-AI/Wan2.2-I2V-A14B does not exist", "nor has a model of that name been downloaded")
 
 
+class SameAnimation(WanTest):
+    QUICK = {"task": "animate-14B", "src_root_path": UNPACKED / "animate/moves", "size": None, "prompt": None, "frame_num": "9", "sample_steps": "1"}
+
+    def frames(self, checkpoint):
+        folder = self.folder / f"frames{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        self.generate(checkpoint=checkpoint, save_file=folder / "%03d.png", **self.QUICK)
+        return [read_png(path)[2] for path in sorted(folder.iterdir())]
+
+    def refuse(self, checkpoint, *words):
+        self.assert_refused(self.run_wan(*generate_arguments(checkpoint, **self.QUICK)), BAD_FILE, *words)
+
+    def test_every_layout(self):
+        official = UNPACKED / "animate/checkpoint"
+        expected = self.frames(official)
+        diffusers = make_animate_diffusers(official, self.folder / "Wan2.2-Animate-14B-Diffusers")
+        with self.subTest("diffusers"):
+            self.assertEqual(self.frames(diffusers), expected)
+            shown = self.run_wan("inspect", diffusers)
+            self.assertEqual((shown.status, shown.err), (0, ""))
+            for words in ("transformer of Wan2.2-Animate-14B", "names            diffusers", "CLIP image encoder", "names            transformers"):
+                self.assertIn(words, shown.out)
+        with self.subTest("ComfyUI"):
+            comfy = make_animate_comfyui(official, self.folder / "comfy")
+            self.assertEqual(self.frames(comfy), expected)
+            shutil.rmtree(comfy / "split_files/clip_vision")
+            self.refuse(comfy, "holds no CLIP image encoder", "clip_vision_h")
+        file = diffusers / "transformer/diffusion_pytorch_model.safetensors"
+        tensors = read_tensors(file)
+        with self.subTest("a piece is missing"):
+            value = tensors.pop("face_adapter.0.to_v.weight")
+            write_tensors(file, tensors)
+            result = self.run_wan(*generate_arguments(diffusers, **self.QUICK))
+            self.assertEqual(result.status, BAD_FILE)
+            for words in ("1 missing:\n    face_adapter.fuser_blocks.0.linear1_kv.weight", "1 unused:\n    'face_adapter.0.to_k.weight'"):
+                self.assertIn(words, result.err)
+        with self.subTest("a piece is of another shape"):
+            tensors["face_adapter.0.to_v.weight"] = value[0], [value[1][0] * value[1][1], 1], value[2]
+            write_tensors(file, tensors)
+            self.refuse(diffusers, "'face_adapter.0.to_k.weight' and 'face_adapter.0.to_v.weight' to be rows")
+
+
 class Relatives(WanTest):
     """What is not this program's, or not in its place, is named before anything loads."""
 
@@ -123,18 +165,6 @@ class Relatives(WanTest):
         self.assert_refused(self.run_wan(*generate_arguments(folder)), BAD_FILE, "lacks text_encoder, vae;",
                             f"{text} is a umT5 text encoder: name it with --text_encoder", f"{vae} is a VAE of Wan2.1", "name it with --vae")
         self.assertEqual(SameVideo.frame(self, folder, "--text_encoder", text, "--vae", vae), SameVideo.frame(self, DEMO))
-
-    def test_animate_in_diffusers_names(self):
-        """Its face adapter has keys and values apart and its motion encoder other layers' names: no map of names makes it the official one."""
-        official = read_tensors(UNPACKED / "animate/checkpoint/diffusion_pytorch_model.safetensors")
-        tensors = {"condition_embedder.time_embedder.linear_1.weight": official["time_embedding.0.weight"],
-                   "face_adapter.0.to_k.weight": official["face_adapter.fuser_blocks.0.linear1_q.weight"],
-                   "face_adapter.0.norm_k.weight": official["face_adapter.fuser_blocks.0.k_norm.weight"]}
-        file = self.folder / "animate.safetensors"
-        write_tensors(file, tensors)
-        self.assertIn("transformer of Wan2.2-Animate-14B as diffusers stores it", self.run_wan("inspect", file).out)
-        self.assert_refused(self.run_wan(*generate_arguments(UNPACKED / "animate/checkpoint", src_root_path=self.folder, prompt=None, size=None),
-                                         "--transformer", file), UNSUPPORTED, "Wan2.2-Animate-14B as diffusers stores it", "official files or ComfyUI's")
 
     def test_a_vae_of_other_latents(self):
         folder = make_diffusers(DEMO, self.folder / "diffusers")
