@@ -1,7 +1,11 @@
 #include "engine/model_checks.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
+#include "json/json_reader.h"
+#include "json/strict_json.h"
 #include "layouts/part.h"
 #include "layouts/transformer_config.h"
 
@@ -15,6 +19,18 @@ void declare(const WeightScope& scope, const Config& config, const BlockLayout& 
   for (const WeightSpec& spec : list_weights<Weights>(config)) scope.declare(spec);
   for (int block = 0; block < config.num_layers; ++block)
     for (const WeightSpec& spec : layout.block_weights(block)) scope.declare(spec);
+}
+
+/// transformers' config.json tells what the tensors do not.
+void check_image_activation(const std::filesystem::path& folder) {
+  constexpr int kDepth = 8;
+  const std::filesystem::path path = folder / "config.json";
+  if (!is_folder(folder) || !file_exists(path)) return;
+  const nlohmann::json json = read_json_file(path, kDepth);
+  const auto activation = JsonReader(json, path.string()).find("hidden_act");
+  WAN_CHECK(!activation || activation->text() == "gelu", kUnsupported,
+            "{}: \"hidden_act\" is not gelu, which the image encoder of Wan2.2-Animate-14B has",
+            path.string());
 }
 
 WanConfig transformer_config(const std::filesystem::path& path, const WeightScope& scope) {
@@ -61,6 +77,7 @@ Wav2Vec2Config check_audio_encoder(const std::filesystem::path& folder, WeightRe
 }
 
 ClipConfig check_image_encoder(WeightReport& report) {
+  check_image_activation(report.checkpoint().path());
   const WeightScope top = WeightScope::describing(report);
   const WeightScope visual = top.child("visual");
   const ClipConfig config = clip_config(visual);

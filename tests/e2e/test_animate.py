@@ -212,7 +212,7 @@ class Refusals(Animation):
         clip.unlink()
         self.refuse(BAD_FILE, f"lacks {clip.name}", checkpoint=folder)
         shutil.copy(ANIMATE / "Wan2.1_VAE.pth", clip)
-        self.refuse(BAD_FILE, "visual.patch_embedding.weight", checkpoint=folder)
+        self.refuse(BAD_FILE, "is no image encoder: it is a VAE of Wan2.1", checkpoint=folder)
 
 
 class Tools(Animation):

@@ -96,6 +96,11 @@ class SameAnimation(WanTest):
             self.assertEqual((shown.status, shown.err), (0, ""))
             for words in ("transformer of Wan2.2-Animate-14B", "names            diffusers", "CLIP image encoder", "names            transformers"):
                 self.assertIn(words, shown.out)
+        with self.subTest("another CLIP"):
+            config = diffusers / "image_encoder/config.json"
+            config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_act": "quick_gelu"}))
+            self.assert_refused(self.run_wan(*generate_arguments(diffusers, **self.QUICK)), UNSUPPORTED, "image_encoder/config.json", "is not gelu")
+            config.unlink()
         with self.subTest("ComfyUI"):
             comfy = make_animate_comfyui(official, self.folder / "comfy")
             self.assertEqual(self.frames(comfy), expected)

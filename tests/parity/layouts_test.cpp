@@ -1,4 +1,4 @@
-// diffusers' own models through the map of names: the transformer and the VAEs compute what diffusers does, and have a place for every weight.
+// diffusers' and transformers' own models through the map of names: each computes what it does there, and has a place for every weight.
 
 #include <gtest/gtest.h>
 
@@ -7,11 +7,16 @@
 #include "layouts/part.h"
 #include "layouts/part_names.h"
 #include "layouts/transformer_config.h"
+#include "models/clip/clip_vision.h"
+#include "models/umt5/umt5_encoder.h"
 #include "models/vae21/latent_statistics.h"
 #include "models/vae21/vae21.h"
 #include "models/vae22/latent_statistics.h"
 #include "models/vae22/vae22.h"
+#include "models/wan/animate/animate_conditioning.h"
 #include "models/wan/transformer.h"
+#include "ops/copy.h"
+#include "ops/fill_zero.h"
 #include "parallel/communicator.h"
 #include "support/backends.h"
 #include "support/compare.h"
@@ -21,47 +26,155 @@
 namespace wan::test {
 namespace {
 
+/// What a model runs on.
+struct Machine {
+  std::unique_ptr<Backend> backend = make_backend(Kernels::kCpu);
+  Workspace workspace{backend->allocator()};
+  SelfCommunicator alone;
+  ExecContext context{.backend = *backend, .workspace = workspace, .communicator = alone};
+};
+
+/// A transformer in a folder of diffusers.
+class DiffusersTransformer {
+ public:
+  DiffusersTransformer(const std::filesystem::path& folder, std::string_view model_type)
+      : report_(open_part(folder, PartKind::kTransformer), "transformer"),
+        scope_(report_, {}),
+        config_(config_of(folder, model_type, scope_)),
+        residency_(
+            make_residency({{scope_, wan_block_layout(config_), static_cast<int>(config_.num_layers)}}, {})),
+        transformer_(config_, scope_, *residency_, 0, DType::kF32, "model.") {
+    report_.check();
+  }
+
+  const WanConfig& config() const { return config_; }
+  const WanTransformer& model() const { return transformer_; }
+
+  /// The velocity of a golden file's latent, timestep and text.
+  Tensor velocity(ExecContext& context, const GoldenFile& golden, const Conditioning& conditioning) const {
+    TextContext prompt;
+    transformer_.embed_text(context, golden.tensor("context"), prompt);
+    const Tensor latent = golden.tensor("latent");
+    const TokenLayout layout =
+        TokenLayout::video(latent.dim(1), latent.dim(2) / 2, latent.dim(3) / 2, 1, 0, 0);
+    const Tensor rope = transformer_.make_rope_table(context, layout);
+    Tensor velocity(DType::kF32, latent.shape());
+    const double times[] = {static_cast<double>(golden.integers("timestep").front())};
+    const GuidanceBranch branch{&prompt, &conditioning, velocity};
+    transformer_.forward(context, {latent, times, layout, rope}, {&branch, 1});
+    return velocity;
+  }
+
+ private:
+  static WanConfig config_of(const std::filesystem::path& folder, std::string_view model_type,
+                             const WeightScope& scope) {
+    const auto text = transformer_config_of(folder, model_type);
+    return complete_wan_config(parse_wan_config(text.value().json, text->where), text->where, scope);
+  }
+
+  WeightReport report_;
+  WeightScope scope_;
+  WanConfig config_;
+  std::unique_ptr<BlockResidency> residency_;
+  WanTransformer transformer_;
+};
+
+PartFacts facts_of(const std::filesystem::path& folder) {
+  return recognize_part(Checkpoint::open(folder));
+}
+
 TEST(DiffusersLayout, TheTransformerComputesWhatDiffusersDoes) {
   const std::filesystem::path folder = golden_path("layouts/transformer");
-  const Checkpoint raw = Checkpoint::open(folder);
-  const PartFacts facts = recognize_part(raw);
+  const PartFacts facts = facts_of(folder);
   EXPECT_EQ(facts.kind, PartKind::kTransformer);
   EXPECT_EQ(facts.naming, "diffusers");
   EXPECT_EQ(facts.model_type, "t2v");
-  WeightReport report(open_part(folder, PartKind::kTransformer), "transformer");
-  const WeightScope scope(report, {});
-  const auto text = transformer_config_of(folder, facts.model_type);
-  ASSERT_TRUE(text);
-  const WanConfig config = complete_wan_config(parse_wan_config(text->json, text->where), text->where, scope);
-  EXPECT_EQ(config.num_heads, 2);
-  const auto residency =
-      make_residency({{scope, wan_block_layout(config), static_cast<int>(config.num_layers)}}, {});
-  const WanTransformer transformer(config, scope, *residency, 0, DType::kF32, "model.");
-  report.check();
-
+  const DiffusersTransformer transformer(folder, facts.model_type);
+  EXPECT_EQ(transformer.config().num_heads, 2);
   const GoldenFile golden(golden_path("layouts/transformer_pass.safetensors"));
-  const auto backend = make_backend(Kernels::kCpu);
-  Workspace workspace(backend->allocator());
-  SelfCommunicator alone;
-  ExecContext context{.backend = *backend, .workspace = workspace, .communicator = alone};
-  TextContext prompt;
-  transformer.embed_text(context, golden.tensor("context"), prompt);
-  const Tensor latent = golden.tensor("latent");
-  const TokenLayout layout = TokenLayout::video(latent.dim(1), latent.dim(2) / 2, latent.dim(3) / 2, 1, 0, 0);
-  const Tensor rope = transformer.make_rope_table(context, layout);
-  const Tensor velocity(DType::kF32, latent.shape());
-  const Conditioning conditioning;
-  const double times[] = {static_cast<double>(golden.integers("timestep").front())};
-  const GuidanceBranch branch{&prompt, &conditioning, velocity};
-  transformer.forward(context, {latent, times, layout, rope}, {&branch, 1});
+  Machine machine;
+  const Tensor velocity = transformer.velocity(machine.context, golden, {});
   EXPECT_TRUE(all_close(velocity, golden.tensor("velocity"), 2e-5));  // f32 sums in another order
+}
+
+TEST(DiffusersLayout, TheAnimationTransformerComputesWhatDiffusersDoes) {
+  const std::filesystem::path folder = golden_path("layouts/animate");
+  const PartFacts facts = facts_of(folder);
+  EXPECT_EQ(facts.naming, "diffusers");
+  EXPECT_EQ(facts.model_type, "animate");
+  const DiffusersTransformer transformer(folder, facts.model_type);
+  const WanConfig& config = transformer.config();
+  const GoldenFile golden(golden_path("layouts/animate_pass.safetensors"));
+  Machine machine;
+  ExecContext& context = machine.context;
+
+  const Tensor y = golden.tensor("y"), pose = golden.tensor("pose");
+  const AnimateChannels at(config);
+  const Tensor channels(DType::kF32, {at.all(), y.dim(1), y.dim(2), y.dim(3)});
+  fill_zero(context, channels);
+  copy(context, {y, channels.view().slice(0, 0, at.known)});
+  copy(context, {pose, channels.view().slice(0, at.known, at.pose).slice(1, 1, y.dim(1))});
+  mark_posed_frames(context, at, channels);
+
+  const Tensor levels = golden.tensor("faces");
+  const Tensor faces(DType::kF32, levels.shape());
+  for (std::int64_t i = 0; i < faces.elements(); ++i)
+    faces.as<float>()[i] = static_cast<float>(levels.as<std::uint8_t>()[i]) / 127.5f - 1.0f;
+  const Tensor motion(DType::kF32, {faces.dim(0), config.animate->motion_dim});
+  transformer.model().motion_encoder().encode(context, faces, motion);
+
+  CharacterContext character(context, transformer.model(), golden.tensor("image"));
+  const AnimateConditioning conditioning(context, transformer.model(), character,
+                                         {.channels = channels, .motion = {motion}});
+  const Tensor velocity = transformer.velocity(context, golden, conditioning.branch(0));
+  EXPECT_TRUE(all_close(velocity, golden.tensor("velocity"), 2e-5));
+}
+
+TEST(DiffusersLayout, TheTextEncoderComputesWhatTransformersDoes) {
+  const std::filesystem::path folder = golden_path("layouts/text_encoder");
+  const PartFacts facts = facts_of(folder);
+  EXPECT_EQ(facts.kind, PartKind::kTextEncoder);
+  EXPECT_EQ(facts.naming, "transformers");
+  WeightReport report(open_part(folder, PartKind::kTextEncoder), "text encoder");
+  const WeightScope scope(report, {});
+  const Umt5Config config = umt5_config(scope);
+  const auto residency =
+      make_residency({{scope, umt5_block_layout(config), static_cast<int>(config.num_layers)}}, {});
+  const Umt5Encoder encoder(config, scope, *residency, 0, "");
+  report.check();
+  const GoldenFile golden(golden_path("layouts/text_encoder_pass.safetensors"));
+  const std::vector<std::int64_t> ids = golden.integers("ids");
+  const Tensor output(DType::kF32, {static_cast<std::int64_t>(ids.size()), config.dim});
+  Machine machine;
+  encoder.encode(machine.context, ids, output);
+  EXPECT_TRUE(all_close(output, golden.tensor("output"), 2e-5));
+}
+
+TEST(DiffusersLayout, TheImageEncoderComputesWhatTransformersDoes) {
+  const std::filesystem::path folder = golden_path("layouts/image_encoder");
+  const PartFacts facts = facts_of(folder);
+  EXPECT_EQ(facts.kind, PartKind::kImageEncoder);
+  EXPECT_EQ(facts.naming, "transformers");
+  WeightReport report(open_part(folder, PartKind::kImageEncoder), "image encoder");
+  const WeightScope top(report, {.compute_dtype = DType::kF32}), visual = top.child("visual");
+  const ClipConfig config = clip_config(visual);
+  const auto residency =
+      make_residency({{visual, clip_block_layout(config), static_cast<int>(config.num_layers)}}, {});
+  const ClipVision clip(config, visual, *residency, 0, "");
+  skip_unneeded_clip(top);
+  report.check();
+  const GoldenFile golden(golden_path("layouts/image_encoder_pass.safetensors"));
+  const Tensor tokens(DType::kF32, {config.tokens(), config.dim});
+  Machine machine;
+  clip.encode(machine.context, golden.tensor("pixels"), tokens);
+  EXPECT_TRUE(all_close(tokens, golden.tensor("tokens"), 2e-5));
 }
 
 TEST(DiffusersLayout, EveryWeightOfItsVaesHasItsPlace) {
   for (const auto& [name, type] :
        {std::pair{"layouts/vae21", "vae21"}, std::pair{"layouts/vae22", "vae22"}}) {
     const std::filesystem::path folder = golden_path(name);
-    const PartFacts facts = recognize_part(Checkpoint::open(folder));
+    const PartFacts facts = facts_of(folder);
     EXPECT_EQ(facts.kind, PartKind::kVae);
     EXPECT_EQ(facts.naming, "diffusers");
     EXPECT_EQ(facts.model_type, type);
@@ -117,6 +230,14 @@ TEST(PartNames, WhatIsNotKnownStays) {
   EXPECT_EQ(text_encoder_name_from_llama("enc.blk.7.attn_rel_b.weight"),
             "blocks.7.pos_embedding.embedding.weight");
   EXPECT_EQ(text_encoder_name_from_llama("enc.blk.7.ffn_gate.weight"), "blocks.7.ffn.gate.0.weight");
+  EXPECT_EQ(transformer_name_from_diffusers("motion_encoder.conv_out.weight", 3),
+            "motion_encoder.enc.net_app.convs.4.weight");
+  EXPECT_EQ(transformer_name_from_diffusers("face_adapter.2.to_v.bias"), "face_adapter.2.to_v.bias");
+  EXPECT_EQ(transformer_name_from_diffusers("blocks.99999999999.norm2.weight"),
+            "blocks.99999999999.norm2.weight");
+  EXPECT_EQ(official_rows("face_adapter.2.to_v.bias").value().name,
+            "face_adapter.fuser_blocks.2.linear1_kv.bias");
+  EXPECT_FALSE(official_rows("face_adapter.2.to_q.bias"));
   EXPECT_EQ(text_encoder_name_from_transformers("encoder.block.1.layer.1.DenseReluDense.wo.weight"),
             "blocks.1.ffn.fc2.weight");
 }
