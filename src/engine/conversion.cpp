@@ -14,6 +14,7 @@
 #include "engine/loaded_models.h"
 #include "engine/model_file.h"
 #include "engine/unfinished_model.h"
+#include "json/strict_json.h"
 #include "media/raw_file.h"
 #include "wan/tools.h"
 #include "wan/version.h"
@@ -284,23 +285,36 @@ void copy_folder(const fs::path& from, const fs::path& to) {
       copy_part(path, to / path.filename());
 }
 
+/// Whether its keys are those of the official code, not diffusers'.
+bool is_official_config(const fs::path& path) {
+  constexpr int kDepth = 8;
+  const nlohmann::json json = read_json_file(path, kDepth);
+  return json.is_object() && json.contains("num_heads");
+}
+
 void write_config(const WanConfig& config, const fs::path& source, const fs::path& to) {
   const fs::path given = is_folder(source) ? source / "config.json" : folder_of(source) / "config.json";
-  if (file_exists(given)) return copy_part(given, to);
+  if (file_exists(given) && is_official_config(given)) return copy_part(given, to);
   if (file_exists(to)) return;
   WAN_CHECK(!config.speech, kUnsupported, "{} has no config.json, which a model of speech needs",
             source.string());
-  const nlohmann::ordered_json json = {{"_class_name", "WanModel"},
-                                       {"dim", config.dim},
-                                       {"eps", config.eps},
-                                       {"ffn_dim", config.ffn_dim},
-                                       {"freq_dim", config.freq_dim},
-                                       {"in_dim", config.in_dim},
-                                       {"model_type", config.model_type},
-                                       {"num_heads", config.num_heads},
-                                       {"num_layers", config.num_layers},
-                                       {"out_dim", config.out_dim},
-                                       {"text_len", config.text_len}};
+  nlohmann::ordered_json json = {{"_class_name", "WanModel"},
+                                 {"dim", config.dim},
+                                 {"eps", config.eps},
+                                 {"ffn_dim", config.ffn_dim},
+                                 {"freq_dim", config.freq_dim},
+                                 {"in_dim", config.in_dim},
+                                 {"model_type", config.model_type},
+                                 {"num_heads", config.num_heads},
+                                 {"num_layers", config.num_layers},
+                                 {"out_dim", config.out_dim},
+                                 {"text_len", config.text_len}};
+  if (config.animate) {
+    json["_class_name"] = "WanAnimateModel";
+    json["motion_encoder_dim"] = config.animate->motion_dim;
+    json["use_img_emb"] = true;
+    json.erase("model_type");
+  }
   write_file_atomically(to, json.dump(2) + "\n");
 }
 

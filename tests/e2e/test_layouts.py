@@ -12,6 +12,14 @@ DEMO = SOURCE / "models/demo"
 QUICK = {"size": "32*32", "frame_num": "1", "sample_steps": "2"}
 
 
+def official_around(checkpoint, transformers):
+    """The folder `transformers` with what else an official folder has."""
+    for part in checkpoint.iterdir():
+        if not (transformers / part.name).exists():
+            (transformers / part.name).symlink_to(part)
+    return transformers
+
+
 class SameVideo(WanTest):
     def frame(self, checkpoint, *arguments, env=None):
         """Pixels of a still."""
@@ -52,6 +60,10 @@ class SameVideo(WanTest):
             shown = self.run_wan("inspect", diffusers)
             self.assertEqual((shown.status, shown.err), (0, ""))
             self.assertIn("names            diffusers", shown.out)
+        with self.subTest("converted"):
+            converted = self.folder / "converted"
+            self.assertEqual(self.run_wan("convert", "--ckpt_dir", diffusers, "--format", "bf16", converted).status, 0)
+            self.assertEqual(self.frame(official_around(DEMO, converted)), expected)
         with self.subTest("cache"):
             repository = self.folder / "hub/models--Wan-AI--Wan2.2-T2V-A14B-Diffusers"
             (repository / "blobs").mkdir(parents=True)
@@ -96,6 +108,10 @@ class SameAnimation(WanTest):
             self.assertEqual((shown.status, shown.err), (0, ""))
             for words in ("transformer of Wan2.2-Animate-14B", "names            diffusers", "CLIP image encoder", "names            transformers"):
                 self.assertIn(words, shown.out)
+        with self.subTest("converted"):
+            converted = self.folder / "converted"
+            self.assertEqual(self.run_wan("convert", "--ckpt_dir", diffusers, "--format", "bf16", converted).status, 0)
+            self.assertEqual(self.frames(official_around(official, converted)), expected)
         with self.subTest("another CLIP"):
             config = diffusers / "image_encoder/config.json"
             config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_act": "quick_gelu"}))
