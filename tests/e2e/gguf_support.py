@@ -3,7 +3,7 @@
 import struct
 
 U32, I32, F32, TEXT, LIST = 4, 5, 6, 8, 9
-F32_TENSOR, Q8_0_TENSOR, BF16_TENSOR = 0, 8, 30
+F32_TENSOR, Q8_0_TENSOR, Q2_K_TENSOR, Q3_K_TENSOR, BF16_TENSOR = 0, 8, 10, 11, 30
 
 
 def _text(text):
@@ -31,6 +31,24 @@ def q8_0(row):
         (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
         blocks += struct.pack("<e32b", scale, *[round(value / scale) for value in block])
     return bytes(blocks)
+
+
+def q2_k_values(block):
+    """The 256 values of 84 bytes: scales and minimums of four bits each, codes of two, and the two halves that multiply them."""
+    scales, codes = block[:16], block[16:80]
+    d, least = struct.unpack("<2e", block[80:])
+    return [d * (scales[e // 16] & 15) * (codes[e // 128 * 32 + e % 32] >> e % 128 // 32 * 2 & 3) - least * (scales[e // 16] >> 4)
+            for e in range(256)]
+
+
+def q3_k_values(block):
+    """The 256 values of 110 bytes: the codes' high bits, their two low ones, scales of six bits and the half that multiplies them."""
+    high, codes, packed = block[:32], block[32:96], block[96:108]
+    (d,) = struct.unpack("<e", block[108:])
+    low = [packed[j] & 15 if j < 8 else packed[j - 8] >> 4 for j in range(16)]
+    scales = [low[j] + (packed[8 + j % 4] >> 2 * (j // 4) & 3) * 16 - 32 for j in range(16)]
+    return [d * scales[e // 16] * ((codes[e // 128 * 32 + e % 32] >> e % 128 // 32 * 2 & 3) - (0 if high[e % 32] >> e // 32 & 1 else 4))
+            for e in range(256)]
 
 
 def write_gguf(path, pairs, tensors):

@@ -4,14 +4,16 @@ import bisect
 import json
 import math
 import os
+import random
 import shutil
 import struct
 import unittest
 from array import array
 
-from gguf_support import BF16_TENSOR, F32_TENSOR, Q8_0_TENSOR, q8_0, write_gguf
+from gguf_support import (BF16_TENSOR, F32_TENSOR, Q2_K_TENSOR, Q3_K_TENSOR, Q8_0_TENSOR, q2_k_values, q3_k_values, q8_0,
+                          write_gguf)
 from layouts_support import make_comfyui
-from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, read_png
+from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNPACKED, UNSUPPORTED, WanTest, read_png
 
 DEMO = SOURCE / "models/demo"
 EXPERTS = ("high_noise_model", "low_noise_model")
@@ -296,6 +298,51 @@ class Formats(WanTest):
         frames = self.frames(loose, "loose_frames", *options)
         self.assertEqual(frames, self.frames(converted, "converted_frames", *options))
         self.assertGreater(psnr(frames, self.frames(official, "official_frames", *options)), 18)
+
+    def test_q2_k_and_q3_k(self):
+        """A pair as QuantStack's Q2_K files of I2V-A14B lie: values in Q3_K, no config.json, so that shapes tell heads of 128 and 36 channels.
+        The video is that of the same weights in fp32."""
+        draw = random.Random(1)
+        half = lambda value: struct.pack("<e", value)
+        pools = {  # blocks of random bits with values of about 0.05, and what they are
+            Q2_K_TENSOR: [draw.randbytes(80) + half(0.006) + half(0.009) for _ in range(64)],
+            Q3_K_TENSOR: [draw.randbytes(108) + half(0.001) for _ in range(64)]}
+        values = {Q2_K_TENSOR: q2_k_values, Q3_K_TENSOR: q3_k_values}
+        decoded = {kind: [array("f", values[kind](block)).tobytes() for block in pool] for kind, pool in pools.items()}
+        normal = array("f", [draw.gauss(0, 0.06) for _ in range(4099)]).tobytes()
+        matrices = {f"{part}.{name}": [256, 256] for part in ("self_attn", "cross_attn") for name in "qkvo"}
+        matrices |= {"ffn.0": [512, 256], "ffn.2": [256, 512]}
+        plain = {"patch_embedding.weight": [256, 36, 1, 2, 2], "text_embedding.0.weight": [256, 32], "text_embedding.2.weight": [256, 256],
+                 "time_embedding.0.weight": [256, 64], "time_embedding.2.weight": [256, 256], "time_projection.1.weight": [1536, 256],
+                 "head.head.weight": [64, 256], "head.modulation": [1, 2, 256], "blocks.0.modulation": [1, 6, 256]}
+        plain |= {name.replace("weight", "bias"): [shape[0]] for name, shape in plain.items() if name.endswith("weight")}
+        plain |= {f"blocks.0.{name}.bias": shape[:1] for name, shape in matrices.items()}
+        plain |= {f"blocks.0.{name}": [256] for name in ("norm3.weight", "norm3.bias", *(
+            f"{part}.norm_{which}.weight" for part in ("self_attn", "cross_attn") for which in "qk"))}
+        options = {"packed": [], "whole": []}
+        for noise in ("high", "low"):
+            packed, whole = {}, {}
+            for name, shape in plain.items():
+                count = 4 * math.prod(shape)
+                data = (normal * (count // len(normal) + 2))[4 * draw.randrange(len(normal) // 4):][:count]
+                packed[name], whole[name] = (F32_TENSOR, shape, data), ("F32", shape, data)
+            for name, shape in matrices.items():
+                kind = Q3_K_TENSOR if name.endswith(".v") or noise == "low" else Q2_K_TENSOR
+                chosen = draw.choices(range(64), k=math.prod(shape) // 256)
+                packed[f"blocks.0.{name}.weight"] = kind, shape, b"".join(pools[kind][at] for at in chosen)
+                whole[f"blocks.0.{name}.weight"] = "F32", shape, b"".join(decoded[kind][at] for at in chosen)
+            files = {"packed": self.folder / f"Wan2.2-I2V-A14B-{noise.title()}Noise-Q2_K.gguf", "whole": self.folder / f"{noise}_noise.safetensors"}
+            write_gguf(files["packed"], {"general.architecture": "wan"}, packed)
+            write_safetensors(files["whole"], whole)
+            for name, file in files.items():
+                options[name] += [f"--{noise}_noise", file]
+        told = self.run_wan("inspect", options["packed"][1]).out
+        for words in ("expert of Wan2.2-I2V-A14B", "q2_k", "q3_k", "heads            2 of 128", "36 in, 16 out"):
+            self.assertIn(words, told)
+        made = {name: self.frames(UNPACKED / "pipeline/checkpoint_i2v", name, "--task", "i2v-A14B", "--image", UNPACKED / "pipeline/portrait.png",
+                                  "--size", "32*32", "--sample_steps", "2", *chosen) for name, chosen in options.items()}
+        self.assertEqual(made["packed"], made["whole"])
+        self.assertGreater(len(set(made["packed"])), 16)
 
     def test_the_same_job_twice_in_one_process(self):
         """fp8 with a LoRA beside it and guidance above 1: nothing of a run stays for the next."""
