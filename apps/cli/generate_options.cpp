@@ -207,10 +207,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& o) {
                 "Leave out what of a LoRA is not known, instead of refusing it")
       ->group(kMore);
   command
-      .add_option("--preset", o.preset,
-                  "Published settings of distilled models and LoRAs: lightning-4 or lightning-8 (t2v-A14B, "
-                  "i2v-A14B; -4 of animate-14B too), lightning-flf2v-4 (i2v-A14B with a last image), "
-                  "fastwan-3 or turbo-4 (ti2v-5B); other options stand above them")
+      .add_option(
+          "--preset", o.preset,
+          "Published settings of distilled models and LoRAs: lightning-4 or lightning-8 (t2v-A14B, "
+          "i2v-A14B; -4 of animate-14B too), lightning-flf2v-4 (i2v-A14B with a last image), "
+          "wangp-4 (t2v-A14B, i2v-A14B), fastwan-3 or turbo-4 (ti2v-5B); other options stand above them")
       ->group(kMore);
   command
       .add_option(

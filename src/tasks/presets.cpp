@@ -44,6 +44,10 @@ const std::vector<Preset>& presets() {
       {"lightning-4", {"animate-14B"}, "unipc", 4, 5.0, Grid::kOfficial},
       // A first and a last frame (LightX2V, configs/wan22/wan_distill_moe_flf2v.json): boundary_step_index 2 of 1000, 979.6, 941.2, 842.1.
       {"lightning-flf2v-4", {"i2v-A14B"}, "euler", 4, 16.0, Grid::kFractions, {}, 0.96},
+      // WanGP's own settings for the same LoRAs, which leave the solver at its default (Wan2GP, profiles/wan_2_2: "Lightning t2v v2025-12-17
+      // 2 Phases", "Lightning i2v v2025-10-14 2 Phases"; switch_threshold 876).
+      {"wangp-4", {"t2v-A14B"}, "unipc", 4, 3.0, Grid::kOfficial, {}, 0.876},
+      {"wangp-4", {"i2v-A14B"}, "unipc", 4, 5.0, Grid::kOfficial, {}, 0.876},
       // FastWan2.2-TI2V-5B (FastVideo, FastWan2_2_TI2V_5B_Config: dmd_denoising_steps, flow_shift).
       {"fastwan-3", {"ti2v-5B"}, "euler", 3, 5.0, Grid::kFractions, {1000.0, 757.0, 522.0}},
       // Wan2.2-TI2V-5B-Turbo (its configs/inference/wan22.yaml): denoising_step_list [1000, 750, 500, 250], not shifted.

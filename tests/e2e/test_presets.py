@@ -41,6 +41,15 @@ class Presets(WanTest):
         steps = [event["phase"] for event in result.events if event["event"] == "progress" and event.get("step")]
         self.assertEqual([steps.count(phase) for phase in ("high_noise", "low_noise")], [2, 2])
 
+    def test_steps_of_the_solver(self):
+        """Two of each expert, and at integers."""
+        settings, result = self.settings(preset="wangp-4", dump="dump", **UNSET)
+        self.assertEqual({key: settings[key] for key in ("sample_solver", "sample_steps", "sample_shift", "sample_guide_scale")},
+                         {"sample_solver": "unipc", "sample_steps": "4", "sample_shift": "3", "sample_guide_scale": "1"})
+        self.assertEqual(list(read_npy(self.folder / "dump/timesteps.npy").values), [999, 899, 749, 499])
+        steps = [event["phase"] for event in result.events if event["event"] == "progress" and event.get("step")]
+        self.assertEqual([steps.count(phase) for phase in ("high_noise", "low_noise")], [2, 2])
+
     def test_kept_and_gone_on_with(self):
         self.generate(save_file="a_%05d.png", save_latents="a.safetensors", preset="lightning-4", **UNSET)
         self.generate(save_file="b_%05d.png", from_latents="a.safetensors", preset="lightning-4", **UNSET)
@@ -51,7 +60,7 @@ class Presets(WanTest):
 
     def test_wrong(self):
         self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", preset="lightning-5")), INVALID_ARGUMENT,
-                            "expected one of lightning-4, lightning-8, lightning-flf2v-4, fastwan-3, turbo-4")
+                            "expected one of lightning-4, lightning-8, lightning-flf2v-4, wangp-4, fastwan-3, turbo-4")
         self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", preset="fastwan-3", **UNSET)), INVALID_ARGUMENT,
                             "--preset fastwan-3 is of ti2v-5B", "by hand: --sample_steps")
         self.assert_refused(self.run_wan(*generate_arguments(save_file="a.mp4", sample_timesteps="1000,500",
