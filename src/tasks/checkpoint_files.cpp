@@ -173,22 +173,29 @@ CheckpointFiles find_diffusers(const fs::path& root, const CheckpointParts& name
                         .vae = std::move(parts.vae),
                         .audio_encoder = {},
                         .image_encoder = {}};
+  const auto ask_transformers = [&] {
+    if (files.task == nullptr) files.task = &task_of(files.transformers);
+    if (files.task->facts().takes_source) files.image_encoder = parts.image_encoder;
+  };
+  const auto check_parts = [&] {
+    const std::vector<std::string> missing = missing_parts(files);
+    WAN_CHECK(
+        missing.empty(), kBadFile,
+        "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
+        "text_encoder/, tokenizer/{} and vae/{}",
+        root.string(), fmt::join(missing, ", "), files.image_encoder.empty() ? "" : ", image_encoder/",
+        parts_by_other_names(files));
+  };
   take_named_parts(files, named);
+  // Whose VAE may stand in a missing one's place, the transformers tell.
+  if (!file_exists(files.vae) && std::ranges::all_of(files.transformers, file_exists)) ask_transformers();
+  check_parts();
   WAN_CHECK(
       files.transformers.size() == 2 || !names_second_transformer(root), kBadFile,
       "{} lacks transformer_2, the low-noise expert, which its model_index.json names; download it again",
       root.string());
-  // The transformers tell whether there is an image encoder, and whose VAE may stand in a missing one's place.
-  if (files.task == nullptr && std::ranges::all_of(files.transformers, file_exists))
-    files.task = &task_of(files.transformers);
-  if (files.task != nullptr && files.task->facts().takes_source)
-    files.image_encoder = std::move(parts.image_encoder);
-  const std::vector<std::string> missing = missing_parts(files);
-  WAN_CHECK(missing.empty(), kBadFile,
-            "{} lacks {}; expected the layout of diffusers: transformer/, of A14B models transformer_2/ too, "
-            "text_encoder/, tokenizer/ and vae/{}{}",
-            root.string(), fmt::join(missing, ", "),
-            files.image_encoder.empty() ? "" : ", and image_encoder/", parts_by_other_names(files));
+  ask_transformers();
+  check_parts();  // an image encoder, of which they tell, may be missing
   return files;
 }
 

@@ -135,6 +135,9 @@ class SameAnimation(WanTest):
             tensors["face_adapter.0.to_v.weight"] = value[0], [value[1][0] * value[1][1], 1], value[2]
             write_tensors(file, tensors)
             self.refuse(diffusers, "'face_adapter.0.to_k.weight' and 'face_adapter.0.to_v.weight' to be rows")
+        with self.subTest("no image encoder"):
+            shutil.rmtree(diffusers / "image_encoder")
+            self.refuse(diffusers, "lacks image_encoder; expected the layout of diffusers", "tokenizer/, image_encoder/ and vae/")
 
 
 class Relatives(WanTest):
