@@ -67,8 +67,8 @@ def make_animate(out):
     save(model, out / "animate")
     generator = torch.Generator().manual_seed(8)
     draw = lambda *shape: torch.randn(shape, generator=generator)
-    latent, y, pose, image, context = draw(16, 4, 4, 6), draw(20, 4, 4, 6), draw(16, 3, 4, 6), draw(5, 16), draw(7, 16)
-    faces = torch.randint(0, 256, (9, 16, 16, 3), generator=generator, dtype=torch.uint8)
+    latent, y, pose, image, context = draw(16, 3, 4, 6), draw(20, 3, 4, 6), draw(16, 2, 4, 6), draw(5, 16), draw(7, 16)
+    faces = torch.randint(0, 256, (5, 16, 16, 3), generator=generator, dtype=torch.uint8)
     padded = torch.cat([context, torch.zeros(512 - 7, 16)])
     with torch.no_grad():
         velocity = model(torch.cat([latent, y])[None], torch.tensor([637]), padded[None], image[None], pose[None],
