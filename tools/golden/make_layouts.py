@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden files of diffusers' layout: small random models as diffusers and transformers save them, and what they compute.
 
-Versions: diffusers 0.42.1, or 0.36.0, whose tensors are the same to the bit, torch, safetensors, transformers 4.51.3. In --out:
+Versions: diffusers 0.42.1, or 0.36.0, whose tensors are the same to the bit, torch, safetensors, transformers 4.51.3 (animate/: 0.36.0). In --out:
   transformer/                      config.json and weights (bf16) of a WanTransformer3DModel
   transformer_pass.safetensors      latent [C, F, h, w], context [n, text_dim], timestep (int64 [1]), velocity [C, F, h, w]
   vae21/, vae22/                    config.json and weights (bf16) of an AutoencoderKLWan
