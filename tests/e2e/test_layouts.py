@@ -135,6 +135,13 @@ class SameAnimation(WanTest):
             tensors["face_adapter.0.to_v.weight"] = value[0], [value[1][0] * value[1][1], 1], value[2]
             write_tensors(file, tensors)
             self.refuse(diffusers, "'face_adapter.0.to_k.weight' and 'face_adapter.0.to_v.weight' to be rows")
+        with self.subTest("pieces with scales"):
+            for letter in "kv":
+                tensors[f"face_adapter.0.to_{letter}.weight"] = "F8_E4M3", value[1], bytes(len(value[2]) // 2)
+                tensors[f"face_adapter.0.to_{letter}.scale_weight"] = "F32", [], b"\0\0\x80?"
+            write_tensors(file, tensors)
+            self.assert_refused(self.run_wan(*generate_arguments(diffusers, **self.QUICK)), UNSUPPORTED,
+                                "'face_adapter.0.to_k.weight' has scales, and is a piece of an official tensor")
         with self.subTest("no image encoder"):
             shutil.rmtree(diffusers / "image_encoder")
             self.refuse(diffusers, "lacks image_encoder; expected the layout of diffusers", "tokenizer/, image_encoder/ and vae/")
