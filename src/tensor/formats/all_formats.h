@@ -3,6 +3,7 @@
 //
 // A format has kName, kValues and kBytes of a block (the values follow one another in a row), and
 //   run(block, first)(i)   the value first + i, for a `first` that is a multiple of 8 and i < 8, or of kRunValues and i < kRunValues
+//   kApart                 how far apart values lie that come out of the same bytes; 0: there are none
 // or, where values depend on all of a block,
 //   unpack(block, out)     all of them
 

@@ -7,15 +7,13 @@
 namespace wan::formats {
 
 struct E4m3Code {
-  static WAN_FORMAT float value(std::uint8_t code) { return e4m3_value(code); }
+  static WAN_FORMAT float value(int code) { return e4m3_value(static_cast<std::uint32_t>(code)); }
 };
 struct E5m2Code {
-  static WAN_FORMAT float value(std::uint8_t code) { return e5m2_value(code); }
+  static WAN_FORMAT float value(int code) { return e5m2_value(static_cast<std::uint32_t>(code)); }
 };
 struct I8Code {
-  static WAN_FORMAT float value(std::uint8_t code) {
-    return static_cast<float>(static_cast<std::int8_t>(code));
-  }
+  static WAN_FORMAT float value(int code) { return static_cast<float>(static_cast<std::int8_t>(code)); }
 };
 
 /// A value a block.
@@ -23,11 +21,16 @@ template <typename Code>
 struct PlainCodes {
   static constexpr int kValues = 1;
   static constexpr int kBytes = 1;
+  static constexpr int kApart = 0;
+  template <typename Bits>
   struct Run {
-    const std::uint8_t* codes;
-    WAN_FORMAT float operator()(int i) const { return Code::value(codes[i]); }
+    Bits codes;
+    WAN_FORMAT float operator()(int i) const { return Code::value(codes(i)); }
   };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) { return {block + first}; }
+  template <typename Bits = InMemory>
+  static WAN_FORMAT Run<Bits> run(const std::uint8_t* block, int first) {
+    return {Bits{block + first, 0, 255}};
+  }
 };
 
 /// f32 scale, codes[Values]: scale * code.
@@ -35,13 +38,16 @@ template <typename Code, int Values>
 struct ScaledCodes {
   static constexpr int kValues = Values;
   static constexpr int kBytes = 4 + Values;
+  static constexpr int kApart = 0;
+  template <typename Bits>
   struct Run {
     float scale;
-    const std::uint8_t* codes;
-    WAN_FORMAT float operator()(int i) const { return scale * Code::value(codes[i]); }
+    Bits codes;
+    WAN_FORMAT float operator()(int i) const { return scale * Code::value(codes(i)); }
   };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
-    return {bits_as_float(load_u32(block)), block + 4 + first};
+  template <typename Bits = InMemory>
+  static WAN_FORMAT Run<Bits> run(const std::uint8_t* block, int first) {
+    return {load<float, 4>(block), Bits{block + 4 + first, 0, 255}};
   }
 };
 

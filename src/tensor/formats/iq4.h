@@ -12,18 +12,21 @@ WAN_FORMAT int iq4_value(int code) {
   return static_cast<std::int8_t>((code < 8 ? kLow : kHigh) >> (8 * (code & 7)));
 }
 
+template <typename Bits>
+struct Iq4Values {
+  Bits codes;
+  WAN_FORMAT int operator()(int i) const { return iq4_value(codes(i)); }
+};
+
 /// d, u8 qs[16]: d * value(q).
 struct IQ4_NL {
   static constexpr const char* kName = "iq4_nl";
   static constexpr int kValues = 32;
   static constexpr int kBytes = 18;
-  struct Run {
-    float d;
-    Nibbles q;
-    WAN_FORMAT float operator()(int i) const { return d * static_cast<float>(iq4_value(q(i))); }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
-    return {load_half(block), Nibbles(block + 2, first)};
+  static constexpr int kApart = 16;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
+    return Scaled{load_half(block), Iq4Values<Bits>{nibbles<Bits>(block + 2, first)}, 0};
   }
 };
 
@@ -32,13 +35,14 @@ struct IQ4_XS {
   static constexpr const char* kName = "iq4_xs";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 136;
-  using Run = IQ4_NL::Run;
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 16;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const int k = first / 32;
     const int low = (block[4 + k / 2] >> (k % 2 * 4)) & 15;
-    const int high = static_cast<int>((load_u16(block + 2) >> (2 * k)) & 3u);
-    return {load_half(block) * static_cast<float>((low | high << 4) - 32),
-            Nibbles(block + 8 + 16 * k, first % 32)};
+    const int high = (load<std::uint16_t, 2>(block + 2) >> (2 * k)) & 3;
+    return Scaled{load_half(block) * static_cast<float>((low | high << 4) - 32),
+                  Iq4Values<Bits>{nibbles<Bits>(block + 8 + 16 * k, first % 32)}, 0};
   }
 };
 

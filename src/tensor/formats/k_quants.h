@@ -9,9 +9,11 @@ namespace wan::formats {
 /// Scale and minimum of the eight sub-blocks of Q4_K and Q5_K: six bits each in twelve bytes.
 struct SixBitPair {
   int scale, minimum;
-  WAN_FORMAT SixBitPair(const std::uint8_t* s, int k)
-      : scale(k < 4 ? s[k] & 63 : (s[k + 4] & 15) | (s[k - 4] >> 6) << 4),
-        minimum(k < 4 ? s[k + 4] & 63 : s[k + 4] >> 4 | (s[k] >> 6) << 4) {}
+  WAN_FORMAT SixBitPair(const std::uint8_t* s, int k) {
+    const int a = s[k % 4], b = s[4 + k % 4], c = s[8 + k % 4];
+    scale = k < 4 ? a & 63 : (c & 15) | (a >> 6) << 4;
+    minimum = k < 4 ? b & 63 : c >> 4 | (b >> 6) << 4;
+  }
 };
 
 /// u8 s[16], qs[64], d, dmin: d * (s & 15) * q - dmin * (s >> 4).
@@ -19,17 +21,13 @@ struct Q2_K {
   static constexpr const char* kName = "q2_k";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 84;
-  struct Run {
-    float d, m;
-    const std::uint8_t* q;
-    int shift;
-    WAN_FORMAT float operator()(int i) const { return d * static_cast<float>((q[i] >> shift) & 3) - m; }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 32;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const int scale = block[first / 16];
-    return {load_half(block + 80) * static_cast<float>(scale & 15),
-            load_half(block + 82) * static_cast<float>(scale >> 4),
-            block + 16 + first / 128 * 32 + first % 32, first % 128 / 32 * 2};
+    return Affine{load_half(block + 80) * static_cast<float>(scale & 15),
+                  -load_half(block + 82) * static_cast<float>(scale >> 4),
+                  Bits{block + 16 + first / 128 * 32 + first % 32, first % 128 / 32 * 2, 3}};
   }
 };
 
@@ -38,22 +36,16 @@ struct Q3_K {
   static constexpr const char* kName = "q3_k";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 110;
-  struct Run {
-    float d;
-    const std::uint8_t* q;
-    const std::uint8_t* high;
-    int shift, bit;
-    WAN_FORMAT float operator()(int i) const {
-      return d * static_cast<float>(((q[i] >> shift) & 3) + ((high[i] >> bit) & 1) * 4 - 4);
-    }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 32;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const std::uint8_t* s = block + 96;
     const int j = first / 16;
-    const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+    const int low = (s[j % 8] >> (j / 8 * 4)) & 15;
     const int scale = low + ((s[8 + j % 4] >> (2 * (j / 4))) & 3) * 16 - 32;
-    return {load_half(block + 108) * static_cast<float>(scale), block + 32 + first / 128 * 32 + first % 32,
-            block + first % 32, first % 128 / 32 * 2, first / 32};
+    const Bits q{block + 32 + first / 128 * 32 + first % 32, first % 128 / 32 * 2, 3};
+    const Bits high{block + first % 32, first / 32, 1};
+    return Scaled{load_half(block + 108) * static_cast<float>(scale), joined(q, high, 2), 4};
   }
 };
 
@@ -62,17 +54,13 @@ struct Q4_K {
   static constexpr const char* kName = "q4_k";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 144;
-  struct Run {
-    float d, m;
-    const std::uint8_t* q;
-    int shift;
-    WAN_FORMAT float operator()(int i) const { return d * static_cast<float>((q[i] >> shift) & 15) - m; }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 32;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const SixBitPair pair(block + 4, first / 32);
-    return {load_half(block) * static_cast<float>(pair.scale),
-            load_half(block + 2) * static_cast<float>(pair.minimum),
-            block + 16 + first / 64 * 32 + first % 32, first / 32 % 2 * 4};
+    return Affine{load_half(block) * static_cast<float>(pair.scale),
+                  -load_half(block + 2) * static_cast<float>(pair.minimum),
+                  Bits{block + 16 + first / 64 * 32 + first % 32, first / 32 % 2 * 4, 15}};
   }
 };
 
@@ -81,23 +69,14 @@ struct Q5_K {
   static constexpr const char* kName = "q5_k";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 176;
-  struct Run {
-    float d, m;
-    const std::uint8_t* q;
-    const std::uint8_t* high;
-    int shift, bit;
-    WAN_FORMAT float operator()(int i) const {
-      return d * static_cast<float>(((q[i] >> shift) & 15) | ((high[i] >> bit) & 1) << 4) - m;
-    }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 32;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const SixBitPair pair(block + 4, first / 32);
-    return {load_half(block) * static_cast<float>(pair.scale),
-            load_half(block + 2) * static_cast<float>(pair.minimum),
-            block + 48 + first / 64 * 32 + first % 32,
-            block + 16 + first % 32,
-            first / 32 % 2 * 4,
-            first / 32};
+    const Bits q{block + 48 + first / 64 * 32 + first % 32, first / 32 % 2 * 4, 15};
+    const Bits high{block + 16 + first % 32, first / 32, 1};
+    return Affine{load_half(block) * static_cast<float>(pair.scale),
+                  -load_half(block + 2) * static_cast<float>(pair.minimum), joined(q, high, 4)};
   }
 };
 
@@ -106,21 +85,15 @@ struct Q6_K {
   static constexpr const char* kName = "q6_k";
   static constexpr int kValues = 256;
   static constexpr int kBytes = 210;
-  struct Run {
-    float d;
-    const std::uint8_t* q;
-    const std::uint8_t* high;
-    int shift, high_shift;
-    WAN_FORMAT float operator()(int i) const {
-      return d * static_cast<float>((((q[i] >> shift) & 15) | ((high[i] >> high_shift) & 3) << 4) - 32);
-    }
-  };
-  static WAN_FORMAT Run run(const std::uint8_t* block, int first) {
+  static constexpr int kApart = 64;
+  template <typename Bits = InMemory>
+  static WAN_FORMAT auto run(const std::uint8_t* block, int first) {
     const int half = first / 128;
     const int k = first % 128 / 32;
     const auto scale = static_cast<std::int8_t>(block[192 + first / 16]);
-    return {load_half(block + 208) * static_cast<float>(scale), block + 64 * half + 32 * (k & 1) + first % 32,
-            block + 128 + 32 * half + first % 32, (k >> 1) * 4, 2 * k};
+    const Bits q{block + 64 * half + 32 * (k & 1) + first % 32, (k >> 1) * 4, 15};
+    const Bits high{block + 128 + 32 * half + first % 32, 2 * k, 3};
+    return Scaled{load_half(block + 208) * static_cast<float>(scale), joined(q, high, 4), 32};
   }
 };
 
