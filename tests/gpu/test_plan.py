@@ -3,7 +3,8 @@
     WAN_BINARY=build-cuda/apps/cli/wan python3 -B tests/gpu/test_plan.py
 
 The standard library alone. Skipped where no GPU can be used; with WAN_REQUIRE_GPU set, that fails. WAN_PLAN_CHECKPOINTS names checkpoints
-of full size beside the bundled small ones, as "t2v-A14B=FOLDER,ti2v-5B=FOLDER" (bench/random_checkpoint.py writes such).
+of full size beside the bundled small ones, as "t2v-A14B=FOLDER,ti2v-5B=FOLDER" (bench/random_checkpoint.py writes such); animate-14B's
+moves by WAN_PLAN_MOVES, a folder of preprocessing's output of 77 frames.
 """
 
 import os
@@ -40,10 +41,13 @@ def full_size():
     for entry in filter(None, os.environ.get("WAN_PLAN_CHECKPOINTS", "").split(",")):
         task, _, folder = entry.partition("=")
         size = "1280*704" if task == "ti2v-5B" else "832*480"
-        if task != "t2v-A14B":
-            yield task, Path(folder), size, {"image": PICTURE}
-        if task != "i2v-A14B":
-            yield task, Path(folder), size, {}
+        if task == "s2v-14B":
+            yield task, Path(folder), size, {**ON_SOUND, "infer_frames": 80}
+        elif task == "animate-14B":
+            yield task, Path(folder), None, {**ON_MOVES, "src_root_path": os.environ["WAN_PLAN_MOVES"], "frame_num": 77}
+        else:
+            pictures = {"t2v-A14B": [False], "i2v-A14B": [True]}.get(task, [True, False])
+            yield from ((task, Path(folder), size, {"image": PICTURE} if picture else {}) for picture in pictures)
 
 
 def command(case, *flags, **options):
