@@ -48,7 +48,8 @@ std::string beginning(const std::string& text, int count, std::size_t bytes) {
 }  // namespace
 
 void add_generate_options(CLI::App& command, GenerateOptions& o) {
-  command.add_option("--task", o.task, "What to generate: t2v-A14B, i2v-A14B, ti2v-5B or s2v-14B")
+  command
+      .add_option("--task", o.task, "What to generate: t2v-A14B, i2v-A14B, ti2v-5B, s2v-14B or animate-14B")
       ->capture_default_str()
       ->group(kOfficial);
   command

@@ -76,13 +76,14 @@ Command add_plan_command(CLI::App& app) {
       "plan", "Say what memory a video takes, by the published models' shapes, without a checkpoint");
   const auto options = std::make_shared<PlanOptions>();
   PublishedPlanOptions& o = options->plan;
-  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B or s2v-14B")->capture_default_str();
+  command->add_option("--task", o.task, "t2v-A14B, i2v-A14B, ti2v-5B, s2v-14B or animate-14B")
+      ->capture_default_str();
   command->add_option("--size", options->size, "Width*height in pixels (default: the task's)");
   command
       ->add_option_function<std::string>(
           "--frame_num",
           [&o](const std::string& text) { o.frame_num = parse_number<int>("--frame_num", text); },
-          "Frames, 4n+1; s2v-14B: 4n, of a clip (default: the task's)")
+          "Frames, 4n+1; animate-14B: of a clip; s2v-14B: 4n, of a clip (default: the task's)")
       ->type_name("INT");
   command->add_option(
       "--gpu", options->gpu,

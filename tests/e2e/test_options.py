@@ -255,6 +255,14 @@ class Options(WanTest):
         for command in ("generate", "inspect", "tokenize"):
             self.assertIn(command, run("--help").out)
 
+    def test_help_names_every_task(self):
+        tasks = run("plan", "--task", "nothing").err.rpartition("expected ")[2].strip().replace(" or ", ", ").split(", ")
+        self.assertGreaterEqual(set(tasks), {"t2v-A14B", "animate-14B"})
+        for command in ("generate", "plan", "bench"):
+            text = run(command, "--help").out
+            for task in tasks:
+                self.assertRegex(text, rf"(?s)--task TEXT.*?\b{task}\b.*?--size", (command, task))
+
     def test_version(self):
         result = run("--version")
         self.assertEqual((result.status, result.err), (0, ""))
