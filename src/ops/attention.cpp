@@ -41,14 +41,18 @@ void validate(const AttentionArgs& args) {
 void reference(const AttentionArgs& args) {
   const std::int64_t keys = args.k.dim(0);
   const std::int64_t width = args.q.dim(2);
+  const std::int64_t heads = args.q.dim(1);
+  const std::vector<double> q = load_elements(args.q);
+  const std::vector<double> k = load_elements(args.k);
+  const std::vector<double> v = load_elements(args.v);
   std::vector<double> weight(static_cast<std::size_t>(keys));
-  for (std::int64_t h = 0; h < args.q.dim(1); ++h) {
+  for (std::int64_t h = 0; h < heads; ++h) {
     for (std::int64_t i = 0; i < args.q.dim(0); ++i) {
       double highest = -std::numeric_limits<double>::infinity();
       for (std::int64_t j = 0; j < keys; ++j) {
         double score = 0.0;
         for (std::int64_t d = 0; d < width; ++d)
-          score += load_element(args.q, {i, h, d}) * load_element(args.k, {j, h, d});
+          score += q[(i * heads + h) * width + d] * k[(j * heads + h) * width + d];
         score *= static_cast<double>(args.scale);
         if (args.bias) score += load_element(args.bias, {h, i, j});
         if (args.key_bias) score += load_element(args.key_bias, {j});
@@ -61,7 +65,7 @@ void reference(const AttentionArgs& args) {
       for (std::int64_t d = 0; d < width; ++d) {
         double sum = 0.0;
         for (std::int64_t j = 0; j < keys; ++j)
-          sum += weight[static_cast<std::size_t>(j)] * load_element(args.v, {j, h, d});
+          sum += weight[static_cast<std::size_t>(j)] * v[(j * heads + h) * width + d];
         store_element(args.out, {i, h, d}, sum / total);
       }
     }

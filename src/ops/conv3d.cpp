@@ -1,5 +1,8 @@
 #include "ops/conv3d.h"
 
+#include <array>
+#include <vector>
+
 #include "ops/dispatch.h"
 
 namespace wan {
@@ -54,18 +57,24 @@ void reference(const Conv3dArgs& args) {
   const TensorView& w = args.weight;
   const std::int64_t height = args.x.dim(1);
   const std::int64_t width = args.x.dim(2);
+  const std::array<std::int64_t, 3> taps = {w.dim(1), w.dim(2), w.dim(3)};
+  const std::int64_t channels = w.dim(4);
+  const std::vector<double> inputs = load_elements(args.x);
+  const std::vector<double> factors = load_elements(w);
   const auto pixel = [&](std::int64_t t, std::int64_t y, std::int64_t x, std::int64_t o) {
     double sum = args.bias ? load_element(args.bias, {o}) : 0.0;
-    for (std::int64_t a = 0; a < w.dim(1); ++a) {
-      for (std::int64_t b = 0; b < w.dim(2); ++b) {
+    for (std::int64_t a = 0; a < taps[0]; ++a) {
+      for (std::int64_t b = 0; b < taps[1]; ++b) {
         const std::int64_t in_y = args.stride[1] * y + b - args.padding.top;
         if (in_y < 0 || in_y >= height) continue;
-        for (std::int64_t c = 0; c < w.dim(3); ++c) {
+        for (std::int64_t c = 0; c < taps[2]; ++c) {
           const std::int64_t in_x = args.stride[2] * x + c - args.padding.left;
           if (in_x < 0 || in_x >= width) continue;
-          for (std::int64_t i = 0; i < w.dim(4); ++i)
-            sum += load_element(args.x, {args.stride[0] * t + a, in_y, in_x, i}) *
-                   load_element(w, {o, a, b, c, i});
+          const std::int64_t in_t = args.stride[0] * t + a;
+          const double* const input = inputs.data() + ((in_t * height + in_y) * width + in_x) * channels;
+          const double* const factor =
+              factors.data() + (((o * taps[0] + a) * taps[1] + b) * taps[2] + c) * channels;
+          for (std::int64_t i = 0; i < channels; ++i) sum += input[i] * factor[i];
         }
       }
     }

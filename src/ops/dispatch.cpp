@@ -53,6 +53,20 @@ void check_inner_contiguous(const char* op, const char* argument, const TensorVi
             "[{}] the last dimension of {} must be contiguous", op, argument);
 }
 
+std::vector<double> load_elements(const TensorView& view) {
+  std::vector<double> elements;
+  elements.reserve(static_cast<std::size_t>(view.elements()));
+  const auto append = [&](const auto& self, const TensorView& part) -> void {
+    for (std::int64_t i = 0; i < part.dim(0); ++i)
+      if (part.rank() == 1)
+        elements.push_back(load_element(part, {i}));
+      else
+        self(self, part.select(0, i));
+  };
+  append(append, view);
+  return elements;
+}
+
 void fail_element(const TensorView& view, std::size_t indexes) {
   WAN_ASSERT(static_cast<int>(indexes) == view.rank());
   fail(ErrorCode::kInternal, "[element] {} is not floating point", dtype_name(view.dtype()));

@@ -2,6 +2,8 @@
 // For the .cpp files of this folder: from a validated argument struct to the backend's kernel or the plain
 // composite, and the checks and element access that validations and composites share.
 
+#include <vector>
+
 #include "ops/backend.h"
 #include "ops/exec_context.h"
 
@@ -91,6 +93,9 @@ inline double load_element(const TensorView& view, std::initializer_list<std::in
       fail_element(view, index.size());
   }
 }
+
+/// All of a view's elements, row-major: for composites that come back to each many times.
+std::vector<double> load_elements(const TensorView& view);
 
 inline void store_element(const TensorView& view, std::initializer_list<std::int64_t> index, double value) {
   const std::int64_t offset = element_offset(view, index);

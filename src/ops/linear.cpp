@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include <vector>
+
 #include "ops/dispatch.h"
 
 namespace wan {
@@ -19,15 +21,17 @@ void validate(const LinearArgs& args) {
 }
 
 void reference(const LinearArgs& args) {
-  const bool round_inputs = args.weight.dtype() == DType::kBF16;
+  const std::int64_t width = args.x.dim(1);
+  std::vector<double> inputs = load_elements(args.x);
+  if (args.weight.dtype() == DType::kBF16)
+    for (double& x : inputs) x = to_float(to_bf16(static_cast<float>(x)));
+  const std::vector<double> factors = load_elements(args.weight);
   for (std::int64_t m = 0; m < args.x.dim(0); ++m) {
     for (std::int64_t n = 0; n < args.weight.dim(0); ++n) {
       double sum = args.bias ? load_element(args.bias, {n}) : 0.0;
-      for (std::int64_t k = 0; k < args.x.dim(1); ++k) {
-        double x = load_element(args.x, {m, k});
-        if (round_inputs) x = to_float(to_bf16(static_cast<float>(x)));
-        sum += x * load_element(args.weight, {n, k});
-      }
+      const double* const input = inputs.data() + m * width;
+      const double* const factor = factors.data() + n * width;
+      for (std::int64_t k = 0; k < width; ++k) sum += input[k] * factor[k];
       store_element(args.out, {m, n}, apply_activation(args.activation, sum));
     }
   }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <csetjmp>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -24,9 +23,12 @@ constexpr std::size_t kStack = std::size_t{64} * 1024;
 
 enum class State { kReady, kAtBarrier, kAtExchange, kDone };
 
+/// Where a fiber or the scheduler goes on. The compiler's jumps: the C library's look for cleanups of threads each time.
+using Place = std::array<void*, 5>;
+
 /// A stack of its own for one thread of a block, used again by the next block's.
 struct Fiber {
-  std::jmp_buf place{};       // where it goes on
+  Place place{};              // where it goes on
   bool on_its_stack = false;  // `place` is set
   bool between_bodies = false;
   std::unique_ptr<std::byte[]> stack = std::make_unique_for_overwrite<std::byte[]>(kStack);
@@ -44,9 +46,10 @@ struct Machine {
   std::vector<Warp> warps;
   std::vector<unsigned> order;
   std::vector<std::byte> shared;
-  std::jmp_buf scheduler{};
+  Place scheduler{};
   unsigned current = 0;
-  unsigned count = 0;  // threads of the block
+  unsigned count = 0;                  // threads of the block
+  std::array<unsigned, 4> in_state{};  // of them, by State
   unsigned launches = 0;
   std::string failure;
   const std::function<void()>* body = nullptr;
@@ -65,11 +68,21 @@ Machine& machine() {
   return instance;
 }
 
+unsigned& count_of(Machine& m, State state) {
+  return m.in_state[static_cast<std::size_t>(state)];
+}
+
+void set_state(Machine& m, Fiber& fiber, State state) {
+  --count_of(m, fiber.state);
+  ++count_of(m, state);
+  fiber.state = state;
+}
+
 void yield_to_scheduler(State state) {
   Machine& m = machine();
   Fiber& fiber = m.fibers[m.current];
-  fiber.state = state;
-  if (_setjmp(fiber.place) == 0) _longjmp(m.scheduler, 1);
+  set_state(m, fiber, state);
+  if (__builtin_setjmp(fiber.place.data()) == 0) __builtin_longjmp(m.scheduler.data(), 1);
 }
 
 void fiber_main() {
@@ -83,8 +96,8 @@ void fiber_main() {
 /// Goes on in a fiber until it yields. A first time swaps contexts; later ones jump, since swapping makes a system call, which took
 /// four fifths of the tests' time.
 void enter_fiber(Machine& m, Fiber& fiber) {
-  if (_setjmp(m.scheduler) != 0) return;
-  if (fiber.on_its_stack) _longjmp(fiber.place, 1);
+  if (__builtin_setjmp(m.scheduler.data()) != 0) return;
+  if (fiber.on_its_stack) __builtin_longjmp(fiber.place.data(), 1);
   fiber.on_its_stack = true;
   ucontext_t context{};
   getcontext(&context);
@@ -104,6 +117,8 @@ void start_fibers(Machine& m) {
     fiber.state = State::kReady;
     fiber.exchanges = 0;
   }
+  m.in_state = {};
+  count_of(m, State::kReady) = m.count;
 }
 
 /// Forwards, backwards or shuffled, by the number of the launch.
@@ -126,35 +141,31 @@ bool release_warp(Machine& m, unsigned first) {
   for (unsigned t = first; t < end; ++t)
     if (m.fibers[t].state != State::kAtExchange || m.fibers[t].exchanges != m.fibers[first].exchanges)
       return false;
-  for (unsigned t = first; t < end; ++t) m.fibers[t].state = State::kReady;
+  for (unsigned t = first; t < end; ++t) set_state(m, m.fibers[t], State::kReady);
   return true;
 }
 
 bool release_warps(Machine& m) {
   bool released = false;
+  if (count_of(m, State::kAtExchange) == 0) return released;
   for (unsigned first = 0; first < m.count; first += kWarp) released = release_warp(m, first) || released;
   return released;
 }
 
 bool release_block(Machine& m) {
-  for (unsigned t = 0; t < m.count; ++t)
-    if (m.fibers[t].state != State::kAtBarrier) return false;
-  for (unsigned t = 0; t < m.count; ++t) m.fibers[t].state = State::kReady;
+  if (count_of(m, State::kAtBarrier) != m.count) return false;
+  for (unsigned t = 0; t < m.count; ++t) set_state(m, m.fibers[t], State::kReady);
   return true;
 }
 
-bool all_done(const Machine& m) {
-  return std::all_of(m.fibers.begin(), m.fibers.begin() + m.count,
-                     [](const Fiber& fiber) { return fiber.state == State::kDone; });
+bool all_done(Machine& m) {
+  return count_of(m, State::kDone) == m.count;
 }
 
-std::string describe_hang(const Machine& m) {
-  std::array<unsigned, 4> counts{};
-  for (unsigned t = 0; t < m.count; ++t) ++counts[static_cast<std::size_t>(m.fibers[t].state)];
+std::string describe_hang(Machine& m) {
   return fmt::format("{} threads wait at a barrier, {} at a warp operation and {} have returned",
-                     counts[static_cast<std::size_t>(State::kAtBarrier)],
-                     counts[static_cast<std::size_t>(State::kAtExchange)],
-                     counts[static_cast<std::size_t>(State::kDone)]);
+                     count_of(m, State::kAtBarrier), count_of(m, State::kAtExchange),
+                     count_of(m, State::kDone));
 }
 
 /// Lets thread t go on until it waits, where it can.
