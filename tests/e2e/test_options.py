@@ -259,9 +259,9 @@ class Options(WanTest):
         tasks = run("plan", "--task", "nothing").err.rpartition("expected ")[2].strip().replace(" or ", ", ").split(", ")
         self.assertGreaterEqual(set(tasks), {"t2v-A14B", "animate-14B"})
         for command in ("generate", "plan", "bench"):
-            text = run(command, "--help").out
+            told = run(command, "--help").out.partition("  --task TEXT")[2].partition("\n  --")[0]
             for task in tasks:
-                self.assertRegex(text, rf"(?s)--task TEXT.*?\b{task}\b.*?--size", (command, task))
+                self.assertIn(task, told, command)
 
     def test_version(self):
         result = run("--version")

@@ -25,14 +25,14 @@ def reconstruction_loss(y, x):
     return loss
 
 
-def noisy_reconstruction(vae, x):
+def noisy_reconstruction(vae, x, noise=NOISE):
     """x [B, 3, F, H, W] through latents with noise, in bf16 on a GPU -> the same in fp32."""
     if x.device.type == "cuda":
         x = x.contiguous(memory_format=torch.channels_last_3d)
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=x.device.type == "cuda"):
         z = vae.encode(x)
         deviation = z.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-        return vae.decode(z + NOISE * deviation * torch.randn_like(z)).float()
+        return vae.decode(z + noise * deviation * torch.randn_like(z)).float()
 
 
 def make_loss(vae, renderer, batch, frames):

@@ -39,14 +39,7 @@ def make_loss(vae, plan, device):
         with torch.no_grad():
             x, weight = draw_batch(plan["batch"], None, device, plan["frames"], plan["size"])
             x = strong_colours(x)
-            if device.type == "cuda":
-                x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            with torch.no_grad():
-                z = vae.encode(x)
-                z = z + NOISE * z.float().std(dim=(0, 2, 3, 4), keepdim=True) * torch.randn_like(z)
-            y = vae.decode(z).float()
-        return loss_of(y, x, weight)
+        return loss_of(train_vae.noisy_reconstruction(vae, x, NOISE), x, weight)
 
     return loss_fn
 

@@ -2,10 +2,11 @@
 // The formats of packed weights: the one table of them. A new one is a file of this folder, a row here and a DType of its place.
 //
 // A format has kName, kValues and kBytes of a block (the values follow one another in a row), and
-//   run(block, first)(i)   the value first + i, for a `first` that is a multiple of 8 and i < 8, or of kRunValues and i < kRunValues
-//   kApart                 how far apart values lie that come out of the same bytes; 0: there are none
+//   run<Bits>(block, first)(i)   the value first + i, for a `first` that is a multiple of 8 and i < 8, or of kRunValues and i < kRunValues;
+//                                Bits: how the bytes are taken, InMemory or InRegisters (format_math.h)
+//   kApart                       how far apart values lie that come out of the same bytes; 0: there are none
 // or, where values depend on all of a block,
-//   unpack(block, out)     all of them
+//   unpack(block, out)           all of them
 
 #include "tensor/formats/codes.h"
 #include "tensor/formats/iq4.h"
