@@ -13,6 +13,13 @@ namespace wan {
 template <typename Derived, typename Base, typename List = AllOps>
 class OverEveryOp;
 
+/// What `derived` takes for an op of those that it takes scratch for.
+template <typename Derived, typename Args>
+void take_scratch_by(Derived& derived, Workspace& workspace, const Args& args) {
+  if constexpr (requires { derived.take_scratch_op(workspace, args); })
+    derived.take_scratch_op(workspace, args);
+}
+
 template <typename Derived, typename Base>
 class OverEveryOp<Derived, Base, TypeList<>> : public Base {
  public:
@@ -34,10 +41,56 @@ class OverEveryOp<Derived, Base, TypeList<First, Rest...>>
   }
   void run(ExecContext& ctx, const First& args) override { static_cast<Derived&>(*this).run_op(ctx, args); }
   void take_scratch(Workspace& workspace, const First& args) override {
-    auto& derived = static_cast<Derived&>(*this);
-    if constexpr (requires { derived.take_scratch_op(workspace, args); })
-      derived.take_scratch_op(workspace, args);
+    take_scratch_by(static_cast<Derived&>(*this), workspace, args);
   }
+};
+
+/// Six at a time, as OpInterface.
+template <typename Derived, typename Base, typename A, typename B, typename C, typename D, typename E,
+          typename F, typename... Rest>
+class OverEveryOp<Derived, Base, TypeList<A, B, C, D, E, F, Rest...>>
+    : public OverEveryOp<Derived, Base, TypeList<Rest...>> {
+  using Others = OverEveryOp<Derived, Base, TypeList<Rest...>>;
+
+ public:
+  using Others::Others;
+  using Others::run;
+  using Others::supports;
+  using Others::take_scratch;
+  bool supports(const A& args) const override { return derived().supports_op(args); }
+  bool supports(const B& args) const override { return derived().supports_op(args); }
+  bool supports(const C& args) const override { return derived().supports_op(args); }
+  bool supports(const D& args) const override { return derived().supports_op(args); }
+  bool supports(const E& args) const override { return derived().supports_op(args); }
+  bool supports(const F& args) const override { return derived().supports_op(args); }
+  void run(ExecContext& ctx, const A& args) override { derived().run_op(ctx, args); }
+  void run(ExecContext& ctx, const B& args) override { derived().run_op(ctx, args); }
+  void run(ExecContext& ctx, const C& args) override { derived().run_op(ctx, args); }
+  void run(ExecContext& ctx, const D& args) override { derived().run_op(ctx, args); }
+  void run(ExecContext& ctx, const E& args) override { derived().run_op(ctx, args); }
+  void run(ExecContext& ctx, const F& args) override { derived().run_op(ctx, args); }
+  void take_scratch(Workspace& workspace, const A& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const B& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const C& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const D& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const E& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+  void take_scratch(Workspace& workspace, const F& args) override {
+    take_scratch_by(derived(), workspace, args);
+  }
+
+ private:
+  Derived& derived() { return static_cast<Derived&>(*this); }
+  const Derived& derived() const { return static_cast<const Derived&>(*this); }
 };
 
 // The functions below are no templates, on purpose.

@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <system_error>
 
 namespace wan::test {
 
@@ -26,28 +28,35 @@ void check_transfer(const TensorView& from, const TensorView& to, const TensorVi
 }  // namespace
 
 FencedMemory::FencedMemory() {
-  void* const region =
-      ::mmap(nullptr, kRegion, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  WAN_CHECK(region != MAP_FAILED, kOutOfMemory, "[fenced] cannot reserve {} bytes of addresses", kRegion);
-  region_ = static_cast<std::byte*>(region);
+  const int pages = ::memfd_create("fenced", MFD_CLOEXEC);
+  WAN_CHECK(pages >= 0 && ::ftruncate(pages, static_cast<off_t>(kRegion)) == 0, kOutOfMemory,
+            "[fenced] no memory of two places: {}", std::generic_category().message(errno));
+  void* const front = ::mmap(nullptr, kRegion, PROT_NONE, MAP_SHARED | MAP_NORESERVE, pages, 0);
+  void* const behind = ::mmap(nullptr, kRegion, PROT_NONE, MAP_SHARED | MAP_NORESERVE, pages, 0);
+  ::close(pages);
+  WAN_CHECK(front != MAP_FAILED && behind != MAP_FAILED, kOutOfMemory,
+            "[fenced] cannot reserve {} bytes of addresses twice", kRegion);
+  front_ = static_cast<std::byte*>(front);
+  behind_ = static_cast<std::byte*>(behind);
 }
 
 FencedMemory::~FencedMemory() {
-  ::munmap(region_, kRegion);
+  ::munmap(front_, kRegion);
+  ::munmap(behind_, kRegion);
 }
 
 std::byte* FencedMemory::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::scoped_lock lock(mutex_);
   const std::size_t size = whole_pages(bytes);
-  std::byte* data = region_;
+  std::byte* data = front_;
   for (const auto& [begin, taken] : blocks_) {  // the first gap that is wide enough
     if (static_cast<std::size_t>(begin - data) >= size) break;
     data = begin + taken;
   }
-  WAN_CHECK(static_cast<std::size_t>(region_ + kRegion - data) >= size, kOutOfMemory,
+  WAN_CHECK(static_cast<std::size_t>(front_ + kRegion - data) >= size, kOutOfMemory,
             "[fenced] no {} bytes of addresses are left", size);
-  if (openings_ > 0) ::mprotect(data, size, PROT_READ | PROT_WRITE);
+  ::mprotect(behind(data), size, PROT_READ | PROT_WRITE);
   blocks_[data] = size;
   count_.add(bytes);
   return data;
@@ -58,45 +67,30 @@ void FencedMemory::release(std::byte* data, std::size_t bytes) noexcept {
   count_.remove(bytes);
   const std::scoped_lock lock(mutex_);
   const std::size_t size = blocks_[data];
-  ::madvise(data, size, MADV_DONTNEED);
-  ::mprotect(data, size, PROT_NONE);
+  ::madvise(behind_ + (data - front_), size, MADV_REMOVE);
+  ::mprotect(behind(data), size, PROT_NONE);
   blocks_.erase(data);
 }
 
-void FencedMemory::open() {
+void FencedMemory::leave_open() {
   const std::scoped_lock lock(mutex_);
-  if (openings_++ == 0) protect(PROT_READ | PROT_WRITE);
-}
-
-void FencedMemory::close() {
-  const std::scoped_lock lock(mutex_);
-  if (--openings_ == 0) protect(PROT_NONE);
-}
-
-void FencedMemory::protect(int rights) const {
-  for (auto block = blocks_.begin(); block != blocks_.end();) {
-    std::byte* const begin = block->first;
-    std::byte* end = begin;
-    for (; block != blocks_.end() && block->first == end; ++block) end += block->second;
-    ::mprotect(begin, static_cast<std::size_t>(end - begin), rights);
-  }
+  WAN_CHECK(blocks_.empty(), kInternal, "[fenced] the fence is left open before anything stands behind it");
+  open_ = true;
 }
 
 void FencedBase::upload(const TensorView& host, const TensorView& device) {
   check_transfer(host, device, host);
-  const FencedMemory::Opening opening(memory_);
-  std::memcpy(device.data(), host.data(), host.bytes());
+  std::memcpy(on_host(device).data(), host.data(), host.bytes());
 }
 
 void FencedBase::download(const TensorView& device, const TensorView& host) {
   check_transfer(device, host, host);
-  const FencedMemory::Opening opening(memory_);
-  std::memcpy(host.data(), device.data(), host.bytes());
+  std::memcpy(host.data(), on_host(device).data(), host.bytes());
 }
 
-TensorView FencedBase::on_host(const TensorView& view) {
+TensorView FencedBase::on_host(const TensorView& view) const {
   if (!view) return view;
-  return TensorView(view.data(), view.dtype(), view.shape(), view.strides(), Device{});
+  return TensorView(memory_.behind(view.data()), view.dtype(), view.shape(), view.strides(), Device{});
 }
 
 }  // namespace wan::test

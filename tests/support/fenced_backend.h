@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 
 #include "ops/backend.h"
 #include "ops/every_op.h"
@@ -13,8 +12,8 @@
 
 namespace wan::test {
 
-/// Page-wise memory without any access rights while the fence is closed, and never any to what is not given out. It lies side by side,
-/// so that opening the fence is few system calls. Thread-safe.
+/// Memory at two places: in front of the fence, where nobody has any access, and behind it, where the kernels work. What is not given out
+/// cannot be reached at either. Thread-safe.
 class FencedMemory final : public Allocator {
  public:
   FencedMemory();
@@ -23,29 +22,19 @@ class FencedMemory final : public Allocator {
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* data, std::size_t bytes) noexcept override;
   const AllocationCount& count() const { return count_; }
-
-  /// Access while one of these lives.
-  class Opening {
-   public:
-    explicit Opening(FencedMemory& memory) : memory_(memory) { memory_.open(); }
-    ~Opening() { memory_.close(); }
-    Opening(const Opening&) = delete;
-    Opening& operator=(const Opening&) = delete;
-
-   private:
-    FencedMemory& memory_;
-  };
+  /// Where the kernels find these bytes.
+  std::byte* behind(std::byte* data) const { return open_ ? data : behind_ + (data - front_); }
+  /// No fence, for all that will ever be given out.
+  void leave_open();
+  bool is_open() const { return open_; }
 
  private:
-  void open();
-  void close();
-  void protect(int rights) const;
-
   AllocationCount count_;
   std::mutex mutex_;
-  std::byte* region_;                         // addresses for all blocks
-  std::map<std::byte*, std::size_t> blocks_;  // whole pages
-  int openings_ = 0;
+  std::byte* front_;                          // addresses for all blocks
+  std::byte* behind_;                         // others of the same pages
+  std::map<std::byte*, std::size_t> blocks_;  // in front, whole pages
+  bool open_ = false;
 };
 
 class FencedBase : public Backend {
@@ -59,20 +48,19 @@ class FencedBase : public Backend {
   std::int64_t free_bytes() const override { return std::int64_t{1} << 32; }
   void upload(const TensorView& host, const TensorView& device) override;
   void download(const TensorView& device, const TensorView& host) override;
-  /// No fence from here on, for what takes long behind one.
-  void leave_open() { opening_.emplace(memory_); }
+  /// No fence from here on, for what is no kernel and works on it.
+  void leave_open() { memory_.leave_open(); }
   MemoryUse memory_use() const override { return {memory_.count().now(), memory_.count().peak()}; }
 
  protected:
   Backend& inner() const { return *inner_; }
-  /// The same memory as the host's, for kernels behind the fence.
-  static TensorView on_host(const TensorView& view);
+  /// The same bytes behind the fence as the host's, for kernels.
+  TensorView on_host(const TensorView& view) const;
 
   FencedMemory memory_;
 
  private:
   std::unique_ptr<Backend> inner_;
-  std::optional<FencedMemory::Opening> opening_;
 };
 
 /// Every op is the inner backend's kernel, or the composite.
@@ -92,12 +80,19 @@ class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
                 to_string(view.device()));
       view = on_host(view);
     });
-    const FencedMemory::Opening opening(memory_);
-    if (inner().supports(here)) {
-      inner().run(ctx, here);
-    } else {
-      reference(here);
-    }
+    if (!inner().supports(here)) return reference(here);
+    if (memory_.is_open()) return inner().run(ctx, here);
+    // The scratch that the workspace counts is in front of the fence: kernels have other memory.
+    const Workspace::Scope scope(ctx.workspace);
+    inner().take_scratch(ctx.workspace, args);
+    Workspace scratch(cpu_allocator());
+    ExecContext behind{.backend = inner(),
+                       .workspace = scratch,
+                       .communicator = ctx.communicator,
+                       .cancelled = ctx.cancelled,
+                       .require_fused = ctx.require_fused,
+                       .unpacked = ctx.unpacked};
+    inner().run(behind, here);
   }
   template <typename Args>
   void take_scratch_op(Workspace& workspace, const Args& args) {
