@@ -17,7 +17,7 @@
 #include "support/tap_recorder.h"
 #include "tasks/animate/character_picture.h"
 
-namespace wan::test {
+namespace wan::test::animate_transformer_test {
 namespace {
 
 // Both sides compute in f32 and differ in the order of sums; see wan_transformer_test.cpp.
@@ -279,4 +279,4 @@ INSTANTIATE_TEST_SUITE_P(Models, ClipParity, ::testing::ValuesIn(all_kernels()),
                          [](const auto& instance) { return std::string(kernels_name(instance.param)); });
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::animate_transformer_test

@@ -14,7 +14,7 @@
 #include "support/vae_model.h"
 #include "weights/convert.h"
 
-namespace wan::test {
+namespace wan::test::bf16_layers_test {
 namespace {
 
 // Relative RMS of a layer's output. bf16 keeps 8 bits, so that rounding a value is off by 1.7e-3 of it (RMS, where values of
@@ -248,4 +248,4 @@ INSTANTIATE_TEST_SUITE_P(Models, VaeLayersInBf16,
                          });
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::bf16_layers_test

@@ -15,7 +15,7 @@
 #include "support/golden.h"
 #include "support/tap_recorder.h"
 
-namespace wan::test {
+namespace wan::test::qwen_test {
 namespace {
 
 // f32 on both sides; sums of up to 72 terms in another order through up to three layers.
@@ -333,4 +333,4 @@ TEST(QwenConfigFile, TellsOtherNetworks) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::qwen_test

@@ -6,7 +6,7 @@
 
 #include "support/sam2_model.h"
 
-namespace wan::test {
+namespace wan::test::sam2_test {
 namespace {
 
 // f32 on both sides, sums of up to 2048 terms in another order through some twenty layers.
@@ -88,4 +88,4 @@ INSTANTIATE_TEST_SUITE_P(Models, Sam2Parity,
                          sam_case_name);
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::sam2_test

@@ -16,7 +16,7 @@
 #include "support/tap_recorder.h"
 #include "weights/convert.h"
 
-namespace wan::test {
+namespace wan::test::speech_transformer_test {
 namespace {
 
 // Both sides compute in f32 and differ in the order of sums; see wan_transformer_test.cpp.
@@ -321,4 +321,4 @@ TEST(SpeechTransformer, RefusesInputsThatDoNotBelongTogether) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::speech_transformer_test

@@ -8,7 +8,7 @@
 #include "support/compare.h"
 #include "support/tap_recorder.h"
 
-namespace wan::test {
+namespace wan::test::umt5_test {
 namespace {
 
 // f32 on both sides; sums of up to 512 terms in another order through up to three layers.
@@ -66,4 +66,4 @@ INSTANTIATE_TEST_SUITE_P(Models, Umt5Parity,
                          case_name);
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::umt5_test

@@ -7,7 +7,7 @@
 #include "support/compare.h"
 #include "support/vae_model.h"
 
-namespace wan::test {
+namespace wan::test::vae_precision_test {
 namespace {
 
 constexpr VaePrecision kBf16{.compute = DType::kBF16};
@@ -113,4 +113,4 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::vae_precision_test

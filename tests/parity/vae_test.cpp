@@ -6,7 +6,7 @@
 #include "support/tap_recorder.h"
 #include "support/vae_model.h"
 
-namespace wan::test {
+namespace wan::test::vae_test {
 namespace {
 
 // f32 on both sides; sums of up to 500 terms in another order through about 30 layers, each adding some 1e-7. The
@@ -90,4 +90,4 @@ INSTANTIATE_TEST_SUITE_P(
     case_name);
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::vae_test

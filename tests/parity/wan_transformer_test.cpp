@@ -12,7 +12,7 @@
 #include "support/compare.h"
 #include "support/tap_recorder.h"
 
-namespace wan::test {
+namespace wan::test::wan_transformer_test {
 namespace {
 
 // Both sides compute in f32 and differ in the order of sums. Layers and outputs agree within 3e-6, cross-attention
@@ -247,4 +247,4 @@ TEST(WanActivations, HaveTheMemoryOfFourTensorsOfRowsAndMoreForAWideFeedForwardA
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::wan_transformer_test

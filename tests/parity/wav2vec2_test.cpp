@@ -15,7 +15,7 @@
 #include "support/golden.h"
 #include "support/tap_recorder.h"
 
-namespace wan::test {
+namespace wan::test::wav2vec2_test {
 namespace {
 
 // f32 on both sides; sums of up to 80 terms in another order through up to three layers.
@@ -191,4 +191,4 @@ TEST(SpeechFeatures, CountsAreTheOfficialOnes) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::wav2vec2_test

@@ -8,7 +8,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::attention_test {
 namespace {
 
 struct Case {
@@ -295,4 +295,4 @@ TEST(JoinAttention, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::attention_test

@@ -9,7 +9,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::channel_resample_test {
 namespace {
 
 struct Case {
@@ -135,4 +135,4 @@ TEST(ChannelResample, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::channel_resample_test

@@ -4,7 +4,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::conv3d_test {
 namespace {
 
 struct Case {
@@ -149,4 +149,4 @@ TEST(Conv3d, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::conv3d_test

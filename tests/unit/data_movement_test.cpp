@@ -17,7 +17,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::data_movement_test {
 namespace {
 
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
@@ -308,4 +308,4 @@ TEST(Embedding, RefusesIdsOutsideTheTable) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::data_movement_test

@@ -12,7 +12,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::elementwise_test {
 namespace {
 
 // f32: a few roundings of 2^-24 an element. bf16: a result is rounded by 2^-8 of itself at most.
@@ -232,4 +232,4 @@ TEST(CountNonFinite, CountsNanAndBothInfinitiesAnywhere) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::elementwise_test

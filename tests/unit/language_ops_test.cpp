@@ -8,7 +8,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::language_ops_test {
 namespace {
 
 struct CausalCase {
@@ -144,4 +144,4 @@ TEST(RotateHalves, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::language_ops_test

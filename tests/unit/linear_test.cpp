@@ -6,7 +6,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::linear_test {
 namespace {
 
 struct Case {
@@ -214,4 +214,4 @@ TEST(Linear, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::linear_test

@@ -10,7 +10,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::network_ops_test {
 namespace {
 
 constexpr PointwiseKind kOfTwo[] = {PointwiseKind::kAdd, PointwiseKind::kSub, PointwiseKind::kMul,
@@ -186,4 +186,4 @@ TEST(DepthwiseConv, MatchesTheComposite) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::network_ops_test

@@ -10,7 +10,7 @@
 #include "support/guarded.h"
 #include "support/op_context.h"
 
-namespace wan::test {
+namespace wan::test::norms_test {
 namespace {
 
 // f32: a few roundings of 2^-24 an element, and the statistics' own, which blockwise sums keep below that; over the widest rows
@@ -340,4 +340,4 @@ TEST(ChannelNorm, RefusesWhatItsContractDoesNotAllow) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::norms_test

@@ -13,7 +13,7 @@
 #include "support/op_context.h"
 #include "tensor/unpack.h"
 
-namespace wan::test {
+namespace wan::test::unpack_test {
 namespace {
 
 std::vector<DType> packed_dtypes() {
@@ -66,4 +66,4 @@ TEST(Unpack, RefusesRowsThatAreNoBlocks) {
 }
 
 }  // namespace
-}  // namespace wan::test
+}  // namespace wan::test::unpack_test
