@@ -45,7 +45,7 @@ ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS="suppressions=$PWD/tools/checks/lsan.su
 compile_cuda() {
   cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=ON -DWAN_WITH_CUDA=ON -DWAN_BUILD_BENCHMARKS=ON \
     -DCMAKE_CUDA_FLAGS_RELEASE=-O0 -DWAN_CUDA_TOGETHER=ON "-DWAN_CUDA_ARCHITECTURES=$1" >/dev/null &&
-    cmake --build build -j "$jobs" --target gpu_tests benchmarks wan
+    cmake --build build -j "$jobs" --target gpu_tests benchmarks script_tools wan
 }
 
 architectures=$(sed -n 's/^set(WAN_CUDA_ARCHITECTURES "\(.*\)"$/\1/p' CMakeLists.txt)
@@ -54,9 +54,9 @@ if [ "${GPUS:-some}" = some ]; then
   turn=$(($(git rev-list --count HEAD) % $(echo "$others" | wc -l) + 1))
   architectures="90a-real;$(echo "$others" | sed -n "${turn}p")"
 fi
+[ -f build/CMakeCache.txt ] || cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=ON >/dev/null
 if command -v nvcc >/dev/null 2>&1; then
   stage "the CUDA backend and the benchmarks compile and link for $architectures"
-  [ -f build/CMakeCache.txt ] || cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DWAN_BUILD_TESTS=ON >/dev/null
   cp build/CMakeCache.txt build/CMakeCache.before
   status=0
   compile_cuda "$architectures" || status=$?
@@ -65,6 +65,7 @@ if command -v nvcc >/dev/null 2>&1; then
   [ "$status" = 0 ] || exit "$status"
 else
   stage "no nvcc: the CUDA backend is not compiled"
+  cmake --build build -j "$jobs" --target script_tools
 fi
 
 stage "fuzzing"
