@@ -7,12 +7,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/handles.h"
 #include "backends/cuda/kernels/hopper_attention_kernel.h"
+#include "cutlass_attention.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/dispatch.h"
@@ -20,15 +22,7 @@
 namespace {
 
 using namespace wan;
-using cutlass::fmha::kernel::Option;
-using cutlass::fmha::kernel::Tag;
 using Fusion = cutlass::fmha::collective::ResidualFusion;
-
-template <int kQueries, int kKeys>
-using Tile = cute::Shape<cute::Int<kQueries>, cute::Int<kKeys>, cute::_128>;
-template <int kCount>
-using Stages = Option<Tag::kStagesKV, cute::Int<kCount>>;
-using Locked = Option<Tag::kIsMainloopLocked, cute::true_type>;
 
 struct Bench {
   std::unique_ptr<Backend> backend = make_cuda_backend({});
@@ -61,14 +55,10 @@ struct Bench {
     return host;
   }
 
-  template <typename TileShape, typename... Options>
-  void measure(const char* name) {
+  AttentionArgs args() const { return {q, k, v, 1.0f / std::sqrt(128.0f), {}, {}, out}; }
+
+  void measure(const char* name, const std::function<void()>& call) {
     try {
-      const auto call = [&] {
-        const Workspace::Scope scope(workspace);
-        wan::cuda::run_hopper_kernel<Fusion, TileShape, Options...>(
-            stream, workspace, info.multiprocessors, {q, k, v, 1.0f / std::sqrt(128.0f), {}, {}, out});
-      };
       call();
       std::vector<float> times;
       for (int i = 0; i < 7; ++i) {
@@ -117,12 +107,20 @@ int main(int argc, char** argv) {
     Bench bench(argc > 1 ? std::atoll(argv[1]) : 75600);
     std::printf("%s, %lld tokens, 40 heads of 128\n", bench.info.name.c_str(),
                 static_cast<long long>(bench.shape[0]));
-    bench.measure<wan::cuda::HopperTile>("128 queries, 128 keys, 5 stages");
-    bench.measure<Tile<128, 128>, Locked>("128 queries, 128 keys, 5 stages, in turn");
-    bench.measure<Tile<128, 160>, Stages<4>>("128 queries, 160 keys, 4 stages");
-    bench.measure<Tile<128, 176>, Stages<3>>("128 queries, 176 keys, 3 stages");
-    bench.measure<Tile<128, 176>, Stages<3>, Locked>("128 queries, 176 keys, 3 stages, in turn");
-    bench.measure<wan::cuda::HopperTile>("128 queries, 128 keys, 5 stages, once more");
+    const auto args = bench.args();
+    const int count = bench.info.multiprocessors;
+    namespace hopper = wan::cuda::hopper;
+    const auto cutlass = [&] {
+      const Workspace::Scope scope(bench.workspace);
+      wan::cuda::cutlass_example::run_hopper_kernel<Fusion>(bench.stream, bench.workspace, count, args);
+    };
+    bench.measure("CUTLASS's example", cutlass);
+    bench.measure("176 keys, clusters of 2", [&] { hopper::launch<176, 2, false>(bench.stream, count, args); });
+    bench.measure("176 keys", [&] { hopper::launch<176, 1, false>(bench.stream, count, args); });
+    bench.measure("160 keys, clusters of 2", [&] { hopper::launch<160, 2, false>(bench.stream, count, args); });
+    bench.measure("128 keys, clusters of 2", [&] { hopper::launch<128, 2, false>(bench.stream, count, args); });
+    bench.measure("128 keys", [&] { hopper::launch<128, 1, false>(bench.stream, count, args); });
+    bench.measure("CUTLASS's example, once more", cutlass);
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -81,11 +81,7 @@ bool has_hopper_attention() {
   return false;
 }
 
-void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
-  WAN_ASSERT(false && "there are no Hopper kernels");
-}
-
-void run_hopper_key_bias_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
+void run_hopper_attention(cudaStream_t, int, const AttentionArgs&) {
   WAN_ASSERT(false && "there are no Hopper kernels");
 }
 

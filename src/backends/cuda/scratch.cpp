@@ -106,10 +106,7 @@ bool is_small_attention(const AttentionArgs& args) {
 
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways) {
   if (args.out.elements() == 0) return;
-  if (is_bf16_attention(args) && (ways.hopper || !args.key_bias)) {
-    if (!args.log_sums) workspace.take(DType::kF32, {args.q.dim(1), args.q.dim(0)});  // CUTLASS's
-    return;
-  }
+  if (is_bf16_attention(args) && (ways.hopper || !args.key_bias)) return;
   const AttentionArgs alike = take_alike(workspace, args, alike_dtype(args));
   if (!is_small_attention(args)) ScoreScratch(workspace, alike, ways.scores);
 }

@@ -1,4 +1,4 @@
-// The Hopper attention without biases: a video's self-attention.
+// The Hopper attention: a video's self-attention, and attention to a text whose padding is one key that counts as many.
 
 #include "backends/cuda/kernels/hopper_attention_kernel.h"
 
@@ -8,10 +8,11 @@ bool has_hopper_attention() {
   return true;
 }
 
-void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
-                          const AttentionArgs& args) {
-  // DefaultFusion would let the last tile's missing keys count; ResidualFusion masks them.
-  run_hopper_kernel<cutlass::fmha::collective::ResidualFusion>(stream, workspace, multiprocessors, args);
+void run_hopper_attention(cudaStream_t stream, int multiprocessors, const AttentionArgs& args) {
+  if (args.key_bias)
+    hopper::launch<176, 2, true>(stream, multiprocessors, args);
+  else
+    hopper::launch<176, 2, false>(stream, multiprocessors, args);
 }
 
 }  // namespace wan::cuda
