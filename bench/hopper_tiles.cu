@@ -115,11 +115,13 @@ int main(int argc, char** argv) {
       wan::cuda::cutlass_example::run_hopper_kernel<Fusion>(bench.stream, bench.workspace, count, args);
     };
     bench.measure("CUTLASS's example", cutlass);
-    bench.measure("176 keys, clusters of 2", [&] { hopper::launch<176, 2, false>(bench.stream, count, args); });
-    bench.measure("176 keys", [&] { hopper::launch<176, 1, false>(bench.stream, count, args); });
-    bench.measure("160 keys, clusters of 2", [&] { hopper::launch<160, 2, false>(bench.stream, count, args); });
-    bench.measure("128 keys, clusters of 2", [&] { hopper::launch<128, 2, false>(bench.stream, count, args); });
-    bench.measure("128 keys", [&] { hopper::launch<128, 1, false>(bench.stream, count, args); });
+    const auto ours = [&] {
+      const Workspace::Scope scope(bench.workspace);
+      wan::cuda::run_hopper_attention(bench.stream, bench.workspace, count, args);
+    };
+    bench.measure("ours", ours);
+    using hopper::Shift;
+    bench.measure("176 keys, following the greatest", [&] { hopper::launch<176, 2, Shift::kOfAll, false>(bench.stream, count, args); });
     bench.measure("CUTLASS's example, once more", cutlass);
     return 0;
   } catch (const Error& error) {

@@ -81,7 +81,7 @@ bool has_hopper_attention() {
   return false;
 }
 
-void run_hopper_attention(cudaStream_t, int, const AttentionArgs&) {
+void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
   WAN_ASSERT(false && "there are no Hopper kernels");
 }
 

@@ -1,4 +1,4 @@
-// The bf16 attention of heads of 128: CUTLASS's on Hopper, cuDNN's elsewhere, against the composite and, at a video's
+// The bf16 attention of heads of 128: our own on Hopper, cuDNN's elsewhere, against the composite and, at a video's
 // lengths, against f32; and the attention of a VAE's one wide head.
 
 #include "ops/attention.h"
@@ -212,6 +212,47 @@ TEST(GpuAttention, MatchesF32AtVideoLengths) {
     const Tensor expected = gpu.empty(DType::kF32, {tokens, 2, kWidth});
     attention(gpu.ctx, {as_f32(q), as_f32(k), as_f32(v), kScale, {}, {}, expected});
     EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << tokens;
+  }
+}
+
+/// Many keys, taken from the last to the first, whose scores differ by more than f32's powers of two hold: by and by, at once, and
+/// in one head of two, at once for some queries.
+TEST(GpuAttention, TakesKeysWhoseScoresGrow) {
+  constexpr std::int64_t kTokens = 4500;
+  struct Growth {
+    const char* name;
+    double (*factor)(std::int64_t token);  // of keys
+  };
+  const Growth growths[] = {
+      {"by and by", [](std::int64_t token) { return 1.0 + 60.0 * static_cast<double>(kTokens - token) / kTokens; }},
+      {"at once", [](std::int64_t token) { return token == 1000 ? 400.0 : 1.0; }},
+      {"and less", [](std::int64_t token) { return token > 4000 ? 200.0 : 1.0; }},
+  };
+  GpuContext gpu;
+  for (const Growth& growth : growths) {
+    const Tokens q(gpu, kTokens, 2, 2, 1);
+    const Tokens v(gpu, kTokens, 2, 2, 3);
+    const Tensor even = gpu.on_host(gpu.random(DType::kF32, {kTokens, 2, kWidth}, 2));
+    auto* const values = even.view().as<float>();
+    for (std::int64_t token = 0; token < kTokens; ++token)  // of the first head
+      for (std::int64_t i = 0; i < kWidth; ++i)
+        values[token * 2 * kWidth + i] *= static_cast<float>(growth.factor(token));
+    const Tensor keys = gpu.on_device(even);
+    const Tensor k = gpu.empty(DType::kBF16, {kTokens, 2, kWidth});
+    copy(gpu.ctx, {keys, k});
+    const Tensor out = gpu.empty(DType::kBF16, {kTokens, 2, kWidth});
+    const Tensor log_sums = gpu.empty(DType::kF32, {2, kTokens});
+    attention(gpu.ctx, {q.view, k, v.view, kScale, {}, {}, out, log_sums});
+    const auto as_f32 = [&](const TensorView& view) {
+      Tensor made = gpu.empty(DType::kF32, view.shape());
+      copy(gpu.ctx, {view, made});
+      return made;
+    };
+    const Tensor expected = gpu.empty(DType::kF32, {kTokens, 2, kWidth});
+    const Tensor expected_sums = gpu.empty(DType::kF32, {2, kTokens});
+    attention(gpu.ctx, {as_f32(q.view), as_f32(k), as_f32(v.view), kScale, {}, {}, expected, expected_sums});
+    EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << growth.name;
+    EXPECT_TRUE(all_close(gpu.on_host(log_sums), gpu.on_host(expected_sums), kLogSums)) << growth.name;
   }
 }
 

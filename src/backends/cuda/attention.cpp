@@ -80,7 +80,7 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const AttentionArgs& args) {
   const Workspace::Scope scope(ctx.workspace);
   if (is_bf16_attention(args)) {
     if (gpu.uses_hopper_attention())
-      return run_hopper_attention(stream, gpu.info().multiprocessors, args);
+      return run_hopper_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
     if (!args.key_bias && gpu.attentions().run(stream, ctx.workspace, args)) return;
   }
   const auto all_as = [&](DType dtype) {

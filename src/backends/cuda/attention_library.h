@@ -12,7 +12,8 @@ namespace wan::cuda {
 /// Whether this build has code for the Hopper kernels; the device is another question.
 bool has_hopper_attention();
 /// args as is_bf16_attention() says, with or without key_bias, on a device of compute capability 9.0.
-void run_hopper_attention(cudaStream_t stream, int multiprocessors, const AttentionArgs& args);
+void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                          const AttentionArgs& args);
 
 /// cuDNN's scaled dot product attention. Plans are kept under everything that they depend on. One thread at a time.
 class AttentionLibrary {

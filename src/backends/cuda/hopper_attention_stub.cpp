@@ -9,7 +9,7 @@ bool has_hopper_attention() {
   return false;
 }
 
-void run_hopper_attention(cudaStream_t, int, const AttentionArgs&) {
+void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
   fail(ErrorCode::kUnsupported, "[attention] this build has no kernels for Hopper GPUs");
 }
 

@@ -77,6 +77,13 @@ ScoreScratch::ScoreScratch(Workspace& workspace, const AttentionArgs& args, std:
   weights = args.v.dtype() == DType::kF32 ? scores : workspace.take(args.v.dtype(), most);
 }
 
+HopperScratch::HopperScratch(Workspace& workspace, const AttentionArgs& args) {
+  constexpr std::int64_t kManyKeys = 1024;
+  if (args.key_bias || args.k.dim(0) < kManyKeys) return;
+  const std::int64_t blocks = (args.q.dim(0) + kHopperQueries - 1) / kHopperQueries;
+  overflows = workspace.take(DType::kI32, {args.q.dim(1), blocks});
+}
+
 AttentionArgs take_alike(Workspace& workspace, const AttentionArgs& args, DType dtype) {
   AttentionArgs alike = args;
   for (TensorView* const view : {&alike.q, &alike.k, &alike.v}) *view = take_as(workspace, *view, dtype);
@@ -106,7 +113,10 @@ bool is_small_attention(const AttentionArgs& args) {
 
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways) {
   if (args.out.elements() == 0) return;
-  if (is_bf16_attention(args) && (ways.hopper || !args.key_bias)) return;
+  if (is_bf16_attention(args) && (ways.hopper || !args.key_bias)) {
+    if (ways.hopper) HopperScratch(workspace, args);
+    return;
+  }
   const AttentionArgs alike = take_alike(workspace, args, alike_dtype(args));
   if (!is_small_attention(args)) ScoreScratch(workspace, alike, ways.scores);
 }

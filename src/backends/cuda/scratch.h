@@ -48,6 +48,14 @@ struct ScoreScratch {
   TensorView scores, out, weights;  // out: the arguments' own, or memory for it in f32
 };
 
+inline constexpr int kHopperQueries = 256;  // of two neighbouring blocks
+
+/// Of the Hopper attention, which does not look for the greatest score among many keys: what it has to do again.
+struct HopperScratch {
+  HopperScratch(Workspace& workspace, const AttentionArgs& args);
+  TensorView overflows;  // [heads, ceil(queries / kHopperQueries)] i32; empty where it looks
+};
+
 inline constexpr std::int64_t kWidestPlainHead = 384;
 
 inline constexpr int kCausalThreads = 128;    // of a block, which is also how many keys it takes at once,

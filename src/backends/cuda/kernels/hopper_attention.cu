@@ -4,15 +4,25 @@
 
 namespace wan::cuda {
 
+using hopper::Shift;
+
 bool has_hopper_attention() {
   return true;
 }
 
-void run_hopper_attention(cudaStream_t stream, int multiprocessors, const AttentionArgs& args) {
-  if (args.key_bias)
-    hopper::launch<176, 2, true>(stream, multiprocessors, args);
-  else
-    hopper::launch<176, 2, false>(stream, multiprocessors, args);
+void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
+                          const AttentionArgs& args) {
+  const HopperScratch scratch(workspace, args);
+  if (args.key_bias) {
+    hopper::launch<128, 2, Shift::kOfAll, true>(stream, multiprocessors, args);
+  } else if (!scratch.overflows) {
+    hopper::launch<128, 2, Shift::kOfAll, false>(stream, multiprocessors, args);
+  } else {
+    int* const overflows = scratch.overflows.as<std::int32_t>();
+    WAN_CUDA(cudaMemsetAsync(overflows, 0, scratch.overflows.bytes(), stream));
+    hopper::launch<176, 2, Shift::kOfTheFirst, false>(stream, multiprocessors, args, overflows);
+    hopper::launch<176, 2, Shift::kMended, false>(stream, multiprocessors, args, overflows);
+  }
 }
 
 }  // namespace wan::cuda

@@ -29,6 +29,7 @@
 
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/check.h"
+#include "backends/cuda/scratch.h"
 #include "base/error.h"
 
 namespace wan::cuda::hopper {
@@ -51,6 +52,14 @@ struct Sizes {
   std::int64_t out_head;
   float* log_sums;         // [heads, queries] or null
   const float* key_bias;   // [keys]; read where the kernel is kBiased
+  int* overflows;          // [heads, blocks of queries]; see Shift
+};
+
+/// What is taken off a row's scores before they become powers of two, so that these stay numbers of f32.
+enum class Shift {
+  kOfTheFirst,  // the greatest of the first tile, and more where sums grow large; tells in Sizes::overflows what was too much
+  kOfAll,       // the greatest so far
+  kMended,      // that, for what overflows tells
 };
 
 /// Of q, k and v: 3 axes, (width, token, head).
@@ -117,6 +126,7 @@ struct Products;
 WAN_HOPPER_PRODUCTS(128)
 WAN_HOPPER_PRODUCTS(160)
 WAN_HOPPER_PRODUCTS(176)
+WAN_HOPPER_PRODUCTS(192)
 #undef WAN_HOPPER_PRODUCTS
 using ValueProduct =
     cute::SM90::GMMA::MMA_64x128x16_F32BF16BF16_RS<cute::SM90::GMMA::Major::K, cute::SM90::GMMA::Major::MN>;
@@ -145,18 +155,18 @@ __device__ __forceinline__ float row_sum(float x) {
 
 /// A thread's two rows of a group's 64 queries: row 16 warp + lane / 4, and the one 8 below. Of each it has two neighbouring
 /// columns of every eight: elements 4 i + 2 row + column hold column 8 i + 2 (lane % 4) + column.
-template <int kKeys, bool kBiased>
+template <int kKeys, Shift kShift, bool kBiased>
 struct Rows {
   float sums[kWidth / 2];            // softmax's weights times values
   float scores[kKeys / 2];
   std::uint32_t weights[kKeys / 4];  // in pairs of bf16, as the tensor cores read them
-  float greatest[2];
+  float shift[2];                    // of scores in powers of two
   float weight[2];                   // a thread's share of the sum of weights
 
   __device__ __forceinline__ void begin() {
 #pragma unroll
     for (int i = 0; i < kWidth / 2; ++i) sums[i] = 0.0f;
-    greatest[0] = greatest[1] = -std::numeric_limits<float>::infinity();
+    shift[0] = shift[1] = -std::numeric_limits<float>::infinity();
     weight[0] = weight[1] = 0.0f;
   }
 
@@ -220,38 +230,72 @@ struct Rows {
       }
   }
 
-  /// Makes weights of the scores, in place, in f32. Gives what the sums so far are to be multiplied by: 1 mostly, and then
-  /// false.
-  __device__ __forceinline__ bool soften(float scale_log2, float (&factor)[2]) {
-    float now[2] = {greatest[0], greatest[1]};
-#pragma unroll
-    for (int i = 0; i < kKeys / 2; ++i) now[i / 2 % 2] = fmaxf(now[i / 2 % 2], scores[i]);
-    now[0] = row_max(now[0]);
-    now[1] = row_max(now[1]);
-    constexpr float kSpare = 8.0f;  // weights of up to 2^8
-    const bool grows = (now[0] - greatest[0]) * scale_log2 > kSpare || (now[1] - greatest[1]) * scale_log2 > kSpare;
-    const bool scaled_anew = __any_sync(0xffffffff, grows);
-    float shift[2];
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-      if (scaled_anew) {
-        // All keys so far may have a bias of minus infinity.
-        const float zero = now[row] == -std::numeric_limits<float>::infinity() ? 0.0f : now[row];
-        factor[row] = power_of_two((greatest[row] - zero) * scale_log2);
-        weight[row] *= factor[row];
-        greatest[row] = now[row];
-        shift[row] = zero * scale_log2;
-      } else {
-        shift[row] = greatest[row] * scale_log2;
-        if (kBiased && greatest[row] == -std::numeric_limits<float>::infinity()) shift[row] = 0.0f;
-      }
-    }
+  /// Makes weights of the scores, in place, in f32.
+  __device__ __forceinline__ void soften(float scale_log2) {
+    // Where all keys so far have a bias of minus infinity, so has the shift.
+    const auto known = [](float x) { return kBiased && x == -std::numeric_limits<float>::infinity() ? 0.0f : x; };
+    const float shifts[2] = {known(shift[0]), known(shift[1])};
 #pragma unroll
     for (int i = 0; i < kKeys / 2; ++i) {
-      scores[i] = power_of_two(fmaf(scores[i], scale_log2, -shift[i / 2 % 2]));
+      scores[i] = power_of_two(fmaf(scores[i], scale_log2, -shifts[i / 2 % 2]));
       weight[i / 2 % 2] += scores[i];
     }
-    return scaled_anew;
+  }
+
+  /// Raises the shift to the greatest score. Gives false, mostly, where the sums so far may stay as they are; otherwise `factor`
+  /// is what they are to be multiplied by.
+  __device__ __forceinline__ bool follow_greatest(float scale_log2, float (&factor)[2]) {
+    constexpr float kSpare = 8.0f;  // weights of up to 2^8
+    float greatest[2] = {scores[0], scores[2]};
+#pragma unroll
+    for (int i = 0; i < kKeys / 2; ++i) greatest[i / 2 % 2] = fmaxf(greatest[i / 2 % 2], scores[i]);
+    bool grows = false;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      greatest[row] = fmaxf(shift[row], row_max(greatest[row]) * scale_log2);
+      grows |= greatest[row] - shift[row] > kSpare;
+    }
+    if (!__any_sync(0xffffffff, grows)) return false;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      const bool none = kBiased && greatest[row] == -std::numeric_limits<float>::infinity();
+      factor[row] = none ? 1.0f : power_of_two(shift[row] - greatest[row]);
+      weight[row] *= factor[row];
+      shift[row] = greatest[row];
+    }
+    return true;
+  }
+
+  /// Raises the shift where weights, made already, have become large.
+  __device__ __forceinline__ bool follow_weights(float (&factor)[2]) {
+    constexpr float kLarge = 0x1p40f;
+    if (!__any_sync(0xffffffff, weight[0] > kLarge || weight[1] > kLarge)) return false;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      const float total = row_sum(weight[row]);
+      const int exponent = total > kLarge && total < std::numeric_limits<float>::infinity() ? ilogbf(total) : 0;
+      factor[row] = power_of_two(static_cast<float>(-exponent));
+      weight[row] *= factor[row];
+      shift[row] += static_cast<float>(exponent);
+    }
+#pragma unroll
+    for (int i = 0; i < kKeys / 2; ++i) scores[i] *= factor[i / 2 % 2];
+    return true;
+  }
+
+  /// Weights of the scores of a block's first tile, and of another one: whether sums so far are to be multiplied by `factor`.
+  __device__ __forceinline__ void weigh_first(float scale_log2, float (&factor)[2]) {
+    follow_greatest(scale_log2, factor);
+    soften(scale_log2);
+  }
+  __device__ __forceinline__ bool weigh(float scale_log2, float (&factor)[2]) {
+    if constexpr (kShift == Shift::kOfTheFirst) {
+      soften(scale_log2);
+      return follow_weights(factor);
+    }
+    const bool grows = follow_greatest(scale_log2, factor);
+    soften(scale_log2);
+    return grows;
   }
 
   __device__ __forceinline__ void round_weights() {
@@ -277,28 +321,34 @@ __device__ __forceinline__ void release(const Barrier& barrier) {
 }
 
 /// What a block works on, one after another.
-template <int kCluster>
+template <Shift kShift, int kCluster>
 struct Work {
   int head;
   int query;
   int next;
   int of_head;
   int count;
+  const int* overflows;
   __device__ explicit Work(const Sizes& sizes)
       : next(static_cast<int>(blockIdx.x) / kCluster),
         of_head((sizes.queries + kQueries * kCluster - 1) / (kQueries * kCluster)),
-        count(of_head * sizes.heads) {}
+        count(of_head * sizes.heads),
+        overflows(sizes.overflows) {}
   __device__ bool take() {
+    if constexpr (kShift == Shift::kMended)
+      while (next < count && !overflows[next]) next += step();
     if (next >= count) return false;
     head = next / of_head;
     query = (next % of_head * kCluster + static_cast<int>(blockIdx.x) % kCluster) * kQueries;
-    next += static_cast<int>(gridDim.x) / kCluster;
+    next += step();
     return true;
   }
+  __device__ static int step() { return static_cast<int>(gridDim.x) / kCluster; }
+  __device__ int taken() const { return next - step(); }
 };
 
 /// One thread of a block: the block's queries, and its share of its cluster's keys and values.
-template <int kKeys, int kCluster>
+template <int kKeys, int kCluster, Shift kShift>
 __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes& sizes) {
   constexpr int kShare = kKeys / kCluster;
   constexpr std::uint16_t kAll = (1 << kCluster) - 1;
@@ -323,7 +373,7 @@ __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes
   Place k;
   Place v;
   unsigned q_parity = 0;
-  for (Work<kCluster> work(sizes); work.take();) {
+  for (Work<kShift, kCluster> work(sizes); work.take();) {
     const auto copy_keys = [&](int tile) {
       copy(maps.k, shared.k_full[k.stage], shared.k_empty[k.stage], k.parity, shared.k[k.stage], tile, work.head);
       k.advance();
@@ -349,10 +399,13 @@ __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes
   }
 }
 
-template <int kKeys, bool kBiased>
-__device__ __forceinline__ void write_rows(const Sizes& sizes, Rows<kKeys, kBiased>& rows, int head, int query) {
+/// Whether all of the warp's rows are numbers, if it is asked.
+template <int kKeys, Shift kShift, bool kBiased>
+__device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys, kShift, kBiased>& rows, int head,
+                                           int query) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int first = query + static_cast<int>(threadIdx.x) / 32 % 4 * 16 + lane / 4;
+  bool finite = true;
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
     const int token = first + 8 * row;
@@ -361,16 +414,21 @@ __device__ __forceinline__ void write_rows(const Sizes& sizes, Rows<kKeys, kBias
     const float inverse = 1.0f / weight;
     auto* const out = reinterpret_cast<std::uint32_t*>(sizes.out + token * sizes.out_token + head * sizes.out_head);
 #pragma unroll
-    for (int i = 0; i < kWidth / 8; ++i)
-      out[4 * i + lane % 4] =
-          pair_of_bf16(rows.sums[4 * i + 2 * row] * inverse, rows.sums[4 * i + 2 * row + 1] * inverse);
+    for (int i = 0; i < kWidth / 8; ++i) {
+      const float left = rows.sums[4 * i + 2 * row];
+      const float right = rows.sums[4 * i + 2 * row + 1];
+      out[4 * i + lane % 4] = pair_of_bf16(left * inverse, right * inverse);
+      if constexpr (kShift == Shift::kOfTheFirst) finite = finite && isfinite(left) && isfinite(right);
+    }
+    finite = finite && isfinite(weight);
     if (sizes.log_sums && lane % 4 == 0)
       sizes.log_sums[static_cast<std::int64_t>(head) * sizes.queries + token] =
-          rows.greatest[row] * sizes.scale + logf(weight);
+          rows.shift[row] * std::numbers::ln2_v<float> + logf(weight);
   }
+  return kShift != Shift::kOfTheFirst || __all_sync(0xffffffff, finite);
 }
 
-template <int kKeys, int kCluster, bool kBiased>
+template <int kKeys, int kCluster, Shift kShift, bool kBiased>
 __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const int group = static_cast<int>(threadIdx.x) / 128 - 1;
   const float scale_log2 = sizes.scale * std::numbers::log2e_v<float>;
@@ -383,7 +441,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const auto hand_over = [&] { cutlass::arch::NamedBarrier::arrive(kBoth, group ^ 1); };
   if (group == 1) hand_over();
 
-  Rows<kKeys, kBiased> rows;
+  Rows<kKeys, kShift, kBiased> rows;
   Place k;
   Place v;
   unsigned q_parity = 0;
@@ -400,7 +458,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const auto add_bias = [&](int tile, int count) {
     if constexpr (kBiased) rows.add_bias(sizes.key_bias + tile * kKeys, count, 1.0f / sizes.scale);
   };
-  for (Work<kCluster> work(sizes); work.take();) {
+  for (Work<kShift, kCluster> work(sizes); work.take();) {
     float factor[2];
     rows.begin();
     shared.q_full.wait(q_parity);
@@ -413,7 +471,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
     release_keys();
     add_bias(tiles - 1, last_keys);
     if (last_keys < kKeys) rows.leave_out(last_keys);
-    rows.soften(scale_log2, factor);
+    rows.weigh_first(scale_log2, factor);
     rows.round_weights();
 #pragma unroll 1
     for (int tile = tiles - 2; tile >= 0; --tile) {
@@ -426,7 +484,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
       rows.await_scores();
       release_keys();
       add_bias(tile, kKeys);
-      const bool scaled_anew = rows.soften(scale_log2, factor);
+      const bool scaled_anew = rows.weigh(scale_log2, factor);
       rows.await_all();
       release_values();
       rows.round_weights();
@@ -437,11 +495,12 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
     rows.ask_sums(values());
     rows.await_all();
     release_values();
-    write_rows(sizes, rows, work.head, work.query + group * kGroupRows);
+    if (!write_rows(sizes, rows, work.head, work.query + group * kGroupRows) && threadIdx.x % 32 == 0)
+      sizes.overflows[work.taken()] = 1;
   }
 }
 
-template <int kKeys, int kCluster, bool kBiased>
+template <int kKeys, int kCluster, Shift kShift, bool kBiased>
 __global__ void __launch_bounds__(kThreads, 1)
     hopper_attention(const __grid_constant__ Maps maps, const __grid_constant__ Sizes sizes) {
   extern __shared__ __align__(1024) unsigned char memory[];
@@ -468,11 +527,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   await_all();
   if (threadIdx.x < 128) {
     cutlass::arch::warpgroup_reg_dealloc<24>();
-    if (threadIdx.x == 0) copy_tiles<kKeys, kCluster>(shared, maps, sizes);
+    if (threadIdx.x == 0) copy_tiles<kKeys, kCluster, kShift>(shared, maps, sizes);
     __syncwarp();
   } else {
     cutlass::arch::warpgroup_reg_alloc<240>();
-    attend<kKeys, kCluster, kBiased>(shared, sizes);
+    attend<kKeys, kCluster, kShift, kBiased>(shared, sizes);
   }
   await_all();  // the other block may still copy into this one's memory, and arrive at its barriers
 }
@@ -509,8 +568,8 @@ inline int as_int(std::int64_t value) {
   return static_cast<int>(value);
 }
 
-template <int kKeys, int kCluster, bool kBiased>
-void launch(cudaStream_t stream, int multiprocessors, const AttentionArgs& args) {
+template <int kKeys, int kCluster, Shift kShift, bool kBiased>
+void launch(cudaStream_t stream, int multiprocessors, const AttentionArgs& args, int* overflows = nullptr) {
   const Sizes sizes{
       .queries = as_int(args.q.dim(0)),
       .keys = as_int(args.k.dim(0)),
@@ -521,10 +580,11 @@ void launch(cudaStream_t stream, int multiprocessors, const AttentionArgs& args)
       .out_head = args.out.stride(1),
       .log_sums = args.log_sums ? args.log_sums.as<float>() : nullptr,
       .key_bias = kBiased ? args.key_bias.as<float>() : nullptr,
+      .overflows = overflows,
   };
   const Maps maps{tensor_map(args.q, kQueries), tensor_map(args.k, kKeys / kCluster),
                   tensor_map(args.v, kKeys / kCluster)};
-  const auto kernel = hopper_attention<kKeys, kCluster, kBiased>;
+  const auto kernel = hopper_attention<kKeys, kCluster, kShift, kBiased>;
   WAN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Storage<kKeys>)));
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
