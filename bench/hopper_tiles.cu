@@ -1,5 +1,5 @@
-// Rates of CUTLASS's Hopper attention with other tiles and options than the backend's, at a video's lengths, each beside how far
-// its result is from the backend's. What is best here belongs into HopperTile and run_hopper_kernel().
+// Rates of the Hopper attention with other tiles than the backend's, at a video's lengths, each beside how far its result is from
+// the backend's. What is best here belongs into run_hopper_attention().
 //
 //   build-cuda/bench/hopper_tiles [TOKENS, 75600]
 
@@ -11,10 +11,10 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cuda/attention_library.h"
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/handles.h"
 #include "backends/cuda/kernels/hopper_attention_kernel.h"
-#include "cutlass_attention.h"
 #include "ops/backend.h"
 #include "ops/copy.h"
 #include "ops/dispatch.h"
@@ -22,7 +22,7 @@
 namespace {
 
 using namespace wan;
-using Fusion = cutlass::fmha::collective::ResidualFusion;
+using wan::cuda::hopper::Shift;
 
 struct Bench {
   std::unique_ptr<Backend> backend = make_cuda_backend({});
@@ -109,20 +109,22 @@ int main(int argc, char** argv) {
                 static_cast<long long>(bench.shape[0]));
     const auto args = bench.args();
     const int count = bench.info.multiprocessors;
-    namespace hopper = wan::cuda::hopper;
-    const auto cutlass = [&] {
-      const Workspace::Scope scope(bench.workspace);
-      wan::cuda::cutlass_example::run_hopper_kernel<Fusion>(bench.stream, bench.workspace, count, args);
-    };
-    bench.measure("CUTLASS's example", cutlass);
     const auto ours = [&] {
       const Workspace::Scope scope(bench.workspace);
       wan::cuda::run_hopper_attention(bench.stream, bench.workspace, count, args);
     };
-    bench.measure("ours", ours);
-    using hopper::Shift;
-    bench.measure("176 keys, following the greatest", [&] { hopper::launch<176, 2, Shift::kOfAll, false>(bench.stream, count, args); });
-    bench.measure("CUTLASS's example, once more", cutlass);
+    const Tensor overflows(bench.backend->allocator(), DType::kI32, {args.q.dim(1), bench.shape[0]});
+    const auto tile = [&]<int kKeys, Shift kShift>() {
+      wan::cuda::hopper::launch<kKeys, kShift, false>(bench.stream, count, args,
+                                                      overflows.view().as<std::int32_t>());
+    };
+    bench.measure("the backend's", ours);
+    bench.measure("128 keys", [&] { tile.template operator()<128, Shift::kOfTheFirst>(); });
+    bench.measure("160 keys", [&] { tile.template operator()<160, Shift::kOfTheFirst>(); });
+    bench.measure("176 keys", [&] { tile.template operator()<176, Shift::kOfTheFirst>(); });
+    bench.measure("192 keys", [&] { tile.template operator()<192, Shift::kOfTheFirst>(); });
+    bench.measure("176 keys, the greatest of all", [&] { tile.template operator()<176, Shift::kOfAll>(); });
+    bench.measure("the backend's, once more", ours);
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

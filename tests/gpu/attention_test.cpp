@@ -224,7 +224,8 @@ TEST(GpuAttention, TakesKeysWhoseScoresGrow) {
     double (*factor)(std::int64_t token);  // of keys
   };
   const Growth growths[] = {
-      {"by and by", [](std::int64_t token) { return 1.0 + 60.0 * static_cast<double>(kTokens - token) / kTokens; }},
+      {"by and by",
+       [](std::int64_t token) { return 1.0 + 60.0 * static_cast<double>(kTokens - token) / kTokens; }},
       {"at once", [](std::int64_t token) { return token == 1000 ? 400.0 : 1.0; }},
       {"and less", [](std::int64_t token) { return token > 4000 ? 200.0 : 1.0; }},
   };

@@ -6,20 +6,23 @@
 //   through the tensor memory accelerator into two places each, whose barriers say "full" and "empty".
 // * A group asks for the scores of its next keys before it adds the values of the last ones: softmax runs while the tensor cores
 //   multiply, the group's own values and what the other group asked for. The groups ask in turn.
-// * Two blocks of a cluster answer neighbouring queries of a head; each copies half of the keys and values for both.
+// * Two blocks of a cluster answer neighbouring queries of a head; each copies half of the keys and values for both. (What a
+//   Hopper GPU does here is bounded by the power that it may take: what is not moved, or computed, makes the rest faster.)
 // * Keys go from the last to the first, so that only the first tile has keys to leave out.
-// * Sums are scaled anew only where a row's maximum has grown by more than 2^8; what they are divided by in the end makes up for it.
+// * Over many keys, the greatest score is looked for in the first tile alone: f32 and bf16 hold powers of two up to 2^127, so
+//   what is taken off the scores may be too little by far. It is raised where sums have grown large; the queries of which a
+//   tile's weights were too large nevertheless are noted, and answered again by a kernel that looks at all scores.
 //
 // Only for files compiled for the architecture 90a.
 
 #include <cuda.h>
+#include <cutlass/arch/barrier.h>
+#include <cutlass/arch/reg_reconfig.h>
 #include <cute/arch/cluster_sm90.hpp>
 #include <cute/arch/copy_sm90_desc.hpp>
 #include <cute/arch/copy_sm90_tma.hpp>
 #include <cute/arch/mma_sm90_gmma.hpp>
 #include <cute/arch/mma_sm90_gmma_ext.hpp>
-#include <cutlass/arch/barrier.h>
-#include <cutlass/arch/reg_reconfig.h>
 
 #include <cmath>
 #include <cstdint>
@@ -27,20 +30,22 @@
 #include <numbers>
 #include <utility>
 
-#include "backends/cuda/attention_library.h"
 #include "backends/cuda/check.h"
 #include "backends/cuda/scratch.h"
 #include "base/error.h"
+#include "ops/attention.h"
 
 namespace wan::cuda::hopper {
 
-constexpr int kWidth = 128;    // of a head
-constexpr int kPiece = 64;     // of a head's width: 128 bytes, the widest row that shared memory swizzles
-constexpr int kGroupRows = 64; // queries of a group of four warps
+constexpr int kWidth = 128;     // of a head
+constexpr int kPiece = 64;      // of a head's width: 128 bytes, the widest row that shared memory swizzles
+constexpr int kGroupRows = 64;  // queries of a group of four warps
 constexpr int kGroups = 2;
 constexpr int kQueries = kGroups * kGroupRows;
 constexpr int kThreads = (1 + kGroups) * 128;
 constexpr int kStages = 2;
+constexpr int kCluster = 2;  // blocks
+static_assert(kCluster * kQueries == kHopperQueries);
 
 struct Sizes {
   int queries;
@@ -50,16 +55,16 @@ struct Sizes {
   __nv_bfloat16* out;
   std::int64_t out_token;  // strides, in elements
   std::int64_t out_head;
-  float* log_sums;         // [heads, queries] or null
-  const float* key_bias;   // [keys]; read where the kernel is kBiased
-  int* overflows;          // [heads, blocks of queries]; see Shift
+  float* log_sums;        // [heads, queries] or null
+  const float* key_bias;  // [keys]; read where the kernel is kBiased
+  int* overflows;         // [heads, clusters of a head], not 0 where sums were too large; see Shift
 };
 
 /// What is taken off a row's scores before they become powers of two, so that these stay numbers of f32.
 enum class Shift {
-  kOfTheFirst,  // the greatest of the first tile, and more where sums grow large; tells in Sizes::overflows what was too much
+  kOfTheFirst,  // the greatest of the first tile, and more where sums have grown large; notes what overflows
   kOfAll,       // the greatest so far
-  kMended,      // that, for what overflows tells
+  kMended,      // the same, for what overflowed
 };
 
 /// Of q, k and v: 3 axes, (width, token, head).
@@ -105,7 +110,8 @@ __device__ __forceinline__ void multiply_add(float (&sums)[kCount], cute::SM90::
                                              const Operands&... operands) {
   [&]<std::size_t... i>(std::index_sequence<i...>) {
     Product::fma(operands..., sums[i]..., keep);
-  }(std::make_index_sequence<kCount>());
+  }
+  (std::make_index_sequence<kCount>());
 }
 
 /// The compiler must not move the use of a register over a point where the tensor cores still own it.
@@ -117,11 +123,11 @@ __device__ __forceinline__ void pin(Value (&values)[kCount]) {
 
 template <int kKeys>
 struct Products;
-#define WAN_HOPPER_PRODUCTS(KEYS)                                                                             \
-  template <>                                                                                                 \
-  struct Products<KEYS> {                                                                                     \
-    using Scores = cute::SM90::GMMA::MMA_64x##KEYS##x16_F32BF16BF16_SS<cute::SM90::GMMA::Major::K,            \
-                                                                       cute::SM90::GMMA::Major::K>;           \
+#define WAN_HOPPER_PRODUCTS(KEYS)                                                                   \
+  template <>                                                                                       \
+  struct Products<KEYS> {                                                                           \
+    using Scores = cute::SM90::GMMA::MMA_64x##KEYS##x16_F32BF16BF16_SS<cute::SM90::GMMA::Major::K,  \
+                                                                       cute::SM90::GMMA::Major::K>; \
   };
 WAN_HOPPER_PRODUCTS(128)
 WAN_HOPPER_PRODUCTS(160)
@@ -157,7 +163,7 @@ __device__ __forceinline__ float row_sum(float x) {
 /// columns of every eight: elements 4 i + 2 row + column hold column 8 i + 2 (lane % 4) + column.
 template <int kKeys, Shift kShift, bool kBiased>
 struct Rows {
-  float sums[kWidth / 2];            // softmax's weights times values
+  float sums[kWidth / 2];  // softmax's weights times values
   float scores[kKeys / 2];
   std::uint32_t weights[kKeys / 4];  // in pairs of bf16, as the tensor cores read them
   float shift[2];                    // of scores in powers of two
@@ -178,9 +184,9 @@ struct Rows {
     for (int i = 0; i < kWidth / 16; ++i) {  // 16 of the width are 32 bytes of a row
       const int piece = i / 4;
       const int within = i % 4 * 32;
-      multiply_add<typename Products<kKeys>::Scores>(
-          scores, i == 0 ? ScaleOut::Zero : ScaleOut::One, q + ((piece * kQueries * 128 + within) >> 4),
-          k + ((piece * kKeys * 128 + within) >> 4));
+      multiply_add<typename Products<kKeys>::Scores>(scores, i == 0 ? ScaleOut::Zero : ScaleOut::One,
+                                                     q + ((piece * kQueries * 128 + within) >> 4),
+                                                     k + ((piece * kKeys * 128 + within) >> 4));
     }
     cute::warpgroup_commit_batch();
   }
@@ -233,7 +239,9 @@ struct Rows {
   /// Makes weights of the scores, in place, in f32.
   __device__ __forceinline__ void soften(float scale_log2) {
     // Where all keys so far have a bias of minus infinity, so has the shift.
-    const auto known = [](float x) { return kBiased && x == -std::numeric_limits<float>::infinity() ? 0.0f : x; };
+    const auto known = [](float x) {
+      return kBiased && x == -std::numeric_limits<float>::infinity() ? 0.0f : x;
+    };
     const float shifts[2] = {known(shift[0]), known(shift[1])};
 #pragma unroll
     for (int i = 0; i < kKeys / 2; ++i) {
@@ -273,7 +281,8 @@ struct Rows {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       const float total = row_sum(weight[row]);
-      const int exponent = total > kLarge && total < std::numeric_limits<float>::infinity() ? ilogbf(total) : 0;
+      const int exponent =
+          total > kLarge && total < std::numeric_limits<float>::infinity() ? ilogbf(total) : 0;
       factor[row] = power_of_two(static_cast<float>(-exponent));
       weight[row] *= factor[row];
       shift[row] += static_cast<float>(exponent);
@@ -309,19 +318,14 @@ struct Rows {
   }
 };
 
-/// Tells the copying threads of all blocks of the cluster that a group is through with a place. One thread for each block.
-template <int kCluster>
+/// Tells the copying threads of both blocks of the cluster that a group is through with a place. One thread for each block.
 __device__ __forceinline__ void release(const Barrier& barrier) {
   const int thread = static_cast<int>(threadIdx.x) % 128;
-  if constexpr (kCluster == 1) {
-    if (thread == 0) barrier.arrive();
-  } else {
-    barrier.arrive(thread, thread < kCluster);
-  }
+  barrier.arrive(thread, thread < kCluster);
 }
 
 /// What a block works on, one after another.
-template <Shift kShift, int kCluster>
+template <Shift kShift>
 struct Work {
   int head;
   int query;
@@ -348,10 +352,10 @@ struct Work {
 };
 
 /// One thread of a block: the block's queries, and its share of its cluster's keys and values.
-template <int kKeys, int kCluster, Shift kShift>
+template <int kKeys, Shift kShift>
 __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes& sizes) {
   constexpr int kShare = kKeys / kCluster;
-  constexpr std::uint16_t kAll = (1 << kCluster) - 1;
+  constexpr std::uint16_t kBoth = 0b11;  // blocks
   const int first_row = static_cast<int>(blockIdx.x) % kCluster * kShare;
   const int tiles = (sizes.keys + kKeys - 1) / kKeys;
   const auto copy = [&](const CUtensorMap& map, Barrier& full, const Barrier& empty, unsigned parity,
@@ -361,25 +365,22 @@ __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes
     auto* const barrier = reinterpret_cast<std::uint64_t*>(&full);
     constexpr auto kHint = static_cast<std::uint64_t>(cute::TMA::CacheHintSm90::EVICT_LAST);
 #pragma unroll 1
-    for (int piece = 0; piece < kWidth / kPiece; ++piece) {
-      void* const rows = &to[piece][first_row];
-      if constexpr (kCluster == 1)
-        cute::SM90_TMA_LOAD_3D::copy(&map, barrier, kHint, rows, piece * kPiece, tile * kKeys, head);
-      else
-        cute::SM90_TMA_LOAD_MULTICAST_3D::copy(&map, barrier, kAll, kHint, rows, piece * kPiece,
-                                               tile * kKeys + first_row, head);
-    }
+    for (int piece = 0; piece < kWidth / kPiece; ++piece)
+      cute::SM90_TMA_LOAD_MULTICAST_3D::copy(&map, barrier, kBoth, kHint, &to[piece][first_row],
+                                             piece * kPiece, tile * kKeys + first_row, head);
   };
   Place k;
   Place v;
   unsigned q_parity = 0;
-  for (Work<kShift, kCluster> work(sizes); work.take();) {
+  for (Work<kShift> work(sizes); work.take();) {
     const auto copy_keys = [&](int tile) {
-      copy(maps.k, shared.k_full[k.stage], shared.k_empty[k.stage], k.parity, shared.k[k.stage], tile, work.head);
+      copy(maps.k, shared.k_full[k.stage], shared.k_empty[k.stage], k.parity, shared.k[k.stage], tile,
+           work.head);
       k.advance();
     };
     const auto copy_values = [&](int tile) {
-      copy(maps.v, shared.v_full[v.stage], shared.v_empty[v.stage], v.parity, shared.v[v.stage], tile, work.head);
+      copy(maps.v, shared.v_full[v.stage], shared.v_empty[v.stage], v.parity, shared.v[v.stage], tile,
+           work.head);
       v.advance();
     };
     shared.q_empty.wait(q_parity ^ 1);
@@ -399,10 +400,10 @@ __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes
   }
 }
 
-/// Whether all of the warp's rows are numbers, if it is asked.
+/// Divides the sums by their weights. False where some of the warp's overflowed, if that is noted.
 template <int kKeys, Shift kShift, bool kBiased>
-__device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys, kShift, kBiased>& rows, int head,
-                                           int query) {
+__device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys, kShift, kBiased>& rows,
+                                           int head, int query) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int first = query + static_cast<int>(threadIdx.x) / 32 % 4 * 16 + lane / 4;
   bool finite = true;
@@ -412,7 +413,8 @@ __device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys,
     const float weight = row_sum(rows.weight[row]);
     if (token >= sizes.queries) continue;
     const float inverse = 1.0f / weight;
-    auto* const out = reinterpret_cast<std::uint32_t*>(sizes.out + token * sizes.out_token + head * sizes.out_head);
+    auto* const out =
+        reinterpret_cast<std::uint32_t*>(sizes.out + token * sizes.out_token + head * sizes.out_head);
 #pragma unroll
     for (int i = 0; i < kWidth / 8; ++i) {
       const float left = rows.sums[4 * i + 2 * row];
@@ -428,7 +430,7 @@ __device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys,
   return kShift != Shift::kOfTheFirst || __all_sync(0xffffffff, finite);
 }
 
-template <int kKeys, int kCluster, Shift kShift, bool kBiased>
+template <int kKeys, Shift kShift, bool kBiased>
 __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const int group = static_cast<int>(threadIdx.x) / 128 - 1;
   const float scale_log2 = sizes.scale * std::numbers::log2e_v<float>;
@@ -448,17 +450,17 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const auto keys = [&] { return describe(shared.k[k.stage]); };
   const auto values = [&] { return describe(shared.v[v.stage], kKeys * 128); };
   const auto release_keys = [&] {
-    release<kCluster>(shared.k_empty[k.stage]);
+    release(shared.k_empty[k.stage]);
     k.advance();
   };
   const auto release_values = [&] {
-    release<kCluster>(shared.v_empty[v.stage]);
+    release(shared.v_empty[v.stage]);
     v.advance();
   };
   const auto add_bias = [&](int tile, int count) {
     if constexpr (kBiased) rows.add_bias(sizes.key_bias + tile * kKeys, count, 1.0f / sizes.scale);
   };
-  for (Work<kShift, kCluster> work(sizes); work.take();) {
+  for (Work<kShift> work(sizes); work.take();) {
     float factor[2];
     rows.begin();
     shared.q_full.wait(q_parity);
@@ -500,7 +502,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   }
 }
 
-template <int kKeys, int kCluster, Shift kShift, bool kBiased>
+template <int kKeys, Shift kShift, bool kBiased>
 __global__ void __launch_bounds__(kThreads, 1)
     hopper_attention(const __grid_constant__ Maps maps, const __grid_constant__ Sizes sizes) {
   extern __shared__ __align__(1024) unsigned char memory[];
@@ -517,32 +519,29 @@ __global__ void __launch_bounds__(kThreads, 1)
     cutlass::arch::fence_barrier_init();
   }
   const auto await_all = [] {
-    if constexpr (kCluster == 1) {
-      __syncthreads();
-    } else {
-      cute::cluster_arrive();
-      cute::cluster_wait();
-    }
+    cute::cluster_arrive();
+    cute::cluster_wait();
   };
   await_all();
   if (threadIdx.x < 128) {
     cutlass::arch::warpgroup_reg_dealloc<24>();
-    if (threadIdx.x == 0) copy_tiles<kKeys, kCluster, kShift>(shared, maps, sizes);
+    if (threadIdx.x == 0) copy_tiles<kKeys, kShift>(shared, maps, sizes);
     __syncwarp();
   } else {
     cutlass::arch::warpgroup_reg_alloc<240>();
-    attend<kKeys, kCluster, kShift, kBiased>(shared, sizes);
+    attend<kKeys, kShift, kBiased>(shared, sizes);
   }
   await_all();  // the other block may still copy into this one's memory, and arrive at its barriers
 }
 
-/// The driver's description of [tokens, heads, 128] for copies of `rows` tokens of a piece of a head's width.
+/// The driver's description of bf16 [tokens, heads, 128] for copies of `rows` tokens of a piece of a head's width.
 inline CUtensorMap tensor_map(const TensorView& view, int rows) {
   using Encode = decltype(&cuTensorMapEncodeTiled);
   static const auto encode = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult found{};
-    WAN_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found));
+    WAN_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
+                                              &found));
     WAN_CHECK(found == cudaDriverEntryPointSuccess, kDevice,
               "[attention] the GPU's driver has no cuTensorMapEncodeTiled: it is older than CUDA 12");
     return reinterpret_cast<Encode>(function);
@@ -553,10 +552,9 @@ inline CUtensorMap tensor_map(const TensorView& view, int rows) {
   const cuuint32_t box[] = {kPiece, static_cast<cuuint32_t>(rows), 1};
   const cuuint32_t steps[] = {1, 1, 1};
   CUtensorMap map;
-  const CUresult result =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, view.data(), sizes, strides, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, view.data(), sizes, strides, box,
+                                 steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   WAN_CHECK(result == CUDA_SUCCESS, kDevice, "[attention] the GPU's driver refuses a tensor map: error {}",
             static_cast<int>(result));
   return map;
@@ -568,7 +566,9 @@ inline int as_int(std::int64_t value) {
   return static_cast<int>(value);
 }
 
-template <int kKeys, int kCluster, Shift kShift, bool kBiased>
+/// Attention by tiles of kKeys keys, args.key_bias added if kBiased. `overflows`: [heads, ceil(queries / kHopperQueries)], zeros
+/// before Shift::kOfTheFirst, and as that left them for Shift::kMended.
+template <int kKeys, Shift kShift, bool kBiased>
 void launch(cudaStream_t stream, int multiprocessors, const AttentionArgs& args, int* overflows = nullptr) {
   const Sizes sizes{
       .queries = as_int(args.q.dim(0)),
@@ -584,7 +584,7 @@ void launch(cudaStream_t stream, int multiprocessors, const AttentionArgs& args,
   };
   const Maps maps{tensor_map(args.q, kQueries), tensor_map(args.k, kKeys / kCluster),
                   tensor_map(args.v, kKeys / kCluster)};
-  const auto kernel = hopper_attention<kKeys, kCluster, kShift, kBiased>;
+  const auto kernel = hopper_attention<kKeys, kShift, kBiased>;
   WAN_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Storage<kKeys>)));
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
