@@ -1,7 +1,7 @@
 // Rates of the Hopper attention with other tiles than the backend's, at a video's lengths, each beside how far its result is from
 // the backend's. What is best here belongs into run_hopper_attention().
 //
-//   build-cuda/bench/hopper_tiles [TOKENS, 75600]
+//   build-cuda/bench/hopper_tiles [TOKENS, 75600; 256 or more]
 
 #include <algorithm>
 #include <cmath>
@@ -104,7 +104,9 @@ struct Bench {
 
 int main(int argc, char** argv) {
   try {
-    Bench bench(argc > 1 ? std::atoll(argv[1]) : 75600);
+    const std::int64_t tokens = argc > 1 ? std::atoll(argv[1]) : 75600;
+    WAN_CHECK(tokens >= 256, kInvalidArgument, "{} tokens: expected 256 or more", tokens);
+    Bench bench(tokens);
     std::printf("%s, %lld tokens, 40 heads of 128\n", bench.info.name.c_str(),
                 static_cast<long long>(bench.shape[0]));
     const auto args = bench.args();
@@ -113,7 +115,10 @@ int main(int argc, char** argv) {
       const Workspace::Scope scope(bench.workspace);
       wan::cuda::run_hopper_attention(bench.stream, bench.workspace, count, args);
     };
-    const Tensor overflows(bench.backend->allocator(), DType::kI32, {args.q.dim(1), bench.shape[0]});
+    const std::int64_t clusters =
+        (bench.shape[0] + wan::cuda::kHopperQueries - 1) / wan::cuda::kHopperQueries;
+    const Tensor overflows(bench.backend->allocator(), DType::kI32, {args.q.dim(1), clusters});
+    WAN_CUDA(cudaMemset(overflows.view().data(), 0, overflows.bytes()));
     const auto tile = [&]<int kKeys, Shift kShift>() {
       wan::cuda::hopper::launch<kKeys, kShift, false>(bench.stream, count, args,
                                                       overflows.view().as<std::int32_t>());

@@ -1,5 +1,6 @@
 #pragma once
-// The attention of tensor cores: our own for Hopper, cuDNN's elsewhere. Both take what is_bf16_attention() says.
+// The attention of tensor cores: our own for Hopper, cuDNN's elsewhere. Both take what is_bf16_attention() says; Hopper's takes a
+// key_bias too, and HopperScratch from the workspace.
 
 #include <memory>
 

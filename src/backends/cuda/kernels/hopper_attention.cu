@@ -16,7 +16,7 @@ void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multipr
   const HopperScratch scratch(workspace, args);
   if (args.key_bias) {
     hopper::launch<128, Shift::kOfAll, true>(stream, multiprocessors, args);
-  } else if (!scratch.overflows) {
+  } else if (!looks_in_one_tile(args)) {
     hopper::launch<128, Shift::kOfAll, false>(stream, multiprocessors, args);
   } else {
     int* const overflows = scratch.overflows.as<std::int32_t>();

@@ -8,8 +8,8 @@
 //   multiply, the group's own values and what the other group asked for. The groups ask in turn.
 // * Two blocks of a cluster answer neighbouring queries of a head; each copies half of the keys and values for both. (What a
 //   Hopper GPU does here is bounded by the power that it may take: what is not moved, or computed, makes the rest faster.)
-// * Keys go from the last to the first, so that only the first tile has keys to leave out.
-// * Over many keys, the greatest score is looked for in the first tile alone: f32 and bf16 hold powers of two up to 2^127, so
+// * Keys go from the last to the first, so that only the tile that is taken first has keys to leave out.
+// * Over many keys, the greatest score is looked for in that tile alone: f32 and bf16 hold powers of two up to 2^127, so
 //   what is taken off the scores may be too little by far. It is raised where sums have grown large; the queries of which a
 //   tile's weights were too large nevertheless are noted, and answered again by a kernel that looks at all scores.
 //
@@ -277,12 +277,13 @@ struct Rows {
   /// Raises the shift where weights, made already, have become large.
   __device__ __forceinline__ bool follow_weights(float (&factor)[2]) {
     constexpr float kLarge = 0x1p40f;
+    constexpr int kMostAtOnce = 100;  // 2^-127 would be 0; what is still large afterwards comes here again
     if (!__any_sync(0xffffffff, weight[0] > kLarge || weight[1] > kLarge)) return false;
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       const float total = row_sum(weight[row]);
-      const int exponent =
-          total > kLarge && total < std::numeric_limits<float>::infinity() ? ilogbf(total) : 0;
+      const bool large = total > kLarge && total < std::numeric_limits<float>::infinity();
+      const int exponent = large ? min(ilogbf(total), kMostAtOnce) : 0;
       factor[row] = power_of_two(static_cast<float>(-exponent));
       weight[row] *= factor[row];
       shift[row] += static_cast<float>(exponent);
@@ -292,11 +293,14 @@ struct Rows {
     return true;
   }
 
-  /// Weights of the scores of a block's first tile, and of another one: whether sums so far are to be multiplied by `factor`.
-  __device__ __forceinline__ void weigh_first(float scale_log2, float (&factor)[2]) {
+  /// Makes weights of the first tile's scores, whose sums are zeros still.
+  __device__ __forceinline__ void weigh_first(float scale_log2) {
+    float factor[2];
     follow_greatest(scale_log2, factor);
     soften(scale_log2);
   }
+
+  /// Makes weights of another tile's scores. True: `factor` is what the sums so far are to be multiplied by.
   __device__ __forceinline__ bool weigh(float scale_log2, float (&factor)[2]) {
     if constexpr (kShift == Shift::kOfTheFirst) {
       soften(scale_log2);
@@ -355,7 +359,7 @@ struct Work {
 template <int kKeys, Shift kShift>
 __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes& sizes) {
   constexpr int kShare = kKeys / kCluster;
-  constexpr std::uint16_t kBoth = 0b11;  // blocks
+  constexpr std::uint16_t kBothBlocks = 0b11;
   const int first_row = static_cast<int>(blockIdx.x) % kCluster * kShare;
   const int tiles = (sizes.keys + kKeys - 1) / kKeys;
   const auto copy = [&](const CUtensorMap& map, Barrier& full, const Barrier& empty, unsigned parity,
@@ -366,7 +370,7 @@ __device__ void copy_tiles(Storage<kKeys>& shared, const Maps& maps, const Sizes
     constexpr auto kHint = static_cast<std::uint64_t>(cute::TMA::CacheHintSm90::EVICT_LAST);
 #pragma unroll 1
     for (int piece = 0; piece < kWidth / kPiece; ++piece)
-      cute::SM90_TMA_LOAD_MULTICAST_3D::copy(&map, barrier, kBoth, kHint, &to[piece][first_row],
+      cute::SM90_TMA_LOAD_MULTICAST_3D::copy(&map, barrier, kBothBlocks, kHint, &to[piece][first_row],
                                              piece * kPiece, tile * kKeys + first_row, head);
   };
   Place k;
@@ -422,12 +426,12 @@ __device__ __forceinline__ bool write_rows(const Sizes& sizes, const Rows<kKeys,
       out[4 * i + lane % 4] = pair_of_bf16(left * inverse, right * inverse);
       if constexpr (kShift == Shift::kOfTheFirst) finite = finite && isfinite(left) && isfinite(right);
     }
-    finite = finite && isfinite(weight);
+    if constexpr (kShift == Shift::kOfTheFirst) finite = finite && isfinite(weight) && weight > 0.0f;
     if (sizes.log_sums && lane % 4 == 0)
       sizes.log_sums[static_cast<std::int64_t>(head) * sizes.queries + token] =
           rows.shift[row] * std::numbers::ln2_v<float> + logf(weight);
   }
-  return kShift != Shift::kOfTheFirst || __all_sync(0xffffffff, finite);
+  return __all_sync(0xffffffff, finite);
 }
 
 template <int kKeys, Shift kShift, bool kBiased>
@@ -438,9 +442,9 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
   const int last_keys = sizes.keys - (tiles - 1) * kKeys;
   const std::uint64_t q = describe(&shared.q[0][group * kGroupRows]);
   // Groups ask in turn: each waits at its own barrier, at which the other one arrives.
-  constexpr unsigned kBoth = kGroups * 128;
-  const auto await_turn = [&] { cutlass::arch::NamedBarrier::sync(kBoth, group); };
-  const auto hand_over = [&] { cutlass::arch::NamedBarrier::arrive(kBoth, group ^ 1); };
+  constexpr unsigned kThreadsOfBoth = kGroups * 128;
+  const auto await_turn = [&] { cutlass::arch::NamedBarrier::sync(kThreadsOfBoth, group); };
+  const auto hand_over = [&] { cutlass::arch::NamedBarrier::arrive(kThreadsOfBoth, group ^ 1); };
   if (group == 1) hand_over();
 
   Rows<kKeys, kShift, kBiased> rows;
@@ -461,7 +465,6 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
     if constexpr (kBiased) rows.add_bias(sizes.key_bias + tile * kKeys, count, 1.0f / sizes.scale);
   };
   for (Work<kShift> work(sizes); work.take();) {
-    float factor[2];
     rows.begin();
     shared.q_full.wait(q_parity);
     q_parity ^= 1;
@@ -473,7 +476,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
     release_keys();
     add_bias(tiles - 1, last_keys);
     if (last_keys < kKeys) rows.leave_out(last_keys);
-    rows.weigh_first(scale_log2, factor);
+    rows.weigh_first(scale_log2);
     rows.round_weights();
 #pragma unroll 1
     for (int tile = tiles - 2; tile >= 0; --tile) {
@@ -486,6 +489,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
       rows.await_scores();
       release_keys();
       add_bias(tile, kKeys);
+      float factor[2];
       const bool scaled_anew = rows.weigh(scale_log2, factor);
       rows.await_all();
       release_values();
@@ -500,6 +504,7 @@ __device__ void attend(Storage<kKeys>& shared, const Sizes& sizes) {
     if (!write_rows(sizes, rows, work.head, work.query + group * kGroupRows) && threadIdx.x % 32 == 0)
       sizes.overflows[work.taken()] = 1;
   }
+  if (group == 0) await_turn();  // the last one that was handed over
 }
 
 template <int kKeys, Shift kShift, bool kBiased>
@@ -518,11 +523,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     cutlass::arch::fence_barrier_init();
   }
-  const auto await_all = [] {
+  const auto meet = [] {
     cute::cluster_arrive();
     cute::cluster_wait();
   };
-  await_all();
+  meet();
   if (threadIdx.x < 128) {
     cutlass::arch::warpgroup_reg_dealloc<24>();
     if (threadIdx.x == 0) copy_tiles<kKeys, kShift>(shared, maps, sizes);
@@ -531,7 +536,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     cutlass::arch::warpgroup_reg_alloc<240>();
     attend<kKeys, kShift, kBiased>(shared, sizes);
   }
-  await_all();  // the other block may still copy into this one's memory, and arrive at its barriers
+  meet();  // the other block may still copy into this one's memory, and arrive at its barriers
 }
 
 /// The driver's description of bf16 [tokens, heads, 128] for copies of `rows` tokens of a piece of a head's width.
@@ -543,7 +548,7 @@ inline CUtensorMap tensor_map(const TensorView& view, int rows) {
     WAN_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
                                               &found));
     WAN_CHECK(found == cudaDriverEntryPointSuccess, kDevice,
-              "[attention] the GPU's driver has no cuTensorMapEncodeTiled: it is older than CUDA 12");
+              "[attention] the GPU's driver has no cuTensorMapEncodeTiled; update it");
     return reinterpret_cast<Encode>(function);
   }();
   const auto extent = [](std::int64_t value) { return static_cast<cuuint64_t>(value); };
@@ -555,8 +560,9 @@ inline CUtensorMap tensor_map(const TensorView& view, int rows) {
   const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, view.data(), sizes, strides, box,
                                  steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  WAN_CHECK(result == CUDA_SUCCESS, kDevice, "[attention] the GPU's driver refuses a tensor map: error {}",
-            static_cast<int>(result));
+  WAN_CHECK(result == CUDA_SUCCESS, kDevice,
+            "[attention] the GPU's driver takes no tensor map of {}, {} and {} elements apart: error {}",
+            view.shape().to_string(), view.stride(0), view.stride(1), static_cast<int>(result));
   return map;
 }
 
