@@ -16,7 +16,8 @@ struct Shares {
 
 Shares shares_of(GpuClass kind) {
   switch (kind) {
-    // Measured on H200s (docs/performance.md): attention 715 to 731 of 989 TF/s, a forward of A14B at 1280x720x81 in 8.8 and 9.0 s.
+    // So that a forward of A14B at 1280x720x81 takes 9.1 s, which took 8.8 and 9.0 on two H200s, whose attention alone gave 718 to 725
+    // of 989 TF/s (docs/performance.md).
     case GpuClass::kHopperCentre:
       return {.attention = 0.74, .products = 0.75};
     // Published: FlashAttention-2 204 of 312 TF/s at 32k keys (SageAttention's charts), of which cuDNN gives 0.82
