@@ -1,15 +1,17 @@
-// Rates of CUTLASS's Hopper attention with other tiles and options than the backend's, at a video's lengths, each beside how far
-// its result is from the backend's. What is best here belongs into HopperTile and run_hopper_kernel().
+// Rates of the Hopper attention with other tiles than the backend's, at a video's lengths, each beside how far its result is from
+// the backend's. What is best here belongs into run_hopper_attention().
 //
-//   build-cuda/bench/hopper_tiles [TOKENS, 75600]
+//   build-cuda/bench/hopper_tiles [TOKENS, 75600; 256 or more]
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "backends/cuda/attention_library.h"
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/handles.h"
 #include "backends/cuda/kernels/hopper_attention_kernel.h"
@@ -20,15 +22,7 @@
 namespace {
 
 using namespace wan;
-using cutlass::fmha::kernel::Option;
-using cutlass::fmha::kernel::Tag;
-using Fusion = cutlass::fmha::collective::ResidualFusion;
-
-template <int kQueries, int kKeys>
-using Tile = cute::Shape<cute::Int<kQueries>, cute::Int<kKeys>, cute::_128>;
-template <int kCount>
-using Stages = Option<Tag::kStagesKV, cute::Int<kCount>>;
-using Locked = Option<Tag::kIsMainloopLocked, cute::true_type>;
+using wan::cuda::hopper::Shift;
 
 struct Bench {
   std::unique_ptr<Backend> backend = make_cuda_backend({});
@@ -61,14 +55,10 @@ struct Bench {
     return host;
   }
 
-  template <typename TileShape, typename... Options>
-  void measure(const char* name) {
+  AttentionArgs args() const { return {q, k, v, 1.0f / std::sqrt(128.0f), {}, {}, out}; }
+
+  void measure(const char* name, const std::function<void()>& call) {
     try {
-      const auto call = [&] {
-        const Workspace::Scope scope(workspace);
-        wan::cuda::run_hopper_kernel<Fusion, TileShape, Options...>(
-            stream, workspace, info.multiprocessors, {q, k, v, 1.0f / std::sqrt(128.0f), {}, {}, out});
-      };
       call();
       std::vector<float> times;
       for (int i = 0; i < 7; ++i) {
@@ -114,15 +104,32 @@ struct Bench {
 
 int main(int argc, char** argv) {
   try {
-    Bench bench(argc > 1 ? std::atoll(argv[1]) : 75600);
+    const std::int64_t tokens = argc > 1 ? std::atoll(argv[1]) : 75600;
+    WAN_CHECK(tokens >= 256, kInvalidArgument, "{} tokens: expected 256 or more", tokens);
+    Bench bench(tokens);
     std::printf("%s, %lld tokens, 40 heads of 128\n", bench.info.name.c_str(),
                 static_cast<long long>(bench.shape[0]));
-    bench.measure<wan::cuda::HopperTile>("128 queries, 128 keys, 5 stages");
-    bench.measure<Tile<128, 128>, Locked>("128 queries, 128 keys, 5 stages, in turn");
-    bench.measure<Tile<128, 160>, Stages<4>>("128 queries, 160 keys, 4 stages");
-    bench.measure<Tile<128, 176>, Stages<3>>("128 queries, 176 keys, 3 stages");
-    bench.measure<Tile<128, 176>, Stages<3>, Locked>("128 queries, 176 keys, 3 stages, in turn");
-    bench.measure<wan::cuda::HopperTile>("128 queries, 128 keys, 5 stages, once more");
+    const auto args = bench.args();
+    const int count = bench.info.multiprocessors;
+    const auto ours = [&] {
+      const Workspace::Scope scope(bench.workspace);
+      wan::cuda::run_hopper_attention(bench.stream, bench.workspace, count, args);
+    };
+    const std::int64_t clusters =
+        (bench.shape[0] + wan::cuda::kHopperQueries - 1) / wan::cuda::kHopperQueries;
+    const Tensor overflows(bench.backend->allocator(), DType::kI32, {args.q.dim(1), clusters});
+    WAN_CUDA(cudaMemset(overflows.view().data(), 0, overflows.bytes()));
+    const auto tile = [&]<int kKeys, Shift kShift>() {
+      wan::cuda::hopper::launch<kKeys, kShift, false>(bench.stream, count, args,
+                                                      overflows.view().as<std::int32_t>());
+    };
+    bench.measure("the backend's", ours);
+    bench.measure("128 keys", [&] { tile.template operator()<128, Shift::kOfTheFirst>(); });
+    bench.measure("160 keys", [&] { tile.template operator()<160, Shift::kOfTheFirst>(); });
+    bench.measure("176 keys", [&] { tile.template operator()<176, Shift::kOfTheFirst>(); });
+    bench.measure("192 keys", [&] { tile.template operator()<192, Shift::kOfTheFirst>(); });
+    bench.measure("176 keys, the greatest of all", [&] { tile.template operator()<176, Shift::kOfAll>(); });
+    bench.measure("the backend's, once more", ours);
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -16,10 +16,10 @@ struct Shares {
 
 Shares shares_of(GpuClass kind) {
   switch (kind) {
-    // Measured on an H200 (docs/performance.md): attention 622 and products 690 of 989 TF/s. A forward of A14B at 1280x720x81 so takes
-    // 10.4 s, as it did there.
+    // So that a forward of A14B at 1280x720x81 takes 9.1 s, which took 8.8 and 9.0 on two H200s, whose attention alone gave 718 to 725
+    // of 989 TF/s (docs/performance.md).
     case GpuClass::kHopperCentre:
-      return {.attention = 0.63, .products = 0.70};
+      return {.attention = 0.74, .products = 0.75};
     // Published: FlashAttention-2 204 of 312 TF/s at 32k keys (SageAttention's charts), of which cuDNN gives 0.82
     // (transformers #48163); cuBLAS 257 on random numbers (thonking.ai).
     case GpuClass::kAmpereCentre:

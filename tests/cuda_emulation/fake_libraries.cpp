@@ -85,8 +85,4 @@ void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
   WAN_ASSERT(false && "there are no Hopper kernels");
 }
 
-void run_hopper_key_bias_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
-  WAN_ASSERT(false && "there are no Hopper kernels");
-}
-
 }  // namespace wan::cuda

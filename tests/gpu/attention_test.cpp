@@ -1,12 +1,15 @@
-// The bf16 attention of heads of 128: CUTLASS's on Hopper, cuDNN's elsewhere, against the composite and, at a video's
+// The bf16 attention of heads of 128: our own on Hopper, cuDNN's elsewhere, against the composite and, at a video's
 // lengths, against f32; and the attention of a VAE's one wide head.
 
 #include "ops/attention.h"
+
+#include <fmt/format.h>
 
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <latch>
+#include <string>
 #include <thread>
 
 #include "gpu/device_values.h"
@@ -111,7 +114,7 @@ TEST(GpuAttention, TakesAnyScale) {
   const Tokens q(gpu, 200, 1, 1, 1);
   const Tokens k(gpu, 300, 1, 1, 2);
   const Tokens v(gpu, 300, 1, 1, 3);
-  for (const float scale : {0.02f, 0.2f, 1.0f}) {
+  for (const float scale : {0.02f, 0.2f, 1.0f, 0.0f, -0.1f}) {
     const Tensor out = gpu.empty(DType::kBF16, {200, 1, kWidth});
     attention(gpu.ctx, {q.view, k.view, v.view, scale, {}, {}, out});
     const Tensor host_q = gpu.on_host(q.memory);
@@ -194,25 +197,104 @@ TEST(GpuAttention, BackendsOnOneGpuKeepTheirKeyBiasesApart) {
   EXPECT_EQ(wrong, 0) << "of 400 results";
 }
 
-/// The kernels of others against f32, which goes another way, at the lengths of videos: 31,899 tokens are those of a video whose length is no
-/// multiple of anything.
+/// bf16 attention and its log-sums against f32's, which goes another way.
+void expect_as_in_f32(GpuContext& gpu, const TensorView& q, const TensorView& k, const TensorView& v,
+                      float scale, const std::string& what) {
+  const Shape shape{q.dim(0), q.dim(1), kWidth};
+  const Tensor out = gpu.empty(DType::kBF16, shape);
+  const Tensor log_sums = gpu.empty(DType::kF32, {q.dim(1), q.dim(0)});
+  attention(gpu.ctx, {q, k, v, scale, {}, {}, out, log_sums});
+  const auto as_f32 = [&](const TensorView& view) {
+    Tensor made = gpu.empty(DType::kF32, view.shape());
+    copy(gpu.ctx, {view, made});
+    return made;
+  };
+  const Tensor expected = gpu.empty(DType::kF32, shape);
+  const Tensor expected_sums = gpu.empty(DType::kF32, {q.dim(1), q.dim(0)});
+  attention(gpu.ctx, {as_f32(q), as_f32(k), as_f32(v), scale, {}, {}, expected, expected_sums});
+  EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << what;
+  EXPECT_TRUE(all_close(gpu.on_host(log_sums), gpu.on_host(expected_sums), kLogSums)) << what;
+}
+
+/// 31,899 tokens are those of a video whose length is no multiple of anything.
 TEST(GpuAttention, MatchesF32AtVideoLengths) {
   for (const std::int64_t tokens : {4096, 31899, 32760}) {
     GpuContext gpu;
     const Tokens q(gpu, tokens, 2, 2, 1);
     const Tokens k(gpu, tokens, 2, 2, 2);
     const Tokens v(gpu, tokens, 2, 2, 3);
-    const Tensor out = gpu.empty(DType::kBF16, {tokens, 2, kWidth});
-    attention(gpu.ctx, {q.view, k.view, v.view, kScale, {}, {}, out});
-    const auto as_f32 = [&](const Tokens& t) {
-      Tensor made = gpu.empty(DType::kF32, {tokens, 2, kWidth});
-      copy(gpu.ctx, {t.view, made});
-      return made;
-    };
-    const Tensor expected = gpu.empty(DType::kF32, {tokens, 2, kWidth});
-    attention(gpu.ctx, {as_f32(q), as_f32(k), as_f32(v), kScale, {}, {}, expected});
-    EXPECT_TRUE(all_close(gpu.on_host(out), gpu.on_host(expected), kTolerance)) << tokens;
+    expect_as_in_f32(gpu, q.view, k.view, v.view, kScale, std::to_string(tokens));
   }
+}
+
+/// Round the number of keys from which on the greatest score is looked for in one tile, and round that tile's 176 keys.
+TEST(GpuAttention, MatchesF32OverManyKeys) {
+  GpuContext gpu;
+  for (const std::int64_t keys : {8191, 8192, 8271, 8272, 8273, 8447})
+    for (const std::int64_t queries : {1, 129, 256, 391, 700})
+      for (const std::int64_t memory_heads : {2, 3}) {
+        const Tokens q(gpu, queries, 2, memory_heads, 1);
+        const Tokens k(gpu, keys, 2, memory_heads, 2);
+        const Tokens v(gpu, keys, 2, memory_heads, 3);
+        expect_as_in_f32(gpu, q.view, k.view, v.view, kScale,
+                         fmt::format("{} queries, {} keys, rows of {} heads", queries, keys, memory_heads));
+      }
+}
+
+/// Keys, taken from the last to the first, whose scores differ by more than f32's powers of two hold.
+TEST(GpuAttention, TakesKeysWhoseScoresGrow) {
+  constexpr std::int64_t kTokens = 9000;
+  struct Growth {
+    const char* name;
+    double (*factor)(std::int64_t token);  // of the first head's keys
+  };
+  const Growth growths[] = {
+      {"by and by",
+       [](std::int64_t token) { return 1.0 + 60.0 * static_cast<double>(kTokens - token) / kTokens; }},
+      {"at once", [](std::int64_t token) { return token == 1000 ? 400.0 : 1.0; }},
+      {"to less", [](std::int64_t token) { return token > 8000 ? 200.0 : 1.0; }},
+  };
+  GpuContext gpu;
+  for (const Growth& growth : growths) {
+    const Tokens q(gpu, kTokens, 2, 2, 1);
+    const Tokens v(gpu, kTokens, 2, 2, 3);
+    const Tensor even = gpu.on_host(gpu.random(DType::kF32, {kTokens, 2, kWidth}, 2));
+    auto* const values = even.view().as<float>();
+    for (std::int64_t token = 0; token < kTokens; ++token)
+      for (std::int64_t i = 0; i < kWidth; ++i)
+        values[token * 2 * kWidth + i] *= static_cast<float>(growth.factor(token));
+    const Tensor keys = gpu.on_device(even);
+    const Tensor k = gpu.empty(DType::kBF16, {kTokens, 2, kWidth});
+    copy(gpu.ctx, {keys, k});
+    expect_as_in_f32(gpu, q.view, k, v.view, kScale, growth.name);
+  }
+}
+
+/// All scores are 0 but those of some queries for one key or two, which are as much: below, in and beyond the last octave of f32.
+TEST(GpuAttention, TakesFewScoresAboveAllOthers) {
+  constexpr std::int64_t kTokens = 9000;
+  GpuContext gpu;
+  const Tokens v(gpu, kTokens, 1, 1, 3);
+  for (const float score : {20.0f, 60.0f, 87.5f, 88.5f, 89.0f, 200.0f})
+    for (const bool both : {false, true})
+      for (const bool all : {false, true}) {
+        const auto made = [&](auto&& first_of) {
+          const Tensor host(DType::kF32, {kTokens, 1, kWidth});
+          auto* const values = host.view().as<float>();
+          for (std::int64_t i = 0; i < host.elements(); ++i)
+            values[i] = i % kWidth == 0 ? first_of(i / kWidth) : 0.0f;
+          const Tensor f32 = gpu.on_device(host);
+          Tensor bf16 = gpu.empty(DType::kBF16, {kTokens, 1, kWidth});
+          copy(gpu.ctx, {f32, bf16});
+          return bf16;
+        };
+        const Tensor q = made([&](std::int64_t query) { return all || query == 300 ? 1.0f : 0.0f; });
+        const Tensor k =
+            made([&](std::int64_t key) { return key == 100 || (both && key == 500) ? score : 0.0f; });
+        expect_as_in_f32(gpu, q, k, v.view, 1.0f,
+                         fmt::format("{} of {} for {}", score, all ? "all queries" : "one query",
+                                     both ? "two keys" : "one key"));
+      }
 }
 
 /// The middle of the VAEs at 720p, q, k and v side by side in a row: some queries against sums in double.

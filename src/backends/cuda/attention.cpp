@@ -79,10 +79,8 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const AttentionArgs& args) {
   if (args.out.elements() == 0) return;
   const Workspace::Scope scope(ctx.workspace);
   if (is_bf16_attention(args)) {
-    const bool hopper = gpu.uses_hopper_attention();
-    if (hopper && args.key_bias)
-      return run_hopper_key_bias_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
-    if (hopper) return run_hopper_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
+    if (gpu.uses_hopper_attention())
+      return run_hopper_attention(stream, ctx.workspace, gpu.info().multiprocessors, args);
     if (!args.key_bias && gpu.attentions().run(stream, ctx.workspace, args)) return;
   }
   const auto all_as = [&](DType dtype) {

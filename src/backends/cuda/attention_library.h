@@ -1,5 +1,6 @@
 #pragma once
-// Attention by the kernels of others: CUTLASS's for Hopper, cuDNN's elsewhere. Both take what is_bf16_attention() says.
+// The attention of tensor cores: our own for Hopper, cuDNN's elsewhere. Both take what is_bf16_attention() says; Hopper's takes a
+// key_bias too, and HopperScratch from the workspace.
 
 #include <memory>
 
@@ -11,12 +12,9 @@ namespace wan::cuda {
 
 /// Whether this build has code for the Hopper kernels; the device is another question.
 bool has_hopper_attention();
-/// args as is_bf16_attention() says, without key_bias, on a device of compute capability 9.0.
+/// args as is_bf16_attention() says, with or without key_bias, on a device of compute capability 9.0.
 void run_hopper_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
                           const AttentionArgs& args);
-/// The same with key_bias.
-void run_hopper_key_bias_attention(cudaStream_t stream, Workspace& workspace, int multiprocessors,
-                                   const AttentionArgs& args);
 
 /// cuDNN's scaled dot product attention. Plans are kept under everything that they depend on. One thread at a time.
 class AttentionLibrary {

@@ -5,24 +5,12 @@
 
 namespace wan::cuda {
 
-namespace {
-
-[[noreturn]] void fail_without_kernels() {
-  fail(ErrorCode::kUnsupported, "[attention] this build has no kernels for Hopper GPUs");
-}
-
-}  // namespace
-
 bool has_hopper_attention() {
   return false;
 }
 
 void run_hopper_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
-  fail_without_kernels();
-}
-
-void run_hopper_key_bias_attention(cudaStream_t, Workspace&, int, const AttentionArgs&) {
-  fail_without_kernels();
+  fail(ErrorCode::kUnsupported, "[attention] this build has no kernels for Hopper GPUs");
 }
 
 }  // namespace wan::cuda

@@ -77,6 +77,18 @@ ScoreScratch::ScoreScratch(Workspace& workspace, const AttentionArgs& args, std:
   weights = args.v.dtype() == DType::kF32 ? scores : workspace.take(args.v.dtype(), most);
 }
 
+bool looks_in_one_tile(const AttentionArgs& args) {
+  constexpr std::int64_t kManyKeys =
+      8192;  // of fewer, all greatest scores cost no more than another kernel's launch
+  return !args.key_bias && args.k.dim(0) >= kManyKeys;
+}
+
+HopperScratch::HopperScratch(Workspace& workspace, const AttentionArgs& args) {
+  if (!looks_in_one_tile(args)) return;
+  const std::int64_t blocks = (args.q.dim(0) + kHopperQueries - 1) / kHopperQueries;
+  overflows = workspace.take(DType::kI32, {args.q.dim(1), blocks});
+}
+
 AttentionArgs take_alike(Workspace& workspace, const AttentionArgs& args, DType dtype) {
   AttentionArgs alike = args;
   for (TensorView* const view : {&alike.q, &alike.k, &alike.v}) *view = take_as(workspace, *view, dtype);
@@ -90,12 +102,14 @@ DType alike_dtype(const AttentionArgs& args) {
 
 bool is_bf16_attention(const AttentionArgs& args) {
   constexpr std::int64_t kHeadWidth = 128;
-  constexpr std::int64_t kPiece = 8;  // elements of 16 bytes
-  if (args.bias || args.q.dim(2) != kHeadWidth) return false;
+  constexpr std::int64_t kPiece = 8;                     // elements of 16 bytes
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // tokens, heads, elements of a stride
+  if (args.bias || args.q.dim(2) != kHeadWidth || !(args.scale > 0.0f)) return false;
   for (const TensorView& view : {args.q, args.k, args.v, args.out}) {
     if (view.dtype() != DType::kBF16 || reinterpret_cast<std::uintptr_t>(view.data()) % 16 != 0) return false;
     if (view.stride(0) % kPiece != 0 || view.stride(1) % kPiece != 0) return false;
     if (view.stride(0) <= 0 || view.stride(1) <= 0) return false;
+    if (std::max({view.dim(0), view.dim(1), view.stride(0), view.stride(1)}) > kMost) return false;
   }
   return true;
 }
@@ -107,7 +121,7 @@ bool is_small_attention(const AttentionArgs& args) {
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways) {
   if (args.out.elements() == 0) return;
   if (is_bf16_attention(args) && (ways.hopper || !args.key_bias)) {
-    if (!args.log_sums) workspace.take(DType::kF32, {args.q.dim(1), args.q.dim(0)});  // CUTLASS's
+    if (ways.hopper) HopperScratch(workspace, args);
     return;
   }
   const AttentionArgs alike = take_alike(workspace, args, alike_dtype(args));

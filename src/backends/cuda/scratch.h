@@ -48,6 +48,17 @@ struct ScoreScratch {
   TensorView scores, out, weights;  // out: the arguments' own, or memory for it in f32
 };
 
+inline constexpr int kHopperQueries = 256;  // of two neighbouring blocks
+
+/// Whether the Hopper attention looks for the greatest score in one tile of the keys alone, and notes which queries have to be
+/// answered again (kernels/hopper_attention_kernel.h).
+bool looks_in_one_tile(const AttentionArgs& args);
+
+struct HopperScratch {
+  HopperScratch(Workspace& workspace, const AttentionArgs& args);
+  TensorView overflows;  // looks_in_one_tile(): the notes, [heads, ceil(queries / kHopperQueries)] i32
+};
+
 inline constexpr std::int64_t kWidestPlainHead = 384;
 
 inline constexpr int kCausalThreads = 128;    // of a block, which is also how many keys it takes at once,
@@ -66,7 +77,8 @@ struct CausalScratch {
 AttentionArgs take_alike(Workspace& workspace, const AttentionArgs& args, DType dtype);
 DType alike_dtype(const AttentionArgs& args);
 
-/// What the libraries' kernels take: bf16, no bias, head width 128, strides of whole 16-byte pieces. key_bias is another question.
+/// What kernels on tensor cores take: bf16, no bias, head width 128, strides of whole 16-byte pieces, a scale above 0. key_bias is
+/// another question.
 bool is_bf16_attention(const AttentionArgs& args);
 /// Whether a small problem, whose heads are not too wide, is done by a kernel that needs no scratch.
 bool is_small_attention(const AttentionArgs& args);
