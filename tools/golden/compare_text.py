@@ -5,6 +5,7 @@ Strings are put together from words of many scripts, mojibake of many kinds (als
 references, controls, terminal escapes, special tokens and single characters, then cleaned and tokenized by both
 sides. Any difference is printed and makes the exit status 1.
 
+  ninja -C build script_tools
   python tools/golden/compare_text.py --tool build/tests/tools/text_tool --count 20000
   python tools/golden/compare_text.py --tool build/tests/tools/text_tool --tokenizer DIR --count 20000
 """

