@@ -152,10 +152,11 @@ std::vector<WeightRun> weight_runs(const BlockLayout& layout, DType compute_dtyp
     const std::int64_t begin = std::max(run.begin, at);
     const std::int64_t end =
         std::min(run.end, at + static_cast<std::int64_t>(dtype_bytes(dtype, shape.elements())));
+    if (begin >= end) return;
     std::byte* const to = memory + (begin - run.begin);
-    if (begin < end && is_packed(dtype)) {
+    if (is_packed(dtype)) {
       runs.push_back({weight, begin - at, TensorView(to, DType::kU8, {end - begin}, device), dtype});
-    } else if (begin < end) {
+    } else {
       const auto size = static_cast<std::int64_t>(dtype_size(dtype));
       const std::int64_t count = (end - begin) / size;
       const Shape part = count == shape.elements() ? shape : Shape{count};
