@@ -82,9 +82,7 @@ class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
     });
     if (!inner().supports(here)) return reference(here);
     if (memory_.is_open()) return inner().run(ctx, here);
-    // The scratch that the workspace counts is in front of the fence: kernels have other memory.
-    const Workspace::Scope scope(ctx.workspace);
-    inner().take_scratch(ctx.workspace, args);
+    // The workspace is in front of the fence: kernels have scratch of their own, which counts there as what they took.
     Workspace scratch(cpu_allocator());
     ExecContext behind{.backend = inner(),
                        .workspace = scratch,
@@ -93,6 +91,8 @@ class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
                        .require_fused = ctx.require_fused,
                        .unpacked = ctx.unpacked};
     inner().run(behind, here);
+    const Workspace::Scope scope(ctx.workspace);
+    if (scratch.most() > 0) ctx.workspace.take(DType::kU8, {static_cast<std::int64_t>(scratch.most())});
   }
   template <typename Args>
   void take_scratch_op(Workspace& workspace, const Args& args) {
