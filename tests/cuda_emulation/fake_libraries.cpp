@@ -4,6 +4,7 @@
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/convolution_library.h"
 #include "backends/cuda/matmul_library.h"
+#include "backends/cuda/scratch.h"
 #include "ops/copy.h"
 #include "ops/linear.h"
 
@@ -55,7 +56,8 @@ struct ConvolutionLibrary::Impl {};
 ConvolutionLibrary::ConvolutionLibrary(bool, Tuner*) {}
 ConvolutionLibrary::~ConvolutionLibrary() = default;
 
-bool ConvolutionLibrary::run(cudaStream_t, Workspace&, const Conv3dArgs& args) {
+bool ConvolutionLibrary::run(cudaStream_t, Workspace&, const TensorView& scratch, const Conv3dArgs& args) {
+  WAN_ASSERT(scratch.elements() == kConvolutionWorkspaceBytes);
   WAN_ASSERT(args.x.dtype() == args.weight.dtype() && args.x.dtype() == args.out.dtype());
   WAN_ASSERT(!args.residual);
   WAN_ASSERT(args.padding.top == args.padding.bottom && args.padding.left == args.padding.right);

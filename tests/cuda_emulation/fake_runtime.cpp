@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t kGuard = 256;
 constexpr int kGuardByte = 0x5a;
+// As much of a block is NaN before it is written and after it is given back: larger ones are scratch for a library that is not here.
+constexpr std::size_t kMostSpoiled = std::size_t{8} << 20;
 
 /// A pool keeps up to `keeps` bytes of what is released, as addresses only: what it gives out is always fresh memory.
 struct Pool {
@@ -107,6 +109,10 @@ cudaError_t driver_status() {
   return fake_machine().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
+void spoil(std::byte* block, std::size_t bytes) {
+  std::memset(block, 0xff, std::min(bytes, kMostSpoiled));
+}
+
 cudaError_t allocate(void** pointer, std::size_t bytes, Pool* pool = nullptr) {
   Memory& m = memory();
   const std::scoped_lock lock(m.mutex);
@@ -115,8 +121,9 @@ cudaError_t allocate(void** pointer, std::size_t bytes, Pool* pool = nullptr) {
   if (m.taken + more > fake_machine().total_bytes) return result(cudaErrorMemoryAllocation);
   const std::size_t padded = (bytes + kGuard - 1) / kGuard * kGuard + 2 * kGuard;
   auto* const raw = static_cast<std::byte*>(std::aligned_alloc(kGuard, padded));
-  std::memset(raw, kGuardByte, padded);
-  std::memset(raw + kGuard, 0xff, bytes);
+  std::memset(raw, kGuardByte, kGuard);
+  std::memset(raw + kGuard + bytes, kGuardByte, padded - kGuard - bytes);
+  spoil(raw + kGuard, bytes);
   m.blocks.emplace(raw + kGuard, Block{bytes, pool, current_device});
   m.taken += more;
   if (pool != nullptr) {
@@ -159,7 +166,7 @@ cudaError_t release(void* pointer) {
     m.taken -= bytes;
   }
   m.blocks.erase(found);
-  std::memset(start, 0xff, bytes);
+  spoil(start, bytes);
   std::free(start - kGuard);
   return cudaSuccess;
 }

@@ -32,6 +32,8 @@ constexpr double kConditionTolerance = 2e-5;
 // A step begins with what rounding and noise have left so far, and guidance multiplies the predictions'
 // differences by up to 2 * 4 - 1 = 7. The largest difference seen, over six steps, is 4.5e-6.
 constexpr double kStepTolerance = 2e-5;
+// The random VAE multiplies what latents differ by: 1.7e-5 seen where AVX2 computes, 2.1e-5 with AVX-512.
+constexpr double kFramesTolerance = 4e-5;
 // Each layer rounds to 8 bits of mantissa: 0.5% and 0.8% seen.
 constexpr double kBf16StepTolerance = 2e-2;
 constexpr double kBf16LatentTolerance = 2e-2;
@@ -80,6 +82,7 @@ Expected as_floats(const Expected& expected) {
   if (std::regex_match(name, exact)) return all_close(a, b, 0.0);
   if (name == "noise") return all_close(a, b, kAny, kNoiseTolerance);
   if (name == "frames") return all_close(a, b, kAny, kGreyLevels);
+  if (name == "frames_float") return all_close(a, b, kFramesTolerance);
   if (name == "sigmas") return all_close(a, b, kSigmaTolerance);
   if (name.starts_with("context_")) return all_close(a, b, kContextTolerance);
   return all_close(a, b, kStepTolerance);

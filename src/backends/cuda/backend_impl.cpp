@@ -189,8 +189,8 @@ std::int64_t CudaBackend::free_bytes() const {
   return static_cast<std::int64_t>(free + allocator_.kept());
 }
 
-// cuBLASLt, cuDNN and the driver load their kernels when these are first used, 0.2 GB of an H200's, and a convolution's scratch was
-// 0.5 GB where frames of 1280x720 are decoded. What they have taken by now is no longer free.
+// cuBLASLt, cuDNN and the driver load their kernels when these are first used, 0.2 GB of an H200's, and a convolution for which no plan
+// makes do with kConvolutionWorkspaceBytes takes more. What they have taken by now is no longer free.
 std::int64_t CudaBackend::reserved_bytes() const {
   constexpr std::int64_t kLibraries = std::int64_t{1} << 30;
   const std::int64_t taken = info_.free_bytes - (free_bytes() + memory_use().now);

@@ -46,10 +46,12 @@ void run_kernel(CudaBackend& gpu, ExecContext& ctx, const Conv3dArgs& args) {
   pad_weight(stream, scratch.weight, product.weight);
 
   // The convolution, with the bias where cuDNN has an engine for that, and the rest in a kernel of our own.
-  const bool biased = args.bias && scratch.whole && gpu.convolutions().run(stream, ctx.workspace, product);
+  const bool biased =
+      args.bias && scratch.whole && gpu.convolutions().run(stream, ctx.workspace, scratch.library, product);
   if (!biased) {
     product.bias = {};
-    if (!gpu.convolutions().run(stream, ctx.workspace, product)) return launch_plain_conv3d(stream, args);
+    if (!gpu.convolutions().run(stream, ctx.workspace, scratch.library, product))
+      return launch_plain_conv3d(stream, args);
   }
   const TensorView bias = biased ? TensorView() : args.bias;
   if (!bias && !args.residual && !scratch.apart) return;

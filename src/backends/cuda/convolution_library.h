@@ -18,8 +18,9 @@ class ConvolutionLibrary {
   ~ConvolutionLibrary();
 
   /// Enqueues the convolution with the bias that args may have; no residual. x, weight and out of one dtype, bias f32, padding
-  /// equal on opposite sides. False, and nothing is done, where cuDNN has no plan for it.
-  bool run(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
+  /// equal on opposite sides. scratch: bytes for the plan; one that needs more takes them from the workspace. False, and nothing is
+  /// done, where cuDNN has no plan for it.
+  bool run(cudaStream_t stream, Workspace& workspace, const TensorView& scratch, const Conv3dArgs& args);
 
  private:
   struct Impl;

@@ -11,6 +11,7 @@
 #include "backends/cuda/check.h"
 #include "backends/cuda/convolution_library.h"
 #include "backends/cuda/plan_cache.h"
+#include "backends/cuda/scratch.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -21,8 +22,11 @@ namespace {
 namespace fe = cudnn_frontend;
 using fe::graph::Tensor_attributes;
 
-// Scratch of a plan: little where some plan makes do with it, since a VAE's frames are all the memory that is planned for.
-constexpr std::int64_t kLittleWorkspace = std::int64_t{128} << 20;
+constexpr std::int64_t kAlignment =
+    256;  // of device allocations, which cuDNN may count on; a workspace's own is less
+
+// Scratch of a plan: little where some plan makes do with it, which is asked for whichever plan is chosen.
+constexpr std::int64_t kLittleWorkspace = kConvolutionWorkspaceBytes - kAlignment;
 constexpr std::int64_t kMostWorkspace = std::int64_t{2} << 30;
 
 // Tuning: plans that are tried, and the work from which on a convolution is worth it.
@@ -149,20 +153,26 @@ std::vector<Plan> make_plans(cudnnHandle_t handle, const PlanRequest& request, i
   return {};
 }
 
-fe::error_t try_execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
-  const Workspace::Scope scope(workspace);
-  void* scratch = nullptr;
+/// What a plan works in: bytes taken for it beforehand, or more of the workspace where they are too few.
+struct Memory {
+  Workspace& workspace;
+  TensorView taken;
+};
+
+fe::error_t try_execute(const Plan& plan, cudnnHandle_t handle, const Memory& memory, Pointers pointers) {
+  const Workspace::Scope scope(memory.workspace);
+  std::byte* scratch = nullptr;
   if (plan.workspace > 0) {
-    // Aligned as device allocations are, which cuDNN may count on; the workspace's own alignment is less.
-    constexpr std::int64_t kAlignment = 256;
-    std::byte* const taken = workspace.take(DType::kU8, {plan.workspace + kAlignment}).data();
-    scratch = taken + (kAlignment - reinterpret_cast<std::intptr_t>(taken) % kAlignment) % kAlignment;
+    const std::int64_t bytes = plan.workspace + kAlignment;
+    scratch = memory.taken.elements() >= bytes ? memory.taken.data()
+                                               : memory.workspace.take(DType::kU8, {bytes}).data();
+    scratch += (kAlignment - reinterpret_cast<std::intptr_t>(scratch) % kAlignment) % kAlignment;
   }
   return plan.graph->execute_plan_at_index(handle, pointers, scratch, plan.index);
 }
 
-void execute(const Plan& plan, cudnnHandle_t handle, Workspace& workspace, Pointers pointers) {
-  auto status = try_execute(plan, handle, workspace, std::move(pointers));
+void execute(const Plan& plan, cudnnHandle_t handle, const Memory& memory, Pointers pointers) {
+  auto status = try_execute(plan, handle, memory, std::move(pointers));
   WAN_CHECK(status.is_good(), kDevice, "[cuda] a plan of cuDNN failed: {}", status.get_message());
 }
 
@@ -276,7 +286,7 @@ struct ConvolutionLibrary::Impl {
   PlanCache<Numbers, std::optional<Plan>> plans;
   PlanCache<Numbers, std::string> tuned;  // the fastest plans' names, whatever the number of frames
 
-  std::optional<Plan> make_plan(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args);
+  std::optional<Plan> make_plan(cudaStream_t stream, const Memory& memory, const Conv3dArgs& args);
 };
 
 ConvolutionLibrary::ConvolutionLibrary(bool tf32, Tuner* tuner) : impl_(std::make_unique<Impl>()) {
@@ -309,7 +319,7 @@ Numbers tuning_key(const Conv3dArgs& args) {
 
 }  // namespace
 
-std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Workspace& workspace,
+std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, const Memory& memory,
                                                         const Conv3dArgs& args) {
   // The engines that cuDNN compiles for a graph are no faster than the best of the others, and one gave wrong frames (cuDNN
   // 9.19: bf16, a kernel of 3 x 1 x 1 with a bias, from the second frame on).
@@ -329,7 +339,7 @@ std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Wor
       if (candidate.name() == *known) return std::move(candidate);
   const Pointers pointers = pointers_of(args);
   const int best = tuner->choose(stream, static_cast<int>(candidates.size()), args.out, [&](int i) {
-    return try_execute(candidates[static_cast<std::size_t>(i)], on_stream, workspace, pointers).is_good();
+    return try_execute(candidates[static_cast<std::size_t>(i)], on_stream, memory, pointers).is_good();
   });
   if (best < 0) return std::nullopt;
   Plan& chosen = candidates[static_cast<std::size_t>(best)];
@@ -339,7 +349,9 @@ std::optional<Plan> ConvolutionLibrary::Impl::make_plan(cudaStream_t stream, Wor
   return std::move(chosen);
 }
 
-bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const Conv3dArgs& args) {
+bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const TensorView& scratch,
+                             const Conv3dArgs& args) {
+  const Memory memory{workspace, scratch};
   const auto views = {args.x, args.weight, args.bias, args.out};
   for (const TensorView& view : views)
     if (!aligned(view)) return false;
@@ -348,10 +360,10 @@ bool ConvolutionLibrary::run(cudaStream_t stream, Workspace& workspace, const Co
   std::optional<Plan>* found = impl_->plans.find(key);
   if (found == nullptr) {
     wait_where_full(impl_->plans, stream);
-    found = &impl_->plans.add(key, impl_->make_plan(stream, workspace, args));
+    found = &impl_->plans.add(key, impl_->make_plan(stream, memory, args));
   }
   if (!*found) return false;
-  execute(**found, impl_->handle.on(stream), workspace, pointers_of(args));
+  execute(**found, impl_->handle.on(stream), memory, pointers_of(args));
   return true;
 }
 
@@ -384,7 +396,7 @@ bool AttentionLibrary::run(cudaStream_t stream, Workspace& workspace, const Atte
   Pointers pointers{
       {kQuery, args.q.data()}, {kKey, args.k.data()}, {kValue, args.v.data()}, {kOut, args.out.data()}};
   if (args.log_sums) pointers.emplace(kLogSums, args.log_sums.data());
-  execute(**found, handle, workspace, std::move(pointers));
+  execute(**found, handle, {workspace, {}}, std::move(pointers));
   return true;
 }
 

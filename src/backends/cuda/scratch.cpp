@@ -66,6 +66,7 @@ Conv3dScratch::Conv3dScratch(Workspace& workspace, const Conv3dArgs& args) : pro
   if (apart) product.out = workspace.take(type, {args.out.dim(0), args.out.dim(1), args.out.dim(2), outputs});
   product.residual = {};
   result = whole ? product.out : workspace.take(type, args.out.shape());
+  library = workspace.take(DType::kU8, {kConvolutionWorkspaceBytes});
 }
 
 ScoreScratch::ScoreScratch(Workspace& workspace, const AttentionArgs& args, std::int64_t most_scores)

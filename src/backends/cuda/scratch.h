@@ -12,6 +12,10 @@ namespace wan::cuda {
 /// cuBLASLt's own, for as long as the backend lives.
 constexpr std::size_t kProductWorkspaceBytes = std::size_t{64} << 20;
 
+/// What a plan of cuDNN for a convolution may take. It is asked for whichever plan is chosen, so that memory plans know it; where no
+/// plan makes do with it, more is taken that they do not know.
+constexpr std::int64_t kConvolutionWorkspaceBytes = std::int64_t{128} << 20;
+
 /// What of attention's memory depends on the device and its options.
 struct AttentionWays {
   bool hopper;          // the Hopper kernels, which take a key bias too
@@ -33,7 +37,8 @@ struct Conv3dScratch {
   SpatialPadding edges;  // in product.x already
   bool whole;            // product.out has no more channels than the arguments' out
   bool apart;
-  TensorView result;  // product.out without channels that are too many
+  TensorView result;   // product.out without channels that are too many
+  TensorView library;  // kConvolutionWorkspaceBytes for cuDNN
 };
 
 /// Queries of some heads: all queries of as many heads as there is room for, or as many queries as that of one head.
@@ -83,7 +88,8 @@ bool is_bf16_attention(const AttentionArgs& args);
 /// Whether a small problem, whose heads are not too wide, is done by a kernel that needs no scratch.
 bool is_small_attention(const AttentionArgs& args);
 
-/// All that an op takes. What cuDNN's plans take beside it is known to them alone: Backend::reserved_bytes() leaves room for it.
+/// All that an op takes. What cuDNN's plans for attention take beside it is known to them alone: Backend::reserved_bytes() leaves room
+/// for it.
 void take_scratch(Workspace& workspace, const AttentionArgs& args, const AttentionWays& ways);
 void take_scratch(Workspace& workspace, const CausalAttentionArgs& args);
 void take_scratch(Workspace& workspace, const Conv3dArgs& args);
