@@ -38,7 +38,8 @@ demo: build ## Make a video with a bundled demo checkpoint: make demo PROMPT="..
 test: deps-test configure ## Build and run every test that needs no GPU
 	@cmake -DWAN_BUILD_TESTS=ON $(BUILD) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@# One more than there are processors: of what ranks do when another is gone, and of downloads, most is waiting.
+	@ctest --test-dir $(BUILD) --output-on-failure -j $$(($(JOBS) + 1))
 
 test-gpu: deps-test configure ## Build and run the tests that need a GPU; fails where there is none
 	@cmake -DWAN_BUILD_TESTS=ON $(CUDA_OPTIONS) $(BUILD) >/dev/null
