@@ -19,8 +19,8 @@ namespace {
 constexpr unsigned kWarp = 32;
 constexpr unsigned kMostThreads = 1024;
 constexpr std::size_t kMostShared = std::size_t{99} * 1024;  // a block's, on the smallest device supported
-constexpr std::size_t kStack =
-    std::size_t{64} * 1024 + 576;  // not a power of two, whose stacks would share lines of the cache
+// Not a power of two: such stacks would share lines of the cache.
+constexpr std::size_t kStack = std::size_t{64} * 1024 + 576;
 
 enum class State { kReady, kAtBarrier, kAtExchange, kDone };
 

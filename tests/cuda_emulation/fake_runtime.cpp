@@ -10,14 +10,17 @@
 #include <mutex>
 #include <optional>
 
+#include "backends/cuda/scratch.h"
+
 namespace wan::cuda_emulation {
 
 namespace {
 
 constexpr std::size_t kGuard = 256;
 constexpr int kGuardByte = 0x5a;
-// As much of a block is NaN before it is written and after it is given back: larger ones are scratch for a library that is not here.
-constexpr std::size_t kMostSpoiled = std::size_t{8} << 20;
+// As much of a block that holds scratch for a library, which is not here, is NaN before it is written and after it is given back; of
+// smaller ones everything.
+constexpr std::size_t kSpoiled = std::size_t{8} << 20;
 
 /// A pool keeps up to `keeps` bytes of what is released, as addresses only: what it gives out is always fresh memory.
 struct Pool {
@@ -110,7 +113,7 @@ cudaError_t driver_status() {
 }
 
 void spoil(std::byte* block, std::size_t bytes) {
-  std::memset(block, 0xff, std::min(bytes, kMostSpoiled));
+  std::memset(block, 0xff, bytes < std::size_t{cuda::kConvolutionWorkspaceBytes} ? bytes : kSpoiled);
 }
 
 cudaError_t allocate(void** pointer, std::size_t bytes, Pool* pool = nullptr) {
