@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -22,32 +24,43 @@ constexpr std::size_t kMostShared = std::size_t{99} * 1024;  // a block's, on th
 // Not a power of two: such stacks would share lines of the cache.
 constexpr std::size_t kStack = std::size_t{64} * 1024 + 576;
 
-enum class State { kReady, kAtBarrier, kAtExchange, kDone };
+enum class State : std::uint8_t { kReady, kAtBarrier, kAtExchange, kDone };
 
-/// Where a fiber or the scheduler goes on. The compiler's jumps: the C library's look for cleanups of threads each time.
+/// Where a stack's thread goes on. The compiler's jumps: the C library's look for cleanups of threads each time.
 using Place = std::array<void*, 5>;
 
-/// A stack of its own for one thread of a block, used again by the next block's.
-struct Fiber {
-  Place place{};              // where it goes on
-  bool on_its_stack = false;  // `place` is set
-  bool between_bodies = false;
-  std::unique_ptr<std::byte[]> stack = std::make_unique_for_overwrite<std::byte[]>(kStack);
-  State state = State::kDone;
-  std::uint32_t exchanges = 0;  // warp operations so far
+/// A stack on which a thread of a block runs, and when it has returned, the next one that has not begun: where threads do not wait, all
+/// run on one.
+struct Stack {
+  Place place{};  // where it goes on, where it has begun
+  bool begun = false;
+  bool taken = false;  // by a thread that has not returned
+  std::unique_ptr<std::byte[]> bytes = std::make_unique_for_overwrite<std::byte[]>(kStack);
 };
 
 /// Values on their way between lanes. Two sets: a lane may give its next value before another has taken this one.
 struct Warp {
   std::array<std::array<std::uint32_t, kWarp>, 2> values{};
+  unsigned waiting = 0;    // lanes, at an operation
+  unsigned exchanges = 0;  // operations so far
 };
 
 struct Machine {
-  std::vector<Fiber> fibers;
-  std::vector<Warp> warps;
-  std::vector<unsigned> order;
+  std::vector<std::unique_ptr<Stack>> stacks;
+  std::vector<Stack*> free_stacks;
   std::vector<std::byte> shared;
-  Place scheduler{};
+  std::vector<Warp> warps;
+  // By thread of the block.
+  std::vector<State> states;
+  std::vector<Stack*> stack_of;  // nullptr: it has not begun, or has returned
+  std::vector<uint3> places;     // threadIdx
+
+  // Threads go on in this order, a stretch of it after the other, again and again.
+  std::vector<unsigned> order;
+  unsigned next = 0;
+  unsigned stretch = 0, stretch_end = 0;
+
+  Place launcher{};
   unsigned current = 0;
   unsigned count = 0;                  // threads of the block
   std::array<unsigned, 4> in_state{};  // of them, by State
@@ -55,13 +68,6 @@ struct Machine {
   std::string failure;
   const std::function<void()>* body = nullptr;
   std::mt19937 random{1};
-};
-
-/// The block that runs, and how its threads are told who they are.
-struct BlockPlace {
-  uint3 block;
-  dim3 size;
-  const std::function<void(const ThreadPlace&)>& place_thread;
 };
 
 Machine& machine() {
@@ -73,61 +79,10 @@ unsigned& count_of(Machine& m, State state) {
   return m.in_state[static_cast<std::size_t>(state)];
 }
 
-void set_state(Machine& m, Fiber& fiber, State state) {
-  --count_of(m, fiber.state);
+void set_state(Machine& m, unsigned thread, State state) {
+  --count_of(m, m.states[thread]);
   ++count_of(m, state);
-  fiber.state = state;
-}
-
-void yield_to_scheduler(State state) {
-  Machine& m = machine();
-  Fiber& fiber = m.fibers[m.current];
-  set_state(m, fiber, state);
-  if (__builtin_setjmp(fiber.place.data()) == 0) __builtin_longjmp(m.scheduler.data(), 1);
-}
-
-void fiber_main() {
-  for (;;) {
-    (*machine().body)();
-    machine().fibers[machine().current].between_bodies = true;
-    yield_to_scheduler(State::kDone);
-  }
-}
-
-/// Goes on in a fiber until it yields. A first time swaps contexts; later ones jump, since swapping makes a system call, which took
-/// four fifths of the tests' time.
-void enter_fiber(Machine& m, Fiber& fiber) {
-  if (__builtin_setjmp(m.scheduler.data()) != 0) return;
-  if (fiber.on_its_stack) __builtin_longjmp(fiber.place.data(), 1);
-  fiber.on_its_stack = true;
-  ucontext_t context{};
-  getcontext(&context);
-  context.uc_stack.ss_sp = fiber.stack.get();
-  context.uc_stack.ss_size = kStack;
-  context.uc_link = nullptr;
-  makecontext(&context, fiber_main, 0);
-  setcontext(&context);
-}
-
-void start_fibers(Machine& m) {
-  for (unsigned t = 0; t < m.count; ++t) {
-    Fiber& fiber = m.fibers[t];
-    // One that was stopped, or hangs, never returns from its body: its stack is begun anew.
-    fiber.on_its_stack = fiber.on_its_stack && fiber.between_bodies;
-    fiber.between_bodies = false;
-    fiber.state = State::kReady;
-    fiber.exchanges = 0;
-  }
-  m.in_state = {};
-  count_of(m, State::kReady) = m.count;
-}
-
-/// Forwards, backwards or shuffled, by the number of the launch.
-void order_threads(Machine& m) {
-  m.order.resize(m.count);
-  std::iota(m.order.begin(), m.order.end(), 0u);
-  if (m.launches % 4 == 1) std::reverse(m.order.begin(), m.order.end());
-  if (m.launches % 4 == 2) std::shuffle(m.order.begin(), m.order.end(), m.random);
+  m.states[thread] = state;
 }
 
 /// In every fourth launch, and the one after it, warps do not go on together: one goes as far as it can before the next
@@ -136,31 +91,160 @@ bool warps_run_apart(const Machine& m) {
   return m.launches % 4 == 3 || m.launches % 8 == 0;
 }
 
+unsigned lanes_of(const Machine& m, unsigned warp) {
+  return std::min(kWarp, m.count - warp * kWarp);
+}
+
+/// Forwards, backwards or shuffled, by the number of the launch; of warps that run apart, one forwards after the other, or before it.
+void order_threads(Machine& m) {
+  m.order.resize(m.count);
+  std::iota(m.order.begin(), m.order.end(), 0u);
+  if (m.launches % 4 == 1) std::reverse(m.order.begin(), m.order.end());
+  if (m.launches % 4 == 2) std::shuffle(m.order.begin(), m.order.end(), m.random);
+  if (m.launches % 8 == 7)
+    std::stable_sort(m.order.begin(), m.order.end(),
+                     [](unsigned a, unsigned b) { return a / kWarp > b / kWarp; });
+}
+
+/// All threads are one stretch, or those of a warp.
+void begin_stretch(Machine& m, unsigned first) {
+  m.next = m.stretch = first;
+  m.stretch_end = warps_run_apart(m) ? first + lanes_of(m, m.order[first] / kWarp) : m.count;
+}
+
 /// Lets a warp past an operation that all of its lanes wait at. True where there was one.
-bool release_warp(Machine& m, unsigned first) {
-  const unsigned end = std::min(first + kWarp, m.count);
-  for (unsigned t = first; t < end; ++t)
-    if (m.fibers[t].state != State::kAtExchange || m.fibers[t].exchanges != m.fibers[first].exchanges)
-      return false;
-  for (unsigned t = first; t < end; ++t) set_state(m, m.fibers[t], State::kReady);
+bool release_warp(Machine& m, unsigned warp) {
+  const unsigned lanes = lanes_of(m, warp);
+  if (m.warps[warp].waiting != lanes) return false;
+  std::fill_n(m.states.begin() + warp * kWarp, lanes, State::kReady);
+  count_of(m, State::kAtExchange) -= lanes;
+  count_of(m, State::kReady) += lanes;
+  m.warps[warp].waiting = 0;
+  ++m.warps[warp].exchanges;
   return true;
 }
 
 bool release_warps(Machine& m) {
   bool released = false;
   if (count_of(m, State::kAtExchange) == 0) return released;
-  for (unsigned first = 0; first < m.count; first += kWarp) released = release_warp(m, first) || released;
+  for (unsigned warp = 0; warp * kWarp < m.count; ++warp) released = release_warp(m, warp) || released;
   return released;
 }
 
 bool release_block(Machine& m) {
   if (count_of(m, State::kAtBarrier) != m.count) return false;
-  for (unsigned t = 0; t < m.count; ++t) set_state(m, m.fibers[t], State::kReady);
+  std::fill(m.states.begin(), m.states.end(), State::kReady);
+  count_of(m, State::kAtBarrier) = 0;
+  count_of(m, State::kReady) = m.count;
   return true;
 }
 
-bool all_done(Machine& m) {
-  return count_of(m, State::kDone) == m.count;
+/// Where no thread of the stretch can go on: the stretch again, the next, or the first. False where nothing can go on any more.
+bool next_stretch(Machine& m) {
+  if (warps_run_apart(m) && release_warp(m, m.order[m.stretch] / kWarp)) {
+    begin_stretch(m, m.stretch);
+  } else if (m.stretch_end < m.count) {
+    begin_stretch(m, m.stretch_end);
+  } else {
+    if (!release_warps(m) && !release_block(m)) return false;
+    if (m.launches % 4 == 2) order_threads(m);  // otherwise than before
+    begin_stretch(m, 0);
+  }
+  return true;
+}
+
+/// Makes the next thread that can go on the current one.
+bool choose_thread(Machine& m) {
+  do {
+    while (m.next < m.stretch_end) {
+      const unsigned thread = m.order[m.next++];
+      if (m.states[thread] != State::kReady) continue;
+      m.current = thread;
+      built.thread = m.places[thread];
+      return true;
+    }
+  } while (next_stretch(m));
+  return false;
+}
+
+void run_threads();
+
+/// Goes on with the current thread, on its stack or on one that is free. The first time on a stack swaps contexts; later ones jump,
+/// since swapping makes a system call, which took four fifths of the tests' time.
+[[noreturn]] void go_on(Machine& m) {
+  Stack*& stack = m.stack_of[m.current];
+  if (stack == nullptr) {
+    if (m.free_stacks.empty()) {
+      m.stacks.push_back(std::make_unique<Stack>());
+      m.free_stacks.push_back(m.stacks.back().get());
+    }
+    stack = m.free_stacks.back();
+    stack->taken = true;
+    m.free_stacks.pop_back();
+  }
+  if (stack->begun) __builtin_longjmp(stack->place.data(), 1);
+  stack->begun = true;
+  ucontext_t context{};
+  getcontext(&context);
+  context.uc_stack.ss_sp = stack->bytes.get();
+  context.uc_stack.ss_size = kStack;
+  context.uc_link = nullptr;
+  makecontext(&context, run_threads, 0);
+  setcontext(&context);
+  std::abort();  // never reached
+}
+
+[[noreturn]] void return_to_launcher(Machine& m) {
+  __builtin_longjmp(m.launcher.data(), 1);
+}
+
+/// Leaves this stack until its thread, or a new one, goes on.
+[[gnu::noinline]] void leave(Machine& m, Stack& stack, bool chosen) {
+  if (__builtin_setjmp(stack.place.data()) != 0) return;
+  if (!chosen) return_to_launcher(m);
+  go_on(m);
+}
+
+/// What a stack does: threads from their beginning to their end.
+void run_threads() {
+  for (;;) {
+    Machine& m = machine();
+    (*m.body)();
+    Stack* const stack = std::exchange(m.stack_of[m.current], nullptr);
+    set_state(m, m.current, State::kDone);
+    const bool chosen = choose_thread(m);
+    if (chosen && m.stack_of[m.current] == nullptr) {
+      m.stack_of[m.current] = stack;
+      continue;
+    }
+    stack->taken = false;
+    m.free_stacks.push_back(stack);
+    leave(m, *stack, chosen);
+  }
+}
+
+/// The current thread waits; others go on.
+void wait(State state) {
+  Machine& m = machine();
+  Stack* const stack = m.stack_of[m.current];
+  set_state(m, m.current, state);
+  const bool chosen = choose_thread(m);
+  if (!chosen || m.stack_of[m.current] != stack) leave(m, *stack, chosen);
+}
+
+[[gnu::noinline]] void enter_block(Machine& m) {
+  if (__builtin_setjmp(m.launcher.data()) == 0) go_on(m);
+}
+
+/// Stacks whose threads never return, as they were stopped or hang, are begun anew.
+void free_stacks(Machine& m) {
+  m.free_stacks.clear();
+  for (const auto& stack : m.stacks) {
+    stack->begun = stack->begun && !stack->taken;
+    stack->taken = false;
+    m.free_stacks.push_back(stack.get());
+  }
+  m.stack_of.assign(m.count, nullptr);
 }
 
 std::string describe_hang(Machine& m) {
@@ -169,45 +253,31 @@ std::string describe_hang(Machine& m) {
                      count_of(m, State::kDone));
 }
 
-/// Lets thread t go on until it waits, where it can.
-void run_thread(Machine& m, const BlockPlace& place, unsigned t) {
-  if (m.fibers[t].state != State::kReady) return;
-  m.current = t;
-  const dim3& size = place.size;
-  place.place_thread({uint3{t % size.x, t / size.x % size.y, t / size.x / size.y}, place.block});
-  enter_fiber(m, m.fibers[t]);
-  WAN_CHECK(m.failure.empty(), kDevice, "[cuda emulation] {}, in thread {} of block {}, {}", m.failure, t,
-            place.block.x, place.block.y);
-}
-
-void run_block(Machine& m, const BlockPlace& place) {
+void run_block(Machine& m) {
   // Whatever was there before means nothing: as f32 or bf16, NaN.
   std::fill(m.shared.begin(), m.shared.end(), std::byte{0xff});
-  start_fibers(m);
-  while (!all_done(m)) {
-    order_threads(m);
-    if (warps_run_apart(m)) {
-      const bool backwards = m.launches % 8 == 7;
-      const unsigned warps = (m.count + kWarp - 1) / kWarp;
-      for (unsigned w = 0; w < warps; ++w) {
-        const unsigned first = (backwards ? warps - 1 - w : w) * kWarp;
-        do {
-          for (unsigned t = first; t < std::min(first + kWarp, m.count); ++t) run_thread(m, place, t);
-        } while (release_warp(m, first));
-      }
-    } else {
-      for (const unsigned t : m.order) run_thread(m, place, t);
-    }
-    if (release_warps(m) || release_block(m) || all_done(m)) continue;
-    fail(ErrorCode::kDevice, "[cuda emulation] block {}, {} hangs: {}", place.block.x, place.block.y,
-         describe_hang(m));
-  }
+  m.states.assign(m.count, State::kReady);
+  m.in_state = {};
+  count_of(m, State::kReady) = m.count;
+  for (Warp& warp : m.warps) warp.waiting = warp.exchanges = 0;
+  begin_stretch(m, 0);
+  choose_thread(m);
+  enter_block(m);
+  WAN_CHECK(m.failure.empty(), kDevice, "[cuda emulation] {}, in thread {} of block {}, {}", m.failure,
+            m.current, built.block.x, built.block.y);
+  WAN_CHECK(count_of(m, State::kDone) == m.count, kDevice, "[cuda emulation] block {}, {} hangs: {}",
+            built.block.x, built.block.y, describe_hang(m));
+}
+
+void place_threads(Machine& m, const dim3& block) {
+  m.places.resize(m.count);
+  for (unsigned t = 0; t < m.count; ++t)
+    m.places[t] = {t % block.x, t / block.x % block.y, t / block.x / block.y};
 }
 
 }  // namespace
 
-void run_grid(const Grid& grid, const std::function<void(const ThreadPlace&)>& place_thread,
-              const std::function<void()>& body) {
+void run_grid(const Grid& grid, const std::function<void()>& body) {
   Machine& m = machine();
   m.count = grid.block.x * grid.block.y * grid.block.z;
   WAN_CHECK(m.count > 0 && m.count <= kMostThreads, kDevice, "[cuda emulation] a block of {} threads",
@@ -216,19 +286,26 @@ void run_grid(const Grid& grid, const std::function<void(const ThreadPlace&)>& p
             grid.shared_bytes);
   WAN_CHECK(grid.grid.y <= 65535 && grid.grid.z <= 65535, kDevice,
             "[cuda emulation] a grid of {} x {} x {} blocks", grid.grid.x, grid.grid.y, grid.grid.z);
-  if (m.fibers.size() < m.count) m.fibers.resize(m.count);
-  m.warps.resize((m.count + kWarp - 1) / kWarp);
-  m.shared.resize(grid.shared_bytes);
-  m.failure.clear();
-  m.body = &body;
   ++m.launches;
+  m.body = &body;
+  m.failure.clear();
+  m.shared.resize(grid.shared_bytes);
+  m.warps.resize((m.count + kWarp - 1) / kWarp);
+  free_stacks(m);
+  place_threads(m, grid.block);
+  order_threads(m);
+  built.block_size = grid.block;
+  built.grid_size = grid.grid;
   for (unsigned z = 0; z < grid.grid.z; ++z)
     for (unsigned y = 0; y < grid.grid.y; ++y)
-      for (unsigned x = 0; x < grid.grid.x; ++x) run_block(m, {{x, y, z}, grid.block, place_thread});
+      for (unsigned x = 0; x < grid.grid.x; ++x) {
+        built.block = {x, y, z};
+        run_block(m);
+      }
 }
 
 void block_barrier() {
-  yield_to_scheduler(State::kAtBarrier);
+  wait(State::kAtBarrier);
 }
 
 unsigned lane() {
@@ -238,13 +315,12 @@ unsigned lane() {
 std::uint32_t warp_exchange(unsigned mask, std::uint32_t value, unsigned source) {
   if (mask != 0xffffffffu) stop("a warp operation with some lanes only");
   Machine& m = machine();
-  const unsigned warp = m.current / kWarp;
-  const unsigned lanes = std::min(kWarp, m.count - warp * kWarp);
-  if (source >= lanes) stop("a value from a lane that the block does not have");
-  Fiber& fiber = m.fibers[m.current];
-  auto& values = m.warps[warp].values[fiber.exchanges++ % 2];
-  values[lane()] = value;
-  yield_to_scheduler(State::kAtExchange);
+  Warp& warp = m.warps[m.current / kWarp];
+  if (source >= lanes_of(m, m.current / kWarp)) stop("a value from a lane that the block does not have");
+  auto& values = warp.values[warp.exchanges % 2];
+  values[m.current % kWarp] = value;
+  ++warp.waiting;
+  wait(State::kAtExchange);
   return values[source];
 }
 
@@ -254,7 +330,7 @@ std::byte* dynamic_shared_memory() {
 
 void stop(const char* why) {
   machine().failure = why;
-  yield_to_scheduler(State::kDone);
+  return_to_launcher(machine());
 }
 
 }  // namespace wan::cuda_emulation

@@ -28,14 +28,6 @@
 // they can only be replaced by macros.
 #include <curand_kernel.h>
 
-namespace wan::cuda_emulation {
-struct Built {
-  uint3 thread, block;
-  dim3 block_size, grid_size;
-};
-inline thread_local Built built;
-}  // namespace wan::cuda_emulation
-
 #define threadIdx ::wan::cuda_emulation::built.thread
 #define blockIdx ::wan::cuda_emulation::built.block
 #define blockDim ::wan::cuda_emulation::built.block_size
@@ -104,10 +96,7 @@ void launch(cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parame
     check(cudaErrorInvalidResourceHandle, "cudaLaunchKernel", __FILE__, __LINE__);
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   const std::tuple<Parameters...> values(static_cast<Parameters>(args)...);
-  const auto place_thread = [&](const cuda_emulation::ThreadPlace& place) {
-    cuda_emulation::built = {place.thread, place.block, shape.block, shape.grid};
-  };
-  cuda_emulation::run_grid({shape.grid, shape.block, shape.shared_bytes}, place_thread,
+  cuda_emulation::run_grid({shape.grid, shape.block, shape.shared_bytes},
                            [&] { std::apply(kernel, values); });
 }
 
