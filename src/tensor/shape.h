@@ -17,6 +17,8 @@ class Shape {
   /// Throws InvalidArgument for more than kMaxRank extents or a negative one.
   Shape(std::initializer_list<std::int64_t> extents);
   explicit Shape(std::span<const std::int64_t> extents);
+  /// Strides instead, which may be negative.
+  static Shape of_strides(std::span<const std::int64_t> strides);
 
   int rank() const { return rank_; }
   /// Negative indexes count from the end. Throws Internal when out of range.

@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -52,7 +53,7 @@ TensorView TensorView::slice(int dim_index, std::int64_t begin, std::int64_t end
   for (int i = 0; i < rank(); ++i) extents[static_cast<std::size_t>(i)] = dim(i);
   extents[static_cast<std::size_t>(axis)] = end - begin;
   const Shape shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(rank())));
-  return {data() + dtype_bytes(dtype_, begin * stride(axis)), dtype_, shape, strides_, device_};
+  return {at(begin * stride(axis)), dtype_, shape, strides_, device_};
 }
 
 TensorView TensorView::select(int dim_index, std::int64_t index) const {
@@ -67,7 +68,7 @@ TensorView TensorView::select(int dim_index, std::int64_t index) const {
     strides[kept++] = stride(i);
   }
   return {one.data(), dtype_, Shape(std::span<const std::int64_t>(extents.data(), kept)),
-          Shape(std::span<const std::int64_t>(strides.data(), kept)), device_};
+          Shape::of_strides(std::span<const std::int64_t>(strides.data(), kept)), device_};
 }
 
 TensorView TensorView::reshape(const Shape& shape) const {
@@ -90,7 +91,20 @@ TensorView TensorView::permute(std::initializer_list<int> order) const {
   }
   WAN_CHECK(seen == (1u << rank()) - 1u, kInternal, "[permute] axes are not a permutation of {}", rank());
   return {data_, dtype_, Shape(std::span<const std::int64_t>(extents.data(), i)),
-          Shape(std::span<const std::int64_t>(strides.data(), i)), device_};
+          Shape::of_strides(std::span<const std::int64_t>(strides.data(), i)), device_};
+}
+
+TensorView TensorView::flip(int dim_index) const {
+  const int axis = dim_index < 0 ? dim_index + rank() : dim_index;
+  std::array<std::int64_t, Shape::kMaxRank> strides{};
+  for (int i = 0; i < rank(); ++i) strides[static_cast<std::size_t>(i)] = i == axis ? -stride(i) : stride(i);
+  return {at(std::max<std::int64_t>(dim(axis) - 1, 0) * stride(axis)), dtype_, shape_,
+          Shape::of_strides(std::span<const std::int64_t>(strides.data(), static_cast<std::size_t>(rank()))),
+          device_};
+}
+
+std::byte* TensorView::at(std::int64_t element) const {
+  return element < 0 ? data() - dtype_bytes(dtype_, -element) : data() + dtype_bytes(dtype_, element);
 }
 
 Tensor::Tensor(Allocator& allocator, DType dtype, const Shape& shape)

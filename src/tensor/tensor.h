@@ -49,10 +49,15 @@ class TensorView {
   TensorView select(int dim, std::int64_t index) const;
   /// Same elements under another shape; the view must be contiguous.
   TensorView reshape(const Shape& shape) const;
+  /// Dimension `dim` backwards, by a negative stride.
+  TensorView flip(int dim) const;
   /// Dimensions in another order: permute({1, 0}) transposes a matrix.
   TensorView permute(std::initializer_list<int> order) const;
 
  private:
+  /// So many elements from the first.
+  std::byte* at(std::int64_t element) const;
+
   void* data_ = nullptr;
   DType dtype_ = DType::kF32;
   Shape shape_;

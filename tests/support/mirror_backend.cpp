@@ -11,23 +11,31 @@ constexpr std::size_t kAlignment = 256;  // what a device's allocator gives
 constexpr std::size_t kFence = 1024;     // sentinels on each side
 constexpr auto kNaNs = std::byte{0xff};  // as f32 or bf16, NaN: what is read there shows in sums
 
-/// Bytes from the first to past the last element; strides are not negative.
-std::size_t span_bytes(const TensorView& view) {
-  if (is_packed(view.dtype())) return view.bytes();  // contiguous
-  std::int64_t last = 0;
+/// From a view's lowest element to past its highest. A view without elements has a place all the same.
+struct Span {
+  std::byte* begin;
+  std::byte* end;
+};
+
+Span span_of(const TensorView& view) {
+  if (is_packed(view.dtype())) return {view.data(), view.data() + view.bytes()};  // contiguous
+  std::int64_t lowest = 0;
+  std::int64_t highest = 0;
   for (int i = 0; i < view.rank(); ++i) {
-    if (view.dim(i) == 0) return 0;
-    last += (view.dim(i) - 1) * view.stride(i);
+    if (view.dim(i) == 0) return {view.data(), view.data() + 1};
+    const std::int64_t last = (view.dim(i) - 1) * view.stride(i);
+    (last < 0 ? lowest : highest) += last;
   }
-  return static_cast<std::size_t>(last + 1) * dtype_size(view.dtype());
+  const auto size = static_cast<std::int64_t>(dtype_size(view.dtype()));
+  return {view.data() + lowest * size, view.data() + (highest + 1) * size};
 }
 
 }  // namespace
 
 void Mirror::add(const TensorView& view) {
   if (view.empty()) return;
-  // A view without elements has a place all the same.
-  Piece added{view.data(), view.data() + std::max<std::size_t>(span_bytes(view), 1), {}, 0};
+  const Span span = span_of(view);
+  Piece added{span.begin, span.end, {}, 0};
   for (std::size_t i = 0; i < pieces_.size();) {
     if (pieces_[i].begin < added.end && added.begin < pieces_[i].end) {
       added.begin = std::min(added.begin, pieces_[i].begin);

@@ -68,6 +68,37 @@ TEST(Copy, RepeatsAndTurnsLargerViews) {
   EXPECT_TRUE(out.intact());
 }
 
+TEST(Copy, ViewsBackwardsAndOverThemselves) {
+  OpContext ops;
+  ops.ctx.require_fused = ops.traits().has_every_kernel;  // conversions of rows backwards are the composite's
+  for (const DType to_type : {DType::kF32, DType::kBF16}) {
+    const Guarded from = random_tensor(DType::kF32, {5, 6, 40}, 1);
+    for (int dim = 0; dim < 3; ++dim) {
+      const Guarded out(to_type, {5, 6, 40}, Layout::kPaddedRows);
+      copy(ops.ctx, {from.view().flip(dim), out});
+      EXPECT_TRUE(out.intact());
+      for (std::int64_t i = 0; i < 5; ++i)
+        for (std::int64_t j = 0; j < 6; ++j)
+          for (std::int64_t k = 0; k < 40; ++k)
+            ASSERT_NEAR(
+                load_element(out, {i, j, k}),
+                load_element(from, {dim == 0 ? 4 - i : i, dim == 1 ? 5 - j : j, dim == 2 ? 39 - k : k}),
+                to_type == DType::kF32 ? 0.0 : 0.02)
+                << dim;
+    }
+  }
+  // As relative positions are: [heads, queries, keys] of rows by key minus query.
+  const Guarded rows = random_tensor(DType::kF32, {2 * 33 - 1, 3}, 2);
+  const TensorView pairs =
+      TensorView(rows.view().data(), DType::kF32, {3, 33, 33}, {1, 3, 3}, Device{}).flip(1);
+  const Guarded out(DType::kF32, {3, 33, 33});
+  copy(ops.ctx, {pairs, out});
+  for (std::int64_t head = 0; head < 3; ++head)
+    for (std::int64_t query = 0; query < 33; ++query)
+      for (std::int64_t key = 0; key < 33; ++key)
+        ASSERT_EQ(load_element(out, {head, query, key}), load_element(rows, {key - query + 32, head}));
+}
+
 TEST(FillZero, ZeroesTheViewAndNothingElse) {
   OpContext ops;
   for (const Shape& shape :

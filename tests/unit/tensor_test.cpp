@@ -56,6 +56,12 @@ TEST(TensorView, SlicesSelectsAndPermutesWithoutCopying) {
   EXPECT_EQ(transposed.shape(), (Shape{4, 2, 3}));
   EXPECT_EQ(transposed.stride(0), 1);
   EXPECT_THROW(tensor.view().permute({0, 0, 1}), Error);
+  const TensorView backwards = tensor.view().flip(1);
+  EXPECT_EQ(backwards.shape(), tensor.view().shape());
+  EXPECT_EQ(backwards.as<float>()[0], 8.0f);
+  EXPECT_EQ(backwards.slice(1, 1, 3).as<float>()[0], 4.0f);
+  EXPECT_EQ(backwards.slice(1, 1, 3).flip(1).as<float>()[0], 0.0f);
+  EXPECT_EQ(backwards.permute({1, 0, 2}).select(0, 2).select(0, 1).as<float>()[3], 15.0f);
   EXPECT_EQ(tensor.view().reshape({6, 4}).dim(0), 6);
   EXPECT_THROW(tensor.view().slice(0, 1, 3), Error);
   EXPECT_THROW(tensor.as<double>(), Error);

@@ -23,7 +23,7 @@ Umt5Activations take_activations(Workspace& workspace, const Umt5Config& config,
           .branch = take(config.dim),
           .gate = take(config.dim_ffn),
           .hidden = take(config.dim_ffn),
-          .bias_rows = workspace.take(DType::kF32, {tokens * tokens, config.num_heads}),
+          .bias_rows = workspace.take(DType::kF32, {2 * tokens - 1, config.num_heads}),
           .bias = workspace.take(DType::kF32, {config.num_heads, tokens, tokens})};
 }
 
@@ -71,9 +71,13 @@ void Umt5Layer::self_attention(ExecContext& ctx) const {
 void Umt5Layer::fill_bias(ExecContext& ctx) const {
   const Umt5Activations& scratch = pass_.scratch;
   const std::int64_t tokens = scratch.normed.dim(0);
-  embedding(ctx, {.table = weights_.positions, .ids = pass_.buckets, .out = scratch.bias_rows});
-  const TensorView pairs = scratch.bias_rows.reshape({tokens, tokens, pass_.config.num_heads});
-  copy(ctx, {pairs.permute({2, 0, 1}), scratch.bias});
+  const std::int64_t heads = pass_.config.num_heads;
+  const TensorView& rows = scratch.bias_rows;
+  embedding(ctx, {.table = weights_.positions, .ids = pass_.buckets, .out = rows});
+  // From the query at the end on, whose first key is 1 - tokens away: a row further for every key, and for every query before it.
+  const TensorView last_first(rows.data(), rows.dtype(), {heads, tokens, tokens}, {1, heads, heads},
+                              rows.device());
+  copy(ctx, {last_first.flip(1), scratch.bias});
 }
 
 void Umt5Layer::feed_forward(ExecContext& ctx) const {
@@ -103,15 +107,9 @@ std::int64_t relative_position_bucket(std::int64_t relative, std::int64_t num_bu
 }
 
 std::vector<std::int64_t> relative_buckets(std::int64_t tokens, std::int64_t num_buckets) {
-  std::vector<std::int64_t> of_offset;  // from 1 - tokens on: what all pairs have
-  for (std::int64_t relative = 1 - tokens; relative < tokens; ++relative)
-    of_offset.push_back(relative_position_bucket(relative, num_buckets));
   std::vector<std::int64_t> buckets;
-  buckets.reserve(static_cast<std::size_t>(tokens * tokens));
-  for (std::int64_t query = 0; query < tokens; ++query) {
-    const auto row = of_offset.begin() + (tokens - 1 - query);  // of key 0
-    buckets.insert(buckets.end(), row, row + tokens);
-  }
+  for (std::int64_t relative = 1 - tokens; relative < tokens; ++relative)
+    buckets.push_back(relative_position_bucket(relative, num_buckets));
   return buckets;
 }
 

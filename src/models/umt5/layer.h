@@ -22,7 +22,7 @@ struct Umt5Activations {
   TensorView branch;     // [n, dim]: what is added to the residual stream
   TensorView gate;       // [n, dim_ffn]
   TensorView hidden;     // [n, dim_ffn]
-  TensorView bias_rows;  // [n * n, heads]
+  TensorView bias_rows;  // [2 n - 1, heads]: by relative position, from 1 - n on
   TensorView bias;       // [heads, n, n]
 };
 
@@ -65,7 +65,7 @@ class Umt5Layer {
 /// distances, logarithmic up to 128. (T5, arXiv 1910.10683, section 2.1.)
 std::int64_t relative_position_bucket(std::int64_t relative, std::int64_t num_buckets);
 
-/// The bucket of every pair of `tokens` tokens: of query 0 with each key, then of query 1, ...
+/// The buckets of the relative positions of `tokens` tokens: from 1 - tokens on, 2 tokens - 1 of them.
 std::vector<std::int64_t> relative_buckets(std::int64_t tokens, std::int64_t num_buckets);
 
 }  // namespace wan
