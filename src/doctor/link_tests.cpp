@@ -13,8 +13,6 @@ namespace wan {
 
 namespace {
 
-constexpr std::int64_t kPairElements = std::int64_t{1} << 24;      // 64 MB
-constexpr std::int64_t kExchangeElements = std::int64_t{1} << 22;  // 16 MB from each rank to each
 constexpr int kRepeats = 4;
 
 /// Values that differ from place to place and from seed to seed, as 32 bits each.
@@ -55,15 +53,15 @@ struct ExchangeRank {
   bool equal = true;
 };
 
-ExchangeRank exchange_on(ComputeDevice& device, Communicator& ranks) {
+ExchangeRank exchange_on(ComputeDevice& device, Communicator& ranks, std::int64_t elements) {
   const auto seed = [&](int from, int to) {
     return static_cast<std::uint32_t>(1 + from * ranks.size() + to);
   };
   std::vector<Tensor> sent;
   std::vector<Tensor> received;
   for (int peer = 0; peer < ranks.size(); ++peer) {
-    sent.push_back(uploaded(device, pattern(kExchangeElements, seed(ranks.rank(), peer))));
-    received.push_back(uploaded(device, Tensor(DType::kF32, {kExchangeElements})));
+    sent.push_back(uploaded(device, pattern(elements, seed(ranks.rank(), peer))));
+    received.push_back(uploaded(device, Tensor(DType::kF32, {elements})));
   }
   const std::vector<TensorView> send(sent.begin(), sent.end());
   const std::vector<TensorView> receive(received.begin(), received.end());
@@ -74,21 +72,21 @@ ExchangeRank exchange_on(ComputeDevice& device, Communicator& ranks) {
     device.synchronize();
   });
   for (int peer = 0; peer < ranks.size(); ++peer)
-    result.equal = holds(device, receive[static_cast<std::size_t>(peer)],
-                         pattern(kExchangeElements, seed(peer, ranks.rank()))) &&
-                   result.equal;
+    result.equal =
+        holds(device, receive[static_cast<std::size_t>(peer)], pattern(elements, seed(peer, ranks.rank()))) &&
+        result.equal;
   ranks.barrier();  // nobody's memory goes while another reads it
   return result;
 }
 
 }  // namespace
 
-DoctorPair measure_pair(ComputeDevice& from, ComputeDevice& to) {
+DoctorPair measure_pair(ComputeDevice& from, ComputeDevice& to, std::int64_t elements) {
   DoctorPair pair{.from = from.device().index, .to = to.device().index};
   try {
-    const Tensor values = pattern(kPairElements, 1);
+    const Tensor values = pattern(elements, 1);
     const Tensor source = uploaded(from, values);
-    const Tensor target = uploaded(to, pattern(kPairElements, 2));
+    const Tensor target = uploaded(to, pattern(elements, 2));
     std::function<void()> copy = [&] {
       to.copy_from(source, target);
       to.synchronize();
@@ -113,8 +111,8 @@ DoctorPair measure_pair(ComputeDevice& from, ComputeDevice& to) {
   return pair;
 }
 
-double measure_upload(ComputeDevice& device) {
-  const Tensor values = pattern(kPairElements, 1);
+double measure_upload(ComputeDevice& device, std::int64_t elements) {
+  const Tensor values = pattern(elements, 1);
   const Tensor target = uploaded(device, values);
   return static_cast<double>(values.bytes()) / seconds_of([&] {
            device.upload(values, target);
@@ -122,12 +120,12 @@ double measure_upload(ComputeDevice& device) {
          });
 }
 
-DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, Links links,
+DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, Links links, std::int64_t elements,
                              std::chrono::milliseconds timeout) {
   DoctorExchange result{.ranks = static_cast<int>(devices.size()), .equal = true};
   for (ComputeDevice* const device : devices)
     result.devices += (result.devices.empty() ? "" : ", ") + to_string(device->device());
-  const double received = static_cast<double>(kExchangeElements * static_cast<std::int64_t>(sizeof(float))) *
+  const double received = static_cast<double>(elements * static_cast<std::int64_t>(sizeof(float))) *
                           static_cast<double>(devices.size() - 1);
   std::mutex mutex;
   double slowest = 0;
@@ -137,7 +135,7 @@ DoctorExchange test_exchange(std::span<ComputeDevice* const> devices, Links link
     for (std::size_t rank = 0; rank < devices.size(); ++rank)
       threads.emplace_back([&, rank] {
         try {
-          const ExchangeRank done = exchange_on(*devices[rank], *ranks[rank]);
+          const ExchangeRank done = exchange_on(*devices[rank], *ranks[rank], elements);
           const std::lock_guard lock(mutex);
           slowest = std::max(slowest, done.seconds);
           result.equal = result.equal && done.equal;

@@ -58,7 +58,7 @@ struct Bench {
   /// Standard normals on the device.
   Tensor normals(const Shape& shape) {
     const Tensor host(DType::kF32, shape);
-    generator->normal({host.as<float>(), static_cast<std::size_t>(host.elements())});
+    draw_normals(*generator, {host.as<float>(), static_cast<std::size_t>(host.elements())});
     Tensor values(backend->allocator(), DType::kF32, shape);
     backend->upload(host, values);
     return values;

@@ -11,8 +11,7 @@ namespace wan {
 namespace {
 
 constexpr std::int64_t kTable = std::int64_t{1} << 22;
-// The rest repeats them: drawing takes longer than all else before a run.
-constexpr std::int64_t kDrawn = kTable / 16;
+constexpr std::size_t kDrawn = kTable / 16;
 constexpr std::int64_t kAlignment = 8;  // elements: device copies take 16 bytes at a time
 constexpr float kDeviation = 0.02f;
 constexpr std::int64_t kSeed = 42;
@@ -28,14 +27,20 @@ Checkpoint empty_checkpoint() {
   return Checkpoint::from_files({}, "no file");
 }
 
+void draw_normals(RandomGenerator& generator, std::span<float> values) {
+  const std::span<float> drawn = values.first(std::min(kDrawn, values.size()));
+  generator.normal(drawn);
+  for (std::size_t begin = drawn.size(); begin < values.size(); begin += drawn.size())
+    std::ranges::copy(drawn.first(std::min(drawn.size(), values.size() - begin)),
+                      values.subspan(begin).begin());
+}
+
 RandomWeights::RandomWeights(Backend& backend)
     : backend_(backend), table_(DType::kF32, {2, kTable}), workspace_(backend.allocator()) {
   const std::span<float> weights(table_.as<float>(), kTable);
   const std::span<float> scales(table_.as<float>() + kTable, kTable);
-  make_random_generator({}, kSeed)->normal(weights.first(kDrawn));
-  for (float& value : weights.first(kDrawn)) value *= kDeviation;
-  for (std::int64_t begin = kDrawn; begin < kTable; begin += kDrawn)
-    std::ranges::copy(weights.first(kDrawn), weights.subspan(begin).begin());
+  draw_normals(*make_random_generator({}, kSeed), weights);
+  for (float& value : weights) value *= kDeviation;
   std::transform(weights.begin(), weights.end(), scales.begin(), [](float value) { return 1.0f + value; });
   if (backend.device().kind == DeviceKind::kCpu) return;
   device_table_ = Tensor(backend.allocator(), DType::kF32, table_.shape());

@@ -8,6 +8,9 @@
 
 namespace wan {
 
+/// Standard normals, which repeat after the first 262,144: drawing more takes longer than all else before a run.
+void draw_normals(RandomGenerator& generator, std::span<float> values);
+
 class RandomWeights {
  public:
   /// The backend outlives this, and this every checkpoint and target.

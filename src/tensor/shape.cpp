@@ -33,11 +33,8 @@ std::string Shape::to_string() const {
   return fmt::format("[{}]", fmt::join(extents(), ", "));
 }
 
-int Shape::checked_index(int index) const {
-  const int positive = index < 0 ? index + rank_ : index;
-  WAN_CHECK(positive >= 0 && positive < rank_, kInternal, "[shape] index {} is outside {}", index,
-            to_string());
-  return positive;
+void Shape::fail_index(int index) const {
+  fail(ErrorCode::kInternal, "[shape] index {} is outside {}", index, to_string());
 }
 
 }  // namespace wan

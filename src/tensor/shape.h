@@ -23,7 +23,9 @@ class Shape {
   int rank() const { return rank_; }
   /// Negative indexes count from the end. Throws Internal when out of range.
   std::int64_t operator[](int index) const {
-    return extents_[static_cast<std::size_t>(checked_index(index))];
+    const int positive = index < 0 ? index + rank_ : index;
+    if (positive < 0 || positive >= rank_) fail_index(index);
+    return extents_[static_cast<std::size_t>(positive)];
   }
   /// Product of the extents (1 for rank 0); throws InvalidArgument on overflow.
   std::int64_t elements() const;
@@ -36,7 +38,7 @@ class Shape {
   }
 
  private:
-  int checked_index(int index) const;
+  [[noreturn]] void fail_index(int index) const;
 
   std::array<std::int64_t, kMaxRank> extents_{};
   int rank_ = 0;

@@ -221,26 +221,28 @@ class FaultyDevice final : public ComputeDevice {
   int index_;
 };
 
+constexpr std::int64_t kFew = 100'003;
+
 TEST(LinkTests, CompareWhatArrives) {
   FaultyDevice first(0);
   FaultyDevice second(1);
-  DoctorPair pair = measure_pair(first, second);
+  DoctorPair pair = measure_pair(first, second, kFew);
   EXPECT_EQ(std::pair(pair.from, pair.to), std::pair(0, 1));
   EXPECT_TRUE(pair.equal);
   EXPECT_GT(pair.bytes_per_second, 0);
   EXPECT_TRUE(pair.failure.empty());
-  second.corrupts = true;  // one bit of 64 MB
-  EXPECT_FALSE(measure_pair(first, second).equal);
+  second.corrupts = true;  // one bit of all
+  EXPECT_FALSE(measure_pair(first, second, kFew).equal);
   second.fails = true;
-  EXPECT_EQ(measure_pair(first, second).failure, "the link is down");
-  EXPECT_GT(measure_upload(first), 0);
+  EXPECT_EQ(measure_pair(first, second, kFew).failure, "the link is down");
+  EXPECT_GT(measure_upload(first, kFew), 0);
 }
 
 TEST(LinkTests, GoByWayOfTheHostWithoutPeerAccess) {
   FaultyDevice first(0);
   FaultyDevice second(1);
   first.shares = false;
-  const DoctorPair pair = measure_pair(first, second);
+  const DoctorPair pair = measure_pair(first, second, kFew);
   EXPECT_TRUE(pair.equal);
   EXPECT_GT(pair.bytes_per_second, 0);
   EXPECT_EQ(second.copies, 0);
@@ -249,20 +251,20 @@ TEST(LinkTests, GoByWayOfTheHostWithoutPeerAccess) {
 TEST(LinkTests, ExchangeBetweenAll) {
   FaultyDevice devices[] = {FaultyDevice(0), FaultyDevice(1), FaultyDevice(2)};
   ComputeDevice* const all[] = {&devices[0], &devices[1], &devices[2]};
-  DoctorExchange exchange = test_exchange(all);
+  DoctorExchange exchange = test_exchange(all, Links::kAuto, kFew);
   EXPECT_EQ(exchange.ranks, 3);
   EXPECT_TRUE(exchange.equal);
   EXPECT_GT(exchange.bytes_per_second, 0);
   devices[1].corrupts = true;
-  EXPECT_FALSE(test_exchange(all).equal);
+  EXPECT_FALSE(test_exchange(all, Links::kAuto, kFew).equal);
   devices[1].fails = true;
-  exchange = test_exchange(all);
+  exchange = test_exchange(all, Links::kAuto, kFew);
   EXPECT_FALSE(exchange.equal);
   EXPECT_EQ(exchange.failure, "the link is down");
   devices[1].fails = devices[1].corrupts = false;
   devices[2].shares = false;
-  EXPECT_EQ(test_exchange(all, Links::kDirect).failure, "they have no direct link");
-  EXPECT_TRUE(test_exchange(all).equal);  // by way of the host
+  EXPECT_EQ(test_exchange(all, Links::kDirect, kFew).failure, "they have no direct link");
+  EXPECT_TRUE(test_exchange(all, Links::kAuto, kFew).equal);  // by way of the host
 }
 
 TEST(DiskSpeed, ReadsTheLargestFile) {

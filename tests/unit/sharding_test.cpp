@@ -162,7 +162,7 @@ TEST_F(ShardingTest, WhereNotAllBlocksFitTheOthersAreStreamed) {
 
 TEST_F(ShardingTest, MixedSizesDivideAlikeWhereModelsStay) {
   GenerationRequest large = request();
-  large.size = VideoSize{128, 128};
+  large.size = VideoSize{192, 192};
   large.frame_num = 5;
   EngineOptions divided = options();
   divided.dit_fsdp = divided.t5_fsdp = true;
