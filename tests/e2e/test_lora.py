@@ -304,8 +304,8 @@ class Lora(WanTest):
 
         def frame(checkpoint, *flags):
             result = self.run_wan("generate", "--task", "t2v-A14B", "--ckpt_dir", checkpoint, "--prompt", "a red circle moves right on a blue background",
-                                  "--sample_steps", "6", "--frame_num", "1", "--base_seed", "1", "--threads", "1", "--save_file",
-                                  self.folder / "still.png", *flags)
+                                  "--sample_steps", "6", "--frame_num", "1", "--size", "64*64", "--base_seed", "1", "--threads", "1",
+                                  "--save_file", self.folder / "still.png", *flags)
             self.assertEqual(result.status, 0, result.err)
             return read_png(self.folder / "still.png")[2]
 

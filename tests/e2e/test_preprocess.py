@@ -154,8 +154,8 @@ class Folder(Preprocessing):
             process.returncode = os.waitstatus_to_exitcode(status)
             self.assertEqual(process.returncode, 0)
             return use.ru_maxrss * 1024
-        # 90 frames more are 62 MB, their drawings as much, and 71 MB of faces.
-        self.assertLess(peak(240) - peak(60), 10_000_000)
+        # 45 frames more are 31 MB, their drawings as much, and 35 MB of faces.
+        self.assertLess(peak(150) - peak(60), 10_000_000)
 
 
 class OneGo(Preprocessing):
