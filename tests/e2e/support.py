@@ -5,6 +5,7 @@ build of the tests unpacks them (WAN_GOLDEN_DIR).
 """
 
 import ast
+import functools
 import json
 import os
 import resource
@@ -79,6 +80,15 @@ def generate_arguments(checkpoint=CHECKPOINT, **options):
             continue
         arguments += [name] if value is True else [name, value if isinstance(value, bytes) else str(value)]
     return arguments
+
+
+@functools.cache
+def finished():
+    """Bytes of the small video and of its latents, kept on request."""
+    with tempfile.TemporaryDirectory(prefix="wan-e2e-") as folder:
+        result = run(*generate_arguments(save_file="video.mp4", save_latents="kept.safetensors"), cwd=folder)
+        assert result.status == 0, result.err
+        return tuple((Path(folder) / name).read_bytes() for name in ("video.mp4", "kept.safetensors"))
 
 
 class WanTest(unittest.TestCase):
