@@ -77,7 +77,7 @@ class DemoI2v(WanTest):
         first, last = self.ends("both", prompt, "--image", "begin.png", "--last_image", "end.png", *FEW)
         self.assertGreater(psnr(first, begin), LEAST_PSNR_ELSEWHERE)
         self.assertGreater(psnr(last, end), LEAST_PSNR_ELSEWHERE)
-        first, last = self.ends("last", prompt, "--last_image", "end.png", *FEW)
+        first, last = self.ends("last", prompt, "--last_image", "end.png", *FEW, count=13)
         self.assertGreater(psnr(last, end), LEAST_PSNR_ELSEWHERE)
         self.assertLess(centre_of_red(SIDE, first)[0], centre_of_red(SIDE, last)[0] - SHORTEST_WAY)
 
