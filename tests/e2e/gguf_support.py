@@ -23,14 +23,21 @@ def _value(value):
     return LIST, struct.pack("<IQ", I32, len(value)) + struct.pack(f"<{len(value)}i", *value)
 
 
+TO_ONES = 1.5 * 2.0**52  # beside it the lowest byte of a double counts ones: adding it rounds
+
+
+def rounded(values, scale):
+    """round(value / scale) of each as a signed byte."""
+    return struct.pack(f"<{len(values)}d", *[value / scale + TO_ONES for value in values])[::8]
+
+
 def q8_0(row):
     """The blocks of a row of floats whose length is a multiple of 32."""
-    blocks = bytearray()
-    for begin in range(0, len(row), 32):
-        block = row[begin : begin + 32]
-        (scale,) = struct.unpack("<e", struct.pack("<e", max(1e-6, max(map(abs, block))) / 127))
-        blocks += struct.pack("<e32b", scale, *[round(value / scale) for value in block])
-    return bytes(blocks)
+    blocks = [row[begin : begin + 32] for begin in range(0, len(row), 32)]
+    halves = struct.pack(f"<{len(blocks)}e", *[max(1e-6, max(block), -min(block)) / 127 for block in blocks])
+    scales = struct.unpack(f"<{len(blocks)}e", halves)
+    codes = struct.pack(f"<{len(row)}d", *[value / scale + TO_ONES for block, scale in zip(blocks, scales) for value in block])[::8]
+    return b"".join(halves[2 * at : 2 * at + 2] + codes[32 * at : 32 * at + 32] for at in range(len(blocks)))
 
 
 def q2_k_values(block):

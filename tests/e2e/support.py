@@ -5,6 +5,7 @@ build of the tests unpacks them (WAN_GOLDEN_DIR).
 """
 
 import ast
+import functools
 import json
 import os
 import resource
@@ -79,6 +80,15 @@ def generate_arguments(checkpoint=CHECKPOINT, **options):
             continue
         arguments += [name] if value is True else [name, value if isinstance(value, bytes) else str(value)]
     return arguments
+
+
+@functools.cache
+def finished():
+    """Bytes of the small video and of its latents, kept on request."""
+    with tempfile.TemporaryDirectory(prefix="wan-e2e-") as folder:
+        result = run(*generate_arguments(save_file="video.mp4", save_latents="kept.safetensors"), cwd=folder)
+        assert result.status == 0, result.err
+        return tuple((Path(folder) / name).read_bytes() for name in ("video.mp4", "kept.safetensors"))
 
 
 class WanTest(unittest.TestCase):
@@ -182,28 +192,45 @@ def write_png(path, width, height, pixel):
 
 def _unfilter(rows, width, height):
     stride = 3 * width
-    out, above = bytearray(), bytes(3 + stride)
-    for y in range(height):
-        begin = y * (stride + 1)
-        kind = rows[begin]
-        row = bytearray(3) + rows[begin + 1 : begin + 1 + stride]  # a pixel of zeros before the first
+    out, above = [], bytes(stride)
+    for begin in range(0, height * (stride + 1), stride + 1):
+        kind, row = rows[begin], bytearray(rows[begin + 1 : begin + 1 + stride])
         if kind == 2:
             row = bytearray([(value + up) & 255 for value, up in zip(row, above)])
         elif kind != 0:
-            for x in range(3, 3 + stride):
-                left, up = row[x - 3], above[x]
-                if kind == 1:
-                    guess = left
-                elif kind == 3:
-                    guess = (left + up) // 2
-                else:
-                    corner = above[x - 3]
-                    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-                    guess = left if to_left <= to_up and to_left <= to_corner else up if to_up <= to_corner else corner
-                row[x] = (row[x] + guess) & 255
-        out += row[3:]
+            undo = {1: _to_the_left, 3: _mean, 4: _paeth}[kind]
+            for channel in range(3):
+                row[channel::3] = bytes(undo(row[channel::3], above[channel::3]))
+        out.append(row)
         above = row
-    return bytes(out)
+    return b"".join(out)
+
+
+# What a filter has left of a line, and the line above: the line. Before the first pixel there is a zero.
+
+
+def _to_the_left(line, _):
+    left = 0
+    for value in line:
+        left = (value + left) & 255
+        yield left
+
+
+def _mean(line, above):
+    left = 0
+    for value, up in zip(line, above):
+        left = (value + (left + up >> 1)) & 255
+        yield left
+
+
+def _paeth(line, above):
+    left = corner = 0
+    for value, up in zip(line, above):
+        to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+        if to_left > to_up or to_left > to_corner:
+            left = up if to_up <= to_corner else corner
+        left, corner = (value + left) & 255, up
+        yield left
 
 
 def boxes(data, start=0, end=None):

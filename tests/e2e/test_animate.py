@@ -62,7 +62,7 @@ class Videos(Animation):
             file.writeframes(b"".join(struct.pack("<h", (i * i // 300) % 9000) for i in range(20800)))
         shutil.copy(GOLDEN / "moves/src_ref.png", source)
         self.generate(checkpoint=UNPACKED / "speech/checkpoint", task="s2v-14B", image=GOLDEN / "moves/src_ref.png", audio="talk.wav",
-                      size="64*64", frame_num=None, infer_frames="8", sample_steps="1", device="cpu", save_file="sounding/src_pose.mp4")
+                      size="64*64", frame_num=None, infer_frames="24", sample_steps="1", device="cpu", save_file="sounding/src_pose.mp4")
         self.generate(size="16*16", frame_num="21", fps="16", sample_steps="1", save_file="sounding/src_face.mp4")
         for name, options, sounds in (("a.mp4", {}, True), ("b.mp4", {"official_output": True}, False)):
             self.animate(src_root_path="sounding", save_file=name, **options)

@@ -28,14 +28,14 @@ class Bench(WanTest):
             self.assertEqual(row["non_finite"], 0)
 
     def test_the_command_in_the_table_gives_the_row_again(self):
-        table = self.run_wan(*SMALL, "--task", "ti2v-5B", "--phases", "forward", "--repeats", "1")
+        table = self.run_wan(*SMALL, "--task", "i2v-A14B", "--phases", "decode", "--repeats", "1")
         self.assertEqual(table.status, 0, table.err)
-        self.assertIn("wan bench --task ti2v-5B --size 32*32", table.out)
-        self.assertIn("forward", table.out.splitlines()[-1])
+        self.assertIn("wan bench --task i2v-A14B --size 32*32", table.out)
+        self.assertIn("decode", table.out.splitlines()[-1])
         (command,) = [line[line.index("wan bench"):] for line in table.out.splitlines() if "wan bench" in line]
         again = json.loads(self.run_wan(*command.split()[1:], "--json").out)
         self.assertEqual(again["command"], command)
-        self.assertEqual((again["task"], again["size"], again["frame_num"], again["num_layers"]), ("ti2v-5B", "32*32", 1, 1))
+        self.assertEqual((again["task"], again["size"], again["frame_num"], again["num_layers"]), ("i2v-A14B", "32*32", 1, 1))
         self.assertIn(f" {again['rows'][0]['flops'] * 1e-15:.4g} ", table.out.splitlines()[-1])
 
     def test_refusals(self):

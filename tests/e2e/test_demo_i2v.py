@@ -15,7 +15,7 @@ FEW = ("--sample_steps", "8")  # where the pictures matter and not how well the 
 
 
 def psnr(a, b):
-    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, sum((x - y) ** 2 for x, y in zip(a, b))))
+    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, math.dist(a, b) ** 2))
 
 
 def centre_of_red(width, pixels):
@@ -48,10 +48,12 @@ class DemoI2v(WanTest):
 
     def test_first_frame_and_direction(self):
         picture = read_png(PICTURE)[2]
-        for direction, (dx, dy) in {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}.items():
+        # To the right as the checkpoint asks for; elsewhere fewer frames after fewer steps go as far as they must.
+        for direction, (dx, dy), options, count in (("right", (1, 0), (), 17), ("left", (-1, 0), FEW, 13), ("up", (0, -1), FEW, 13),
+                                                    ("down", (0, 1), FEW, 13)):
             with self.subTest(direction):
                 first, last = self.ends(direction, f"a red circle moves {direction} on a blue background",
-                                        "--image", PICTURE)
+                                        "--image", PICTURE, *options, count=count)
                 self.assertGreater(psnr(first, picture), LEAST_PSNR)
                 (x0, y0), (x1, y1) = (centre_of_red(SIDE, frame) for frame in (first, last))
                 along, across = (x1 - x0) * dx + (y1 - y0) * dy, (x1 - x0) * dy + (y1 - y0) * dx
@@ -75,7 +77,7 @@ class DemoI2v(WanTest):
         first, last = self.ends("both", prompt, "--image", "begin.png", "--last_image", "end.png", *FEW)
         self.assertGreater(psnr(first, begin), LEAST_PSNR_ELSEWHERE)
         self.assertGreater(psnr(last, end), LEAST_PSNR_ELSEWHERE)
-        first, last = self.ends("last", prompt, "--last_image", "end.png", *FEW)
+        first, last = self.ends("last", prompt, "--last_image", "end.png", *FEW, count=13)
         self.assertGreater(psnr(last, end), LEAST_PSNR_ELSEWHERE)
         self.assertLess(centre_of_red(SIDE, first)[0], centre_of_red(SIDE, last)[0] - SHORTEST_WAY)
 

@@ -17,7 +17,7 @@ WINDOW, EXPONENT = 0.16, 0.6  # as there: seconds of sound that count for a fram
 
 
 def grey(pixels):
-    return [(3 * pixels[i] + 6 * pixels[i + 1] + pixels[i + 2]) / 10 for i in range(0, len(pixels), 3)]
+    return [(3 * red + 6 * green + blue) / 10 for red, green, blue in zip(pixels[::3], pixels[1::3], pixels[2::3])]
 
 
 def read_sound(path):
@@ -57,7 +57,7 @@ class DemoS2v(WanTest):
         folder.mkdir()
         result = self.run_wan("generate", "--task", "s2v-14B", "--ckpt_dir", CHECKPOINT, "--image", PICTURE, "--audio", sound,
                               "--prompt", "A face talks.", "--num_clip", "1", "--base_seed", "1", "--threads", "1",
-                              "--sample_steps", "6", "--save_file", folder / "%05d.png")
+                              "--infer_frames", "44", "--sample_steps", "6", "--save_file", folder / "%05d.png")
         self.assertEqual(result.status, 0, result.err)
         samples, rate = read_sound(sound)
         count = math.ceil(len(samples) / rate * RATE)
@@ -71,7 +71,7 @@ class DemoS2v(WanTest):
         frames = self.speak("spoken", SOUND)
         samples, rate = read_sound(SOUND)
         loud = loudness(samples, rate, HELD + len(frames))[HELD:]
-        mouths = [[i for i in range(len(given)) if frame[i] < given[i] - DARKER] for frame in frames]
+        mouths = [[i for i, (level, before) in enumerate(zip(frame, given)) if level < before - DARKER] for frame in frames]
         opening = [len(mouth) for mouth in mouths]
         self.assertGreater(max(opening), 100)
         silent = [width for width, heard in zip(opening, loud) if heard < 0.02 * max(loud)]

@@ -18,7 +18,7 @@ TI2V = {"checkpoint": GOLDEN / "checkpoint_ti2v", "task": "ti2v-5B", "size": "32
 class Images(WanTest):
     def condition(self, name, **options):
         """mask [4][F] of the first pixel, and all values, of an I2V dump."""
-        self.generate(save_file=f"{name}.mp4", dump=name, frame_num="9", **{**I2V, **options})
+        self.generate(save_file=f"{name}_%d.png", dump=name, frame_num="9", **{**I2V, **options})
         dumped = read_npy(self.folder / name / "condition.npy")
         channels, frames, height, width = dumped.shape
         self.assertEqual((channels, frames), (20, 3))
@@ -69,7 +69,7 @@ class Images(WanTest):
         self.assertEqual(frames[0], frames[1])
 
     def test_first_latent_frame_of_ti2v_stays_the_image(self):
-        self.generate(save_file="video.mp4", dump="dump", image=LANDSCAPE, **TI2V)
+        self.generate(save_file="f_%d.png", dump="dump", image=LANDSCAPE, **TI2V)
         condition = read_npy(self.folder / "dump/condition.npy")
         latents = read_npy(self.folder / "dump/latents.npy")
         self.assertEqual(condition.shape, (48, 1, 2, 4))
@@ -79,7 +79,7 @@ class Images(WanTest):
                              condition.values[channel * 8 : channel * 8 + 8])
 
     def test_prompt_may_be_empty_beside_an_image(self):
-        self.generate(save_file="a.mp4", image=LANDSCAPE, prompt="", **I2V)
+        self.generate(save_file="a_%d.png", image=LANDSCAPE, prompt="", **I2V)
         result = self.run_wan(*generate_arguments(save_file="b.mp4", image=LANDSCAPE, prompt=None, **I2V))
         self.assert_refused(result, INVALID_ARGUMENT, "--prompt is missing")
         result = self.run_wan(*generate_arguments(save_file="b.mp4", prompt="", **TI2V))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import unittest
 
-from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, WAN, WanTest, environment, generate_arguments,
+from support import (BAD_FILE, CANCELLED, CHECKPOINT, INVALID_ARGUMENT, WAN, WanTest, environment, finished, generate_arguments,
                      read_mp4, read_safetensors, write_safetensors)
 
 AUTOMATIC = "video.mp4.latents.safetensors"
@@ -15,9 +15,8 @@ AUTOMATIC = "video.mp4.latents.safetensors"
 
 class Ownership(WanTest):
     def keep(self, name):
-        self.generate(save_file="first.mp4", save_latents=name)
-        (self.folder / "first.mp4").unlink()
-        return (self.folder / name).read_bytes()
+        (self.folder / name).write_bytes(finished()[1])
+        return finished()[1]
 
     def make_foreign(self, name):
         self.keep(name)
@@ -92,13 +91,14 @@ class Beside(WanTest):
 
     def setUp(self):
         super().setUp()
-        self.generate(save_file="video.mp4", save_latents="kept.safetensors")
+        for name, content in zip(("video.mp4", "kept.safetensors"), finished()):
+            (self.folder / name).write_bytes(content)
         header, body = read_safetensors(self.folder / "kept.safetensors")
         write_safetensors(self.folder / "foreign.safetensors",
                           {"__metadata__": {"format": "pt"}, "latents": header["latents"]}, body)
 
     def go_on(self, name, **options):
-        return self.run_wan(*generate_arguments(save_file="new.mp4", from_latents=name, **options))
+        return self.run_wan(*generate_arguments(**{"save_file": "new_%d.png", "from_latents": name, **options}))
 
     def test_other_noise(self):
         self.assert_refused(self.go_on("kept.safetensors", rng="torch-cuda"), INVALID_ARGUMENT, "--rng contradicts",
@@ -114,12 +114,12 @@ class Beside(WanTest):
         self.assertEqual(result.status, 0, result.err)
 
     def test_precision_stays_what_the_steps_were_made_with(self):
-        self.assertEqual(self.go_on("kept.safetensors", precision="bf16").status, 0)
+        self.assertEqual(self.go_on("kept.safetensors", precision="bf16", save_file="new.mp4").status, 0)
         self.assertEqual(read_mp4(self.folder / "new.mp4").metadata["precision"], "fp32")
         self.assertEqual((self.folder / "new.mp4").read_bytes(), (self.folder / "video.mp4").read_bytes())
 
     def test_the_vaes_precision_is_what_they_are_decoded_with(self):
-        self.assertEqual(self.go_on("kept.safetensors", vae_precision="bf16").status, 0)
+        self.assertEqual(self.go_on("kept.safetensors", vae_precision="bf16", save_file="new.mp4").status, 0)
         self.assertEqual(read_mp4(self.folder / "new.mp4").metadata["vae_precision"], "bf16")
 
     def test_another_checkpoint_is_told(self):

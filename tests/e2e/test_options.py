@@ -213,9 +213,8 @@ class Options(WanTest):
 
     def test_size_spellings(self):
         for size in ("48*32", "48x32"):
-            self.generate(save_file="video.mp4", size=size)
-            movie = read_mp4(self.folder / "video.mp4")
-            self.assertEqual((movie.width, movie.height), (48, 32))
+            self.generate(save_file="f_%d.png", size=size)
+            self.assertEqual(read_png(self.folder / "f_0.png")[:2], (48, 32))
 
     def test_fsdp_is_said_to_have_no_effect_on_one_rank(self):
         for ranks in (1, 2):

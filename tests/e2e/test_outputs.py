@@ -193,7 +193,7 @@ class Targets(WanTest):
         self.assertTrue((self.folder / "pipe").is_fifo())
 
     def test_what_is_no_file_in_a_dump_is_not_replaced(self):
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         for name in ("latents.npy", "manifest.json"):
             path, aside = self.folder / "dump" / name, self.folder / "aside"
             path.rename(aside)
@@ -214,12 +214,12 @@ class Targets(WanTest):
         self.refuse("--dump nowhere: it is a link to nothing", dump="nowhere")
 
     def test_a_dumps_name_may_end_in_a_slash(self):
-        self.generate(save_file="video.mp4", dump="dump/")
+        self.generate(save_file="f_%d.png", dump="dump/")
         self.assertTrue((self.folder / "dump/manifest.json").exists())
 
     def test_permissions_and_other_names_stay(self):
         for name, options in (("video.mp4", {}), ("f_1.png", {"save_file": "f_%d.png"}),
-                              ("kept.safetensors", {"save_latents": "kept.safetensors"})):
+                              ("kept.safetensors", {"save_file": "f_%d.png", "save_latents": "kept.safetensors"})):
             with self.subTest(name):
                 path, other = self.folder / name, self.folder / "other name"
                 path.write_text("old")
@@ -312,7 +312,7 @@ class Dump(WanTest):
         return arrays
 
     def test_listed_files(self):
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         arrays = self.assert_dumped(self.listed(3))
         self.assertEqual(arrays["step_00_input"].values, arrays["noise"].values)
         self.assertEqual(arrays["step_01_input"].values, arrays["step_00_latent"].values)
@@ -324,13 +324,13 @@ class Dump(WanTest):
             self.assertAlmostEqual(guided, uncond + 4.0 * (cond - uncond), delta=1e-4)
 
     def test_guidance_one_skips_the_second_pass(self):
-        self.generate(save_file="video.mp4", dump="dump", sample_guide_scale="1")
+        self.generate(save_file="f_%d.png", dump="dump", sample_guide_scale="1")
         arrays = self.assert_dumped(self.listed(3, skipped=range(3), negative=False))
         self.assertEqual(arrays["step_00_guided"].values, arrays["step_00_cond"].values)
 
     def test_guidance_low_and_high(self):
         # Low noise 1: its steps have one pass. The last of three steps is the low-noise expert's.
-        self.generate(save_file="video.mp4", dump="dump", sample_guide_scale="1,3.5")
+        self.generate(save_file="f_%d.png", dump="dump", sample_guide_scale="1,3.5")
         self.assert_dumped(self.listed(3, skipped=[2]))
 
     def test_digits_of_many_steps(self):
@@ -359,14 +359,14 @@ class Dump(WanTest):
             read_npy(self.folder / "dump/taps" / name)
 
     def test_a_second_dump_leaves_nothing_of_the_first(self):
-        self.generate("--dump_taps", save_file="video.mp4", dump="dump")
+        self.generate("--dump_taps", save_file="f_%d.png", dump="dump")
         (self.folder / "dump/notes.txt").write_text("mine")
-        self.generate(save_file="video.mp4", dump="dump", sample_steps="2", sample_guide_scale="1")
+        self.generate(save_file="f_%d.png", dump="dump", sample_steps="2", sample_guide_scale="1")
         (self.folder / "dump/notes.txt").unlink()
         self.assert_dumped(self.listed(2, skipped=range(2), negative=False))
 
     def test_a_dump_that_ended_early_is_replaced(self):
-        with subprocess.Popen([WAN, *generate_arguments(json=True, save_file="video.mp4", dump="dump",
+        with subprocess.Popen([WAN, *generate_arguments(json=True, save_file="f_%d.png", dump="dump",
                                                         sample_steps="1000", sample_solver="euler")],
                               cwd=self.folder, env=environment(), stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
@@ -374,11 +374,11 @@ class Dump(WanTest):
                     process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(timeout=60), CANCELLED)
         self.assertTrue((self.folder / "dump/step_002_latent.npy").exists())
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         self.assert_dumped(self.listed(3))
 
     def test_a_folder_with_arrays_of_others_is_left_alone(self):
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         manifest = self.folder / "dump/manifest.json"
         before = sorted(path.name for path in (self.folder / "dump").iterdir())
         own = manifest.read_text(encoding="utf-8")
@@ -399,13 +399,13 @@ class Dump(WanTest):
         (self.folder / "dump/manifest.json").write_text(json.dumps(
             {"producer": "wan.cpp", "files": {"../mine": {}, str(self.folder / "mine"): {}, "": {}},
              "taps": ["../../mine", 5, ".."]}), encoding="utf-8")
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         self.assertTrue((self.folder / "mine.npy").exists())
 
     def test_a_second_dump_replaces_the_first(self):
-        self.generate(save_file="video.mp4", dump="dump")
+        self.generate(save_file="f_%d.png", dump="dump")
         first = (self.folder / "dump/latents.npy").read_bytes()
-        self.generate(save_file="video.mp4", dump="dump", base_seed="9")
+        self.generate(save_file="f_%d.png", dump="dump", base_seed="9")
         self.assertNotEqual((self.folder / "dump/latents.npy").read_bytes(), first)
 
 

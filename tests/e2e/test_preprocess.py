@@ -154,8 +154,8 @@ class Folder(Preprocessing):
             process.returncode = os.waitstatus_to_exitcode(status)
             self.assertEqual(process.returncode, 0)
             return use.ru_maxrss * 1024
-        # 90 frames more are 62 MB, their drawings as much, and 71 MB of faces.
-        self.assertLess(peak(240) - peak(60), 10_000_000)
+        # 45 frames more are 31 MB, their drawings as much, and 35 MB of faces.
+        self.assertLess(peak(150) - peak(60), 10_000_000)
 
 
 class OneGo(Preprocessing):
@@ -190,8 +190,8 @@ class OneGo(Preprocessing):
             finished = next(event for event in result.events if event["event"] == "finished")
             self.assertEqual(finished["frames"], rate // 2)
             return finished["peak_host_bytes"]
-        # 112 frames more are 5.5 MB in floats.
-        self.assertLess(peak(336) - peak(112), 2_000_000)
+        # 84 frames more are 4.1 MB in floats.
+        self.assertLess(peak(280) - peak(112), 2_000_000)
 
     def test_a_stopped_run_that_another_one_finishes(self):
         process = subprocess.Popen([WAN, *self.arguments_of(json=True, sample_steps="4")], cwd=self.folder, env=environment(), stdout=subprocess.PIPE,

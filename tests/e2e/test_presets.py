@@ -35,7 +35,7 @@ class Presets(WanTest):
     def test_a_last_frame(self):
         """By the task's own boundary three of these steps would be the high-noise expert's."""
         pictures = SOURCE / "tests/golden/pipeline"
-        options = {"task": "i2v-A14B", "size": None, "frame_num": "5", "image": pictures / "landscape.png", "last_image": pictures / "portrait.png"}
+        options = {"task": "i2v-A14B", "size": "48*48", "frame_num": "5", "image": pictures / "landscape.png", "last_image": pictures / "portrait.png"}
         result = self.generate(save_file="a.mp4", json=True, checkpoint=UNPACKED / "pipeline/checkpoint_i2v", preset="lightning-flf2v-4",
                                **options, **UNSET)
         steps = [event["phase"] for event in result.events if event["event"] == "progress" and event.get("step")]

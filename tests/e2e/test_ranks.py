@@ -16,6 +16,8 @@ def relative_rms(a, b):
 
 
 class Ranks(WanTest):
+    known = {}  # what videos are that several tests look at, by their options
+
     def arguments(self, name, checkpoint=DEMO, **options):
         return generate_arguments(checkpoint, **{"size": "64*48", "frame_num": "5", "sample_steps": "4", "device": "cpu", "threads": "4",
                                            "save_file": f"{name}_%05d.png", **options})
@@ -25,13 +27,20 @@ class Ranks(WanTest):
         self.assertEqual(result.status, 0, result.err)
         return {file: read_npy(self.folder / name / file) for file in ("latents.npy", "frames.npy")}
 
+    def by(self, **options):
+        """The same, made once."""
+        key = str(options)
+        if key not in self.known:
+            self.known[key] = self.make("by" + "_".join(map(str, options.values())), **options)
+        return self.known[key]
+
     def test_any_number_makes_the_video_of_one(self):
-        alone = self.make("alone")
+        alone = self.by()
         halves = {"guidance_parallel": "on"}
         for options in ({"ulysses_size": 2}, {"ulysses_size": 3}, {"ulysses_size": 4}, halves, {"ulysses_size": 2, **halves},
                         {"ulysses_size": 4, **halves}):
             with self.subTest(**options):
-                made = self.make("by" + "_".join(map(str, options.values())), **options)
+                made = self.by(**options)
                 for file, values in alone.items():
                     self.assertEqual(made[file].shape, values.shape)
                 self.assertLess(relative_rms(made["latents.npy"].values, alone["latents.npy"].values), CLOSE)
@@ -66,7 +75,7 @@ class Ranks(WanTest):
 
     def test_divided_weights_make_the_same_video(self):
         for ranks in (2, 3):
-            whole = self.make(f"whole{ranks}", ulysses_size=ranks)
+            whole = self.by(ulysses_size=ranks)
             for name, divided in (("both", {"dit_fsdp": True, "t5_fsdp": True}), ("dit", {"dit_fsdp": True}), ("t5", {"t5_fsdp": True})):
                 with self.subTest(ranks=ranks, divided=name):
                     made = self.make(f"{name}{ranks}", ulysses_size=ranks, **divided)
@@ -74,7 +83,7 @@ class Ranks(WanTest):
                         self.assertEqual(made[file].values, values.values)
 
     def test_what_ranks_with_divided_weights_keep_one_goes_on_with(self):
-        whole = self.make("whole")
+        whole = self.by()
         self.make("first", save_latents="kept.safetensors", ulysses_size=2, dit_fsdp=True, t5_fsdp=True)
         for options in ({}, {"ulysses_size": 3, "dit_fsdp": True}):
             result = self.run_wan(*self.arguments("again", from_latents="kept.safetensors", dump="again", **options))
@@ -102,7 +111,7 @@ class Ranks(WanTest):
         self.assertEqual(plan(ulysses_size=2, residency="streamed", **divided)["shards"], 1)
 
     def test_what_several_keep_one_goes_on_with(self):
-        whole = self.make("whole")
+        whole = self.by()
         options = {"sample_steps": "30", "save_file": "cut_%05d.png", "sample_solver": "euler"}
         uncut = self.make("uncut", **options)
         with subprocess.Popen([WAN, *self.arguments("cut", ulysses_size=2, json=True, **options)], cwd=self.folder, env=environment(),

@@ -44,10 +44,10 @@ class BusyMachine(WanTest):
         (checkpoint / "generation_config.json").unlink()
         defaults = json.loads((DEMO / "generation_config.json").read_text(encoding="utf-8"))
         (checkpoint / "generation_config.json").write_text(json.dumps({**defaults, "frame_num": 1, "sample_steps": 6}), encoding="utf-8")
-        generate = ["generate", "--ckpt_dir", checkpoint, "--prompt", PROMPT, "--base_seed", "1", "--save_file", "a.mp4"]
+        generate = ["generate", "--ckpt_dir", checkpoint, "--prompt", PROMPT, "--base_seed", "1", "--save_file", "a.png"]
         commands = {"program": [WAN, *generate], "behind an option": [WAN, "--verbose", *generate]}
         if EXAMPLE.exists():
-            commands["library"] = [EXAMPLE, checkpoint, PROMPT, "b.mp4"]
+            commands["library"] = [EXAMPLE, checkpoint, PROMPT, "b.png"]
         asleep = {WAN: self.processor_seconds("passive", *commands["program"])}
         if EXAMPLE.exists():
             asleep[EXAMPLE] = self.processor_seconds("passive", *commands["library"])
