@@ -11,7 +11,7 @@ namespace wan::test::vae_precision_test {
 namespace {
 
 constexpr VaePrecision kBf16{.compute = DType::kBF16};
-constexpr const char* kDemo = "../../models/demo/Wan2.1_VAE";
+constexpr const char* kDemo = WAN_SOURCE_DIR "/models/demo/Wan2.1_VAE";
 
 /// Of frames in [-1, 1], clamped as they are saved.
 double psnr(const TensorView& a, const TensorView& b) {
