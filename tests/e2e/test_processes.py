@@ -256,7 +256,7 @@ class Ends(ProcessesTest):
             process_of_rank(1)
 
     def test_control_c_keeps_the_state_and_one_goes_on_with_it(self):
-        options = {**self.LONG, "sample_steps": "100", "size": "80*80", "frame_num": "9"}
+        options = {**self.LONG, "sample_steps": "100", "size": "112*112", "frame_num": "9"}
         expected = self.alone("uncut", **{name: value for name, value in options.items() if name not in ("save_file", "json")})
         run = self.start(2, *self.arguments(**options))
         run.send_signal(signal.SIGINT)
