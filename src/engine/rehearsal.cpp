@@ -1,7 +1,6 @@
 #include "engine/rehearsal.h"
 
 #include <algorithm>
-#include <array>
 #include <span>
 
 #include "engine/load_options.h"

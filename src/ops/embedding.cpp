@@ -1,7 +1,5 @@
 #include "ops/embedding.h"
 
-#include <algorithm>
-
 #include "ops/dispatch.h"
 
 namespace wan {

@@ -7,6 +7,7 @@ build of the tests unpacks them (WAN_GOLDEN_DIR).
 import ast
 import functools
 import json
+import math
 import os
 import resource
 import shutil
@@ -231,6 +232,18 @@ def _paeth(line, above):
             left = up if to_up <= to_corner else corner
         left, corner = (value + left) & 255, up
         yield left
+
+
+def bf16_floats(data):
+    """The floats of bf16 values."""
+    widened = bytearray(2 * len(data))
+    widened[2::4], widened[3::4] = data[::2], data[1::2]
+    return array("f", bytes(widened)).tolist()
+
+
+def psnr(a, b):
+    """Of levels of 8 bits, in dB."""
+    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, math.dist(a, b) ** 2))
 
 
 def boxes(data, start=0, end=None):

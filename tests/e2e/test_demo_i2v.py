@@ -3,7 +3,7 @@
 import math
 import unittest
 
-from support import SOURCE, WanTest, read_png, write_png
+from support import SOURCE, WanTest, psnr, read_png, write_png
 
 CHECKPOINT = SOURCE / "models/demo-i2v"
 PICTURE = CHECKPOINT / "red_circle.png"  # in the middle, on blue
@@ -12,10 +12,6 @@ LEAST_PSNR_ELSEWHERE = 26.0  # dB: in colours outside the demo's palette, and of
 SIDE, RADIUS = 128, 28.0  # pixels
 SHORTEST_WAY = 8.0  # pixels
 FEW = ("--sample_steps", "8")  # where the pictures matter and not how well the rest is made: 31 dB and more all the same
-
-
-def psnr(a, b):
-    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, math.dist(a, b) ** 2))
 
 
 def centre_of_red(width, pixels):

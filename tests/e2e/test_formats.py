@@ -13,7 +13,7 @@ from array import array
 from gguf_support import (BF16_TENSOR, F32_TENSOR, Q2_K_TENSOR, Q3_K_TENSOR, Q8_0_TENSOR, q2_k_values, q3_k_values, q8_0,
                           rounded, write_gguf)
 from layouts_support import make_comfyui
-from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNPACKED, UNSUPPORTED, WanTest, read_png
+from support import BAD_FILE, INVALID_ARGUMENT, SOURCE, UNPACKED, UNSUPPORTED, WanTest, bf16_floats, psnr, read_png
 
 DEMO = SOURCE / "models/demo"
 EXPERTS = ("high_noise_model", "low_noise_model")
@@ -42,9 +42,7 @@ def write_safetensors(path, tensors):
 
 def bf16_rows(shape, values):
     """Rows of floats."""
-    data = bytearray(2 * len(values))
-    data[2::4], data[3::4] = values[::2], values[1::2]
-    floats = array("f", bytes(data)).tolist()
+    floats = bf16_floats(values)
     width = shape[1]
     return [floats[row * width : (row + 1) * width] for row in range(shape[0])]
 
@@ -114,10 +112,6 @@ def write_q8_0(path, tensors):
         else:
             made[name] = (kinds[dtype], shape, values)
     write_gguf(path, {"general.architecture": "wan"}, made)
-
-
-def psnr(a, b):
-    return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, math.dist(a, b) ** 2))
 
 
 class Formats(WanTest):

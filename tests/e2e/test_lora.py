@@ -9,7 +9,7 @@ import unittest
 from array import array
 
 from layouts_support import read_tensors, write_tensors
-from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, generate_arguments, read_png
+from support import BAD_FILE, CHECKPOINT, INVALID_ARGUMENT, SOURCE, UNSUPPORTED, WanTest, bf16_floats, generate_arguments, psnr, read_png
 
 FOLDERS = {"high": "high_noise_model", "low": "low_noise_model"}
 QUERY, FEED, HEAD = "blocks.0.self_attn.q", "blocks.1.ffn.0", "head.head"
@@ -23,9 +23,7 @@ def floats(tensor):
         values.frombytes(data)
         return list(values)
     if dtype == "BF16":
-        widened = bytearray(2 * len(data))
-        widened[2::4], widened[3::4] = data[::2], data[1::2]
-        return array("f", bytes(widened)).tolist()
+        return bf16_floats(data)
     assert dtype == "F16"
     return list(struct.unpack(f"<{len(data) // 2}e", data))
 
@@ -311,17 +309,14 @@ class Lora(WanTest):
             self.assertEqual(result.status, 0, result.err)
             return read_png(self.folder / "still.png")[2]
 
-        def near(a, b):
-            return 10 * math.log10(255 ** 2 * len(a) / max(1e-9, math.dist(a, b) ** 2))
-
         merged = frame(demo, "--lora", f"{file}:0.7", "--lora", f"{file}:-0.2@low")
         plain = frame(demo)
-        self.assertLess(near(merged, plain), 25)
+        self.assertLess(psnr(merged, plain), 25)
         converted = self.run_wan("convert", "--ckpt_dir", demo, "--format", "q8_0", self.folder / "q8_0")
         self.assertEqual(converted.status, 0, converted.err)
         flags = ("--lora", f"{file}:0.7", "--lora", f"{file}:-0.2@low")
         resident = frame(self.folder / "q8_0", *flags)
-        self.assertGreater(near(resident, merged), 32)
+        self.assertGreater(psnr(resident, merged), 32)
         self.assertEqual(frame(self.folder / "q8_0", *flags, "--residency", "streamed"), resident)
         two = ("--ulysses_size", "2")
         self.assertEqual(frame(self.folder / "q8_0", *flags, *two, "--dit_fsdp"), frame(self.folder / "q8_0", *flags, *two))
@@ -334,7 +329,7 @@ class Lora(WanTest):
             made = self.run_wan("convert", "--ckpt_dir", demo, "--format", kind, *flags, self.folder / f"{kind}_merged")
             self.assertEqual(made.status, 0, made.err)
             self.assertIn("modules of the low-noise expert, at strength -0.2", made.out)
-            self.assertGreater(near(frame(self.folder / f"{kind}_merged"), merged), 32)
+            self.assertGreater(psnr(frame(self.folder / f"{kind}_merged"), merged), 32)
         again = self.run_wan("convert", "--ckpt_dir", demo, "--format", "bf16", "--lora", file, self.folder / "bf16_merged")
         self.assert_refused(again, INVALID_ARGUMENT, "not this conversion's")
         bad = self.write("c.safetensors", {"who": f32([1.0], [1])})

@@ -64,7 +64,7 @@ Made make(Engine& engine, GenerationRequest request, const std::string& name) {
 }
 
 Made make(const Way& way, const std::string& precision, const std::filesystem::path& folder) {
-  Engine engine = make_engine({.ckpt_dir = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo",
+  Engine engine = make_engine({.ckpt_dir = source_path("models/demo"),
                                .guidance_parallel = way.guidance_parallel,
                                .p2p = way.p2p,
                                .precision = precision},
@@ -227,13 +227,12 @@ TEST(Ranks, ThatDivideWeightsMakeTheSameLatents) {
   int divided_some = 0;
   for (const char* precision : {"fp32", "bf16"})
     for (int ranks = 2; ranks <= 4; ++ranks) {
-      Engine without = make_engine(
-          {.ckpt_dir = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo", .precision = precision},
-          make_backends(ranks));
+      Engine without =
+          make_engine({.ckpt_dir = source_path("models/demo"), .precision = precision}, make_backends(ranks));
       const Tensor whole = make(without, request, "whole").latents;
       for (const bool keep : {false, true})
         for (const bool some : {false, true}) {  // of the blocks
-          EngineOptions options{.ckpt_dir = std::filesystem::path(WAN_SOURCE_DIR) / "models/demo",
+          EngineOptions options{.ckpt_dir = source_path("models/demo"),
                                 .dit_fsdp = true,
                                 .t5_fsdp = true,
                                 .precision = precision,

@@ -11,7 +11,6 @@ namespace wan::test::vae_precision_test {
 namespace {
 
 constexpr VaePrecision kBf16{.compute = DType::kBF16};
-constexpr const char* kDemo = WAN_SOURCE_DIR "/models/demo/Wan2.1_VAE";
 
 /// Of frames in [-1, 1], clamped as they are saved.
 double psnr(const TensorView& a, const TensorView& b) {
@@ -42,8 +41,9 @@ Tensor moving_disc(std::int64_t frames, std::int64_t height, std::int64_t width)
 class VaeInBf16 : public ::testing::TestWithParam<Kernels> {};
 
 TEST_P(VaeInBf16, TheDemosFramesAre50DbFromThoseInF32) {
-  VaeModel exact(kDemo, Kernels::kCpu);
-  VaeModel lossy(kDemo, GetParam(), kBf16);
+  const std::string demo = source_path("models/demo/Wan2.1_VAE").string();
+  VaeModel exact(demo, Kernels::kCpu);
+  VaeModel lossy(demo, GetParam(), kBf16);
   constexpr std::int64_t side = 96;
   constexpr std::int64_t pictures = 9;
   const Tensor clip = moving_disc(pictures, side, side);

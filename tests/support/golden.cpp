@@ -9,10 +9,22 @@
 
 namespace wan::test {
 
+namespace {
+
+/// The environment's, for test programs that were carried to another machine.
+std::filesystem::path folder_of(const char* variable, const char* built) {
+  const char* const folder = std::getenv(variable);
+  return folder != nullptr ? folder : built;
+}
+
+}  // namespace
+
 std::filesystem::path golden_path(std::string_view relative) {
-  // The environment's, for test programs that were carried to another machine.
-  const char* const folder = std::getenv("WAN_GOLDEN_DIR");
-  return std::filesystem::path(folder != nullptr ? folder : WAN_GOLDEN_DIR) / relative;
+  return folder_of("WAN_GOLDEN_DIR", WAN_GOLDEN_DIR) / relative;
+}
+
+std::filesystem::path source_path(std::string_view relative) {
+  return folder_of("WAN_SOURCE_DIR", WAN_SOURCE_DIR) / relative;
 }
 
 Tensor GoldenFile::tensor(const std::string& name) const {

@@ -15,6 +15,8 @@ namespace wan::test {
 
 /// A path below tests/golden, as the build unpacked it.
 std::filesystem::path golden_path(std::string_view relative);
+/// A path in the source tree.
+std::filesystem::path source_path(std::string_view relative);
 
 /// What a file keeps of an array that tests hold theirs against: every `step`-th value in row-major order (tools/golden/thin.py).
 struct Expected {

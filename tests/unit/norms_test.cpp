@@ -302,7 +302,7 @@ TEST(ChannelNorm, MatchesTheCompositeInGroupsOfRows) {
           check(ops, channel_norm, ChannelNormArgs{strided, gamma, ActivationKind::kNone, {}}, packed);
         }
   // More groups than a launch of CUDA's takes.
-  const Guarded x = random_tensor(DType::kF32, {65'537, 1, 8}, 1, Layout::kPaddedRows);
+  const Guarded x = random_tensor(DType::kF32, {65'537, 2, 8}, 1, Layout::kPaddedRows);
   const Guarded out(DType::kF32, x.view().shape());
   check(ops, channel_norm, ChannelNormArgs{x, random_tensor(DType::kF32, {8}, 2), ActivationKind::kNone, {}},
         out);
