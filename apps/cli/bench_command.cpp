@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "base/error.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "output.h"
 #include "wan/benchmark.h"
 #include "wan/version.h"
@@ -122,7 +123,7 @@ void run_bench(BenchOptions& options) {
     write_note(stderr, fmt::format("{}: {:.4f} s\n", row.phase, row.median_seconds()));
   });
   if (options.json) {
-    write_json(as_json(options, result).dump(1));
+    write_json(json_text(as_json(options, result), 1));
   } else {
     write_output(as_text(options, result));
   }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "output.h"
 #include "part_options.h"
 #include "wan/tools.h"
@@ -61,9 +62,8 @@ void run_convert(const ConvertCommandOptions& options) {
            .parts = options.parts},
           {.on_tensor = on_tensor, .on_notice = on_notice});
   if (options.json)
-    write_json(
-        nlohmann::ordered_json{{"target", options.target}, {"tensors", tensors}, {"notices", notices}}.dump(
-            1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    write_json(json_text(
+        nlohmann::ordered_json{{"target", options.target}, {"tensors", tensors}, {"notices", notices}}, 1));
   else
     write_output(fmt::format("{}: {:.1f} MB of transformers written\n", shown(options.target),
                              static_cast<double>(bytes) * 1e-6));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/untrusted_text.h"
+#include "json/json_text.h"
 #include "option_names.h"
 #include "tasks/task_table.h"
 
@@ -360,7 +361,7 @@ std::string doctor_json(const DoctorReport& report) {
   json["estimates"] = true;  // of what follows, every time
   json["videos"] = array_of(report.videos, video_json);
   json["problems"] = array_of(report.problems, problem_json);
-  return json.dump(1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json, 1);
 }
 
 }  // namespace wan

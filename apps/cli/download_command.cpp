@@ -8,6 +8,7 @@
 #include "base/shell_quote.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
@@ -40,7 +41,7 @@ void list_models(bool json) {
     text += fmt::format("{:<12} {}{}\n", model.name, model.repository,
                         folder ? "  (in " + shown(folder->string()) + ")" : "");
   }
-  if (json) return write_json(all.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  if (json) return write_json(json_text(all));
   write_output(text);
 }
 
@@ -88,8 +89,7 @@ void run_download(const DownloadCommandOptions& options) {
   const std::atomic<bool>& interrupted = watch_signals();
   const DownloadPlan plan = plan_download(asked, &interrupted);
   if (options.list || options.dry_run) {
-    if (options.json)
-      return write_json(as_json(plan).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    if (options.json) return write_json(json_text(as_json(plan)));
     return write_output(as_text(plan, options.list));
   }
   ProgressDisplay display(stderr, can_redraw_lines(stderr));
@@ -111,7 +111,7 @@ void run_download(const DownloadCommandOptions& options) {
                                           {"folder", plan.folder.string()},
                                           {"files", plan.files.size()},
                                           {"bytes", plan.bytes()}};
-    return write_json(event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    return write_json(json_text(event));
   }
   write_note(stderr, fmt::format("{} files, {}, in\n", plan.files.size(), gigabytes_of(plan.bytes())));
   write_output(shell_quoted(plan.folder) + "\n");

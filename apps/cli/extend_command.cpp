@@ -9,6 +9,7 @@
 #include "base/untrusted_text.h"
 #include "commands.h"
 #include "extension_options.h"
+#include "json/json_text.h"
 #include "option_names.h"
 #include "output.h"
 #include "progress.h"
@@ -73,7 +74,7 @@ void run_extend(const ExtendOptions& options) {
                                        {"given", request.prompt},
                                        {"task", request.task},
                                        {"model", extended.model}};
-  write_json(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  write_json(json_text(json));
 }
 
 }  // namespace

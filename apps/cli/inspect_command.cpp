@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "option_names.h"
 #include "output.h"
 #include "wan/tools.h"
@@ -74,7 +75,7 @@ void run_inspect(const InspectOptions& options) {
   if (options.json) {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const InspectedModel& model : models) json.push_back(as_json(model));
-    write_json(json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    write_json(json_text(json, 1));
   } else {
     for (const InspectedModel& model : models) write_output(as_text(model, options));
   }

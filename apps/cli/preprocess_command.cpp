@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "option_names.h"
 #include "output.h"
 #include "preprocess_options.h"
@@ -56,9 +57,7 @@ void run_preprocess(const PreprocessCommandOptions& given) {
     display.end_line();
     throw;
   }
-  if (given.json)
-    return write_json(
-        as_json(options, result).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  if (given.json) return write_json(json_text(as_json(options, result)));
   write_note(stderr, fmt::format("saved {} in {}: {}\n", shown(options.save_path.string()),
                                  duration(result.seconds), summary_of(result)));
 }

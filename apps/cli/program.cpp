@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "kept/recovery.h"
 #include "option_names.h"
 #include "output.h"
@@ -33,7 +34,7 @@ int report(const wan::Error& error, ErrorForm form) {
     nlohmann::ordered_json event = {{"event", "error"}, {"code", wan::error_code_name(code)}};
     if (!error.field().empty()) event["option"] = wan::option_name(error.field());
     event["message"] = message;
-    const std::string line = event.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    const std::string line = wan::json_text(event);
     if (form == ErrorForm::kEvent) wan::write_json(line);
     if (form == ErrorForm::kJson || wan::lost_output() != nullptr)
       wan::write_note(stderr, wan::shown_json(line) + "\n");

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/untrusted_text.h"
+#include "json/json_text.h"
 #include "json/strict_json.h"
 
 namespace wan {
@@ -53,7 +54,7 @@ nlohmann::json parse_line(const std::string& text) {
 std::string text_of(const std::string& key, const nlohmann::json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
-  if (value.is_number()) return value.dump();
+  if (value.is_number()) return json_text(value);
   fail(ErrorCode::kInvalidArgument, "\"{}\": expected a string, a number, true or false", shown(key));
 }
 

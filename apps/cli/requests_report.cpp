@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/untrusted_text.h"
+#include "json/json_text.h"
 #include "output.h"
 
 namespace wan {
@@ -15,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 void write_event(const Json& event) {
-  write_json(event.dump(-1, ' ', false, Json::error_handler_t::replace));
+  write_json(json_text(event));
 }
 
 Json failure_of(const Request& request) {

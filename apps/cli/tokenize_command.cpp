@@ -7,6 +7,7 @@
 
 #include "base/untrusted_text.h"
 #include "commands.h"
+#include "json/json_text.h"
 #include "output.h"
 #include "wan/tools.h"
 
@@ -28,7 +29,7 @@ void run_tokenize(const TokenizeOptions& options) {
                                          {"used", text.ids.size()},
                                          {"limit", text.limit},
                                          {"truncated", text.truncated}};
-    write_json(json.dump());
+    write_json(json_text(json));
     return;
   }
   write_output(fmt::format("cleaned  {}\nids      {}\nused     {} of {}{}\n", shown(text.cleaned),

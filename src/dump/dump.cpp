@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "dump/dump_folder.h"
+#include "json/json_text.h"
 #include "ops/copy.h"
 
 namespace wan {
@@ -168,9 +169,7 @@ void DumpWriter::write_manifest(const std::vector<std::pair<std::string, std::st
     for (const auto& [name, calls] : tap_calls_)
       for (int call = 0; call < calls; ++call) taps.push_back(tap_name(name, call));
   }
-  write_file_atomically(
-      folder_ / "manifest.json",
-      manifest.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder_ / "manifest.json", json_text(manifest, 2) + "\n");
 }
 
 fs::path DumpWriter::path_of(const std::string& name, const char* dtype,

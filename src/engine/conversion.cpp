@@ -14,6 +14,7 @@
 #include "engine/loaded_models.h"
 #include "engine/model_file.h"
 #include "engine/unfinished_model.h"
+#include "json/json_text.h"
 #include "json/strict_json.h"
 #include "media/raw_file.h"
 #include "wan/tools.h"
@@ -315,7 +316,7 @@ void write_config(const WanConfig& config, const fs::path& source, const fs::pat
     json["use_img_emb"] = true;
     json.erase("model_type");
   }
-  write_file_atomically(to, json.dump(2) + "\n");
+  write_file_atomically(to, json_text(json, 2) + "\n");
 }
 
 /// The parts that are not converted, as far as they are in the official layout.

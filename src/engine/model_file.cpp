@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "json/json_text.h"
 
 namespace wan {
 
@@ -71,7 +72,7 @@ ModelFile safetensors_model(std::vector<ModelTensor> tensors, const std::string&
     tensor.offset = offset;
     offset = end;
   }
-  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string text = json_text(header);
   text.append((8 - text.size() % 8) % 8, ' ');
   ModelFile file{.header = little_endian(text.size(), 8) + text, .tensors = std::move(tensors)};
   const auto begin = static_cast<std::int64_t>(file.header.size());

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/untrusted_text.h"
 #include "json/json_reader.h"
+#include "json/json_text.h"
 #include "json/strict_json.h"
 #include "net/url.h"
 
@@ -116,7 +117,7 @@ std::string body_of(const ChatServer& server, const ChatQuestion& question) {
                        {{"role", "user"}, {"content", content_of(question)}}}},
                      {"seed", seed},
                      {"stream", false}};
-  return body.dump();
+  return json_text(body);
 }
 
 /// A string, or parts of which some are text.

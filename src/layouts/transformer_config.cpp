@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "json/json_reader.h"
+#include "json/json_text.h"
 #include "json/strict_json.h"
 
 namespace wan {
@@ -54,11 +55,11 @@ std::optional<TransformerConfigText> transformer_config_of(const std::filesystem
   const Json json = read_json_file(path, kDepth);
   const auto has = [&](const char* key) { return json.is_object() && json.contains(key); };
   if (has("attention_head_dim") && !has("num_heads"))
-    return TransformerConfigText{official_keys(JsonReader(json, path.string()), model_type).dump(),
+    return TransformerConfigText{json_text(official_keys(JsonReader(json, path.string()), model_type)),
                                  path.string()};
   // Files of many models lie beside each other, and such a config.json may be any one's.
   if (!is_folder(transformer) && !(has("num_heads") && has("ffn_dim"))) return std::nullopt;
-  return TransformerConfigText{json.dump(), path.string()};
+  return TransformerConfigText{json_text(json), path.string()};
 }
 
 }  // namespace wan

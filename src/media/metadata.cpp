@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "json/json_text.h"
 
 namespace wan {
 
@@ -23,7 +24,7 @@ void check_metadata(const Metadata& metadata) {
 std::string metadata_json(const Metadata& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [key, value] : metadata) json[key] = value;
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(json);
 }
 
 std::string title_of(std::string_view prompt) {

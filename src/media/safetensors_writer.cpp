@@ -5,6 +5,7 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "json/json_text.h"
 #include "media/raw_file.h"
 
 namespace wan {
@@ -27,8 +28,7 @@ std::string header_of(std::span<const SafetensorsEntry> entries, const Metadata&
     header[entry.name] = {{"dtype", "F32"}, {"shape", entry.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
-  // Prompts may hold any bytes; those that are not UTF-8 become U+FFFD.
-  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string text = json_text(header);
   text.append((8 - text.size() % 8) % 8, ' ');
   return text;
 }

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "json/json_text.h"
+
 namespace wan {
 
 namespace {
@@ -116,8 +118,7 @@ const char* phase_name(Phase phase) {
 
 std::string to_json(const Event& event) {
   const Json json = std::visit([](const auto& e) { return describe(e); }, event);
-  // A path may hold bytes that are not UTF-8; they are shown as U+FFFD rather than thrown over.
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 }  // namespace wan

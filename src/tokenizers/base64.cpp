@@ -1,5 +1,6 @@
 #include "tokenizers/base64.h"
 
+#include <array>
 #include <cstdint>
 
 #include "base/error.h"
@@ -7,14 +8,16 @@
 namespace wan {
 namespace {
 
-int digit_value(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+') return 62;
-  if (c == '/') return 63;
-  return -1;
-}
+constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What each character stands for; -1 where it is no digit.
+constexpr auto kValues = [] {
+  std::array<std::int8_t, 256> values{};
+  values.fill(-1);
+  for (std::size_t i = 0; i < kDigits.size(); ++i)
+    values[static_cast<unsigned char>(kDigits[i])] = static_cast<std::int8_t>(i);
+  return values;
+}();
 
 }  // namespace
 
@@ -23,19 +26,19 @@ std::string decode_base64(std::string_view text, const std::string& place) {
             "[{}] expected base64, a multiple of 4 characters, got {}; replace the file", place, text.size());
   std::size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  std::string out;
-  out.reserve(text.size() / 4 * 3);
+  std::string out(text.size() / 4 * 3 - padding, '\0');  // one byte less for each character that is missing
+  char* end = out.data();
   std::uint32_t bits = 0;
   int count = 0;
   for (char c : text.substr(0, text.size() - padding)) {
-    const int value = digit_value(c);
+    const int value = kValues[static_cast<unsigned char>(c)];
     WAN_CHECK(value >= 0, kBadFile,
               "[{}] expected base64, got a character that is not in it; replace the file", place);
     bits = (bits << 6) | static_cast<std::uint32_t>(value);
     count += 6;
     if (count >= 8) {
       count -= 8;
-      out.push_back(static_cast<char>(static_cast<unsigned char>((bits >> count) & 0xFF)));
+      *end++ = static_cast<char>(static_cast<unsigned char>((bits >> count) & 0xFF));
     }
   }
   WAN_CHECK((bits & ((1u << count) - 1)) == 0, kBadFile,
@@ -44,7 +47,6 @@ std::string decode_base64(std::string_view text, const std::string& place) {
 }
 
 std::string encode_base64(std::string_view bytes) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::string_view three = bytes.substr(i, 3);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "json/strict_json.h"
 #include "models/wav2vec2/wav2vec2.h"
 #include "support/expect_error.h"
 #include "support/file_bytes.h"
@@ -19,7 +20,7 @@ using test::expect_error;
 using test::TempFolder;
 
 nlohmann::json golden_config() {
-  return nlohmann::json::parse(test::bytes_of(test::golden_path("audio/encoders/heads3/config.json")));
+  return read_json_file(test::golden_path("audio/encoders/heads3/config.json"), 4);
 }
 
 void write(const std::filesystem::path& path, const nlohmann::json& json) {

@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
 #include "diffusion/random.h"
 #include "gpu/device_values.h"
+#include "json/strict_json.h"
 #include "support/golden.h"
 #include "weights/safetensors.h"
 
@@ -25,8 +25,7 @@ std::vector<T> values_of(const TensorEntry& entry) {
 }
 
 TEST(GpuRandom, EqualsPyTorchBitForBit) {
-  std::ifstream file(golden_path("random/torch_cuda_randn.json"));
-  const nlohmann::json facts = nlohmann::json::parse(file);
+  const nlohmann::json facts = read_json_file(golden_path("random/torch_cuda_randn.json"), 8);
   const MappedFile mapped(golden_path("random/torch_cuda_randn.safetensors"));
   std::map<std::string, TensorEntry> tensors;
   for (const TensorEntry& entry : parse_safetensors(mapped.bytes(), "torch_cuda_randn.safetensors").tensors)

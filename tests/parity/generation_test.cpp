@@ -10,6 +10,7 @@
 #include <regex>
 
 #include "engine/engine_internals.h"
+#include "json/strict_json.h"
 #include "media/npy.h"
 #include "support/compare.h"
 #include "support/generation_backends.h"
@@ -110,13 +111,8 @@ GenerationRequest request_of(const nlohmann::json& asked) {
 class GenerationParity : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
   GenerationParity()
-      : case_(read_case(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".json"))),
+      : case_(read_json_file(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".json"), 8)),
         golden_(golden_path(std::string("pipeline/") + std::get<0>(GetParam()) + ".safetensors")) {}
-
-  static nlohmann::json read_case(const std::filesystem::path& path) {
-    std::ifstream stream(path);
-    return nlohmann::json::parse(stream);
-  }
 
   GenerationRequest request() const {
     GenerationRequest request = request_of(case_);
@@ -182,8 +178,7 @@ TEST(GenerationInBf16, IsCloseToTheOfficialOneOnADevice) {
   options.ckpt_dir = golden_path("pipeline/checkpoint_ti2v");
   options.precision = "bf16";
   GenerationRequest request;
-  std::ifstream stream(golden_path("pipeline/ti2v_image.json"));
-  request = request_of(nlohmann::json::parse(stream));
+  request = request_of(read_json_file(golden_path("pipeline/ti2v_image.json"), 8));
   request.save_file = folder / "frame_%05d.png";
   request.dump_dir = folder / "dump";
   make_engine(options, make_device_backend()).generate(request);
@@ -202,8 +197,7 @@ TEST(GenerationWithTheVaeInBf16, IsCloseToTheOfficialOneOnADevice) {
   options.ckpt_dir = golden_path("pipeline/checkpoint_ti2v");
   options.precision = "fp32";
   options.vae_precision = "bf16";
-  std::ifstream stream(golden_path("pipeline/ti2v_image.json"));
-  GenerationRequest request = request_of(nlohmann::json::parse(stream));
+  GenerationRequest request = request_of(read_json_file(golden_path("pipeline/ti2v_image.json"), 8));
   request.save_file = folder / "frame_%05d.png";
   request.dump_dir = folder / "dump";
   make_engine(options, make_device_backend()).generate(request);

@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
 
 #include "engine/engine_internals.h"
+#include "json/strict_json.h"
 #include "media/npy.h"
 #include "support/compare.h"
 #include "support/generation_backends.h"
@@ -33,7 +33,7 @@ class ClipGeneration : public ::testing::TestWithParam<std::tuple<const char*, c
  protected:
   explicit ClipGeneration(std::filesystem::path folder)
       : goldens_(std::move(folder)),
-        case_(nlohmann::json::parse(std::ifstream(golden(std::get<0>(GetParam()), ".json")))),
+        case_(read_json_file(golden(std::get<0>(GetParam()), ".json"), 8)),
         golden_(golden(std::get<0>(GetParam()), ".safetensors")) {}
 
   std::filesystem::path golden(const std::string& name, const char* extension = "") const {

@@ -1,6 +1,7 @@
 // The byte-level tokenizer: ids of several hundred texts against transformers' (tools/golden/make_qwen.py), and text again.
 
 #include "tokenizers/byte_level_tokenizer.h"
+#include "json/strict_json.h"
 
 #include <gtest/gtest.h>
 
@@ -19,8 +20,7 @@ namespace {
 const std::filesystem::path kFolder = std::filesystem::path(WAN_GOLDEN_DIR);
 
 nlohmann::json read_golden(const char* path) {
-  std::ifstream file(kFolder / path);
-  return nlohmann::json::parse(file);
+  return read_json_file(kFolder / path, 16);
 }
 
 std::string file_text(const std::filesystem::path& path) {

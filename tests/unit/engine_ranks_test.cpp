@@ -7,6 +7,7 @@
 #include "engine/device_group_agreement.h"
 #include "engine/engine_internals.h"
 #include "engine/memory_plan.h"
+#include "json/strict_json.h"
 #include "kept/saved_latents.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -101,14 +102,14 @@ TEST_F(EngineRanksTest, ThePlanOfSeveralRanksSaysWhyAndWhatEachHas) {
   plan.rank_memory[1].device = "cuda:3";
   plan.rank_memory[1].available = 2'000'000'000;
   EXPECT_NE(to_string(plan).find("of 2.000 GB, cuda:3"), std::string::npos) << to_string(plan);
-  const nlohmann::json json = nlohmann::json::parse(to_json(plan));
+  const nlohmann::json json = parse_strict_json(to_json(plan), "plan", 4);
   EXPECT_EQ(json["layout_reason"], "every step has two passes");
   EXPECT_EQ(json["transport"], "host");
   EXPECT_EQ(json["rank_memory"][1],
             (nlohmann::json{
                 {"device", "cuda:3"}, {"peak", plan.rank_memory[1].peak}, {"available", 2'000'000'000}}));
   const nlohmann::json alone =
-      nlohmann::json::parse(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())));
+      parse_strict_json(to_json(Engine({.ckpt_dir = kCheckpoint, .threads = 1}).plan(request())), "plan", 4);
   EXPECT_FALSE(alone.contains("layout_reason") || alone.contains("transport") ||
                alone.contains("rank_memory"));
 }

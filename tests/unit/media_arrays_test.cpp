@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "base/checked_math.h"
+#include "json/strict_json.h"
 #include "media/frames.h"
 #include "media/metadata.h"
 #include "media/npy.h"
@@ -224,7 +224,7 @@ TEST(Safetensors, FileHasTheFormatsLayout) {
   std::memcpy(&length, file.data(), 8);
   EXPECT_EQ(length % 8, 0u);
   ASSERT_EQ(file.size(), 8 + length + 28);
-  const auto header = nlohmann::json::parse(file.substr(8, length));
+  const auto header = parse_strict_json(file.substr(8, length), "header", 4);
   EXPECT_EQ(header["__metadata__"]["seed"], "42");
   EXPECT_EQ(header["__metadata__"]["prompt"], "a \"red\" \xf0\x9f\x94\xb4 \xef\xbf\xbd");
   EXPECT_EQ(header["latents"]["dtype"], "F32");

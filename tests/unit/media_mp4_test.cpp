@@ -9,7 +9,6 @@
 #include <cmath>
 #include <csignal>
 #include <cstdint>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -17,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "json/strict_json.h"
 #include "media/mp4_writer.h"
 #include "media/output.h"
 #include "media/rgb_to_yuv.h"
@@ -108,7 +108,7 @@ TEST(Mp4, MetadataComesBack) {
     EXPECT_EQ(video.metadata.at(key), value);
   }
   EXPECT_EQ(video.metadata.at("title"), "一只猫 jumps — \"high\" & <far>; a=b next 🔴");
-  const auto comment = nlohmann::json::parse(video.metadata.at("comment"));
+  const auto comment = parse_strict_json(video.metadata.at("comment"), "comment", 2);
   for (const auto& [key, value] : metadata) EXPECT_EQ(comment.at(key), value);
   EXPECT_FALSE(video.metadata.contains("creation_time"));
 }

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "json/strict_json.h"
 #include "media/output.h"
 #include "media/png_encode.h"
 #include "media/png_writer.h"
@@ -45,7 +45,7 @@ TEST(Png, StillKeepsPixelsAndMetadata) {
   EXPECT_EQ(png.texts[0].first, "Title");
   EXPECT_EQ(png.texts[0].second, "一只猫 jumps — \"high\" and far");
   EXPECT_EQ(png.texts[1].first, "Comment");
-  EXPECT_EQ(nlohmann::json::parse(png.texts[1].second)["prompt"], kMetadata[0].second);
+  EXPECT_EQ(parse_strict_json(png.texts[1].second, "comment", 2)["prompt"], kMetadata[0].second);
   EXPECT_EQ(Metadata(png.texts.begin() + 2, png.texts.end()), kMetadata);
   EXPECT_EQ(folder.count(), 1);
 }

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "diffusion/random.h"
+#include "json/strict_json.h"
 #include "weights/safetensors.h"
 
 namespace wan {
@@ -32,8 +32,7 @@ std::vector<T> values_of(const TensorEntry& entry) {
 // decides the order. 4e-6 absolute: the GPU's fast sine and cosine are off by up to 5e-7 or so, times a radius of up to
 // 6.7. A value in the wrong place is off by about 1.
 TEST(RandomCudaGoldenTest, EqualsPyTorchOnItsGpu) {
-  std::ifstream file(std::string(kFolder) + "torch_cuda_randn.json");
-  const nlohmann::json facts = nlohmann::json::parse(file);
+  const nlohmann::json facts = read_json_file(std::string(kFolder) + "torch_cuda_randn.json", 8);
   const CudaLaunchGrid grid{facts["multiprocessors"], facts["threads_per_multiprocessor"]};
   EXPECT_EQ(parse_random_spec("torch-cuda:" + facts["gpu"].get<std::string>()).grid, grid);
 

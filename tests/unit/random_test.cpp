@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "diffusion/philox.h"
+#include "json/strict_json.h"
 
 namespace wan {
 namespace {
@@ -27,8 +27,7 @@ std::vector<float> draw(RandomGenerator& generator, std::size_t count) {
 // PyTorch computes blocks of 16 with vector approximations of log, sin and cos: 2e-6 absolute is the promise.
 // A wrong engine, order or tail is off by about 1.
 TEST(RandomTest, TorchCpuEqualsPyTorch) {
-  std::ifstream file(WAN_GOLDEN_DIR "/diffusion/random_cpu.json");
-  const json golden = json::parse(file);
+  const json golden = read_json_file(WAN_GOLDEN_DIR "/diffusion/random_cpu.json", 8);
   int draws = 0;
   for (const json& sequence : golden["cases"]) {
     const std::int64_t seed = std::stoll(sequence["seed"].get<std::string>());

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "json/strict_json.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
 #include "wan/events.h"
@@ -155,21 +156,23 @@ TEST_F(ModelDefaultsTest, TasksThatDoNotExistAreRefused) {
 }
 
 TEST(Events, AreOneJsonObjectEach) {
-  const auto json = nlohmann::json::parse(to_json(PhaseProgress{.phase = Phase::kHighNoise,
-                                                                .done = 2,
-                                                                .total = 9,
-                                                                .seconds = 1.5,
-                                                                .step = 2,
-                                                                .steps = 20,
-                                                                .timestep = 979}));
+  const auto json = parse_strict_json(to_json(PhaseProgress{.phase = Phase::kHighNoise,
+                                                            .done = 2,
+                                                            .total = 9,
+                                                            .seconds = 1.5,
+                                                            .step = 2,
+                                                            .steps = 20,
+                                                            .timestep = 979}),
+                                      "event", 2);
   EXPECT_EQ(json.at("event"), "progress");
   EXPECT_EQ(json.at("phase"), "high_noise");
   EXPECT_EQ(json.at("step"), 2);
   EXPECT_EQ(json.at("seconds"), 1.5);
-  const auto settings = nlohmann::json::parse(to_json(RunSettings{{{"prompt", "a \"red\"\ncircle"}}}));
+  const auto settings =
+      parse_strict_json(to_json(RunSettings{{{"prompt", "a \"red\"\ncircle"}}}), "event", 2);
   EXPECT_EQ(settings.at("values").at("prompt"), "a \"red\"\ncircle");
   EXPECT_EQ(to_json(Notice{"one\ntwo"}).find('\n'), std::string::npos);
-  EXPECT_NO_THROW(nlohmann::json::parse(to_json(Notice{"\xff not UTF-8"})));
+  EXPECT_NO_THROW(parse_strict_json(to_json(Notice{"\xff not UTF-8"}), "event", 2));
 }
 
 }  // namespace

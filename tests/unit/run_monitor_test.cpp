@@ -1,6 +1,7 @@
 // What RunMonitor adds to events, with a device that is made up.
 
 #include "engine/run_monitor.h"
+#include "json/strict_json.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +14,7 @@ class RunMonitorTest : public testing::Test {
  protected:
   nlohmann::json tell(const Event& event) {
     monitor_(event);
-    return nlohmann::json::parse(to_json(told_.back()));
+    return parse_strict_json(to_json(told_.back()), "event", 4);
   }
   static PhaseProgress step(int number, double seconds) {
     return {.phase = Phase::kHighNoise,

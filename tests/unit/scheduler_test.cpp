@@ -4,13 +4,14 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "json/json_text.h"
+#include "json/strict_json.h"
 
 namespace wan {
 namespace {
@@ -21,10 +22,7 @@ constexpr SolverKind kSolvers[] = {SolverKind::kUniPC, SolverKind::kDPMpp, Solve
 constexpr double kShifts[] = {1.0, 2.5, 3.0, 5.0, 7.0, 8.0, 12.0, 17.0};
 
 const json& golden() {
-  static const json data = [] {
-    std::ifstream file(WAN_GOLDEN_DIR "/diffusion/scheduler.json");
-    return json::parse(file);
-  }();
+  static const json data = read_json_file(WAN_GOLDEN_DIR "/diffusion/scheduler.json", 8);
   return data;
 }
 
@@ -97,8 +95,8 @@ double trajectory_error(const json& trajectory, const char* reference) {
 }
 
 std::string label(const json& trajectory) {
-  return trajectory["solver"].get<std::string>() + ", steps " + trajectory["steps"].dump() + ", shift " +
-         trajectory["shift"].dump();
+  return trajectory["solver"].get<std::string>() + ", steps " + json_text(trajectory["steps"]) + ", shift " +
+         json_text(trajectory["shift"]);
 }
 
 // Bit for bit: a timestep that is off by one, or a sigma by one ulp, changes its digest.

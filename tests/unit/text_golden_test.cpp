@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cleaning/prompt_cleaning.h"
+#include "json/strict_json.h"
 #include "tokenizers/tokenizer.h"
 
 namespace wan {
@@ -37,8 +37,7 @@ struct Golden {
 
 const Golden& golden() {
   static const auto loaded = [] {
-    std::ifstream file(golden_folder() / "prompts.json");
-    const auto json = nlohmann::json::parse(file);
+    const auto json = read_json_file(golden_folder() / "prompts.json", 8);
     Golden result;
     result.tokenizers = json["tokenizers"].get<std::vector<std::string>>();
     for (const auto& entry : json["prompts"]) {

@@ -36,8 +36,8 @@ WAN_INLINE void store(float* p, Vec v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-/// The first n of kLanes values; the others are 0, or left as they are in memory. Nothing past them is read: a load that waits for
-/// smaller copies costs as much as the rest of a short row's work.
+/// The first n of kLanes values; the others are 0, or left as they are in memory. Nothing past them is read or written: a load that waits
+/// for a store of the row before costs as much as the rest of a short row's work, and so does a copy by way of the stack.
 WAN_INLINE Vec load_part(const float* p, std::int64_t n) {
 #if WAN_VECTOR_BYTES == 64
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p);
@@ -51,7 +51,34 @@ WAN_INLINE Vec load_part(const float* p, std::int64_t n) {
 #endif
 }
 WAN_INLINE void store_part(float* p, Vec v, std::int64_t n) {
-  std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(float));
+#if WAN_VECTOR_BYTES == 64
+  typedef float Eight __attribute__((vector_size(32)));
+  Eight eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+  if ((n & 8) != 0) {
+    std::memcpy(p, &eight, sizeof eight);
+    eight = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    p += 8;
+  }
+#elif WAN_VECTOR_BYTES == 32
+  const Vec eight = v;
+#endif
+#if WAN_VECTOR_BYTES >= 32
+  typedef float Four __attribute__((vector_size(16)));
+  Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3);
+  if ((n & 4) != 0) {
+    std::memcpy(p, &four, sizeof four);
+    four = __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+    p += 4;
+  }
+#else
+  Vec four = v;
+#endif
+  if ((n & 2) != 0) {
+    std::memcpy(p, &four, 2 * sizeof(float));
+    four = __builtin_shufflevector(four, four, 2, 3, 2, 3);
+    p += 2;
+  }
+  if ((n & 1) != 0) std::memcpy(p, &four, sizeof(float));
 }
 
 /// bf16 values.
