@@ -111,9 +111,9 @@ void RequestsReport::tell_failure(const Request& request) {
 
 void RequestsReport::tell_plan(const Request& request) {
   if (json_) {
-    Json event = Json::parse(to_json(*request.plan));
-    event["line"] = request.line;
-    return write_event(event);
+    std::string object = to_json(*request.plan);  // with one member more
+    object.insert(object.size() - 1, fmt::format(",\"line\":{}", request.line));
+    return write_json(object);
   }
   write_output(fmt::format("{}: {}\n{}\n", shown(place({request.line})), shortened(request.request.prompt),
                            to_string(*request.plan)));

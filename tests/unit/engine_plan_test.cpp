@@ -72,7 +72,7 @@ TEST_F(EnginePlanTest, AsManyBlocksHaveAPlaceAsFit) {
   EXPECT_EQ(two.block_places, 2);
   int places = all.block_places;
   int between = 0;  // limits under which some blocks have a place for good and some do not
-  for (int percent = 100; percent > 0; --percent) {
+  for (int percent = 100; percent > 0; percent -= 2) {
     const std::int64_t limit = two.program + (all.peak - two.program) * percent / 100;
     MemoryPlan planned;
     try {
