@@ -1,11 +1,12 @@
 // What RunMonitor adds to events, with a device that is made up.
 
 #include "engine/run_monitor.h"
-#include "json/strict_json.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+
+#include "json/strict_json.h"
 
 namespace wan::test {
 namespace {
