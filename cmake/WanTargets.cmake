@@ -60,28 +60,28 @@ function(wan_test_options NAME)
   endif()
 endfunction()
 
-# Of test code that compares many values, again and again, and of the other, which runs for moments and compiles in half of the time when it
-# is not made fast.
+# Of test code that runs for long itself, and of the other, which runs for moments, or calls what is compiled for speed, and compiles in
+# half of the time when it is not made fast.
 set(WAN_BUSY_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
 set(WAN_IDLE_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O0>)
 
-# What many tests include is precompiled: half of the compiling of small ones. Once for objects and once for programs, which are compiled
-# with OPTIONS.
-function(wan_precompile_test_headers NAME HEADERS)
-  cmake_parse_arguments(ARG "" "" "OPTIONS" ${ARGN})
+# wan_compile_test(NAME): a program of idle tests, or objects for programs. What many include is precompiled, once for all: half of the
+# compiling of small ones.
+function(wan_compile_test NAME)
+  target_compile_options(${NAME} PRIVATE ${WAN_IDLE_TEST} -fPIE)  # objects too: GCC takes no header of another kind of code
   if(NOT CMAKE_UNITY_BUILD)  # each file is to be read alone
     return()
   endif()
-  if(NOT TARGET ${HEADERS})
-    add_library(${HEADERS} OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
-    wan_test_options(${HEADERS} wan_weights)
-    target_compile_options(${HEADERS} PRIVATE ${ARG_OPTIONS})
+  if(NOT TARGET wan_test_headers)
+    add_library(wan_test_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
+    wan_test_options(wan_test_headers wan_weights)
+    target_compile_options(wan_test_headers PRIVATE ${WAN_IDLE_TEST} -fPIE)
     set(headers base/error.h ops/backend.h ops/exec_context.h weights/checkpoint.h)
     list(TRANSFORM headers PREPEND ${PROJECT_SOURCE_DIR}/src/)
-    target_precompile_headers(${HEADERS} PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>
-                                                 <limits> <map> <thread> ${headers})
+    target_precompile_headers(wan_test_headers PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>
+                                                       <limits> <map> <thread> ${headers})
   endif()
-  target_precompile_headers(${NAME} REUSE_FROM ${HEADERS})
+  target_precompile_headers(${NAME} REUSE_FROM wan_test_headers)
 endfunction()
 
 # wan_test_objects(NAME SOURCES a_test.cpp ... DEPENDS targets ...)
@@ -91,30 +91,22 @@ function(wan_test_objects NAME)
   if(WAN_BUILD_TESTS)
     add_library(${NAME} OBJECT ${ARG_SOURCES})
     wan_test_options(${NAME} ${ARG_DEPENDS})
-    target_compile_options(${NAME} PRIVATE ${WAN_BUSY_TEST})
-    wan_precompile_test_headers(${NAME} test_object_headers OPTIONS ${WAN_BUSY_TEST})
+    wan_compile_test(${NAME})
   endif()
 endfunction()
 
-# wan_compile_test_program(NAME): a program of tests that runs for moments.
-function(wan_compile_test_program NAME)
-  target_compile_options(${NAME} PRIVATE ${WAN_IDLE_TEST})
-  wan_precompile_test_headers(${NAME} test_program_headers OPTIONS ${WAN_IDLE_TEST} -fPIE)
-endfunction()
-
 # wan_test(NAME [BUSY] SOURCES a_test.cpp ... DEPENDS targets ... LABELS unit|parity|format|distributed)
-# A GoogleTest executable, registered with ctest under NAME and its labels. The code of a BUSY one compares many values.
+# A GoogleTest executable, registered with ctest under NAME and its labels. The code of a BUSY one runs for long.
 function(wan_test NAME)
   cmake_parse_arguments(ARG "BUSY" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(NOT WAN_BUILD_TESTS)
     return()
   endif()
+  add_executable(${NAME} ${ARG_SOURCES})
   if(ARG_BUSY)
-    wan_test_objects(${NAME}_objects SOURCES ${ARG_SOURCES} DEPENDS ${ARG_DEPENDS})
-    add_executable(${NAME} $<TARGET_OBJECTS:${NAME}_objects>)
+    target_compile_options(${NAME} PRIVATE ${WAN_BUSY_TEST})
   else()
-    add_executable(${NAME} ${ARG_SOURCES})
-    wan_compile_test_program(${NAME})
+    wan_compile_test(${NAME})
   endif()
   wan_test_options(${NAME} ${ARG_DEPENDS} GTest::gtest_main)
   add_test(NAME ${NAME} COMMAND ${NAME})

@@ -52,8 +52,8 @@ struct SpeechSettings {
 
 /// Of a character that moves as a video does.
 struct AnimationSettings {
-  std::string source;       // the preprocessed folder
-  std::string source_hash;  // of its files: another run goes on with the same ones
+  std::string source{};       // the preprocessed folder
+  std::string source_hash{};  // of its files: another run goes on with the same ones
   bool replaces = false;
   int carried_frames = 1;  // of a clip, that the next one begins with
   bool official_output = false;

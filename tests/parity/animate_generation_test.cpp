@@ -26,7 +26,7 @@ class AnimateGenerationParity : public ClipGeneration {
 };
 
 TEST_P(AnimateGenerationParity, EveryDumpedTensorIsTheOfficialOne) {
-  generate(request(), {.use_relighting_lora = case_["use_relighting_lora"]});
+  generate(request(), {.ckpt_dir = {}, .use_relighting_lora = case_["use_relighting_lora"]});
   for (const std::string& name : golden_.names()) {
     const Tensor actual = dumped(name);
     const Expected expected = this->expected(name);
