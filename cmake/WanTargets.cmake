@@ -61,21 +61,21 @@ function(wan_test_options NAME)
 endfunction()
 
 # Of test code that runs for long itself, and of the other, which runs for moments, or calls what is compiled for speed, and compiles in
-# half of the time when it is not made fast.
+# half of the time when it is not made fast. -fPIE, as programs have, also for objects: GCC takes no precompiled header of another kind of code.
 set(WAN_BUSY_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O1>)
-set(WAN_IDLE_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O0>)
+set(WAN_IDLE_TEST $<$<CONFIG:Release,RelWithDebInfo>:-O0> -fPIE)
 
 # wan_compile_test(NAME): a program of idle tests, or objects for programs. What many include is precompiled, once for all: half of the
 # compiling of small ones.
 function(wan_compile_test NAME)
-  target_compile_options(${NAME} PRIVATE ${WAN_IDLE_TEST} -fPIE)  # objects too: GCC takes no header of another kind of code
+  target_compile_options(${NAME} PRIVATE ${WAN_IDLE_TEST})
   if(NOT CMAKE_UNITY_BUILD)  # each file is to be read alone
     return()
   endif()
   if(NOT TARGET wan_test_headers)
     add_library(wan_test_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/no_source.cpp)
     wan_test_options(wan_test_headers wan_weights)
-    target_compile_options(wan_test_headers PRIVATE ${WAN_IDLE_TEST} -fPIE)
+    target_compile_options(wan_test_headers PRIVATE ${WAN_IDLE_TEST})
     set(headers base/error.h ops/backend.h ops/exec_context.h weights/checkpoint.h)
     list(TRANSFORM headers PREPEND ${PROJECT_SOURCE_DIR}/src/)
     target_precompile_headers(wan_test_headers PRIVATE <gtest/gtest.h> <algorithm> <array> <cmath> <cstring> <filesystem> <fstream> <functional>

@@ -42,10 +42,8 @@ void check_causal(const CausalCase& c) {
 
 TEST(CausalAttention, MatchesTheCompositeOverSizes) {
   for (const std::int64_t queries : {1, 3, 7, 8, 64, 65, 131})
-    for (const std::int64_t before : {0, 1, 63, 140}) {
-      const std::int64_t width = (queries + before) % 2 == 0 ? 16 : 7;
-      check_causal({queries, queries + before, 3, 3, width});
-    }
+    for (const std::int64_t before : {0, 1, 63, 140})
+      for (const std::int64_t width : {7, 16}) check_causal({queries, queries + before, 3, 3, width});
 }
 
 TEST(CausalAttention, MatchesTheCompositeOverSharedHeadsLayoutsAndTypes) {
