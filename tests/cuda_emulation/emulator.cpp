@@ -198,10 +198,13 @@ void run_threads();
   __builtin_longjmp(m.launcher.data(), 1);
 }
 
-/// Leaves this stack until its thread, or a new one, goes on.
+/// Leaves this stack until its thread, or a new one, goes on. The jump to one that has begun is here, where no call is left open: calls
+/// and returns that do not pair spoil the processor's guesses of where returns lead, which took a quarter of the tests' time.
 [[gnu::noinline]] void leave(Machine& m, Stack& stack, bool chosen) {
   if (__builtin_setjmp(stack.place.data()) != 0) return;
   if (!chosen) return_to_launcher(m);
+  Stack* const next = m.stack_of[m.current];
+  if (next != nullptr && next->begun) __builtin_longjmp(next->place.data(), 1);
   go_on(m);
 }
 
