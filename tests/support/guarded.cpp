@@ -1,6 +1,6 @@
 #include "support/guarded.h"
 
-#include <functional>
+#include <algorithm>
 #include <random>
 
 #include "ops/dispatch.h"
@@ -13,18 +13,12 @@ constexpr std::int64_t kMargin = 64;  // elements before and after: more than th
 constexpr std::int64_t kGap = 3;
 constexpr auto kSentinel = std::byte{0xc5};
 
-/// visit(byte offset of an element in the view), row-major.
-void for_each_offset(const TensorView& view, const std::function<void(std::int64_t)>& visit) {
-  const auto size = static_cast<std::int64_t>(dtype_size(view.dtype()));
-  const std::function<void(int, std::int64_t)> walk = [&](int axis, std::int64_t offset) {
-    if (axis == view.rank()) return visit(offset * size);
-    for (std::int64_t i = 0; i < view.dim(axis); ++i) walk(axis + 1, offset + i * view.stride(axis));
-  };
-  walk(0, 0);
-}
-
-TensorView flat_element(const TensorView& view, std::int64_t byte_offset) {
-  return {view.data() + byte_offset, view.dtype(), {1}, view.device()};
+/// visit(line) for every line along the last dimension, row-major; a view without dimensions is one.
+template <typename Visit>
+void for_each_line(const TensorView& view, const Visit& visit) {
+  if (view.rank() == 0) return visit(TensorView(view.data(), view.dtype(), {1}, view.device()));
+  if (view.rank() == 1) return visit(view);
+  for (std::int64_t i = 0; i < view.dim(0); ++i) for_each_line(view.select(0, i), visit);
 }
 
 }  // namespace
@@ -43,9 +37,8 @@ Guarded::Guarded(DType dtype, const Shape& shape, Layout layout) {
   bytes_.assign(static_cast<std::size_t>((extent + 2 * kMargin) * size), kSentinel);
   inside_.assign(bytes_.size(), false);
   view_ = TensorView(bytes_.data() + kMargin * size, dtype, shape, Shape(strides), Device{});
-  for_each_offset(view_, [&](std::int64_t offset) {
-    for (std::int64_t b = 0; b < size; ++b)
-      inside_[static_cast<std::size_t>(kMargin * size + offset + b)] = true;
+  for_each_line(view_, [&](const TensorView& line) {  // whose elements lie side by side
+    std::fill_n(inside_.begin() + (line.data() - bytes_.data()), line.dim(0) * size, true);
   });
 }
 
@@ -60,8 +53,8 @@ Guarded::Guarded(DType dtype, const Shape& shape, Layout layout) {
 void fill_random(const TensorView& view, std::uint32_t seed, double scale, double offset) {
   std::mt19937 engine(seed);
   std::normal_distribution<double> normal;
-  for_each_offset(view, [&](std::int64_t at) {
-    store_element(flat_element(view, at), {0}, normal(engine) * scale + offset);
+  for_each_line(view, [&](const TensorView& line) {
+    for (std::int64_t i = 0; i < line.dim(0); ++i) store_element(line, {i}, normal(engine) * scale + offset);
   });
 }
 
@@ -73,9 +66,10 @@ Guarded random_tensor(DType dtype, const Shape& shape, std::uint32_t seed, Layou
 
 Tensor to_f64(const TensorView& view) {
   Tensor copy(DType::kF64, view.shape());
-  std::int64_t i = 0;
-  for_each_offset(
-      view, [&](std::int64_t at) { copy.as<double>()[i++] = load_element(flat_element(view, at), {0}); });
+  double* next = copy.as<double>();
+  for_each_line(view, [&](const TensorView& line) {
+    for (std::int64_t i = 0; i < line.dim(0); ++i) *next++ = load_element(line, {i});
+  });
   return copy;
 }
 
