@@ -93,4 +93,8 @@ TensorView FencedBase::on_host(const TensorView& view) const {
   return TensorView(memory_.behind(view.data()), view.dtype(), view.shape(), view.strides(), Device{});
 }
 
+FencedBackend::FencedBackend(std::unique_ptr<Backend> inner) : OverEveryOp(std::move(inner)) {}
+
+FencedBackend::~FencedBackend() = default;
+
 }  // namespace wan::test

@@ -63,10 +63,12 @@ class FencedBase : public Backend {
   std::unique_ptr<Backend> inner_;
 };
 
-/// Every op is the inner backend's kernel, or the composite.
+/// Every op is the inner backend's kernel, or the composite. Made and unmade in its source file, so that what it does with every op is
+/// compiled there alone.
 class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
  public:
-  using OverEveryOp::OverEveryOp;
+  explicit FencedBackend(std::unique_ptr<Backend> inner);
+  ~FencedBackend() override;
 
   template <typename Args>
   bool supports_op(const Args&) const {

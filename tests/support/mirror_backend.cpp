@@ -93,4 +93,8 @@ void MirrorBase::upload(const TensorView& host, const TensorView& device) {
   if (host.bytes() > 0) std::memmove(device.data(), host.data(), host.bytes());
 }
 
+MirrorBackend::MirrorBackend(Backend& inner) : OverEveryOp(inner) {}
+
+MirrorBackend::~MirrorBackend() = default;
+
 }  // namespace wan::test

@@ -62,10 +62,12 @@ class MirrorBase : public Backend {
   Workspace workspace_;
 };
 
-/// Every op is the inner backend's, by way of a Mirror.
+/// Every op is the inner backend's, by way of a Mirror. Made and unmade in its source file, so that what it does with every op is
+/// compiled there alone.
 class MirrorBackend final : public OverEveryOp<MirrorBackend, MirrorBase> {
  public:
-  using OverEveryOp::OverEveryOp;
+  explicit MirrorBackend(Backend& inner);
+  ~MirrorBackend() override;
 
   template <typename Args>
   bool supports_op(const Args& args) const {
