@@ -50,10 +50,9 @@ void reference(const AttentionArgs& args) {
     for (std::int64_t i = 0; i < args.q.dim(0); ++i) {
       double highest = -std::numeric_limits<double>::infinity();
       for (std::int64_t j = 0; j < keys; ++j) {
-        double score = 0.0;
-        for (std::int64_t d = 0; d < width; ++d)
-          score += q[(i * heads + h) * width + d] * k[(j * heads + h) * width + d];
-        score *= static_cast<double>(args.scale);
+        double score =
+            dot_product(q.data() + (i * heads + h) * width, k.data() + (j * heads + h) * width, width) *
+            static_cast<double>(args.scale);
         if (args.bias) score += load_element(args.bias, {h, i, j});
         if (args.key_bias) score += load_element(args.key_bias, {j});
         weight[static_cast<std::size_t>(j)] = score;

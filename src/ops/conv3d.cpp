@@ -74,7 +74,7 @@ void reference(const Conv3dArgs& args) {
           const double* const input = inputs.data() + ((in_t * height + in_y) * width + in_x) * channels;
           const double* const factor =
               factors.data() + (((o * taps[0] + a) * taps[1] + b) * taps[2] + c) * channels;
-          for (std::int64_t i = 0; i < channels; ++i) sum += input[i] * factor[i];
+          sum += dot_product(input, factor, channels);
         }
       }
     }

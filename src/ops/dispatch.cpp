@@ -67,6 +67,22 @@ std::vector<double> load_elements(const TensorView& view) {
   return elements;
 }
 
+double dot_product(const double* a, const double* b, std::int64_t n) {
+  double first = 0.0;
+  double second = 0.0;
+  double third = 0.0;
+  double fourth = 0.0;
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    first += a[i] * b[i];
+    second += a[i + 1] * b[i + 1];
+    third += a[i + 2] * b[i + 2];
+    fourth += a[i + 3] * b[i + 3];
+  }
+  for (; i < n; ++i) first += a[i] * b[i];
+  return (first + second) + (third + fourth);
+}
+
 void fail_element(const TensorView& view, std::size_t indexes) {
   WAN_ASSERT(static_cast<int>(indexes) == view.rank());
   fail(ErrorCode::kInternal, "[element] {} is not floating point", dtype_name(view.dtype()));

@@ -96,6 +96,8 @@ inline double load_element(const TensorView& view, std::initializer_list<std::in
 
 /// All of a view's elements, row-major: for composites that come back to each many times.
 std::vector<double> load_elements(const TensorView& view);
+/// Sum over a[i] b[i], i < n, for composites: in four parts, which do not wait for each other's additions.
+double dot_product(const double* a, const double* b, std::int64_t n);
 
 inline void store_element(const TensorView& view, std::initializer_list<std::int64_t> index, double value) {
   const std::int64_t offset = element_offset(view, index);

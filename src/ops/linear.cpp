@@ -28,11 +28,9 @@ void reference(const LinearArgs& args) {
   const std::vector<double> factors = load_elements(args.weight);
   for (std::int64_t m = 0; m < args.x.dim(0); ++m) {
     for (std::int64_t n = 0; n < args.weight.dim(0); ++n) {
-      double sum = args.bias ? load_element(args.bias, {n}) : 0.0;
-      const double* const input = inputs.data() + m * width;
-      const double* const factor = factors.data() + n * width;
-      for (std::int64_t k = 0; k < width; ++k) sum += input[k] * factor[k];
-      store_element(args.out, {m, n}, apply_activation(args.activation, sum));
+      const double product = dot_product(inputs.data() + m * width, factors.data() + n * width, width);
+      const double bias = args.bias ? load_element(args.bias, {n}) : 0.0;
+      store_element(args.out, {m, n}, apply_activation(args.activation, product + bias));
     }
   }
 }
