@@ -239,11 +239,11 @@ std::string transformer_name_from_diffusers(std::string_view name, int motion_le
   if (const auto layer = renamed_layer(name, "blocks.", "blocks.", kTransformerBlock)) return *layer;
   if (const auto layer = renamed_layer(name, "face_adapter.", "face_adapter.fuser_blocks.", kFaceBlock))
     return *layer;
-  constexpr std::string_view kMotion = "motion_encoder.enc.net_app.convs.";
+  constexpr std::string_view kMotionConvs = "motion_encoder.enc.net_app.convs.";
   if (const auto level = numbered_below(name, "motion_encoder.res_blocks."))
     if (const auto part = with_new_beginning(level->rest, kMotionLevel))
-      return joined(kMotion, level->number + 1, *part);
-  if (name == "motion_encoder.conv_out.weight") return joined(kMotion, motion_levels + 1, "weight");
+      return joined(kMotionConvs, level->number + 1, *part);
+  if (name == "motion_encoder.conv_out.weight") return joined(kMotionConvs, motion_levels + 1, "weight");
   return with_new_beginning(name, kTransformerTop).value_or(std::string(name));
 }
 

@@ -56,9 +56,9 @@ std::optional<std::string> qwen_name_of_gguf(std::string_view name) {
     return found->second;
   };
   if (const auto outer = among(kOuter, name)) return std::string(*outer);
-  constexpr std::string_view kBlock = "blk.";
-  if (!name.starts_with(kBlock)) return std::nullopt;
-  name.remove_prefix(kBlock.size());
+  constexpr std::string_view kBlockPrefix = "blk.";
+  if (!name.starts_with(kBlockPrefix)) return std::nullopt;
+  name.remove_prefix(kBlockPrefix.size());
   const std::size_t number = name.find('.');
   const std::size_t member = name.rfind('.');  // ".weight" or ".bias"
   if (number == name.npos || member <= number) return std::nullopt;
