@@ -31,8 +31,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       wan::convert_part(tensor, tensor.elements() - values.elements(), values);
       if (const auto packed = wan::packed_dtype_of(tensor)) {
         std::vector<std::byte> last(3);
-        const std::size_t bytes = wan::dtype_bytes(*packed, tensor.elements());
-        wan::read_packed(tensor, *packed, bytes - 3, 3, last.data());
+        const std::size_t length = wan::dtype_bytes(*packed, tensor.elements());
+        wan::read_packed(tensor, *packed, length - 3, 3, last.data());
       }
     }
   } catch (const wan::Error&) {
