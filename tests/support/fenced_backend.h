@@ -63,8 +63,8 @@ class FencedBase : public Backend {
   std::unique_ptr<Backend> inner_;
 };
 
-/// Every op is the inner backend's kernel, or the composite. Made and unmade in its source file, so that what it does with every op is
-/// compiled there alone.
+/// Every op is the inner backend's kernel, or the composite. Made and unmade in its source file, so that who only uses it does not compile
+/// what it does with every op.
 class FencedBackend : public OverEveryOp<FencedBackend, FencedBase> {
  public:
   explicit FencedBackend(std::unique_ptr<Backend> inner);

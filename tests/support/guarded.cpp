@@ -66,10 +66,7 @@ Guarded random_tensor(DType dtype, const Shape& shape, std::uint32_t seed, Layou
 
 Tensor to_f64(const TensorView& view) {
   Tensor copy(DType::kF64, view.shape());
-  double* next = copy.as<double>();
-  for_each_line(view, [&](const TensorView& line) {
-    for (std::int64_t i = 0; i < line.dim(0); ++i) *next++ = load_element(line, {i});
-  });
+  std::ranges::copy(load_elements(view), copy.as<double>());
   return copy;
 }
 

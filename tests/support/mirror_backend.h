@@ -62,8 +62,8 @@ class MirrorBase : public Backend {
   Workspace workspace_;
 };
 
-/// Every op is the inner backend's, by way of a Mirror. Made and unmade in its source file, so that what it does with every op is
-/// compiled there alone.
+/// Every op is the inner backend's, by way of a Mirror. Made and unmade in its source file, so that who only uses it does not compile
+/// what it does with every op.
 class MirrorBackend final : public OverEveryOp<MirrorBackend, MirrorBase> {
  public:
   explicit MirrorBackend(Backend& inner);
