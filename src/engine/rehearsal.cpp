@@ -48,22 +48,9 @@ class RehearsedBlocks final : public BlockResidency {
   std::vector<std::vector<LowRankViews>> additions_;
 };
 
-/// The token table, whose rows the host reads: all of them this one.
-Checkpoint token_table(const Umt5Config& config, std::span<const float> row) {
-  CheckpointFile file;
-  file.tensors.push_back({.name = "token_embedding.weight",
-                          .dtype = DType::kF32,
-                          .shape = {config.vocabulary, config.dim},
-                          .strides = {0, 1},
-                          .storage = std::as_bytes(row),
-                          .file = kNoFile});
-  return Checkpoint::from_files({std::move(file)}, kNoFile);
-}
-
 struct RehearsedText {
   RehearsedText(const ModelShapes& models, DType weights, CountingBackend& backend)
-      : token(static_cast<std::size_t>(models.text_encoder.dim)),
-        report(token_table(models.text_encoder, token), "text encoder"),
+      : report(Checkpoint::from_files({}, kNoFile), "text encoder"),
         blocks(models.text_encoder_layout(), models.text_encoder.num_layers, weights, backend.device()),
         encoder(models.text_encoder, WeightScope::rehearsing(report, backend.allocator(), weights), blocks, 0,
                 "") {}
@@ -75,7 +62,6 @@ struct RehearsedText {
     return context;
   }
 
-  std::vector<float> token;
   WeightReport report;
   RehearsedBlocks blocks;
   Umt5Encoder encoder;

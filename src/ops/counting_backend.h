@@ -38,6 +38,7 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
   Allocator& allocator() override { return allocator_; }
   void synchronize() override {}
   void upload(const TensorView&, const TensorView&) override {}
+  void upload_filled(const std::function<void(const TensorView&)>&, const TensorView&) override {}
   void upload_from(const UploadSource&, const TensorView&) override {}
   void download(const TensorView&, const TensorView&) override {}
   void copy_from(const TensorView&, const TensorView&) override {}

@@ -57,10 +57,12 @@ struct Bench {
 
   /// Standard normals on the device.
   Tensor normals(const Shape& shape) {
-    const Tensor host(DType::kF32, shape);
-    draw_normals(*generator, {host.as<float>(), static_cast<std::size_t>(host.elements())});
     Tensor values(backend->allocator(), DType::kF32, shape);
-    backend->upload(host, values);
+    backend->upload_filled(
+        [&](const TensorView& host) {
+          draw_normals(*generator, {host.as<float>(), static_cast<std::size_t>(host.elements())});
+        },
+        values);
     return values;
   }
   /// Random values as large as weights are, taken from the weights' table however many they are.

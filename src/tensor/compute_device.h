@@ -54,6 +54,13 @@ class ComputeDevice {
   virtual void upload(const TensorView& host, const TensorView& device) = 0;
   virtual void download(const TensorView& device, const TensorView& host) = 0;
 
+  /// upload() of what `fill` writes into a contiguous host tensor of the device's dtype and shape; on a host that may be `device`
+  /// itself. A device without memory never calls it.
+  virtual void upload_filled(const std::function<void(const TensorView& host)>& fill, const TensorView& device) {
+    const Tensor host(device.dtype(), device.shape());
+    fill(host);
+    upload(host, device);
+  }
   /// upload() of what `source` writes into the device's own host memory. From any thread, and from several at once where they
   /// name different memory.
   virtual void upload_from(const UploadSource& source, const TensorView& device) {

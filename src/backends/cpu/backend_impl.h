@@ -32,6 +32,9 @@ class CpuBackend final : public OverEveryOp<CpuBackend, Backend>, KernelsOfEvery
   Allocator& allocator() override { return memory_; }
   void synchronize() override {}
   void upload(const TensorView& host, const TensorView& device) override;
+  void upload_filled(const std::function<void(const TensorView&)>& fill, const TensorView& device) override {
+    fill(device);
+  }
   void download(const TensorView& device, const TensorView& host) override;
   MemoryUse memory_use() const override { return {memory_.count().now(), memory_.count().peak()}; }
   std::int64_t free_bytes() const override;

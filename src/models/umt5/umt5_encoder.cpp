@@ -25,19 +25,21 @@ void Umt5Encoder::encode(ExecContext& ctx, std::span<const std::int64_t> ids, co
   const auto n = static_cast<std::int64_t>(ids.size());
   WAN_CHECK(out.shape() == (Shape{n, config_.dim}), kInternal, "[umt5] {} tokens into {}", n,
             out.shape().to_string());
-  const Tensor rows(DType::kF32, {n, config_.dim});
-  const TensorView& table = weights_->token_embedding;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::int64_t id = ids[static_cast<std::size_t>(i)];
+  for (const std::int64_t id : ids)
     WAN_CHECK(
         id >= 0 && id < config_.vocabulary, kBadFile,
         "token {} is outside the text encoder's {} rows: the tokenizer does not belong to this text encoder",
         id, config_.vocabulary);
-    convert(table.slice(0, id, id + 1), rows.view().slice(0, i, i + 1));
-  }
-  weights_.check_read();
   ctx.enter(tap_prefix_ + "token_embedding");
-  ctx.backend.upload(rows, out);
+  const auto gather = [&](const TensorView& rows) {
+    const TensorView& table = weights_->token_embedding;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t id = ids[static_cast<std::size_t>(i)];
+      convert(table.slice(0, id, id + 1), rows.slice(0, i, i + 1));
+    }
+  };
+  ctx.backend.upload_filled(gather, out);
+  weights_.check_read();
   ctx.tap(tap_prefix_ + "token_embedding", out);
 
   const Workspace::Scope scope(ctx.workspace);

@@ -182,10 +182,10 @@ Shape WanTransformer::rope_shape(const TokenLayout& layout) const {
 }
 
 Tensor WanTransformer::make_rope_table(ExecContext& ctx, const TokenLayout& layout) const {
-  const Tensor host(DType::kF32, rope_shape(layout));
-  fill_rope_table(layout.local_positions(), config_.head_dim(), host);
-  Tensor table(ctx.backend.allocator(), DType::kF32, host.shape());
-  ctx.backend.upload(host, table);
+  Tensor table(ctx.backend.allocator(), DType::kF32, rope_shape(layout));
+  ctx.backend.upload_filled(
+      [&](const TensorView& host) { fill_rope_table(layout.local_positions(), config_.head_dim(), host); },
+      table);
   return table;
 }
 
