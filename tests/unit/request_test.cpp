@@ -1,14 +1,11 @@
-// Requests as text, checkpoint defaults, events as JSON.
+// Requests as text, checkpoint defaults.
 
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "json/strict_json.h"
 #include "support/expect_error.h"
 #include "support/temp_folder.h"
-#include "wan/events.h"
 #include "wan/request.h"
 
 namespace wan::test {
@@ -153,26 +150,6 @@ TEST_F(ModelDefaultsTest, NameTheKeyThatIsWrong) {
 TEST_F(ModelDefaultsTest, TasksThatDoNotExistAreRefused) {
   expect_error(ErrorCode::kInvalidArgument, "t2v-14B",
                [&] { load_model_defaults("t2v-14B", folder_.path()); });
-}
-
-TEST(Events, AreOneJsonObjectEach) {
-  const auto json = parse_strict_json(to_json(PhaseProgress{.phase = Phase::kHighNoise,
-                                                            .done = 2,
-                                                            .total = 9,
-                                                            .seconds = 1.5,
-                                                            .step = 2,
-                                                            .steps = 20,
-                                                            .timestep = 979}),
-                                      "event", 2);
-  EXPECT_EQ(json.at("event"), "progress");
-  EXPECT_EQ(json.at("phase"), "high_noise");
-  EXPECT_EQ(json.at("step"), 2);
-  EXPECT_EQ(json.at("seconds"), 1.5);
-  const auto settings =
-      parse_strict_json(to_json(RunSettings{{{"prompt", "a \"red\"\ncircle"}}}), "event", 2);
-  EXPECT_EQ(settings.at("values").at("prompt"), "a \"red\"\ncircle");
-  EXPECT_EQ(to_json(Notice{"one\ntwo"}).find('\n'), std::string::npos);
-  EXPECT_NO_THROW(parse_strict_json(to_json(Notice{"\xff not UTF-8"}), "event", 2));
 }
 
 }  // namespace
