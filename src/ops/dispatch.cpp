@@ -63,7 +63,7 @@ std::vector<double> load_elements(const TensorView& view) {
       else
         self(self, part.select(0, i));
   };
-  append(append, view);
+  append(append, view.is_contiguous() ? view.reshape({view.elements()}) : view);
   return elements;
 }
 

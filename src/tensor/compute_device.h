@@ -56,7 +56,8 @@ class ComputeDevice {
 
   /// upload() of what `fill` writes into a contiguous host tensor of the device's dtype and shape; on a host that may be `device`
   /// itself. A device without memory never calls it.
-  virtual void upload_filled(const std::function<void(const TensorView& host)>& fill, const TensorView& device) {
+  virtual void upload_filled(const std::function<void(const TensorView& host)>& fill,
+                             const TensorView& device) {
     const Tensor host(device.dtype(), device.shape());
     fill(host);
     upload(host, device);

@@ -10,7 +10,8 @@ namespace {
 /// Row-major walk over two views of one shape; visit(row-major index, a, b).
 template <typename Visit>
 void walk(const TensorView& a, const TensorView& b, std::int64_t& index, Visit&& visit) {
-  if (a.rank() == 0) return visit(index++, load_element(a, {}), load_element(b, {}));
+  if (a.rank() != 1 && a.is_contiguous() && b.is_contiguous())
+    return walk(a.reshape({a.elements()}), b.reshape({b.elements()}), index, visit);
   for (std::int64_t i = 0; i < a.dim(0); ++i) {
     if (a.rank() == 1)
       visit(index++, load_element(a, {i}), load_element(b, {i}));
