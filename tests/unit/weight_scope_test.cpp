@@ -93,8 +93,8 @@ TEST(WeightLoader, LoadsManyPiecesOnSeveralThreads) {
   TensorEntry right = *checkpoint.find("large");
   right.shape = {5, width};
   right.storage = right.storage.subspan(static_cast<std::size_t>(shape[1] - width) * sizeof(float));
-  std::vector<std::uint16_t> all;
-  for (std::int64_t i = 0; i < shape.elements(); ++i) all.push_back(to_bf16(static_cast<float>(i)).bits);
+  std::vector<std::uint16_t> all(static_cast<std::size_t>(shape.elements()));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = to_bf16(static_cast<float>(i)).bits;
   std::vector<std::uint16_t> columns;
   for (std::int64_t row = 1; row <= 5; ++row) {
     const auto end = all.begin() + row * shape[1];

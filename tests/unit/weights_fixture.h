@@ -16,13 +16,12 @@ namespace wan::test {
 class CheckpointMaker {
  public:
   void add(const std::string& name, const Shape& shape, float first, DType dtype = DType::kF32) {
-    std::string& bytes = memory_.emplace_back();
+    std::string& bytes =
+        memory_.emplace_back(dtype_bytes(dtype, shape.elements()), '\0');  // of i64 they stay 0
     for (std::int64_t i = 0; i < shape.elements(); ++i) {
       const float value = first + static_cast<float>(i);
-      const BF16 half = to_bf16(value);
-      if (dtype == DType::kF32) bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
-      if (dtype == DType::kBF16) bytes.append(reinterpret_cast<const char*>(&half), sizeof(half));
-      if (dtype == DType::kI64) bytes.append(8, '\0');
+      if (dtype == DType::kF32) reinterpret_cast<float*>(bytes.data())[i] = value;
+      if (dtype == DType::kBF16) reinterpret_cast<BF16*>(bytes.data())[i] = to_bf16(value);
     }
     file_.tensors.push_back({name,
                              dtype,
