@@ -18,7 +18,7 @@
 namespace wan {
 namespace {
 
-constexpr const char* kFolder = WAN_GOLDEN_DIR "/random/";
+constexpr const char* kRandomFolder = WAN_GOLDEN_DIR "/random/";
 
 template <typename T>
 std::vector<T> values_of(const TensorEntry& entry) {
@@ -32,11 +32,11 @@ std::vector<T> values_of(const TensorEntry& entry) {
 // decides the order. 4e-6 absolute: the GPU's fast sine and cosine are off by up to 5e-7 or so, times a radius of up to
 // 6.7. A value in the wrong place is off by about 1.
 TEST(RandomCudaGoldenTest, EqualsPyTorchOnItsGpu) {
-  const nlohmann::json facts = read_json_file(std::string(kFolder) + "torch_cuda_randn.json", 8);
+  const nlohmann::json facts = read_json_file(std::string(kRandomFolder) + "torch_cuda_randn.json", 8);
   const CudaLaunchGrid grid{facts["multiprocessors"], facts["threads_per_multiprocessor"]};
   EXPECT_EQ(parse_random_spec("torch-cuda:" + facts["gpu"].get<std::string>()).grid, grid);
 
-  const MappedFile mapped(std::string(kFolder) + "torch_cuda_randn.safetensors");
+  const MappedFile mapped(std::string(kRandomFolder) + "torch_cuda_randn.safetensors");
   std::map<std::string, TensorEntry> tensors;
   for (const TensorEntry& entry : parse_safetensors(mapped.bytes(), "torch_cuda_randn.safetensors").tensors) {
     tensors.emplace(entry.name, entry);

@@ -21,7 +21,7 @@ using nlohmann::json;
 constexpr SolverKind kSolvers[] = {SolverKind::kUniPC, SolverKind::kDPMpp, SolverKind::kEuler};
 constexpr double kShifts[] = {1.0, 2.5, 3.0, 5.0, 7.0, 8.0, 12.0, 17.0};
 
-const json& golden() {
+const json& recorded() {
   static const json data = read_json_file(WAN_GOLDEN_DIR "/diffusion/scheduler.json", 8);
   return data;
 }
@@ -52,13 +52,13 @@ void apply(const SlotUpdate& update, std::vector<std::vector<T>>& state) {
 // The samples after each step with the fake model of tools/golden/make_diffusion.py.
 template <typename T>
 std::vector<std::vector<T>> run(const Scheduler& scheduler) {
-  const double a = golden()["model"]["a"];
-  const double b = golden()["model"]["b"];
-  const auto bias = golden()["bias"].get<std::vector<double>>();
+  const double a = recorded()["model"]["a"];
+  const double b = recorded()["model"]["b"];
+  const auto bias = recorded()["bias"].get<std::vector<double>>();
   // NaN in the history shows a slot that is read before it is written.
   std::vector<std::vector<T>> state(scheduler.slots(),
                                     std::vector<T>(bias.size(), static_cast<T>(std::nan(""))));
-  state[Scheduler::kSample] = golden()["start"].get<std::vector<T>>();
+  state[Scheduler::kSample] = recorded()["start"].get<std::vector<T>>();
   std::vector<std::vector<T>> samples;
   for (int step = 0; step < scheduler.steps(); ++step) {
     const double time = b * static_cast<double>(scheduler.timestep(step)) / 1000.0;
@@ -102,7 +102,7 @@ std::string label(const json& trajectory) {
 // Bit for bit: a timestep that is off by one, or a sigma by one ulp, changes its digest.
 TEST(SchedulerTest, TimestepsAndSigmasAreTheOfficialOnesForUpTo200Steps) {
   int tables = 0;
-  for (const json& digest : golden()["digests"]) {
+  for (const json& digest : recorded()["digests"]) {
     const SolverKind solver = parse_solver(digest["grid"].get<std::string>());
     const double shift = digest["shift"];
     for (int steps = 1; steps <= 200; ++steps, ++tables) {
@@ -122,7 +122,7 @@ TEST(SchedulerTest, TimestepsAndSigmasAreTheOfficialOnesForUpTo200Steps) {
 }
 
 TEST(SchedulerTest, ListedTimestepsAreTheOfficialOnes) {
-  const json& lists = golden()["timesteps"];
+  const json& lists = recorded()["timesteps"];
   const auto timesteps = [](const Scheduler& s) {
     return std::vector<std::int64_t>(s.timesteps().begin(), s.timesteps().end());
   };
@@ -148,7 +148,7 @@ TEST(SchedulerTest, EulerTakesTheGridOfDPMpp) {
 // values have 13 digits; what remains is cancellation in log-SNR differences, at most a few hundred ulp.
 TEST(SchedulerTest, TrajectoriesMatchTheReferenceInDouble) {
   std::set<std::string> solvers;
-  for (const json& trajectory : golden()["trajectories"]) {
+  for (const json& trajectory : recorded()["trajectories"]) {
     solvers.insert(trajectory["solver"].get<std::string>());
     EXPECT_LT(trajectory_error<double>(trajectory, "fp64"), 1e-11) << label(trajectory);
   }
@@ -159,7 +159,7 @@ TEST(SchedulerTest, TrajectoriesMatchTheReferenceInDouble) {
 // puts it up to 7e-7 from fp64.
 TEST(SchedulerTest, TrajectoriesMatchTheReferenceInFloat) {
   double worst = 0.0;
-  for (const json& trajectory : golden()["trajectories"]) {
+  for (const json& trajectory : recorded()["trajectories"]) {
     const double error = trajectory_error<float>(trajectory, "fp32");
     worst = std::max(worst, error);
     EXPECT_LT(error, 1e-6) << label(trajectory);

@@ -37,10 +37,10 @@ struct Golden {
 
 const Golden& golden() {
   static const auto loaded = [] {
-    const auto json = read_json_file(golden_folder() / "prompts.json", 8);
+    const auto read = read_json_file(golden_folder() / "prompts.json", 8);
     Golden result;
-    result.tokenizers = json["tokenizers"].get<std::vector<std::string>>();
-    for (const auto& entry : json["prompts"]) {
+    result.tokenizers = read["tokenizers"].get<std::vector<std::string>>();
+    for (const auto& entry : read["prompts"]) {
       GoldenPrompt prompt;
       prompt.prompt = entry[0].get<std::string>();
       prompt.cleaned = entry[1].is_null() ? prompt.prompt : entry[1].get<std::string>();
