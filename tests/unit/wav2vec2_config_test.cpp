@@ -23,8 +23,8 @@ nlohmann::json golden_config() {
   return read_json_file(test::golden_path("audio/encoders/heads3/config.json"), 4);
 }
 
-void write(const std::filesystem::path& path, const nlohmann::json& json) {
-  std::ofstream(path) << json;
+void write(const std::filesystem::path& path, const nlohmann::json& values) {
+  std::ofstream(path) << values;
 }
 
 TEST(Wav2Vec2ConfigFile, IsReadWithItsDefaults) {
