@@ -15,9 +15,6 @@ class AbsentGpu final : public IdleBackend<AbsentGpu> {
   const char* name() const override { return "absent"; }
   Device device() const override { return memory_.device(); }
   Allocator& allocator() override { return memory_; }
-  void synchronize() override {}
-  void upload(const TensorView&, const TensorView&) override {}
-  void download(const TensorView&, const TensorView&) override {}
   /// The rest is what CUDA takes for itself before anything is allocated.
   std::int64_t free_bytes() const override { return bytes_ - kContext; }
   std::int64_t reserved_bytes() const override { return kLibraries; }

@@ -2,6 +2,7 @@
 // CountingBackend: a device that computes nothing and holds nothing, for what follows from shapes alone at sizes that no
 // machine need have: bytes given out, floating-point operations.
 
+#include <functional>
 #include <vector>
 
 #include "ops/backend.h"
@@ -11,10 +12,17 @@
 
 namespace wan {
 
-/// Everything is supported and done at once.
+/// Everything is supported and done at once, and no bytes are moved.
 template <typename Derived>
 class IdleBackend : public OverEveryOp<Derived, Backend> {
  public:
+  void synchronize() override {}
+  void upload(const TensorView&, const TensorView&) override {}
+  void upload_filled(const std::function<void(const TensorView&)>&, const TensorView&) override {}
+  void upload_from(const UploadSource&, const TensorView&) override {}
+  void download(const TensorView&, const TensorView&) override {}
+  void copy_from(const TensorView&, const TensorView&) override {}
+  void copy_out(const TensorView&, const TensorView&) override {}
   template <typename Args>
   bool supports_op(const Args&) const {
     return true;
@@ -36,13 +44,6 @@ class CountingBackend final : public IdleBackend<CountingBackend> {
   const char* name() const override { return "counting"; }
   Device device() const override { return allocator_.device(); }
   Allocator& allocator() override { return allocator_; }
-  void synchronize() override {}
-  void upload(const TensorView&, const TensorView&) override {}
-  void upload_filled(const std::function<void(const TensorView&)>&, const TensorView&) override {}
-  void upload_from(const UploadSource&, const TensorView&) override {}
-  void download(const TensorView&, const TensorView&) override {}
-  void copy_from(const TensorView&, const TensorView&) override {}
-  void copy_out(const TensorView&, const TensorView&) override {}
   MemoryUse memory_use() const override { return {allocator_.count().now(), allocator_.count().peak()}; }
   std::int64_t free_bytes() const override { return total_bytes_ - allocator_.count().now(); }
   std::int64_t total_bytes() const override { return total_bytes_; }
