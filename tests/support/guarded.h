@@ -38,7 +38,7 @@ void fill_random(const TensorView& view, std::uint32_t seed, double scale = 1.0,
 Guarded random_tensor(DType dtype, const Shape& shape, std::uint32_t seed,
                       Layout layout = Layout::kContiguous, double scale = 1.0);
 
-/// f64 copy of any floating-point view that has dimensions.
+/// f64 copy of any floating-point view.
 Tensor to_f64(const TensorView& view);
 
 }  // namespace wan::test

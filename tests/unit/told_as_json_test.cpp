@@ -33,12 +33,13 @@ TEST(Events, AreOneJsonObjectEach) {
 
 TEST(Plans, AreOneJsonObjectEach) {
   MemoryPlan plan{.ranks = 2, .layout_reason = "every step has two passes", .transport = "host"};
-  plan.rank_memory = {{"cuda:0", 7, 9}, {"cuda:3", 5, 8}};
+  plan.rank_memory = {{"cuda:0", 7, 9}, {"cuda:3", 5, 80'000'000'000}};
   const nlohmann::json json = parse_strict_json(to_json(plan), "plan", 4);
   EXPECT_EQ(json["event"], "plan");
   EXPECT_EQ(json["layout_reason"], "every step has two passes");
   EXPECT_EQ(json["transport"], "host");
-  EXPECT_EQ(json["rank_memory"][1], (nlohmann::json{{"device", "cuda:3"}, {"peak", 5}, {"available", 8}}));
+  EXPECT_EQ(json["rank_memory"][1],
+            (nlohmann::json{{"device", "cuda:3"}, {"peak", 5}, {"available", 80'000'000'000}}));
 }
 
 TEST(Plans, SayNothingOfRanksWhereThereIsOne) {
